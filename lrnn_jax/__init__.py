@@ -1,0 +1,32 @@
+"""Differentiable simulator of learning dynamics in low-rank and linear recurrent networks."""
+
+from lrnn_jax._results import RESULTS as RESULTS
+from lrnn_jax._results import LearningError as LearningError
+from lrnn_jax.learning import Descent as Descent
+from lrnn_jax.learning import Flow as Flow
+from lrnn_jax.learning import Isospectral as Isospectral
+from lrnn_jax.learning import LearningCurve as LearningCurve
+from lrnn_jax.learning import Muon as Muon
+from lrnn_jax.learning import NormalisedDescent as NormalisedDescent
+from lrnn_jax.learning import Training as Training
+from lrnn_jax.learning import learn as learn
+from lrnn_jax.learning import lift as lift
+from lrnn_jax.networks import DenseRNN as DenseRNN
+from lrnn_jax.networks import Identity as Identity
+from lrnn_jax.networks import LowRankRNN as LowRankRNN
+from lrnn_jax.networks import factorise as factorise
+from lrnn_jax.networks import load_network as load_network
+from lrnn_jax.overlaps import Overlaps as Overlaps
+from lrnn_jax.overlaps import invariants as invariants
+from lrnn_jax.overlaps import visible as visible
+from lrnn_jax.reduced import ReducedRNN as ReducedRNN
+from lrnn_jax.reduced import degenerate_twin as degenerate_twin
+from lrnn_jax.reduced import reduce as reduce
+from lrnn_jax.tasks import Evaluation as Evaluation
+from lrnn_jax.tasks import ExponentialFilter as ExponentialFilter
+from lrnn_jax.tasks import ImpulseResponse as ImpulseResponse
+from lrnn_jax.tasks import OscillatingFilter as OscillatingFilter
+from lrnn_jax.tasks import TeacherStudent as TeacherStudent
+from lrnn_jax.tasks import WhiteNoise as WhiteNoise
+
+__version__ = "0.1.0"

@@ -1,0 +1,235 @@
+"""Where the weights live: the one place where networks and reductions differ for learning.
+
+Every update rule moves a matrix X whose rows are abstract and whose columns are loading vectors.
+A metric M gives the overlaps, Q = XᵀMX, and the gradient of a loss L(Q) in that metric is XΓ with
+Γ = ∂L/∂Q + (∂L/∂Q)ᵀ:
+
+    network      X = Θ (N×k)    M = 1/s     gradient s ∂L/∂Θ, by autodiff through the simulation
+    reduction    X = T (k×k)    M = Q_0     gradient T Γ, with Θ_t = Θ_0 T_t and T_0 = 1
+    dense        X = weights    M = 1       gradient ∂L/∂W
+
+A rule that only uses linear combinations of X and gradients, with coefficients that depend on
+scalar products in the metric, does the same in all of them.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from lrnn_jax._types import is_traced
+from lrnn_jax.networks import AbstractRNN, DenseRNN, LowRankRNN
+from lrnn_jax.overlaps import Roles
+from lrnn_jax.reduced import ReducedRNN
+
+Weights = PyTree[Float[Array, "rows columns"]]
+Loss = Callable[[AbstractRNN], Float[Array, ""]]
+
+
+class AbstractCoordinates(eqx.Module):
+    """The weights of a model as matrices that update rules can move."""
+
+    @property
+    @abstractmethod
+    def start(self) -> Weights:
+        """X at epoch 0."""
+
+    @abstractmethod
+    def model(self, x: Weights) -> AbstractRNN:
+        """The model with weights X."""
+
+    @abstractmethod
+    def gradient(self, loss: Loss, x: Weights) -> tuple[Float[Array, ""], Weights]:
+        """The loss and its gradient XΓ in the metric."""
+
+    @abstractmethod
+    def metric(self, x: Weights) -> Weights:
+        """M X."""
+
+    @abstractmethod
+    def blocks(self, x: Weights) -> list[Float[Array, "rows columns"]]:
+        """X as one matrix a family of vectors."""
+
+    @abstractmethod
+    def join(self, blocks: list[Float[Array, "rows columns"]]) -> Weights:
+        """X from one matrix a family: the inverse of `blocks`."""
+
+    @abstractmethod
+    def gram(self, x: Weights) -> Float[Array, "k k"] | None:
+        """Q of weights X; None where there are no loading vectors."""
+
+    @abstractmethod
+    def transform(self, x: Weights) -> Float[Array, "k k"] | None:
+        """T with Θ = Θ_0 T; None where it is not known."""
+
+    @abstractmethod
+    def rates(self, values: Mapping[str, Any]) -> Weights | None:
+        """D broadcast against X, from multipliers by family or column; None for D = 1."""
+
+    def norm(self, x: Weights) -> Float[Array, ""]:
+        """√tr(XᵀMX): for a gradient, √s ‖∂L/∂Θ‖_F, which does not depend on N."""
+        products = jax.tree.map(lambda a, b: jnp.sum(a * b), x, self.metric(x))
+        square = sum(jax.tree.leaves(products), jnp.zeros((), self.model(x).dtype))
+        return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
+
+
+class VectorCoordinates(AbstractCoordinates):
+    """Loading vectors of a low-rank network: X = Θ, M = 1/s."""
+
+    network: LowRankRNN
+
+    @property
+    def start(self) -> Weights:
+        return self.network.vectors
+
+    def model(self, x: Weights) -> AbstractRNN:
+        return self.network.with_vectors(x)
+
+    def gradient(self, loss: Loss, x: Weights) -> tuple[Float[Array, ""], Weights]:
+        value, slope = jax.value_and_grad(lambda theta: loss(self.model(theta)))(x)
+        return value, slope * self.network.scale.astype(x.dtype)
+
+    def metric(self, x: Weights) -> Weights:
+        return x / self.network.scale.astype(x.dtype)
+
+    def blocks(self, x: Weights) -> list[Float[Array, "rows columns"]]:
+        return _split(x, self.network.roles)
+
+    def join(self, blocks: list[Float[Array, "rows columns"]]) -> Weights:
+        return jnp.concatenate(blocks, axis=1)
+
+    def gram(self, x: Weights) -> Float[Array, "k k"]:
+        return x.T @ self.metric(x)
+
+    def transform(self, x: Weights) -> None:
+        return None
+
+    def rates(self, values: Mapping[str, Any]) -> Weights | None:
+        return column_rates(self.network.roles, values, self.network.frozen, self.network.dtype)
+
+
+class GramCoordinates(AbstractCoordinates):
+    """Overlaps of a reduction: X = T with Q = TᵀQ_0T, M = Q_0."""
+
+    reduction: ReducedRNN
+
+    @property
+    def start(self) -> Weights:
+        return jnp.eye(self.reduction.roles.size, dtype=self.reduction.dtype)
+
+    def model(self, x: Weights) -> AbstractRNN:
+        return self.reduction.with_gram(self.gram(x))
+
+    def generator(
+        self, loss: Loss, x: Weights
+    ) -> tuple[Float[Array, ""], Float[Array, "k k"]]:
+        """The loss and Γ = ∂L/∂Q + (∂L/∂Q)ᵀ."""
+        value, slope = jax.value_and_grad(lambda q: loss(self.reduction.with_gram(q)))(self.gram(x))
+        return value, slope + slope.T
+
+    def gradient(self, loss: Loss, x: Weights) -> tuple[Float[Array, ""], Weights]:
+        value, gamma = self.generator(loss, x)
+        return value, x @ gamma
+
+    def metric(self, x: Weights) -> Weights:
+        return self.reduction.overlaps.gram @ x
+
+    def blocks(self, x: Weights) -> list[Float[Array, "rows columns"]]:
+        return _split(x, self.reduction.roles)
+
+    def join(self, blocks: list[Float[Array, "rows columns"]]) -> Weights:
+        return jnp.concatenate(blocks, axis=1)
+
+    def gram(self, x: Weights) -> Float[Array, "k k"]:
+        return x.T @ self.metric(x)
+
+    def transform(self, x: Weights) -> Float[Array, "k k"]:
+        return x
+
+    def rates(self, values: Mapping[str, Any]) -> Weights | None:
+        reduction = self.reduction
+        return column_rates(reduction.roles, values, reduction.frozen, reduction.dtype)
+
+
+class DenseCoordinates(AbstractCoordinates):
+    """Weight matrices of a dense network, each with one row a neuron: X = (W, W_in, W_outᵀ)."""
+
+    network: DenseRNN
+
+    @property
+    def start(self) -> Weights:
+        return {"w": self.network.w, "w_in": self.network.w_in, "w_out": self.network.w_out.T}
+
+    def model(self, x: Weights) -> AbstractRNN:
+        new = (x["w"], x["w_in"], x["w_out"].T)
+        return eqx.tree_at(lambda net: (net.w, net.w_in, net.w_out), self.network, new)
+
+    def gradient(self, loss: Loss, x: Weights) -> tuple[Float[Array, ""], Weights]:
+        return jax.value_and_grad(lambda weights: loss(self.model(weights)))(x)
+
+    def metric(self, x: Weights) -> Weights:
+        return x
+
+    def blocks(self, x: Weights) -> list[Float[Array, "rows columns"]]:
+        return [x[name] for name in ("w", "w_in", "w_out")]
+
+    def join(self, blocks: list[Float[Array, "rows columns"]]) -> Weights:
+        return dict(zip(("w", "w_in", "w_out"), blocks))
+
+    def gram(self, x: Weights) -> None:
+        return None
+
+    def transform(self, x: Weights) -> None:
+        return None
+
+    def rates(self, values: Mapping[str, Any]) -> Weights | None:
+        names = ("w", "w_in", "w_out")
+        if unknown := set(values) - set(names):
+            raise ValueError(f"`rates` of a dense network are for {names}; got {sorted(unknown)}.")
+        if not values and not self.network.frozen:
+            return None
+        out = {name: values.get(name, 1.0) for name in names}
+        out.update(dict.fromkeys(self.network.frozen, 0.0))
+        return {name: jnp.full((1, 1), rate, self.network.dtype) for name, rate in out.items()}
+
+
+def coordinates(model: AbstractRNN) -> AbstractCoordinates:
+    """The coordinates that learning uses for this kind of model.
+
+    Errors: TypeError for a kind that is not known.
+    """
+    if isinstance(model, ReducedRNN):
+        return GramCoordinates(model)
+    if isinstance(model, LowRankRNN):
+        return VectorCoordinates(model)
+    if isinstance(model, DenseRNN):
+        return DenseCoordinates(model)
+    raise TypeError(
+        f"learn takes a LowRankRNN, a DenseRNN or a ReducedRNN; got {type(model).__name__}."
+    )
+
+
+def column_rates(
+    roles: Roles, values: Mapping[str, Any], frozen: tuple[str, ...], dtype: Any
+) -> Float[Array, "1 k"] | None:
+    """D as a row: multipliers by family or column (default 1), zero where frozen; None for D = 1.
+
+    Errors: UnknownOverlap for a wrong name; ValueError for a negative multiplier.
+    """
+    if not values and not frozen:
+        return None
+    rates = roles.per_column(values)
+    for name, rate in values.items():
+        if not is_traced(rate) and not (np.isfinite(rate) and rate >= 0):
+            raise ValueError(f"The rate of `{name}` must be finite and not negative; got {rate}.")
+    columns = [0.0 if f else r for f, r in zip(roles.frozen_columns(frozen), rates)]
+    return jnp.stack([jnp.asarray(c, dtype) for c in columns])[None, :]
+
+
+def _split(x: Float[Array, "rows k"], roles: Roles) -> list[Float[Array, "rows columns"]]:
+    return [x[:, s] for s in roles.slices.values()]

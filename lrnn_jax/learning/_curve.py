@@ -1,0 +1,258 @@
+"""What learning returns: one type for theory and for training."""
+
+import json
+import os
+import tempfile
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from lrnn_jax._results import RESULTS
+from lrnn_jax.networks import AbstractActivation, AbstractRNN, DenseRNN, Identity, LowRankRNN
+from lrnn_jax.overlaps import Overlaps, Roles, invariants
+from lrnn_jax.reduced import ReducedRNN
+
+_OUTCOMES = tuple(name for name in (
+    "successful", "diverged", "unrealisable", "invariants_lost", "event_occurred",
+    "max_steps_reached", "dt_min_reached", "max_steps_rejected", "nonlinear_divergence",
+    "internal_error",
+))  # fmt: skip
+_ACTIVATIONS: dict[str, type[AbstractActivation]] = {"Identity": Identity}
+
+
+class Distance(eqx.Module):
+    """How far apart two learning curves are, over all their epochs.
+
+    Arguments:
+        overlaps: largest |ΔQ| of each overlap, ordered as `names`, shape (..., overlap).
+        loss: largest |ΔL|.
+        names: names of the overlaps.
+    """
+
+    overlaps: Float[Array, "*batch overlap"]
+    loss: Float[Array, "*batch"]
+    names: tuple[str, ...] = eqx.field(static=True)
+
+    @property
+    def max(self) -> Float[Array, "*batch"]:
+        """Largest |ΔQ| over epochs and overlaps."""
+        return jnp.max(self.overlaps, axis=-1)
+
+
+class LearningCurve(eqx.Module):
+    """A learning run: loss and overlaps at the recorded epochs, and the model it ended with.
+
+    `curve["vu"]` is an overlap over epochs. Entry e of each array is the state *before* update e;
+    the last one is the final state. After an early end (divergence, event) entries are NaN. With
+    `vmap`, all arrays have leading axes.
+
+    Arguments:
+        epochs: recorded epochs, shape (..., record); 0, n, 2n, … and the last.
+        loss: L, shape (..., record).
+        gram: Q, shape (..., record, k, k); None for dense networks.
+        transform: T with Θ_epoch = Θ_0 T, shape (..., record, k, k); None for networks.
+        stopped: epoch of an early end; −1 if there was none.
+        result: how the run ended.
+        model: the network or reduction at the end (of a diverged run: the last finite one).
+    """
+
+    epochs: Int[Array, "*batch record"]
+    loss: Float[Array, "*batch record"]
+    gram: Float[Array, "*batch record k k"] | None
+    transform: Float[Array, "*batch record k k"] | None
+    stopped: Int[Array, "*batch"]
+    result: RESULTS
+    model: AbstractRNN
+
+    @property
+    def overlaps(self) -> Overlaps:
+        """All overlaps over epochs, with names.
+
+        Errors: ValueError for dense networks, which have no loading vectors.
+        """
+        if self.gram is None:
+            raise ValueError("A dense network has no loading vectors, so its curve no overlaps.")
+        return Overlaps(self.gram, self.model.roles)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def __getitem__(self, name: str) -> Float[Array, "..."]:
+        """One overlap over the recorded epochs, by name."""
+        return self.overlaps[name]
+
+    def distance(self, other: "LearningCurve") -> Distance:
+        """Largest differences to another curve recorded at the same epochs.
+
+        Errors: ValueError when the epochs or the overlaps are not the same.
+        """
+        ours, theirs = self.overlaps, other.overlaps
+        if self.epochs.shape[-1] != other.epochs.shape[-1] or ours.roles != theirs.roles:
+            raise ValueError(
+                f"Curves can be compared at equal epochs and roles; got {self.epochs.shape[-1]} "
+                f"and {other.epochs.shape[-1]} records, {ours.roles.describe()} and "
+                f"{theirs.roles.describe()}."
+            )
+        gap = jnp.abs(ours.vector() - theirs.vector())
+        loss = jnp.max(jnp.abs(self.loss - other.loss), axis=-1)
+        return Distance(overlaps=jnp.max(gap, axis=-2), loss=loss, names=ours.names)
+
+    def invariant_drift(self, rates: dict[str, float] | None = None) -> Float[Array, "*batch record"]:
+        """Largest change since epoch 0 of what gradient flow conserves (see `invariants`).
+
+        Arguments:
+            rates: multipliers by family or column that the run was made with.
+        """
+        frozen = getattr(self.model, "frozen", ())
+        all_rates = {**dict.fromkeys(frozen, 0.0), **(rates or {})}
+        all_rates.update(dict.fromkeys(frozen, 0.0))
+        history = invariants(self.overlaps, rates=all_rates)
+        first = invariants(Overlaps(self.overlaps.gram[..., :1, :, :], self.overlaps.roles), rates=all_rates)
+        return history.drift(first)
+
+    def to_xarray(self) -> Any:
+        """The curve as a labelled `xarray.Dataset`: loss and overlaps over epochs, with units.
+
+        Errors: ImportError naming the extra when xarray is missing; ValueError for batched curves.
+        """
+        try:
+            import xarray as xr
+        except ImportError as error:
+            raise ImportError("to_xarray needs xarray: pip install 'lrnn_jax[sweep]'.") from error
+        if self.loss.ndim != 1:
+            raise ValueError("to_xarray takes one curve; select a member of the batch first.")
+        loss_attributes = {"long_name": "loss", "units": "output² × membrane time constant"}
+        variables: dict[str, Any] = {"loss": ("epoch", np.asarray(self.loss), loss_attributes)}
+        coords: dict[str, Any] = {
+            "epoch": ("epoch", np.asarray(self.epochs), {"long_name": "parameter updates"})
+        }
+        if self.gram is not None:
+            attributes = {"long_name": "overlap of loading vectors", "units": "1"}
+            vector = np.asarray(self.overlaps.vector())
+            variables["overlaps"] = (("epoch", "overlap"), vector, attributes)
+            coords["overlap"] = ("overlap", np.array(self.overlaps.names, dtype=str))
+        attributes = {"model": type(self.model).__name__, "result": outcome(self.result)}
+        attributes["stopped"] = int(self.stopped)
+        return xr.Dataset(variables, coords, attributes)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the curve and its final model to one `.npz` file (plain arrays and a JSON header).
+
+        The file is written beside its place and then moved there, so that it is whole or absent.
+        """
+        kind, arrays, header = _model_to_arrays(self.model)
+        for name in ("epochs", "loss", "gram", "transform", "stopped"):
+            if getattr(self, name) is not None:
+                arrays[f"curve.{name}"] = getattr(self, name)
+        header |= {"format": 1, "kind": kind, "result": outcome(self.result)}
+        arrays["header"] = np.array(json.dumps(header))
+        path = os.fspath(path)
+        folder = os.path.dirname(os.path.abspath(path))
+        handle, temporary = tempfile.mkstemp(dir=folder, suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.savez(file, **{k: np.asarray(v) for k, v in arrays.items()})
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "LearningCurve":
+        """A curve written by `save`.
+
+        Errors: ValueError for a file that is not one.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            header = json.loads(str(arrays.pop("header")))
+            assert header["format"] == 1
+            model = _model_from_arrays(header, arrays)
+            fields = {
+                name: jnp.asarray(arrays[f"curve.{name}"]) if f"curve.{name}" in arrays else None
+                for name in ("epochs", "loss", "gram", "transform", "stopped")
+            }
+        except (OSError, KeyError, ValueError, AssertionError, TypeError) as error:
+            raise ValueError(f"{path} is not a learning curve saved by this package: {error}") from None
+        return cls(**fields, result=getattr(RESULTS, header["result"]), model=model)
+
+
+def outcome(result: RESULTS) -> str:
+    """The name of a single (not batched) result: "successful", "diverged", …"""
+    return next(name for name in _OUTCOMES if bool(result == getattr(RESULTS, name)))
+
+
+def lift(
+    curve: LearningCurve, network: LowRankRNN, epoch: int | None = None
+) -> LowRankRNN:
+    """The N-dimensional weights that a network has after the learning of its reduction.
+
+        Θ_t = Θ_0 T_t
+
+    with T recorded by `learn(reduce(network), …)`: no N-dimensional simulation.
+
+    Arguments:
+        curve: learning curve of the network's reduction, with its transforms.
+        network: the network at epoch 0.
+        epoch: a recorded epoch; default the last one.
+
+    Errors: ValueError for a curve of a network, another network's curve, or an epoch that was not
+    recorded.
+
+    Source: ours.
+    """
+    if curve.transform is None:
+        raise ValueError("Only the curve of a reduction lifts; this one is of a full network.")
+    start = np.asarray(curve.overlaps.gram[0])
+    mine = np.asarray(network.overlaps.gram)
+    if start.shape != mine.shape or not np.allclose(start, mine, rtol=1e-4, atol=1e-4):
+        raise ValueError(
+            "This network's overlaps are not those the curve starts from: lift takes the network "
+            "at epoch 0, the one that was reduced."
+        )
+    epochs = np.asarray(curve.epochs)
+    if epoch is None:
+        index = len(epochs) - 1
+    else:
+        found = np.flatnonzero(epochs == epoch)
+        if not len(found):
+            raise ValueError(f"Epoch {epoch} was not recorded; recorded are {_some(epochs)}.")
+        index = int(found[0])
+    return network.with_vectors(network.vectors @ curve.transform[index])
+
+
+def _some(epochs: np.ndarray) -> str:
+    shown = epochs if len(epochs) <= 8 else np.concatenate([epochs[:4], epochs[-2:]])
+    return ", ".join(map(str, shown)) + ("" if len(epochs) <= 8 else f" ({len(epochs)} in all)")
+
+
+def _model_to_arrays(model: AbstractRNN) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    name = type(model.activation).__name__
+    if name not in _ACTIVATIONS:
+        raise ValueError(f"A curve can be saved with activations {list(_ACTIVATIONS)}; got {name}.")
+    header: dict[str, Any] = {"activation": name}
+    if isinstance(model, LowRankRNN):
+        names, header["frozen"] = ("z", "v", "m", "u", "scale", "dt"), model.frozen
+        return "LowRankRNN", {n: getattr(model, n) for n in names}, header
+    if isinstance(model, DenseRNN):
+        names, header["frozen"] = ("w", "w_in", "w_out", "dt"), model.frozen
+        return "DenseRNN", {n: getattr(model, n) for n in names}, header
+    assert isinstance(model, ReducedRNN)
+    roles = model.roles
+    header |= {"frozen": model.frozen, "roles": [roles.outputs, roles.rank, roles.inputs]}
+    return "ReducedRNN", {"gram": model.overlaps.gram, "dt": model.dt}, header
+
+
+def _model_from_arrays(header: dict[str, Any], arrays: dict[str, Any]) -> AbstractRNN:
+    options = {
+        "activation": _ACTIVATIONS[header["activation"]](),
+        "frozen": tuple(header["frozen"]),
+        "dt": arrays["dt"],
+    }
+    if header["kind"] == "LowRankRNN":
+        return LowRankRNN(*(arrays[n] for n in "zvmu"), scale=arrays["scale"], **options)
+    if header["kind"] == "DenseRNN":
+        return DenseRNN(arrays["w"], arrays["w_in"], arrays["w_out"], **options)
+    overlaps = Overlaps(jnp.asarray(arrays["gram"]), Roles(*header["roles"]))
+    return ReducedRNN(overlaps, **options)

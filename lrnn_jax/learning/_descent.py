@@ -1,0 +1,329 @@
+"""Update rules that are exact on overlaps: gradient, normalised gradient, Muon.
+
+They move a network and its reduction alike because they only combine weights and gradients
+linearly, with coefficients that depend on scalar products (see `_coordinates`).
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float
+
+from lrnn_jax._types import as_float, is_traced
+from lrnn_jax.learning._coordinates import AbstractCoordinates, Weights
+
+LearningRate = Float[Array, ""] | Callable[[Any], Any]
+
+
+class AbstractMethod(eqx.Module):
+    """A way to learn: `Descent`, `NormalisedDescent`, `Muon`, `Training` or `Flow`."""
+
+
+class AbstractUpdate(AbstractMethod):
+    """A method that takes one discrete step an epoch."""
+
+    @abstractmethod
+    def check(self, where: AbstractCoordinates) -> None:
+        """Raise ValueError, with the reason, unless the rule is exact in these coordinates."""
+
+    @abstractmethod
+    def init(self, where: AbstractCoordinates) -> Any:
+        """The rule's memory at epoch 0."""
+
+    @abstractmethod
+    def update(
+        self,
+        where: AbstractCoordinates,
+        x: Weights,
+        gradient: Weights,
+        memory: Any,
+        epoch: Any,
+    ) -> tuple[Weights, Any]:
+        """Weights and memory one epoch later, from the gradient XΓ."""
+
+
+class Descent(AbstractUpdate):
+    """Gradient descent with real steps; exact on overlaps at any step size.
+
+        G = XΓD · min(1, clip/‖XΓD‖),   C' = μC + G + λXD,   X' = X − η C'   (Nesterov: η(G + λXD + μC'))
+
+    On a network X = Θ and XΓ = s ∂L/∂Θ, so η is independent of N (the network's own learning rate
+    is sη). On a reduction X = T, Q = TᵀQ_0T; without memory this is Q' = (1 − ηDΓ) Q (1 − ηΓD).
+
+    Arguments:
+        lr: η per epoch, a number or an optax schedule (epoch → η).
+        momentum: μ, in [0, 1); None: none.
+        nesterov: look ahead by one momentum step (`momentum` needed).
+        weight_decay: λ, added to the gradient as λXD; None: none.
+        clip: bound on √s ‖∂L/∂Θ D‖_F, which does not depend on N (s = 1: the global norm).
+        rates: D, multipliers by family ("m") or column ("u2"); default 1, 0 freezes.
+
+    Errors: ValueError for numbers out of range.
+
+    Source: ours; [LR] drops the η² term.
+    """
+
+    lr: LearningRate
+    momentum: Float[Array, ""] | None
+    nesterov: bool = eqx.field(static=True)
+    weight_decay: Float[Array, ""] | None
+    clip: Float[Array, ""] | None
+    rates: dict[str, Any]
+
+    def __init__(
+        self,
+        lr: ArrayLike | Callable[[Any], Any],
+        momentum: ArrayLike | None = None,
+        nesterov: bool = False,
+        weight_decay: ArrayLike | None = None,
+        clip: ArrayLike | None = None,
+        rates: Mapping[str, ArrayLike] | None = None,
+    ):
+        self.lr = learning_rate(lr)
+        self.momentum = number(momentum, "momentum", 0, 1, open_end=True)
+        self.nesterov = nesterov
+        self.weight_decay = number(weight_decay, "weight_decay", 0)
+        self.clip = number(clip, "clip", 0, open_start=True)
+        self.rates = as_rates(rates)
+        if nesterov and momentum is None:
+            raise ValueError("`nesterov` looks ahead along the momentum: give `momentum` too.")
+
+    def check(self, where: AbstractCoordinates) -> None:
+        where.rates(self.rates)
+
+    def init(self, where: AbstractCoordinates) -> Any:
+        return no_momentum(where, self.momentum)
+
+    def update(
+        self, where: AbstractCoordinates, x: Weights, gradient: Weights, memory: Any, epoch: Any
+    ) -> tuple[Weights, Any]:
+        rates = where.rates(self.rates)
+        g = times(gradient, rates)
+        if self.clip is not None:
+            norm = where.norm(g)
+            clip = self.clip.astype(norm.dtype)
+            g = scaled(jnp.where(norm > clip, clip / positive(norm), 1.0), g)
+        if self.weight_decay is not None:
+            g = jax.tree.map(lambda a, b: a + self.weight_decay.astype(b.dtype) * b, g, times(x, rates))
+        g, memory = accumulate(g, memory, self.momentum, self.nesterov)
+        return descend(x, g, rate_at(self.lr, epoch)), memory
+
+
+class NormalisedDescent(AbstractUpdate):
+    """Descent along the normalised gradient: steps of length η whatever the slope.
+
+        G = XΓD / √tr(DΓQΓD),      C' = μC + G,      X' = X − ηC'
+
+    The norm √s ‖∂L/∂Θ D‖_F does not depend on N.
+
+    Arguments:
+        lr: η, step length per epoch in units of √s; a number or an optax schedule.
+        momentum: μ, in [0, 1); None: none.
+        nesterov: look ahead by one momentum step (`momentum` needed).
+        rates: D, multipliers by family or column; default 1, 0 freezes.
+
+    Errors: ValueError for numbers out of range.
+
+    Source: ours.
+    """
+
+    lr: LearningRate
+    momentum: Float[Array, ""] | None
+    nesterov: bool = eqx.field(static=True)
+    rates: dict[str, Any]
+
+    def __init__(
+        self,
+        lr: ArrayLike | Callable[[Any], Any],
+        momentum: ArrayLike | None = None,
+        nesterov: bool = False,
+        rates: Mapping[str, ArrayLike] | None = None,
+    ):
+        self.lr = learning_rate(lr)
+        self.momentum = number(momentum, "momentum", 0, 1, open_end=True)
+        self.nesterov = nesterov
+        self.rates = as_rates(rates)
+        if nesterov and momentum is None:
+            raise ValueError("`nesterov` looks ahead along the momentum: give `momentum` too.")
+
+    def check(self, where: AbstractCoordinates) -> None:
+        where.rates(self.rates)
+
+    def init(self, where: AbstractCoordinates) -> Any:
+        return no_momentum(where, self.momentum)
+
+    def update(
+        self, where: AbstractCoordinates, x: Weights, gradient: Weights, memory: Any, epoch: Any
+    ) -> tuple[Weights, Any]:
+        g = times(gradient, where.rates(self.rates))
+        norm = where.norm(g)
+        g = scaled(jnp.where(norm > 0, 1 / positive(norm), 0.0), g)
+        g, memory = accumulate(g, memory, self.momentum, self.nesterov)
+        return descend(x, g, rate_at(self.lr, epoch)), memory
+
+
+class Muon(AbstractUpdate):
+    """Momentum descent with each family's update orthogonalised by Newton–Schulz iteration.
+
+        C' = μC + XΓ,   B = C'_f/‖C'_f‖,   B ← B (a + bA + cA²) with A = BᵀMB, `iterations` times,
+        X' = X − η (B + λX) D
+
+    for each family f ∈ {Z, V, M, U}. A is r×r and comes from ΓQΓ, so the orthogonalisation needs
+    overlaps only and is the same on a network and its reduction; columns of an update get length
+    about √s η whatever N.
+
+    Arguments:
+        lr: η per epoch; a number or an optax schedule.
+        momentum: μ, in [0, 1).
+        nesterov: look ahead by one momentum step.
+        weight_decay: λ, decoupled from the gradient; None: none.
+        iterations: Newton–Schulz steps.
+        rates: D, multipliers by family or column; default 1, 0 freezes.
+
+    Errors: ValueError for numbers out of range.
+
+    Source: Jordan et al. 2024 (Muon; its coefficients a, b, c); on overlaps: ours.
+    """
+
+    lr: LearningRate
+    momentum: Float[Array, ""] | None
+    nesterov: bool = eqx.field(static=True)
+    weight_decay: Float[Array, ""] | None
+    iterations: int = eqx.field(static=True)
+    rates: dict[str, Any]
+
+    def __init__(
+        self,
+        lr: ArrayLike | Callable[[Any], Any],
+        momentum: ArrayLike = 0.95,
+        nesterov: bool = True,
+        weight_decay: ArrayLike | None = None,
+        iterations: int = 5,
+        rates: Mapping[str, ArrayLike] | None = None,
+    ):
+        self.lr = learning_rate(lr)
+        self.momentum = number(momentum, "momentum", 0, 1, open_end=True)
+        self.nesterov = nesterov
+        self.weight_decay = number(weight_decay, "weight_decay", 0)
+        if not isinstance(iterations, int) or iterations < 1:
+            raise ValueError(f"`iterations` must be a whole number of at least 1; got {iterations}.")
+        self.iterations = iterations
+        self.rates = as_rates(rates)
+
+    def check(self, where: AbstractCoordinates) -> None:
+        where.rates(self.rates)
+
+    def init(self, where: AbstractCoordinates) -> Any:
+        return no_momentum(where, self.momentum)
+
+    def update(
+        self, where: AbstractCoordinates, x: Weights, gradient: Weights, memory: Any, epoch: Any
+    ) -> tuple[Weights, Any]:
+        g, memory = accumulate(gradient, memory, self.momentum, self.nesterov)
+        pairs = zip(where.blocks(g), where.blocks(where.metric(g)))
+        step = where.join([self._orthogonal(block, block.T @ image) for block, image in pairs])
+        if self.weight_decay is not None:
+            decay = self.weight_decay
+            step = jax.tree.map(lambda a, b: a + decay.astype(b.dtype) * b, step, x)
+        return descend(x, times(step, where.rates(self.rates)), rate_at(self.lr, epoch)), memory
+
+    def _orthogonal(
+        self, block: Float[Array, "rows c"], gram: Float[Array, "c c"]
+    ) -> Float[Array, "rows c"]:
+        """block · P with P from its Gram matrix alone, (block P) nearly orthonormal in the metric."""
+        a, b, c = 3.4445, -4.7750, 2.0315
+        size = jnp.trace(gram)
+        eye = jnp.eye(gram.shape[0], dtype=gram.dtype)
+        p = jnp.where(size > 0, 1 / jnp.sqrt(positive(size)), 0.0) * eye
+        for _ in range(self.iterations):
+            now = p.T @ gram @ p
+            p = p @ (a * eye + b * now + c * now @ now)
+        return block @ p
+
+
+def learning_rate(lr: ArrayLike | Callable[[Any], Any]) -> LearningRate:
+    """A number as an array (one trace for all), or a schedule as it is.
+
+    Errors: ValueError for a negative or non-finite number.
+    """
+    if callable(lr):
+        return lr
+    out = number(lr, "lr", 0)
+    assert out is not None
+    return out
+
+
+def rate_at(lr: LearningRate, epoch: Any) -> Float[Array, ""]:
+    """η at an epoch."""
+    if not callable(lr):
+        return lr
+    with jax.numpy_dtype_promotion("standard"):
+        return jnp.asarray(lr(epoch))
+
+
+def number(
+    x: ArrayLike | None,
+    name: str,
+    low: float,
+    high: float = float("inf"),
+    *,
+    open_start: bool = False,
+    open_end: bool = False,
+) -> Float[Array, ""] | None:
+    """An optional hyperparameter as an array, checked against its range (outside a trace)."""
+    if x is None:
+        return None
+    x = as_float(x)
+    if is_traced(x):
+        return x
+    inside = (x > low if open_start else x >= low) & (x < high if open_end else x <= high)
+    if not bool((inside & jnp.isfinite(x)).all()):
+        start, end = "(" if open_start else "[", ")" if open_end or high == float("inf") else "]"
+        raise ValueError(f"`{name}` must lie in {start}{low}, {high}{end}; got {x}.")
+    return x
+
+
+def as_rates(rates: Mapping[str, ArrayLike] | None) -> dict[str, Any]:
+    """Multipliers as arrays; their names are checked against the model by `learn`."""
+    return {name: as_float(rate) for name, rate in (rates or {}).items()}
+
+
+def no_momentum(where: AbstractCoordinates, momentum: Array | None) -> Any:
+    """C = 0, or None without momentum."""
+    return None if momentum is None else jax.tree.map(jnp.zeros_like, where.start)
+
+
+def accumulate(
+    g: Weights, memory: Any, momentum: Float[Array, ""] | None, nesterov: bool
+) -> tuple[Weights, Any]:
+    """(direction, C') with C' = μC + g and direction C', or g + μC' for Nesterov."""
+    if momentum is None:
+        return g, memory
+    memory = jax.tree.map(lambda c, a: momentum.astype(a.dtype) * c + a, memory, g)
+    if nesterov:
+        return jax.tree.map(lambda a, c: a + momentum.astype(a.dtype) * c, g, memory), memory
+    return memory, memory
+
+
+def times(x: Weights, rates: Weights | None) -> Weights:
+    """X D."""
+    return x if rates is None else jax.tree.map(lambda a, d: a * d, x, rates)
+
+
+def scaled(factor: Float[Array, ""], x: Weights) -> Weights:
+    """factor · X."""
+    return jax.tree.map(lambda a: factor * a, x)
+
+
+def descend(x: Weights, g: Weights, lr: Float[Array, ""]) -> Weights:
+    """X − ηG."""
+    return jax.tree.map(lambda a, b: a - lr.astype(a.dtype) * b, x, g)
+
+
+def positive(x: Float[Array, ""]) -> Float[Array, ""]:
+    """x where positive, 1 elsewhere: a divisor for a branch that is then not taken."""
+    return jnp.where(x > 0, x, 1.0)

@@ -1,0 +1,330 @@
+"""Learning: one function for every model, objective and method."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from lrnn_jax._results import RESULTS, LearningError
+from lrnn_jax._types import is_traced
+from lrnn_jax.learning._coordinates import (
+    AbstractCoordinates,
+    GramCoordinates,
+    Weights,
+    coordinates,
+)
+from lrnn_jax.learning._curve import LearningCurve, outcome
+from lrnn_jax.learning._descent import AbstractMethod, AbstractUpdate
+from lrnn_jax.learning._flow import Flow
+from lrnn_jax.networks import AbstractRNN
+from lrnn_jax.overlaps import is_realisable
+from lrnn_jax.tasks import AbstractObjective
+
+Progress = Callable[[int, int, float], None]
+
+
+class _Data(eqx.Module):
+    """Where the data of each epoch come from: given batches, or a key for the objective."""
+
+    key: PRNGKeyArray | None
+    batches: Any
+
+    def at(self, objective: AbstractObjective, epoch: Int[Array, ""] | int) -> Any:
+        if self.batches is not None:
+            last = jax.tree.leaves(self.batches)[0].shape[0] - 1
+            return jax.tree.map(lambda b: b[jnp.minimum(epoch, last)], self.batches)
+        if not objective.stochastic:
+            return None
+        assert self.key is not None
+        return objective.sample(jr.fold_in(self.key, epoch))
+
+
+class _Problem(eqx.Module):
+    """Everything that stays the same while learning goes on."""
+
+    where: AbstractCoordinates
+    objective: AbstractObjective
+    method: AbstractMethod
+    data: _Data
+
+    def loss(self, epoch: Any) -> Callable[[AbstractRNN], Float[Array, ""]]:
+        batch = self.data.at(self.objective, epoch)
+        return lambda model: self.objective.loss(model, batch)
+
+
+class _State(NamedTuple):
+    """What changes from epoch to epoch."""
+
+    x: Weights
+    memory: Any
+    epoch: Int[Array, ""]
+    stopped: Int[Array, ""]
+
+
+class _Record(NamedTuple):
+    """What is kept of an epoch."""
+
+    loss: Float[Array, "..."]
+    gram: Float[Array, "..."] | None
+    transform: Float[Array, "..."] | None
+
+
+def learn(
+    model: AbstractRNN,
+    objective: AbstractObjective,
+    method: AbstractMethod,
+    *,
+    epochs: int,
+    key: PRNGKeyArray | None = None,
+    batches: Any = None,
+    record: int = 1,
+    throw: bool = True,
+    progress: Progress | None = None,
+) -> LearningCurve:
+    """Let a network, or its reduction, learn.
+
+    A pure function: `jit`, `vmap` and `grad` go through it, also with respect to initial overlaps,
+    learning rate and target (memory in reverse mode: O(√epochs) weights plus the record).
+
+    Arguments:
+        model: `LowRankRNN`, `DenseRNN` or `ReducedRNN`.
+        objective: a task, or a closed loop.
+        method: `Descent`, `NormalisedDescent`, `Muon`, `Training(optimiser)` or `Flow`.
+        epochs: number of updates (for `Flow`: time in units of updates).
+        key: draws the data of every epoch; needed for stochastic objectives without `batches`.
+            Epoch e uses `fold_in(key, e)`, whatever the model: a network and its reduction see
+            the same data.
+        batches: the data of each epoch instead, as `objective.sample` returns them, with a leading
+            axis of length epochs (or epochs + 1: the last is for the final loss, which otherwise
+            uses the last batch).
+        record: keep every n-th epoch (and always the last): bounds memory on long runs.
+        throw: raise `LearningError`, which holds the curve, when learning fails; otherwise the
+            outcome is in `curve.result`.
+        progress: called as progress(epoch, epochs, loss) about forty times in the run.
+
+    Returns: a `LearningCurve`.
+
+    Errors: ValueError when model, objective, method and data do not fit; LearningError (with
+    throw) when learning diverges, or the initial overlaps are not realisable.
+
+    Source: ours (theory in the README).
+    """
+    for name, value, least in (("epochs", epochs, 0), ("record", record, 1)):
+        if not isinstance(value, int) or value < least:
+            raise ValueError(f"`{name}` must be a whole number of at least {least}; got {value!r}.")
+    where = coordinates(model)
+    objective.check(model)
+    if not isinstance(method, (Flow, AbstractUpdate)):
+        raise TypeError(f"`method` must be a learning method, e.g. Descent(lr=…); got {method!r}.")
+    method.check(where)
+    _check_data(objective, method, epochs, key, batches)
+    problem = _Problem(where, objective, method, _Data(key, batches))
+    if isinstance(method, Flow):
+        curve = _flow(problem, epochs, record)
+        curve = _monitored(curve, method)
+    elif progress is None or is_traced(problem):
+        curve = _steps(problem, epochs, record)
+    else:
+        curve = _steps_with_progress(problem, epochs, record, progress)
+    return _raise_failure(curve) if throw else curve
+
+
+def _check_data(
+    objective: AbstractObjective, method: AbstractMethod, epochs: int, key: Any, batches: Any
+) -> None:
+    name = type(objective).__name__
+    if batches is not None:
+        lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(batches)}
+        if len(lengths) != 1 or () in lengths or next(iter(lengths))[0] < max(epochs, 1):
+            raise ValueError(
+                f"`batches` hold the data of each epoch along their first axis, at least {epochs} "
+                f"of them; got arrays of shapes {[jnp.shape(x) for x in jax.tree.leaves(batches)]}."
+            )
+    if isinstance(method, Flow) and (objective.stochastic or batches is not None):
+        raise ValueError(
+            f"Flow follows the gradient of one loss, but {name} draws fresh data in each epoch. "
+            f"Use its expectation (batch=None, no label noise), or Descent."
+        )
+    if objective.stochastic and key is None and batches is None:
+        raise ValueError(f"{name} draws fresh data in each epoch: pass `key` or `batches`.")
+
+
+def _update(problem: _Problem, state: _State) -> tuple[_State, Float[Array, ""]]:
+    """One epoch. A run that stops being finite is frozen at its last finite weights."""
+    method, where = problem.method, problem.where
+    assert isinstance(method, AbstractUpdate)
+    loss, gradient = where.gradient(problem.loss(state.epoch), state.x)
+    x, memory = method.update(where, state.x, gradient, state.memory, state.epoch)
+    finite = jnp.isfinite(loss)
+    for leaf in jax.tree.leaves(x):
+        finite &= jnp.all(jnp.isfinite(leaf))
+    running = state.stopped < 0
+    go = running & finite
+    x, memory = jax.tree.map(
+        lambda new, old: jnp.where(go, new, old), (x, memory), (state.x, state.memory)
+    )
+    stopped = jnp.where(running & ~finite, state.epoch, state.stopped)
+    loss = jnp.where(running, loss, jnp.nan)
+    return _State(x, memory, state.epoch + 1, stopped), loss
+
+
+def _record(problem: _Problem, state: _State, loss: Float[Array, ""]) -> _Record:
+    """What is kept of the weights before an update; NaN once the run has stopped."""
+    kept = _Record(loss, problem.where.gram(state.x), problem.where.transform(state.x))
+    return jax.tree.map(lambda a: jnp.where(state.stopped < 0, a, jnp.nan), kept)
+
+
+def _start(problem: _Problem) -> _State:
+    method = problem.method
+    assert isinstance(method, AbstractUpdate)
+    x = problem.where.start
+    return _State(x, method.init(problem.where), jnp.asarray(0), jnp.asarray(-1))
+
+
+def _advance(
+    problem: _Problem, state: _State, records: int, every: int
+) -> tuple[_State, _Record]:
+    """`records` times: keep the state, then take `every` updates.
+
+    The loop is nested so that reverse mode stores O(√records) states and repeats the rest.
+    """
+    update = jax.checkpoint(lambda s: _update(problem, s), prevent_cse=False)
+
+    def keep(state: _State, _: None) -> tuple[_State, _Record]:
+        before = state
+        state, loss = update(state)
+        if every > 1:
+            state, _ = jax.lax.scan(lambda s, _: (update(s)[0], None), state, length=every - 1)
+        return state, _record(problem, before, loss)
+
+    inner = _divisor_near_root(records)
+    block = jax.checkpoint(lambda s: jax.lax.scan(keep, s, length=inner), prevent_cse=False)
+    state, history = jax.lax.scan(lambda s, _: block(s), state, length=records // inner)
+    return state, jax.tree.map(lambda a: a.reshape(records, *a.shape[2:]), history)
+
+
+def _divisor_near_root(n: int) -> int:
+    """The largest divisor of n that is at most √n."""
+    return max((d for d in range(1, math.isqrt(n) + 1) if n % d == 0), default=1)
+
+
+def _finish(
+    problem: _Problem, state: _State, histories: list[_Record], every: int
+) -> LearningCurve:
+    """Add the final state to the record and make the curve."""
+    model = problem.where.model(state.x)
+    final = _record(problem, state, problem.loss(state.epoch)(model))
+    # a run that blows up in its very last update is noticed here
+    broken = (state.stopped < 0) & ~jnp.isfinite(final.loss)
+    stopped = jnp.where(broken, state.epoch, state.stopped)
+    histories = [*histories, jax.tree.map(lambda a: a[None], final)]
+    history = jax.tree.map(lambda *a: jnp.concatenate(a), *histories)
+    result = RESULTS.where(stopped < 0, RESULTS.successful, RESULTS.diverged)
+    return LearningCurve(
+        epochs=_recorded_epochs(history.loss.shape[0], every, state.epoch),
+        loss=history.loss,
+        gram=history.gram,
+        transform=history.transform,
+        stopped=stopped,
+        result=_realisable(problem.where, result),
+        model=model,
+    )
+
+
+def _realisable(where: AbstractCoordinates, result: RESULTS) -> RESULTS:
+    if not isinstance(where, GramCoordinates):
+        return result
+    fine = is_realisable(jax.lax.stop_gradient(where.reduction.overlaps.gram))
+    return RESULTS.where(fine, result, RESULTS.unrealisable)
+
+
+def _recorded_epochs(records: int, every: int, epochs: Int[Array, ""]) -> Int[Array, " record"]:
+    return jnp.minimum(jnp.arange(records) * every, epochs)
+
+
+@eqx.filter_jit
+def _steps(problem: _Problem, epochs: int, every: int) -> LearningCurve:
+    """The whole run as one program."""
+    state, histories = _start(problem), []
+    records, rest = divmod(epochs, every)
+    if records:
+        state, history = _advance(problem, state, records, every)
+        histories.append(history)
+    if rest:
+        state, history = _advance(problem, state, 1, rest)
+        histories.append(history)
+    return _finish(problem, state, histories, every)
+
+
+def _steps_with_progress(
+    problem: _Problem, epochs: int, every: int, progress: Progress
+) -> LearningCurve:
+    """The same run as a host loop over compiled blocks of it."""
+    records, rest = divmod(epochs, every)
+    block = max((d for d in range(1, records // 40 + 2) if records % d == 0), default=1)
+    advance = eqx.filter_jit(_advance)
+    state, histories = eqx.filter_jit(_start)(problem), []
+    plan = [(block, every)] * (records // block) + ([(1, rest)] if rest else [])
+    for count, stride in plan:
+        state, history = advance(problem, state, count, stride)
+        histories.append(history)
+        progress(int(state.epoch), epochs, float(history.loss[-1]))
+    return eqx.filter_jit(_finish)(problem, state, histories, every)
+
+
+@eqx.filter_jit
+def _flow(problem: _Problem, epochs: int, every: int) -> LearningCurve:
+    """Gradient flow, saved at the recorded epochs."""
+    method, where, loss = problem.method, problem.where, problem.loss(0)
+    assert isinstance(method, Flow)
+    records = -(-epochs // every) + 1
+    saved_epochs = _recorded_epochs(records, every, jnp.asarray(epochs))
+
+    def record(x: Weights) -> _Record:
+        return _Record(loss(where.model(x)), where.gram(x), where.transform(x))
+
+    dtype = jax.tree.leaves(where.start)[0].dtype
+    times = saved_epochs.astype(dtype)
+    saved, x, result, end = method.solve(where, loss, times, record)
+    result = RESULTS.promote(result)
+    early = ~(result == RESULTS.successful)
+    inside = ~early | (times <= end)
+    saved = jax.tree.map(
+        lambda a: jnp.where(inside.reshape(-1, *[1] * (a.ndim - 1)), a, jnp.nan), saved
+    )
+    return LearningCurve(
+        epochs=saved_epochs,
+        loss=saved.loss,
+        gram=saved.gram,
+        transform=saved.transform,
+        stopped=jnp.where(early, jnp.floor(end).astype(saved_epochs.dtype), -1),
+        result=_realisable(where, result),
+        model=where.model(x),
+    )
+
+
+def _monitored(curve: LearningCurve, method: Flow) -> LearningCurve:
+    """The curve, marked `invariants_lost` where a conserved quantity drifted too far."""
+    if method.invariant_tol is None or curve.gram is None or is_traced(method.rates):
+        return curve
+    drift = jnp.nanmax(curve.invariant_drift({k: float(v) for k, v in method.rates.items()}), -1)
+    lost = (drift > method.invariant_tol) & (curve.result == RESULTS.successful)
+    result = RESULTS.where(lost, RESULTS.invariants_lost, curve.result)
+    return eqx.tree_at(lambda c: c.result, curve, result)
+
+
+def _raise_failure(curve: LearningCurve) -> LearningCurve:
+    fine = (curve.result == RESULTS.successful) | (curve.result == RESULTS.event_occurred)
+    if is_traced(curve):
+        return curve.result.error_if(curve, ~fine)
+    if not bool(jnp.all(fine)):
+        message = RESULTS[curve.result]
+        epoch = int(curve.stopped)
+        when = f" (at epoch {epoch} of {int(curve.epochs[-1])})" if epoch >= 0 else ""
+        raise LearningError(f"{message}{when} [{outcome(curve.result)}]", curve)
+    return curve

@@ -1,0 +1,137 @@
+"""Any optax optimiser, and which of them are exact on overlaps."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+from jaxtyping import Array, Float
+
+from lrnn_jax.learning._coordinates import (
+    AbstractCoordinates,
+    DenseCoordinates,
+    GramCoordinates,
+    Weights,
+)
+from lrnn_jax.learning._descent import AbstractUpdate
+
+
+class Training(AbstractUpdate):
+    """Learning with an optax optimiser.
+
+    On a network the optimiser sees its own arrays, {"z", "v", "m", "u"} (dense: {"w", "w_in",
+    "w_out"}), and the gradients s ∂L/∂Θ, so that `optax.sgd(η)` is `Descent(η)`. Frozen columns
+    get zero gradients and no update.
+
+    On a reduction the optimiser must keep the weights in the column space of Θ_0 with coefficients
+    that do not depend on N: then Θ_t = Θ_0 T_t and it acts on T. Whether it does is measured, on
+    random weights and gradients: its updates must commute with every linear map of the rows. Plain,
+    momentum and Nesterov SGD, weight decay and schedules pass; elementwise rules (Adam, RMSProp,
+    Lion, sign descent, elementwise clipping, noise) do not, nor do rules that use the raw norm
+    ‖∂L/∂Θ‖, which depends on N: for those use `Descent(clip=…)`, `NormalisedDescent`, `Muon`.
+
+    Arguments:
+        optimiser: an `optax.GradientTransformation`.
+
+    Errors: ValueError, when learning starts, for a reduction with an optimiser that is not exact
+    there, with the reason.
+
+    Source: ours.
+    """
+
+    optimiser: optax.GradientTransformation
+
+    def check(self, where: AbstractCoordinates) -> None:
+        if not isinstance(where, GramCoordinates):
+            return
+        if reason := _obstacle(self.optimiser, where):
+            raise ValueError(
+                f"This optimiser cannot run on a reduction: {reason} Train the full network with "
+                f"it, or use Descent, NormalisedDescent or Muon, which are exact on both."
+            )
+
+    def init(self, where: AbstractCoordinates) -> Any:
+        with jax.numpy_dtype_promotion("standard"):
+            return self.optimiser.init(_named(where, where.start))
+
+    def update(
+        self, where: AbstractCoordinates, x: Weights, gradient: Weights, memory: Any, epoch: Any
+    ) -> tuple[Weights, Any]:
+        del epoch
+        rates = where.rates({})
+        if rates is not None:
+            gradient = jax.tree.map(jnp.multiply, gradient, rates)
+        with jax.numpy_dtype_promotion("standard"):
+            named = _named(where, x)
+            step, memory = self.optimiser.update(_named(where, gradient), memory, named)
+        step = where.join([step[name] for name in named])
+        if rates is not None:
+            step = jax.tree.map(jnp.multiply, step, rates)
+        return jax.tree.map(lambda a, b: a + b.astype(a.dtype), x, step), memory
+
+
+def _named(where: AbstractCoordinates, x: Weights) -> dict[str, Array]:
+    names = ("w", "w_in", "w_out") if isinstance(where, DenseCoordinates) else "zvmu"
+    return dict(zip(names, where.blocks(x)))
+
+
+def _obstacle(optimiser: optax.GradientTransformation, where: GramCoordinates) -> str | None:
+    """Why an optimiser is not exact on overlaps, or None where it is.
+
+    Three updates are taken from random weights and gradients, and again after mapping the rows of
+    both by a random matrix: the results must be mapped likewise, to 1e-4 (float32 rounding over
+    three updates; rules that fail do so by order 1).
+    """
+    with jax.ensure_compile_time_eval(), jax.numpy_dtype_promotion("standard"):
+        sizes = where.reduction.roles.sizes
+        rows = sum(sizes.values())
+        keys = iter(jr.split(jr.key(0), 32))
+        names = list(sizes)
+        weights = {f: jr.normal(next(keys), (rows, sizes[f])) for f in names}
+        slopes = [{f: jr.normal(next(keys), (rows, sizes[f])) for f in names} for _ in range(3)]
+        orthonormal = jnp.linalg.qr(jr.normal(next(keys), (rows + 3, rows)))[0]
+        general = jr.normal(next(keys), (rows, rows)) + 3 * jnp.eye(rows)
+
+        def error(row_map: Float[Array, "a b"]) -> float:
+            plain = _run(optimiser, weights, slopes)
+            mapped = _run(
+                optimiser,
+                {f: row_map @ w for f, w in weights.items()},
+                [{f: row_map @ g for f, g in slope.items()} for slope in slopes],
+            )
+            gap = max(float(jnp.abs(row_map @ plain[f] - mapped[f]).max()) for f in names)
+            size = max(float(jnp.abs(mapped[f] - row_map @ weights[f]).max()) for f in names)
+            return gap / max(size, np.finfo(np.float32).tiny)
+
+        try:
+            if error(orthonormal) > 1e-4:
+                return (
+                    "its updates do not commute with rotations of the neurons, as for every "
+                    "elementwise rule (Adam, RMSProp, Lion, …): they leave the column space of "
+                    "the initial loading vectors, so the overlaps do not determine learning."
+                )
+            if error(general) > 1e-4:
+                return (
+                    "its updates use the norm of the raw gradient, which depends on the number "
+                    "of neurons, so the overlaps do not determine learning."
+                )
+        except (jax.errors.ConcretizationTypeError, jax.errors.UnexpectedTracerError):
+            return (
+                "its hyperparameters are traced (inside jit, vmap or grad), so it cannot be "
+                "checked that it is exact on overlaps."
+            )
+    return None
+
+
+def _run(
+    optimiser: optax.GradientTransformation,
+    weights: dict[str, Array],
+    slopes: list[dict[str, Array]],
+) -> dict[str, Array]:
+    memory = optimiser.init(weights)
+    for slope in slopes:
+        step, memory = optimiser.update(slope, memory, weights)
+        weights = {f: weights[f] + step[f] for f in weights}
+    return weights

@@ -1,0 +1,12 @@
+"""Networks of N neurons: low-rank and dense, one contract."""
+
+from lrnn_jax.networks._activation import AbstractActivation as AbstractActivation
+from lrnn_jax.networks._activation import Identity as Identity
+from lrnn_jax.networks._base import AbstractRNN as AbstractRNN
+from lrnn_jax.networks._base import describe as describe
+from lrnn_jax.networks._dense import DenseRNN as DenseRNN
+from lrnn_jax.networks._dense import Factorisation as Factorisation
+from lrnn_jax.networks._dense import factorise as factorise
+from lrnn_jax.networks._files import load_network as load_network
+from lrnn_jax.networks._init import vectors_with_overlaps as vectors_with_overlaps
+from lrnn_jax.networks._low_rank import LowRankRNN as LowRankRNN

@@ -1,0 +1,27 @@
+"""Single-neuron nonlinearities."""
+
+from abc import abstractmethod
+
+import equinox as eqx
+from jaxtyping import Array, Float
+
+
+class AbstractActivation(eqx.Module):
+    """A single-neuron nonlinearity φ, applied to each entry of the activity h."""
+
+    linear: eqx.AbstractClassVar[bool]
+    odd: eqx.AbstractClassVar[bool]
+
+    @abstractmethod
+    def __call__(self, h: Float[Array, "..."]) -> Float[Array, "..."]:
+        """φ(h), entry by entry."""
+
+
+class Identity(AbstractActivation):
+    """φ(h) = h: linear networks, for which the overlap theory is exact."""
+
+    linear = True
+    odd = True
+
+    def __call__(self, h: Float[Array, "..."]) -> Float[Array, "..."]:
+        return h

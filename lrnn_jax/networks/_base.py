@@ -1,0 +1,96 @@
+"""The contract of every network, full or reduced, and the only scan over time."""
+
+from abc import abstractmethod
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lrnn_jax.networks._activation import AbstractActivation
+
+
+class AbstractRNN(eqx.Module):
+    """A recurrent network in discrete (Euler) time: what tasks and learning need to know of it.
+
+    A network has a state, a step h_t, x_t → h_{t+1} and a read-out y_t of the state *after* that
+    step. All methods take leading axes (trials) before the last one.
+    """
+
+    dt: eqx.AbstractVar[Float[Array, ""]]
+    activation: eqx.AbstractVar[AbstractActivation]
+
+    @property
+    @abstractmethod
+    def inputs(self) -> int:
+        """d_in, number of input channels."""
+
+    @property
+    @abstractmethod
+    def outputs(self) -> int:
+        """d_out, number of output channels."""
+
+    @property
+    @abstractmethod
+    def state_size(self) -> int:
+        """Number of state variables: N neurons, or a reduction's few latents."""
+
+    @property
+    @abstractmethod
+    def dtype(self) -> jnp.dtype:
+        """Floating dtype of the weights; inputs are cast to it."""
+
+    @abstractmethod
+    def step(
+        self, state: Float[Array, "*batch state"], x: Float[Array, "*batch inputs"]
+    ) -> Float[Array, "*batch state"]:
+        """The state one Euler step later."""
+
+    @abstractmethod
+    def readout(self, state: Float[Array, "*batch state"]) -> Float[Array, "*batch outputs"]:
+        """The output of a state."""
+
+    def states(
+        self,
+        inputs: Float[Array, "*batch time inputs"],
+        state: Float[Array, "*batch state"] | None = None,
+    ) -> Float[Array, "*batch time state"]:
+        """States h_1 … h_T driven by x_0 … x_{T-1}.
+
+        Arguments:
+            inputs: x, shape (..., time, inputs).
+            state: h_0, shape (..., state); zero if left out.
+
+        Errors: ValueError when the input channels do not fit.
+        """
+        if inputs.shape[-1] != self.inputs:
+            raise ValueError(
+                f"{type(self).__name__} has {self.inputs} input channel(s), the input array "
+                f"{inputs.shape[-1]} (its last axis; shape {inputs.shape})."
+            )
+        inputs = jnp.moveaxis(inputs.astype(self.dtype), -2, 0)
+        if state is None:
+            state = jnp.zeros((*inputs.shape[1:-1], self.state_size), self.dtype)
+
+        def body(h, x):
+            h = self.step(h, x)
+            return h, h
+
+        _, states = jax.lax.scan(body, state, inputs)
+        return jnp.moveaxis(states, 0, -2)
+
+    def rollout(
+        self,
+        inputs: Float[Array, "*batch time inputs"],
+        state: Float[Array, "*batch state"] | None = None,
+    ) -> Float[Array, "*batch time outputs"]:
+        """Outputs y_0 … y_{T-1} driven by x_0 … x_{T-1}; y_t is read out after step t.
+
+        Arguments and errors: as for `states`.
+        """
+        return self.readout(self.states(inputs, state))
+
+
+def describe(model: AbstractRNN) -> str:
+    """ "LowRankRNN with 1 input and 2 outputs", for messages."""
+    return f"{type(model).__name__} with {model.inputs} input(s) and {model.outputs} output(s)"

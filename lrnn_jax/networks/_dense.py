@@ -1,0 +1,193 @@
+"""Dense recurrent networks, and their best low-rank approximation."""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+
+from lrnn_jax._types import as_float, check_dt, check_finite
+from lrnn_jax.networks._activation import AbstractActivation, Identity
+from lrnn_jax.networks._base import AbstractRNN
+from lrnn_jax.networks._low_rank import LowRankRNN, check_neurons
+
+WEIGHTS = ("w", "w_in", "w_out")
+
+
+class DenseRNN(AbstractRNN):
+    """A network with an unconstrained recurrent weight matrix.
+
+        h_{t+1} = (1 − dt) h_t + dt φ(W h_t + W_in x_t),      y_t = W_out h_{t+1}
+
+    Arguments:
+        w: W, recurrent weights, shape (N, N).
+        w_in: W_in, input weights, shape (N, d_in).
+        w_out: W_out, read-out weights, shape (d_out, N).
+        dt: Euler step in membrane time constants, in (0, 1].
+        activation: φ.
+        frozen: weight matrices that do not learn, among "w", "w_in", "w_out".
+
+    Errors: ValueError for arrays that do not fit each other, entries that are not finite, dt
+    outside (0, 1], or an unknown name in `frozen`.
+
+    Source: [CL] eq. 1 (dense controllers).
+    """
+
+    w: Float[Array, "n n"]
+    w_in: Float[Array, "n inputs"]
+    w_out: Float[Array, "outputs n"]
+    dt: Float[Array, ""]
+    activation: AbstractActivation
+    frozen: tuple[str, ...] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        w: ArrayLike,
+        w_in: ArrayLike,
+        w_out: ArrayLike,
+        *,
+        dt: ArrayLike,
+        activation: AbstractActivation = Identity(),
+        frozen: tuple[str, ...] = (),
+    ):
+        self.w, self.w_in, self.w_out = as_float(w), as_float(w_in), as_float(w_out)
+        shapes = {name: getattr(self, name).shape for name in WEIGHTS}
+        n = shapes["w"][0] if self.w.ndim else 0
+        fits = (
+            shapes["w"] == (n, n)
+            and len(shapes["w_in"]) == 2
+            and shapes["w_in"][0] == n
+            and len(shapes["w_out"]) == 2
+            and shapes["w_out"][1] == n
+        )
+        if not fits or 0 in shapes["w_in"] + shapes["w_out"]:
+            raise ValueError(
+                f"A dense network of N neurons takes w (N, N), w_in (N, inputs) and w_out "
+                f"(outputs, N); got {', '.join(f'{k} {v}' for k, v in shapes.items())}."
+            )
+        for name in WEIGHTS:
+            check_finite(getattr(self, name), name)
+        if unknown := set(frozen) - set(WEIGHTS):
+            raise ValueError(f"`frozen` names weights among {WEIGHTS}; got {sorted(unknown)}.")
+        check_dt(dt)
+        self.dt = as_float(dt)
+        self.activation = activation
+        self.frozen = tuple(frozen)
+
+    @property
+    def inputs(self) -> int:
+        return self.w_in.shape[1]
+
+    @property
+    def outputs(self) -> int:
+        return self.w_out.shape[0]
+
+    @property
+    def state_size(self) -> int:
+        return self.w.shape[0]
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        return self.w.dtype
+
+    def step(
+        self, state: Float[Array, "*batch n"], x: Float[Array, "*batch inputs"]
+    ) -> Float[Array, "*batch n"]:
+        dt = self.dt.astype(self.dtype)
+        return (1 - dt) * state + dt * self.activation(state @ self.w.T + x @ self.w_in.T)
+
+    def readout(self, state: Float[Array, "*batch n"]) -> Float[Array, "*batch outputs"]:
+        return state @ self.w_out.T
+
+
+class Factorisation(eqx.Module):
+    """A low-rank network made from a dense one, and what was left out.
+
+    Arguments:
+        network: the low-rank network.
+        singular_values: of the recurrent matrix, descending, shape (N,).
+        rank: r, how many were kept.
+        energy: share of Σσ² kept.
+        discarded: Frobenius norm of W − UVᵀ/s over that of W.
+        largest_discarded: spectral norm of what was discarded (the next singular value).
+    """
+
+    network: LowRankRNN
+    singular_values: Float[np.ndarray, " n"]
+    rank: int = eqx.field(static=True)
+    energy: float = eqx.field(static=True)
+    discarded: float = eqx.field(static=True)
+    largest_discarded: float = eqx.field(static=True)
+
+    def __str__(self) -> str:
+        return (
+            f"rank {self.rank} of {len(self.singular_values)}: {self.energy:.6%} of Σσ² kept; "
+            f"discarded ‖W − UVᵀ/s‖/‖W‖ = {self.discarded:.3g}, "
+            f"largest discarded singular value {self.largest_discarded:.3g}"
+        )
+
+
+def factorise(
+    network: DenseRNN,
+    *,
+    rank: int | None = None,
+    energy: float | None = None,
+    scale: ArrayLike = 1.0,
+) -> Factorisation:
+    """The best low-rank approximation of a linear dense network, by singular value decomposition.
+
+        W = A Σ Bᵀ  →  U = A_r (s Σ_r)^½,  V = B_r (s Σ_r)^½,  M = W_in,  Z = s W_outᵀ
+
+    so that UVᵀ/s is the nearest matrix of rank r to W, and UᵀU = VᵀV.
+
+    Arguments:
+        network: a linear `DenseRNN`.
+        rank: r to keep; or
+        energy: keep the fewest singular values whose Σσ² reaches this share, in (0, 1]
+            (default 0.999 when no rank is given).
+        scale: s of the result; with 1, M and Z are the given input and output weights.
+
+    Errors: ValueError when both are given, either is out of range, or φ is not linear (then the
+    dense and the low-rank network apply φ at different places and cannot be the same).
+
+    Source: ours.
+    """
+    if not network.activation.linear:
+        raise ValueError(
+            "Only a linear dense network equals a low-rank one after factorising W: with another "
+            "φ, the dense network applies it to the input of a neuron, the low-rank one to its "
+            "activity. Build a LowRankRNN from loading vectors instead."
+        )
+    if rank is not None and energy is not None:
+        raise ValueError("Give `rank` or `energy`, not both.")
+    w = np.asarray(network.w)
+    a, sigma, bt = np.linalg.svd(w)
+    if rank is None:
+        rank = _rank_by_energy(sigma, 0.999 if energy is None else energy)
+    check_neurons(len(sigma), rank)
+    half = np.sqrt(float(scale) * sigma[:rank])
+    total, kept = (sigma**2).sum(), (sigma[:rank] ** 2).sum()
+    low_rank = LowRankRNN(
+        z=float(scale) * np.asarray(network.w_out).T,
+        v=bt[:rank].T * half,
+        m=network.w_in,
+        u=a[:, :rank] * half,
+        scale=scale,
+        dt=network.dt,
+    )
+    return Factorisation(
+        network=low_rank,
+        singular_values=sigma,
+        rank=rank,
+        energy=float(kept / total) if total else 1.0,
+        discarded=float(np.linalg.norm(sigma[rank:]) / np.sqrt(total)) if total else 0.0,
+        largest_discarded=float(sigma[rank]) if rank < len(sigma) else 0.0,
+    )
+
+
+def _rank_by_energy(sigma: Any, energy: float) -> int:
+    if not 0 < energy <= 1:
+        raise ValueError(f"`energy` is the share of Σσ² to keep, in (0, 1]; got {energy}.")
+    share = np.cumsum(sigma**2) / max((sigma**2).sum(), np.finfo(sigma.dtype).tiny)
+    return int(min(np.searchsorted(share, energy * (1 - 1e-12)) + 1, len(sigma)))

@@ -1,0 +1,193 @@
+"""Low-rank recurrent networks of N neurons."""
+
+from typing import Self
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+
+from lrnn_jax._types import as_columns, as_float, check_dt, check_finite, is_traced
+from lrnn_jax.networks._activation import AbstractActivation, Identity
+from lrnn_jax.networks._base import AbstractRNN
+from lrnn_jax.networks._init import vectors_with_overlaps
+from lrnn_jax.overlaps import Overlaps, Roles, stack
+
+
+class LowRankRNN(AbstractRNN):
+    """A network of N neurons whose recurrent weights have rank r.
+
+        h_{t+1} = h_t + dt (−h_t + (1/s) U Vᵀ φ(h_t) + M x_t),      y_t = (1/s) Zᵀ φ(h_{t+1})
+
+    Arguments:
+        z: Z, read-out vectors, shape (N, d_out).
+        v: V, vectors that read the recurrent activity, shape (N, r).
+        m: M, input vectors, shape (N, d_in).
+        u: U, vectors that write the recurrent activity, shape (N, r).
+        scale: s; default N (entries of order 1, [LR]); 1 for entries of order 1/√N ([CL]).
+        dt: Euler step in membrane time constants, in (0, 1].
+        activation: φ.
+        frozen: vectors that do not learn: families ("m") or single columns ("u2").
+
+    Errors: ValueError for arrays that do not fit each other, entries that are not finite, dt
+    outside (0, 1], scale ≤ 0, rank > N; UnknownOverlap for a wrong name in `frozen`.
+
+    Source: [LR] eq. 1.
+    """
+
+    z: Float[Array, "n outputs"]
+    v: Float[Array, "n rank"]
+    m: Float[Array, "n inputs"]
+    u: Float[Array, "n rank"]
+    scale: Float[Array, ""]
+    dt: Float[Array, ""]
+    activation: AbstractActivation
+    frozen: tuple[str, ...] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        z: ArrayLike,
+        v: ArrayLike,
+        m: ArrayLike,
+        u: ArrayLike,
+        scale: ArrayLike | None = None,
+        *,
+        dt: ArrayLike,
+        activation: AbstractActivation = Identity(),
+        frozen: tuple[str, ...] = (),
+    ):
+        self.z, self.v = as_columns(z, "z"), as_columns(v, "v")
+        self.m, self.u = as_columns(m, "m"), as_columns(u, "u")
+        _, roles = stack(z=self.z, v=self.v, m=self.m, u=self.u)
+        n = self.z.shape[0]
+        if roles.rank > n:
+            raise ValueError(f"A network of {n} neurons has rank {n} at most; got {roles.rank}.")
+        self.scale = as_float(n if scale is None else scale)
+        check_finite(self.scale, "scale")
+        check_positive(self.scale, "scale")
+        check_dt(dt)
+        self.dt = as_float(dt)
+        self.activation = activation
+        roles.frozen_columns(frozen)
+        self.frozen = tuple(frozen)
+
+    @classmethod
+    def normalised(
+        cls,
+        n: int,
+        rank: int = 1,
+        inputs: int = 1,
+        outputs: int = 1,
+        *,
+        dt: ArrayLike,
+        key: PRNGKeyArray,
+        activation: AbstractActivation = Identity(),
+        frozen: tuple[str, ...] = (),
+    ) -> Self:
+        """Gaussian vectors with Frobenius norm √N in each of Z, V, M and U, and s = N.
+
+        Rank 1: every vector has norm √N; rank 2: uu_1 + uu_2 = 1.
+
+        Arguments: numbers of neurons, ranks and channels; the rest as for the class.
+
+        Errors: ValueError for rank 0 or rank > N.
+
+        Source: [LR] methods.
+        """
+        roles = Roles(outputs=outputs, rank=rank, inputs=inputs)
+        check_neurons(n, rank)
+
+        def family(key: PRNGKeyArray, columns: int) -> Array:
+            x = jr.normal(key, (n, columns))
+            return x * jnp.sqrt(n) / jnp.linalg.norm(x)
+
+        keys = jr.split(key, 4)
+        vectors = {f: family(k, c) for k, (f, c) in zip(keys, roles.sizes.items())}
+        return cls(**vectors, scale=n, dt=dt, activation=activation, frozen=frozen)
+
+    @classmethod
+    def with_overlaps(
+        cls,
+        overlaps: Overlaps,
+        n: int,
+        scale: ArrayLike | None = None,
+        *,
+        dt: ArrayLike,
+        key: PRNGKeyArray,
+        activation: AbstractActivation = Identity(),
+        frozen: tuple[str, ...] = (),
+    ) -> Self:
+        """A network whose loading vectors have exactly these overlaps (to rounding), any N ≥ rank(Q).
+
+        Arguments:
+            overlaps: Q and roles.
+            n, scale: N and s (default N).
+            key: draws the orientation of the vectors among the neurons.
+
+        Errors: ValueError when N < rank(Q).
+
+        Source: ours.
+        """
+        scale = as_float(n if scale is None else scale)
+        theta = vectors_with_overlaps(overlaps, n, scale, key=key)
+        parts = {f: theta[:, s] for f, s in overlaps.roles.slices.items()}
+        return cls(**parts, scale=scale, dt=dt, activation=activation, frozen=frozen)
+
+    @property
+    def roles(self) -> Roles:
+        """What each column of `vectors` is."""
+        return Roles(outputs=self.z.shape[1], rank=self.v.shape[1], inputs=self.m.shape[1])
+
+    @property
+    def vectors(self) -> Float[Array, "n k"]:
+        """Θ = [Z | V | M | U]."""
+        return jnp.concatenate([self.z, self.v, self.m, self.u], axis=1)
+
+    def with_vectors(self, theta: Float[Array, "n k"]) -> "LowRankRNN":
+        """The same network with other loading vectors Θ = [Z | V | M | U]."""
+        parts = tuple(theta[:, s] for s in self.roles.slices.values())
+        return eqx.tree_at(lambda net: (net.z, net.v, net.m, net.u), self, parts)
+
+    @property
+    def overlaps(self) -> Overlaps:
+        """Q = ΘᵀΘ/s."""
+        theta = self.vectors
+        return Overlaps(theta.T @ theta / self.scale.astype(theta.dtype), self.roles)
+
+    @property
+    def inputs(self) -> int:
+        return self.m.shape[1]
+
+    @property
+    def outputs(self) -> int:
+        return self.z.shape[1]
+
+    @property
+    def state_size(self) -> int:
+        return self.z.shape[0]
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        return self.z.dtype
+
+    def step(
+        self, state: Float[Array, "*batch n"], x: Float[Array, "*batch inputs"]
+    ) -> Float[Array, "*batch n"]:
+        dt, scale = self.dt.astype(self.dtype), self.scale.astype(self.dtype)
+        recurrent = (self.activation(state) @ self.v) / scale
+        return (1 - dt) * state + recurrent @ (dt * self.u.T) + x @ (dt * self.m.T)
+
+    def readout(self, state: Float[Array, "*batch n"]) -> Float[Array, "*batch outputs"]:
+        return self.activation(state) @ self.z / self.scale.astype(self.dtype)
+
+
+def check_neurons(n: int, rank: int) -> None:
+    """Raise ValueError unless 1 ≤ rank ≤ N."""
+    if rank < 1 or rank > n:
+        raise ValueError(f"The rank must lie between 1 and the number of neurons {n}; got {rank}.")
+
+
+def check_positive(x: Float[Array, ""], name: str) -> None:
+    """Raise ValueError unless x > 0 (outside a trace)."""
+    if not is_traced(x) and not (x > 0).all():
+        raise ValueError(f"`{name}` must be positive; got {x}.")

@@ -1,0 +1,17 @@
+"""Overlaps of loading vectors: the Gram matrix, what losses see of it, what learning conserves."""
+
+from lrnn_jax.overlaps._geometry import check_gram as check_gram
+from lrnn_jax.overlaps._geometry import gram_rank as gram_rank
+from lrnn_jax.overlaps._geometry import is_realisable as is_realisable
+from lrnn_jax.overlaps._geometry import reachable as reachable
+from lrnn_jax.overlaps._geometry import root as root
+from lrnn_jax.overlaps._invariants import Invariants as Invariants
+from lrnn_jax.overlaps._invariants import invariants as invariants
+from lrnn_jax.overlaps._overlaps import Overlaps as Overlaps
+from lrnn_jax.overlaps._overlaps import from_vector as from_vector
+from lrnn_jax.overlaps._overlaps import stack as stack
+from lrnn_jax.overlaps._roles import FAMILIES as FAMILIES
+from lrnn_jax.overlaps._roles import Roles as Roles
+from lrnn_jax.overlaps._roles import UnknownOverlap as UnknownOverlap
+from lrnn_jax.overlaps._visibility import Visibility as Visibility
+from lrnn_jax.overlaps._visibility import visible as visible

@@ -1,0 +1,96 @@
+"""The cone of realisable Gram matrices: tests, roots, distances, reachable values."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from lrnn_jax._types import Gram, is_traced
+
+
+def tolerance(gram: Gram) -> Float[Array, "*batch"]:
+    """Rounding level of Q: 100 k ε times its largest entry (ε: the dtype's machine epsilon)."""
+    k, eps = gram.shape[-1], jnp.finfo(gram.dtype).eps
+    return 100 * k * eps * jnp.max(jnp.abs(gram), axis=(-2, -1))
+
+
+def is_realisable(gram: Gram) -> Bool[Array, "*batch"]:
+    """Whether loading vectors with this Gram matrix exist: Q symmetric, finite, λ_min(Q) ≥ 0.
+
+    Both up to `tolerance` (theory: Q = ΘᵀΘ/s for some Θ if and only if Q is positive semidefinite).
+    """
+    slack = tolerance(gram)
+    asymmetry = jnp.max(jnp.abs(gram - jnp.swapaxes(gram, -1, -2)), axis=(-2, -1))
+    return (asymmetry <= slack) & (jnp.linalg.eigvalsh(gram)[..., 0] >= -slack)
+
+
+def check_gram(gram: Gram) -> Gram:
+    """Q itself, refused unless symmetric and positive semidefinite.
+
+    Errors: ValueError with the largest asymmetry or the smallest eigenvalue; inside a trace,
+    `eqx.error_if` at run time.
+    """
+    if is_traced(gram):
+        message = "The Gram matrix must be symmetric and positive semidefinite to be realisable."
+        return eqx.error_if(gram, ~is_realisable(gram), message)
+    q, slack = np.asarray(gram), np.asarray(tolerance(gram))
+    asymmetry = np.abs(q - np.swapaxes(q, -1, -2)).max(axis=(-2, -1))
+    if (asymmetry > slack).any():
+        *_, i, j = np.unravel_index(np.abs(q - np.swapaxes(q, -1, -2)).argmax(), q.shape)
+        raise ValueError(
+            f"A Gram matrix is symmetric, but entries ({i}, {j}) and ({j}, {i}) differ by "
+            f"{asymmetry.max():.3g}. Pass (Q + Q.T) / 2 if the difference is noise."
+        )
+    smallest = np.linalg.eigvalsh(q)[..., 0]
+    if (smallest < -slack).any():
+        raise ValueError(
+            f"No loading vectors have these overlaps: a Gram matrix must be positive semidefinite, "
+            f"but its smallest eigenvalue is {smallest.min():.6g}. Reduce the off-diagonal "
+            f"overlaps or increase the squared norms on the diagonal."
+        )
+    return gram
+
+
+def root(gram: Gram, rows: int | None = None) -> Float[Array, "*batch rows k"]:
+    """A matrix A with AᵀA = Q: row i is √λ_i times the i-th eigenvector, largest eigenvalue first.
+
+    Arguments:
+        gram: Q, shape (..., k, k), positive semidefinite (negative rounding is cut off).
+        rows: keep only this many eigenvalues (at least the rank of Q for an exact root).
+    """
+    values, vectors = jnp.linalg.eigh(gram)
+    scaled = jnp.sqrt(jnp.maximum(values, 0))[..., None, :] * vectors
+    return jnp.swapaxes(scaled, -1, -2)[..., ::-1, :][..., :rows, :]
+
+
+def gram_rank(gram: Gram) -> int:
+    """rank(Q): the number of eigenvalues above `tolerance`; the fewest neurons that realise Q."""
+    return int((np.linalg.eigvalsh(np.asarray(gram)) > np.asarray(tolerance(gram))).sum())
+
+
+def reachable(gram: Float[Array, "k k"], i: int, j: int) -> tuple[float, float] | None:
+    """Interval of values of entry (i, j) for which Q stays realisable, the others being kept.
+
+    With B the Gram matrix of the other vectors and a_i, a_j their overlaps with vectors i and j,
+    the entry lies within √(ρ_i ρ_j) of a_iᵀB⁺a_j, where ρ = q − aᵀB⁺a is the squared norm that the
+    other vectors leave unexplained; a squared norm (i = j) is at least aᵀB⁺a.
+
+    Returns: (lowest, highest), or None when no value of this entry alone makes Q realisable.
+    """
+    q = np.asarray(gram)
+    rest = [c for c in range(q.shape[0]) if c not in (i, j)]
+    block, slack = q[np.ix_(rest, rest)], float(tolerance(gram))
+    if rest and np.linalg.eigvalsh(block)[0] < -slack:
+        return None
+    inverse = np.linalg.pinv(block, rcond=1e-12, hermitian=True)
+    a_i, a_j = q[rest, i], q[rest, j]
+    outside = max(np.abs(block @ (inverse @ a) - a).max(initial=0.0) for a in (a_i, a_j))
+    if outside > 1e6 * slack:
+        return None
+    if i == j:
+        return float(a_i @ inverse @ a_i), np.inf
+    left_i, left_j = q[i, i] - a_i @ inverse @ a_i, q[j, j] - a_j @ inverse @ a_j
+    if min(left_i, left_j) < -slack:
+        return None
+    centre, radius = a_i @ inverse @ a_j, np.sqrt(max(left_i, 0) * max(left_j, 0))
+    return float(centre - radius), float(centre + radius)

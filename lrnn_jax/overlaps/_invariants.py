@@ -1,0 +1,114 @@
+"""What gradient flow conserves: the memory that training cannot erase."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from lrnn_jax._types import Gram, is_traced
+from lrnn_jax.overlaps._geometry import root
+from lrnn_jax.overlaps._roles import Roles
+
+
+class Invariants(eqx.Module):
+    """Functions of the overlaps that gradient flow conserves, and whether it does so here.
+
+    Arguments:
+        spectrum: eigenvalues of J D⁻¹ Q, ascending, shape (..., k); J = diag(+1 on Z V, −1 on M U),
+            D the learning rates of the columns. NaN when a column is frozen.
+        balance: UᵀU/(s d_u) − VᵀV/(s d_v), shape (..., r, r) (rank 1: uu − vv).
+        spectrum_conserved: whether every task's gradient flow conserves the spectrum.
+        balance_conserved: likewise for the balance.
+        why: one line a kind of invariant, saying why it holds or not.
+    """
+
+    spectrum: Float[Array, "*batch k"]
+    balance: Float[Array, "*batch r r"]
+    spectrum_conserved: bool = eqx.field(static=True)
+    balance_conserved: bool = eqx.field(static=True)
+    why: tuple[str, str] = eqx.field(static=True)
+
+    def drift(self, other: "Invariants") -> Float[Array, "*batch"]:
+        """Largest absolute change, against `other`, of what is conserved (0 when nothing is)."""
+        drift = jnp.zeros(jnp.broadcast_shapes(self.spectrum.shape[:-1], other.spectrum.shape[:-1]))
+        if self.spectrum_conserved:
+            change = jnp.abs(self.spectrum - other.spectrum)
+            drift = jnp.maximum(drift, jnp.max(change, axis=-1).astype(drift.dtype))
+        if self.balance_conserved:
+            change = jnp.abs(self.balance - other.balance)
+            drift = jnp.maximum(drift, jnp.max(change, axis=(-2, -1)).astype(drift.dtype))
+        return drift
+
+
+def invariants(model: Any, *, rates: Mapping[str, float] | None = None) -> Invariants:
+    """The conserved quantities of gradient flow on any loss of the output.
+
+    For linear φ, JΓ = −ΓJ with J = diag(+1 on [Z V], −1 on [M U]), so X = J D⁻¹ Q moves by
+    similarity and its k eigenvalues are constant:
+
+        dX/dt = −J D⁻¹ (D Γ Q + Q Γ D) = Γ D X − X Γ D.
+
+    For D = I they are the non-zero eigenvalues (over s) of K = [Z V][Z V]ᵀ − [M U][M U]ᵀ. For any
+    φ the output is unchanged by U → UC, V → VC⁻ᵀ, so UᵀU/d_u − VᵀV/d_v is constant. Finite steps
+    break the first kind at O(η²) per step; weight decay, momentum, noise and Adam break both.
+
+    Arguments:
+        model: a network, a reduction, or bare `Overlaps` (linear, all trainable). Its frozen
+            columns have d = 0 and destroy the invariants they take part in.
+        rates: learning-rate multipliers by family or column (default 1), as in `Descent`.
+
+    Returns: `Invariants`, with leading axes of the overlaps.
+
+    Source: ours (the rank-1 balance: [LR]).
+    """
+    overlaps = getattr(model, "overlaps", model)
+    roles: Roles = overlaps.roles
+    if is_traced(rates):
+        raise ValueError("`rates` decide which quantities are conserved: pass them untraced.")
+    d = np.array(roles.per_column(rates or {}), float)
+    d[np.array(roles.frozen_columns(getattr(model, "frozen", ())))] = 0.0
+    activation = getattr(model, "activation", None)
+    linear = activation is None or activation.linear
+    trainable, balanced, reasons = _holds(roles, d, linear)
+    safe = np.where(d > 0, d, 1.0)
+    d_v, d_u = safe[roles.slices["v"]][0], safe[roles.slices["u"]][0]
+    return Invariants(
+        spectrum=signed_spectrum(overlaps.gram, roles, safe) * jnp.where(trainable, 1.0, jnp.nan),
+        balance=overlaps.block("u", "u") / d_u - overlaps.block("v", "v") / d_v,
+        spectrum_conserved=linear and trainable,
+        balance_conserved=balanced,
+        why=reasons,
+    )
+
+
+def signed_spectrum(
+    gram: Gram, roles: Roles, rates: Float[np.ndarray, " k"]
+) -> Float[Array, "*batch k"]:
+    """Eigenvalues of J D⁻¹ Q, ascending: those of the symmetric A J D⁻¹ Aᵀ with AᵀA = Q."""
+    sign = np.where(np.arange(roles.size) < roles.left, 1.0, -1.0)
+    a = root(gram)
+    return jnp.linalg.eigvalsh((a * (sign / rates).astype(a.dtype)) @ jnp.swapaxes(a, -1, -2))
+
+
+def _holds(
+    roles: Roles, d: Float[np.ndarray, " k"], linear: bool
+) -> tuple[bool, bool, tuple[str, str]]:
+    """Whether all columns learn, whether the balance holds, and the reasons."""
+    frozen = [label for label, rate in zip(roles.labels, d) if rate <= 0]
+    if not linear:
+        first = "spectrum of J D⁻¹ Q: lost, the activation is not linear (Γ couples M U to itself)"
+    elif frozen:
+        first = f"spectrum of J D⁻¹ Q: lost, frozen columns ({', '.join(frozen)})"
+    else:
+        first = "spectrum of J D⁻¹ Q: conserved, linear activation and every column learns"
+    d_v, d_u = d[roles.slices["v"]], d[roles.slices["u"]]
+    balanced = bool((d_v == d_v[0]).all() and (d_u == d_u[0]).all() and min(d_v[0], d_u[0]) > 0)
+    second = "UᵀU/d_u − VᵀV/d_v: " + (
+        "conserved, the output is unchanged by U → UC, V → VC⁻ᵀ"
+        if balanced
+        else "lost, columns of U or V are frozen or learn at different rates"
+    )
+    return not frozen, balanced, (first, second)

@@ -1,0 +1,174 @@
+"""What each column of the stacked loading vectors Θ = [Z | V | M | U] is, and what it is called."""
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+FAMILIES = "zvmu"
+_NAME = re.compile(r"([zvmu])(\d*)([zvmu])(\d*)")
+
+
+class UnknownOverlap(KeyError):
+    """A name that is no overlap, loading vector or family of this network."""
+
+    def __str__(self) -> str:
+        return self.args[0]
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The columns of Θ = [Z | V | M | U] in this order: k = outputs + rank + inputs + rank of them.
+
+    Arguments:
+        outputs: d_out, columns of Z (read-out).
+        rank: r, columns of V (read from the recurrent dynamics) and of U (write into them).
+        inputs: d_in, columns of M (input weights).
+
+    Errors: ValueError unless all three are at least 1.
+    """
+
+    outputs: int = 1
+    rank: int = 1
+    inputs: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("outputs", "rank", "inputs"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"`{name}` must be a whole number of at least 1; got {value!r}.")
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of columns of each family."""
+        return {"z": self.outputs, "v": self.rank, "m": self.inputs, "u": self.rank}
+
+    @property
+    def size(self) -> int:
+        """k, the number of columns of Θ."""
+        return sum(self.sizes.values())
+
+    @property
+    def left(self) -> int:
+        """Columns of [Z V], the side of Θ that reads; those of [M U] write."""
+        return self.outputs + self.rank
+
+    @cached_property
+    def slices(self) -> dict[str, slice]:
+        """Where each family stands in Θ."""
+        out, start = {}, 0
+        for family, size in self.sizes.items():
+            out[family] = slice(start, start + size)
+            start += size
+        return out
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """One label a column: the family's letter, numbered from 1 where it has several columns."""
+        return tuple(
+            family if size == 1 else f"{family}{i + 1}"
+            for family, size in self.sizes.items()
+            for i in range(size)
+        )
+
+    @cached_property
+    def pairs(self) -> tuple[tuple[int, int], ...]:
+        """The k(k+1)/2 distinct entries of Q, in canonical order.
+
+        S (row by row), then R and P off the diagonal, then the squared norms of M, U, V, Z: for
+        rank 1 zm, zu, vm, vu, mu, zv, mm, uu, vv, zz.
+        """
+        k, left = self.size, self.left
+        s = [(i, j) for i in range(left) for j in range(left, k)]
+        r = [(i, j) for i in range(left, k) for j in range(i + 1, k)]
+        p = [(i, j) for i in range(left) for j in range(i + 1, left)]
+        norms = [(i, i) for f in "muvz" for i in range(*self.slices[f].indices(k))]
+        return tuple(s + r + p + norms)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of the distinct overlaps in the order of `pairs`: "vu", or "v1u2" for rank 2."""
+        return tuple(self.labels[i] + self.labels[j] for i, j in self.pairs)
+
+    @cached_property
+    def latex(self) -> tuple[str, ...]:
+        """The same names as LaTeX symbols σ with the two vectors as subscripts."""
+
+        def symbol(i: int) -> str:
+            label = self.labels[i]
+            return label if len(label) == 1 else f"{label[0]}_{{{label[1:]}}}"
+
+        return tuple(rf"$\sigma_{{{symbol(i)}{symbol(j)}}}$" for i, j in self.pairs)
+
+    def columns(self, name: str) -> list[int]:
+        """Column numbers of a family ("u"), of one vector ("u2") or of several families ("mu").
+
+        Errors: UnknownOverlap with suggestions.
+        """
+        if name and all(letter in FAMILIES for letter in name):
+            return [i for f in name for i in range(*self.slices[f].indices(self.size))]
+        if name in self.labels:
+            return [self.labels.index(name)]
+        if len(name) == 2 and name[1] == "1" and name[0] in self.labels:
+            return [self.labels.index(name[0])]
+        raise UnknownOverlap(self._unknown(name, [*FAMILIES, *self.labels], "loading vector"))
+
+    def locate(self, name: str) -> tuple[list[int], list[int]]:
+        """Rows and columns of Q that an overlap's name stands for, e.g. "vu", "uv" or "v1u2".
+
+        Errors: UnknownOverlap with suggestions.
+        """
+        match = _NAME.fullmatch(name)
+        if match:
+            first, second = match[1] + match[2], match[3] + match[4]
+            try:
+                return self.columns(first), self.columns(second)
+            except UnknownOverlap:
+                pass
+        raise UnknownOverlap(self._unknown(name, list(self.names), "overlap"))
+
+    def entry(self, name: str) -> tuple[int, int]:
+        """Row and column of the single entry of Q with this name.
+
+        Errors: UnknownOverlap when the name is unknown or stands for a whole block.
+        """
+        rows, columns = self.locate(name)
+        if len(rows) * len(columns) != 1:
+            block = [self.labels[i] + self.labels[j] for i in rows for j in columns]
+            raise UnknownOverlap(f"{name!r} is a block of overlaps: name one of {block}.")
+        return rows[0], columns[0]
+
+    def per_column(self, values: Mapping[str, Any], default: float = 1.0) -> list[Any]:
+        """One value a column, from values by family ("m") or column ("u2", which goes first).
+
+        Errors: UnknownOverlap with suggestions.
+        """
+        out: list[Any] = [default] * self.size
+        for name in sorted(values, key=lambda name: len(name) > 1):
+            for column in self.columns(name):
+                out[column] = values[name]
+        return out
+
+    def frozen_columns(self, frozen: tuple[str, ...]) -> list[bool]:
+        """Whether each column is frozen, from names of families or columns.
+
+        Errors: UnknownOverlap with suggestions.
+        """
+        return self.per_column(dict.fromkeys(frozen, True), default=False)
+
+    def describe(self) -> str:
+        """ "rank 1, 1 input, 1 output", for messages."""
+
+        def plural(n: int, word: str) -> str:
+            return f"{n} {word}" + ("" if n == 1 else "s")
+
+        inputs, outputs = plural(self.inputs, "input"), plural(self.outputs, "output")
+        return f"rank {self.rank}, {inputs}, {outputs}"
+
+    def _unknown(self, name: str, known: list[str], kind: str) -> str:
+        close = difflib.get_close_matches(name, known, n=3, cutoff=0.3)
+        hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+        listed = ", ".join(dict.fromkeys(known))
+        return f"Unknown {kind} {name!r} in a network of {self.describe()}.{hint} Known: {listed}."

@@ -1,0 +1,70 @@
+"""Which overlaps a loss can see, and which remember instead."""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from lrnn_jax._types import Gram
+from lrnn_jax.overlaps._roles import Roles
+
+
+class Visibility(eqx.Module):
+    """The loss-visible entries of a Gram matrix, as a mask with names and projections.
+
+    Arguments:
+        roles: the columns of Q.
+        mask: True where a loss can depend on the entry, shape (k, k), symmetric.
+
+    Source: [LR] sec. 3.
+    """
+
+    roles: Roles = eqx.field(static=True)
+    mask: Bool[np.ndarray, "k k"]
+
+    @property
+    def visible(self) -> tuple[str, ...]:
+        """Names of the overlaps that a loss can depend on."""
+        return tuple(n for n, pair in zip(self.roles.names, self.roles.pairs) if self.mask[pair])
+
+    @property
+    def invisible(self) -> tuple[str, ...]:
+        """Names of the overlaps on which no loss can depend."""
+        return tuple(n for n in self.roles.names if n not in self.visible)
+
+    def project(self, gram: Gram) -> Gram:
+        """The visible part of a Gram matrix or of a change of one; the rest set to zero."""
+        return jnp.where(self.mask, gram, 0)
+
+    def project_invisible(self, gram: Gram) -> Gram:
+        """The invisible part of a Gram matrix or of a change of one; the rest set to zero."""
+        return jnp.where(self.mask, 0, gram)
+
+    def distance(self, a: Gram, b: Gram) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
+        """Largest absolute difference of two Gram matrices in (visible, invisible) overlaps."""
+        difference = jnp.abs(a - b)
+        parts = self.project(difference), self.project_invisible(difference)
+        return jnp.max(parts[0], axis=(-2, -1)), jnp.max(parts[1], axis=(-2, -1))
+
+
+def visible(model: Any) -> Visibility:
+    """Which overlaps the output of a network, and with it any loss, can depend on.
+
+    Linear φ: the block S = [Z V]ᵀ[M U]/s. Odd nonlinear φ in the Gaussian closure: S and
+    R = [M U]ᵀ[M U]/s. The rest is invisible.
+
+    Arguments:
+        model: a network, a reduction, or bare `Overlaps` (read as those of a linear network).
+
+    Source: [LR] sec. 3 and appendix.
+    """
+    roles: Roles = model.roles
+    activation = getattr(model, "activation", None)
+    left = roles.left
+    mask = np.zeros((roles.size, roles.size), bool)
+    mask[:left, left:] = mask[left:, :left] = True
+    if activation is not None and not activation.linear:
+        mask[left:, left:] = True
+    return Visibility(roles=roles, mask=mask)

@@ -1,0 +1,16 @@
+"""Open-loop tasks: objectives with a target output."""
+
+from lrnn_jax.tasks._base import AbstractObjective as AbstractObjective
+from lrnn_jax.tasks._base import Evaluation as Evaluation
+from lrnn_jax.tasks._filter import AbstractFilter as AbstractFilter
+from lrnn_jax.tasks._filter import ExponentialFilter as ExponentialFilter
+from lrnn_jax.tasks._filter import ImpulseResponse as ImpulseResponse
+from lrnn_jax.tasks._filter import OscillatingFilter as OscillatingFilter
+from lrnn_jax.tasks._response import Modes as Modes
+from lrnn_jax.tasks._response import choose_evaluation as choose_evaluation
+from lrnn_jax.tasks._response import gramian as gramian
+from lrnn_jax.tasks._response import impulse_response as impulse_response
+from lrnn_jax.tasks._response import power_sum as power_sum
+from lrnn_jax.tasks._white_noise import AbstractWhiteNoise as AbstractWhiteNoise
+from lrnn_jax.tasks._white_noise import TeacherStudent as TeacherStudent
+from lrnn_jax.tasks._white_noise import WhiteNoise as WhiteNoise

@@ -1,0 +1,95 @@
+"""What learning needs to know of a task or an environment."""
+
+import enum
+from abc import abstractmethod
+from typing import Any
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from lrnn_jax._types import as_float, is_traced
+from lrnn_jax.networks import AbstractRNN, describe
+
+
+class Evaluation(enum.Enum):
+    """How the loss of a linear reduction is computed; all agree to rounding.
+
+    AUTO takes the fastest that applies. ROLLOUT simulates the latents step by step: any target.
+    DOUBLING sums the trajectory's covariance in O(log T) products of small matrices: targets with
+    a generator. CLOSED_FORM uses sums of geometric series of the eigenvalues: rank 1 and targets
+    made of exponentials. Full networks are always simulated.
+    """
+
+    AUTO = enum.auto()
+    ROLLOUT = enum.auto()
+    DOUBLING = enum.auto()
+    CLOSED_FORM = enum.auto()
+
+
+class AbstractObjective(eqx.Module):
+    """A loss that a network can learn to reduce: a task, or a plant to control.
+
+    The loss depends on the network through its outputs only. Data of one epoch (inputs, targets,
+    noise) are drawn by `sample`, so that a network and its reduction see the same.
+    """
+
+    @property
+    @abstractmethod
+    def stochastic(self) -> bool:
+        """Whether each epoch draws fresh data, so that learning needs a key or batches."""
+
+    @abstractmethod
+    def check(self, model: AbstractRNN) -> None:
+        """Raise ValueError, naming both sides, unless the model fits the objective."""
+
+    @abstractmethod
+    def sample(self, key: PRNGKeyArray) -> Any:
+        """Data of one epoch; None for a deterministic objective."""
+
+    @abstractmethod
+    def loss(self, model: AbstractRNN, batch: Any = None) -> Float[Array, ""]:
+        """The loss of a model on the data of one epoch."""
+
+
+def check_channels(objective: AbstractObjective, model: AbstractRNN, inputs: int, outputs: int):
+    """Raise ValueError unless the model has these numbers of channels."""
+    if (model.inputs, model.outputs) != (inputs, outputs):
+        raise ValueError(
+            f"{type(objective).__name__} has {inputs} input(s) and {outputs} output(s), but the "
+            f"model is a {describe(model)}. Give the model or the task the other's channels."
+        )
+
+
+def check_same_dt(objective: AbstractObjective, dt: Float[Array, ""], model: AbstractRNN) -> None:
+    """Raise ValueError unless the model takes the objective's Euler step (outside a trace)."""
+    if is_traced(dt, model.dt):
+        return
+    if not np.allclose(np.asarray(dt), np.asarray(model.dt), rtol=1e-6, atol=0):
+        raise ValueError(
+            f"{type(objective).__name__} is sampled at dt = {dt}, but the {type(model).__name__} "
+            f"takes steps of dt = {model.dt}. Give both the same dt."
+        )
+
+
+def check_steps(steps: int) -> None:
+    """Raise ValueError unless steps is a whole number of at least 1."""
+    if not isinstance(steps, int) or steps < 1:
+        raise ValueError(f"`steps` must be a whole number of at least 1; got {steps!r}.")
+
+
+def check_batch(batch: int | None) -> None:
+    """Raise ValueError unless batch is None or a whole number of at least 1."""
+    if batch is not None and (not isinstance(batch, int) or batch < 1):
+        raise ValueError(
+            f"`batch` must be a whole number of at least 1, or None for the exact expectation; "
+            f"got {batch!r}."
+        )
+
+
+def non_negative(x: Any, name: str) -> Array:
+    """x as a float array; ValueError if it is negative or not finite (outside a trace)."""
+    x = as_float(x)
+    if not is_traced(x) and not ((np.asarray(x) >= 0) & np.isfinite(np.asarray(x))).all():
+        raise ValueError(f"`{name}` must be finite and not negative; got {x}.")
+    return x

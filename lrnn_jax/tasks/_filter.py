@@ -1,0 +1,299 @@
+"""Impulse-response tasks: the network must become a given linear filter."""
+
+from abc import abstractmethod
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+
+from lrnn_jax._types import as_float, check_dt, check_finite
+from lrnn_jax.networks import AbstractRNN
+from lrnn_jax.tasks._base import (
+    AbstractObjective,
+    Evaluation,
+    check_channels,
+    check_same_dt,
+    check_steps,
+    non_negative,
+)
+from lrnn_jax.tasks._response import (
+    Modes,
+    Target,
+    choose_evaluation,
+    impulse_response,
+    response_error,
+    target_samples,
+)
+
+
+class AbstractFilter(AbstractObjective):
+    """A task defined by the response to an impulse of 1/dt at step 0, one input at a time.
+
+        L = dt Σ_{t<T} Σ_{io} (Y_t[i, o] − F_t[i, o] − σ ξ_t[i, o])²
+
+    F is the target, ξ ~ N(0, 1) label noise drawn afresh in each epoch.
+    """
+
+    dt: eqx.AbstractVar[Float[Array, ""]]
+    label_noise: eqx.AbstractVar[Float[Array, ""] | None]
+    evaluation: eqx.AbstractVar[Evaluation]
+
+    @property
+    @abstractmethod
+    def response(self) -> Target:
+        """F in its most useful form: modes where it has them, samples otherwise."""
+
+    @property
+    @abstractmethod
+    def duration(self) -> int:
+        """T, the number of steps."""
+
+    @property
+    @abstractmethod
+    def channels(self) -> tuple[int, int]:
+        """(inputs, outputs) of the target."""
+
+    @property
+    def samples(self) -> Float[Array, "time inputs outputs"]:
+        """F_0 … F_{T-1}; F_t is the target at time t·dt."""
+        return target_samples(self.response, self.duration)
+
+    @property
+    def stochastic(self) -> bool:
+        return self.label_noise is not None
+
+    def check(self, model: AbstractRNN) -> None:
+        check_channels(self, model, *self.channels)
+        check_same_dt(self, self.dt, model)
+        if not self.stochastic:
+            choose_evaluation(model, self.response, self.evaluation)
+
+    def sample(self, key: PRNGKeyArray) -> Float[Array, "time inputs outputs"] | None:
+        """Label noise of one epoch, σ ξ; None without label noise."""
+        if self.label_noise is None:
+            return None
+        return self.label_noise * jr.normal(key, (self.duration, *self.channels))
+
+    def loss(
+        self, model: AbstractRNN, batch: Float[Array, "time inputs outputs"] | None = None
+    ) -> Float[Array, ""]:
+        """L; `batch` is added to the target (label noise from `sample`)."""
+        target: Target = self.response
+        if batch is not None:
+            target = target_samples(target, self.duration) + batch
+        way = Evaluation.AUTO if batch is not None else self.evaluation
+        return response_error(model, target, self.duration, evaluation=way)
+
+    def output(self, model: AbstractRNN) -> Float[Array, "time inputs outputs"]:
+        """The model's own impulse response Y, to be compared with `samples`."""
+        return impulse_response(model, self.duration)
+
+
+class ImpulseResponse(AbstractFilter):
+    """Become the filter with a given impulse response, any samples.
+
+    Arguments:
+        target: F_t at times t·dt, shape (time,), or (time, inputs, outputs).
+        dt: Euler step in membrane time constants, in (0, 1]; the network's.
+        label_noise: σ, standard deviation of the noise on each target sample (None: none).
+        evaluation: how a reduction's loss is computed.
+
+    Errors: ValueError for a target of another shape or with entries that are not finite, dt
+    outside (0, 1], σ < 0.
+
+    Source: [LR] methods (loss of the filter task).
+    """
+
+    target: Float[Array, "time inputs outputs"]
+    dt: Float[Array, ""]
+    label_noise: Float[Array, ""] | None
+    evaluation: Evaluation = eqx.field(static=True)
+
+    def __init__(
+        self,
+        target: ArrayLike,
+        *,
+        dt: ArrayLike,
+        label_noise: ArrayLike | None = None,
+        evaluation: Evaluation = Evaluation.AUTO,
+    ):
+        target = as_float(target)
+        if target.ndim == 1:
+            target = target[:, None, None]
+        if target.ndim != 3 or 0 in target.shape:
+            raise ValueError(
+                f"`target` has shape (time,) or (time, inputs, outputs); got {target.shape}."
+            )
+        check_finite(target, "target")
+        check_dt(dt)
+        self.target = target
+        self.dt = as_float(dt)
+        self.label_noise = _noise(label_noise)
+        self.evaluation = evaluation
+
+    @property
+    def response(self) -> Target:
+        return self.target
+
+    @property
+    def duration(self) -> int:
+        return self.target.shape[0]
+
+    @property
+    def channels(self) -> tuple[int, int]:
+        return self.target.shape[1], self.target.shape[2]
+
+
+class ExponentialFilter(AbstractFilter):
+    """Become a leaky integrator: target F(τ) = a* e^{−c* τ} at times τ = t·dt.
+
+    A rank-1 network solves it with zm = a*, zu·vm = a*(1 − c*), vu = 1 − c*.
+
+    Arguments:
+        rate: c*, decay rate per membrane time constant; a number, or one per channel pair, shape
+            (inputs, outputs).
+        dt: Euler step in membrane time constants, in (0, 1]; the network's.
+        steps: T.
+        amplitude: a*; a number for one input and output, or shape (inputs, outputs).
+        label_noise: σ, standard deviation of the noise on each target sample (None: none).
+        evaluation: how a reduction's loss is computed.
+
+    Errors: ValueError for steps < 1, dt outside (0, 1], σ < 0, arrays that are not finite or of
+    another shape.
+
+    Source: [LR] fig. 1.
+    """
+
+    rate: Float[Array, "..."]
+    amplitude: Float[Array, "inputs outputs"]
+    dt: Float[Array, ""]
+    steps: int = eqx.field(static=True)
+    label_noise: Float[Array, ""] | None
+    evaluation: Evaluation = eqx.field(static=True)
+
+    def __init__(
+        self,
+        rate: ArrayLike,
+        dt: ArrayLike,
+        steps: int,
+        amplitude: ArrayLike = 1.0,
+        *,
+        label_noise: ArrayLike | None = None,
+        evaluation: Evaluation = Evaluation.AUTO,
+    ):
+        self.rate, self.amplitude = _per_channel(rate, amplitude)
+        check_dt(dt)
+        check_steps(steps)
+        self.dt = as_float(dt)
+        self.steps = steps
+        self.label_noise = _noise(label_noise)
+        self.evaluation = evaluation
+
+    @property
+    def response(self) -> Target:
+        return _modes(jnp.exp(-self.rate * self.dt), self.amplitude)
+
+    @property
+    def duration(self) -> int:
+        return self.steps
+
+    @property
+    def channels(self) -> tuple[int, int]:
+        return self.amplitude.shape[0], self.amplitude.shape[1]
+
+
+class OscillatingFilter(AbstractFilter):
+    """Become a damped oscillator: target F(τ) = a* e^{−c* τ} cos(ω* τ) at times τ = t·dt.
+
+    Needs rank 2: the eigenvalues of the reduced recurrence VᵀU/s reach 1 − c* ± iω*.
+
+    Arguments:
+        rate: c*, decay rate per membrane time constant; a number or shape (inputs, outputs).
+        frequency: ω*, angular frequency in radians per membrane time constant; likewise.
+        dt: Euler step in membrane time constants, in (0, 1]; the network's.
+        steps: T.
+        amplitude: a*; a number for one input and output, or shape (inputs, outputs).
+        label_noise: σ, standard deviation of the noise on each target sample (None: none).
+        evaluation: how a reduction's loss is computed.
+
+    Errors: as for `ExponentialFilter`.
+
+    Source: [LR] fig. 12.
+    """
+
+    rate: Float[Array, "..."]
+    frequency: Float[Array, "..."]
+    amplitude: Float[Array, "inputs outputs"]
+    dt: Float[Array, ""]
+    steps: int = eqx.field(static=True)
+    label_noise: Float[Array, ""] | None
+    evaluation: Evaluation = eqx.field(static=True)
+
+    def __init__(
+        self,
+        rate: ArrayLike,
+        frequency: ArrayLike,
+        dt: ArrayLike,
+        steps: int,
+        amplitude: ArrayLike = 1.0,
+        *,
+        label_noise: ArrayLike | None = None,
+        evaluation: Evaluation = Evaluation.AUTO,
+    ):
+        self.rate, self.amplitude = _per_channel(rate, amplitude)
+        self.frequency = as_float(frequency)
+        check_finite(self.frequency, "frequency")
+        if self.frequency.shape not in ((), self.rate.shape):
+            raise ValueError(
+                f"`frequency` must be a number or have the shape of `rate` {self.rate.shape}; got "
+                f"{self.frequency.shape}."
+            )
+        check_dt(dt)
+        check_steps(steps)
+        self.dt = as_float(dt)
+        self.steps = steps
+        self.label_noise = _noise(label_noise)
+        self.evaluation = evaluation
+
+    @property
+    def response(self) -> Target:
+        frequency = jnp.broadcast_to(self.frequency, self.rate.shape)
+        return _modes(
+            jnp.exp(-self.rate * self.dt) * jnp.exp(1j * frequency * self.dt), self.amplitude
+        )
+
+    @property
+    def duration(self) -> int:
+        return self.steps
+
+    @property
+    def channels(self) -> tuple[int, int]:
+        return self.amplitude.shape[0], self.amplitude.shape[1]
+
+
+def _noise(label_noise: ArrayLike | None) -> Float[Array, ""] | None:
+    return None if label_noise is None else non_negative(label_noise, "label_noise")
+
+
+def _per_channel(rate: ArrayLike, amplitude: ArrayLike) -> tuple[Array, Array]:
+    """Rate and amplitude as arrays, the amplitude always of shape (inputs, outputs)."""
+    rate, amplitude = as_float(rate), as_float(amplitude)
+    check_finite(rate, "rate")
+    check_finite(amplitude, "amplitude")
+    shapes = [x.shape for x in (amplitude, rate) if x.ndim]
+    shape = shapes[0] if shapes else (1, 1)
+    if len(shape) != 2 or 0 in shape or len(set(shapes)) > 1:
+        raise ValueError(
+            f"`rate` and `amplitude` are numbers or have shape (inputs, outputs), the same where "
+            f"both have one; got {rate.shape} and {amplitude.shape}."
+        )
+    return rate, jnp.broadcast_to(amplitude, shape)
+
+
+def _modes(poles: Array, amplitude: Float[Array, "inputs outputs"]) -> Modes:
+    """One mode for all channels, or one for each pair of channels with a pole of its own."""
+    if poles.ndim == 0:
+        return Modes(poles[None], amplitude[None])
+    each = jnp.eye(amplitude.size, dtype=amplitude.dtype).reshape(-1, *amplitude.shape)
+    return Modes(poles.reshape(-1), each * amplitude)

@@ -1,0 +1,272 @@
+"""Squared error between the impulse responses of a network and of a target filter.
+
+    L = dt Σ_{t<T} ω_t ‖Y_t − F_t‖²,      ω_t = 1, or T − t ("triangular": white-noise input)
+
+Y_t is the (inputs × outputs) response at step t to an input of 1/dt at step 0. For a linear
+reduction Y_t = C Aᵗ B/dt, and the sum over time needs no simulation.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float, Inexact
+
+from lrnn_jax.networks import AbstractRNN
+from lrnn_jax.reduced import LinearSystem, ReducedRNN
+from lrnn_jax.tasks._base import Evaluation
+
+Power = TypeVar("Power")
+Sums = TypeVar("Sums")
+
+
+class Modes(eqx.Module):
+    """A filter made of exponentials: F_t = Re Σ_j c_j ρ_jᵗ.
+
+    Arguments:
+        poles: ρ, per step, shape (modes,); complex for oscillations.
+        amplitudes: c, real, shape (modes, inputs, outputs).
+    """
+
+    poles: Inexact[Array, " modes"]
+    amplitudes: Float[Array, "modes inputs outputs"]
+
+    def samples(self, steps: int) -> Float[Array, "time inputs outputs"]:
+        """F_0 … F_{T-1}."""
+        powers = self.poles[None, :] ** jnp.arange(steps)[:, None]
+        return jnp.einsum("tj,jio->tio", jnp.real(powers), self.amplitudes)
+
+    def system(self) -> LinearSystem:
+        """A linear system with this impulse response: one state a mode and input (two if complex)."""
+        modes, inputs, outputs = self.amplitudes.shape
+        rho = self.poles
+        if jnp.iscomplexobj(rho):
+            a = jnp.stack([rho.real, -rho.imag, rho.imag, rho.real], -1).reshape(modes, 2, 2)
+        else:
+            a = rho[:, None, None]
+        each = a.shape[-1]
+        a = jnp.kron(jax.scipy.linalg.block_diag(*a), jnp.eye(inputs, dtype=a.dtype))
+        first = jnp.eye(each, dtype=a.dtype)[0]
+        b = jnp.kron(jnp.tile(first, modes)[:, None], jnp.eye(inputs, dtype=a.dtype))
+        c = jnp.einsum("jio,e->ojei", self.amplitudes, first).reshape(outputs, -1)
+        return LinearSystem(a=a, b=b, c=c)
+
+
+Target = Float[Array, "time inputs outputs"] | Modes | LinearSystem
+
+
+def impulse_response(model: AbstractRNN, steps: int) -> Float[Array, "time inputs outputs"]:
+    """Y_t: outputs at step t after an input of 1/dt at step 0, one input channel at a time."""
+    pulse = jnp.eye(model.inputs, dtype=model.dtype) / model.dt.astype(model.dtype)
+    inputs = jnp.zeros((model.inputs, steps, model.inputs), model.dtype).at[:, 0].set(pulse)
+    return jnp.swapaxes(model.rollout(inputs), 0, 1)
+
+
+def target_samples(target: Target, steps: int) -> Float[Array, "time inputs outputs"]:
+    """F_0 … F_{T-1} of any kind of target."""
+    if isinstance(target, Modes):
+        return target.samples(steps)
+    if isinstance(target, LinearSystem):
+
+        def body(state, _):
+            return target.a @ state, (target.c @ state).T
+
+        return jax.lax.scan(body, target.b, length=steps)[1]
+    return target
+
+
+def response_error(
+    model: AbstractRNN,
+    target: Target,
+    steps: int,
+    *,
+    evaluation: Evaluation = Evaluation.AUTO,
+    triangular: bool = False,
+) -> Float[Array, ""]:
+    """dt Σ_t ω_t ‖Y_t − F_t‖² by the requested or the fastest applicable way.
+
+    Arguments:
+        model: a network (always simulated) or a linear reduction.
+        target: F as samples, shape (time, inputs, outputs), as `Modes`, or as a linear system.
+        steps: T.
+        evaluation: how, for a reduction.
+        triangular: ω_t = T − t in place of 1.
+
+    Errors: ValueError when the requested way does not apply to this model and target.
+    """
+    dt = model.dt.astype(model.dtype)
+    way = choose_evaluation(model, target, evaluation)
+    if way is Evaluation.CLOSED_FORM:
+        assert isinstance(model, ReducedRNN) and isinstance(target, Modes)
+        return dt * _closed_form(model, target, steps, triangular)
+    if way is Evaluation.DOUBLING:
+        assert isinstance(model, ReducedRNN) and isinstance(target, (Modes, LinearSystem))
+        other = target.system() if isinstance(target, Modes) else target
+        return dt * _by_doubling(model, other, steps, triangular)
+    error = impulse_response(model, steps) - target_samples(target, steps).astype(model.dtype)
+    squared = jnp.sum(error**2, axis=(1, 2))
+    return dt * jnp.sum(squared * (steps - jnp.arange(steps)) if triangular else squared)
+
+
+def choose_evaluation(model: AbstractRNN, target: Target, asked: Evaluation) -> Evaluation:
+    """The way a loss is computed.
+
+    Errors: ValueError when the one asked for does not apply to this reduction and target.
+    """
+    if not isinstance(model, ReducedRNN):
+        return Evaluation.ROLLOUT
+    closed = isinstance(target, Modes) and model.roles.rank == 1
+    doubles = isinstance(target, (Modes, LinearSystem))
+    if asked is Evaluation.CLOSED_FORM and not closed:
+        raise ValueError(
+            f"The closed form takes rank 1 and a target made of exponentials; this reduction has "
+            f"{model.roles.describe()}. Use Evaluation.DOUBLING or AUTO."
+        )
+    if asked is Evaluation.DOUBLING and not doubles:
+        raise ValueError(
+            "Doubling takes a target with a generator (exponentials, another linear network); "
+            "this one is an array of samples. Use Evaluation.ROLLOUT or AUTO."
+        )
+    if asked is not Evaluation.AUTO:
+        return asked
+    if closed:
+        return Evaluation.CLOSED_FORM
+    return Evaluation.DOUBLING if doubles else Evaluation.ROLLOUT
+
+
+def power_sum(
+    steps: int,
+    power: Power,
+    first: Sums,
+    compose: Callable[[Power, Power], Power],
+    shift: Callable[[Power, Sums], Sums],
+    *,
+    triangular: bool = False,
+) -> Sums:
+    """Σ_{t<T} ω_t f_t in O(log T) operations, for terms that a linear shift moves through time.
+
+        S_{2n} = S_n + shift_n(S_n),      S_{n+1} = S_n + shift_n(f_0)
+        V_{2n} = V_n + n S_n + shift_n(V_n),      V_{n+1} = V_n + S_{n+1}
+
+    No division and no eigenvectors: coincident and unstable eigenvalues are no special cases.
+
+    Arguments:
+        steps: T.
+        power: what moves terms by one step (e.g. the matrix A).
+        first: f_0 (e.g. the covariance B Bᵀ); a pytree.
+        compose: power over m and n steps → power over m + n steps (e.g. the matrix product).
+        shift: power over n steps, Σ_t f_t → Σ_t f_{t+n} (e.g. P, W → P W Pᵀ), linear in the sums.
+        triangular: ω_t = T − t (the sum V) in place of 1 (the sum S).
+    """
+
+    def plus(*sums: Sums) -> Sums:
+        return jax.tree.map(lambda *x: sum(x[1:], x[0]), *sums)
+
+    n, now, s, v = 1, power, first, first
+    for bit in f"{steps:b}"[1:]:
+        if triangular:
+            v = plus(v, jax.tree.map(lambda x, n=n: n * x, s), shift(now, v))
+        s, now, n = plus(s, shift(now, s)), compose(now, now), 2 * n
+        if bit == "1":
+            s, now, n = plus(s, shift(now, first)), compose(now, power), n + 1
+            v = plus(v, s) if triangular else v
+    return v if triangular else s
+
+
+def gramian(
+    a: Float[Array, "d d"], start: Float[Array, "d d"], steps: int, *, triangular: bool = False
+) -> Float[Array, "d d"]:
+    """W_T = Σ_{t<T} ω_t Aᵗ Σ_0 (Aᵗ)ᵀ by doubling; ω_t = 1, or T − t if triangular.
+
+    Arguments: A, shape (d, d); Σ_0, shape (d, d); T. Source: theory of this package (ours).
+    """
+    return power_sum(
+        steps,
+        a,
+        start,
+        lambda p, q: p @ q,
+        lambda p, w: p @ w @ p.T,
+        triangular=triangular,
+    )
+
+
+def _by_doubling(
+    model: ReducedRNN, target: LinearSystem, steps: int, triangular: bool
+) -> Float[Array, ""]:
+    """Σ_t ω_t ‖Y_t − F_t‖² = tr(C W Cᵀ) of the joint system of network and target."""
+    system, dt = model.system(), model.dt.astype(model.dtype)
+    a = jax.scipy.linalg.block_diag(system.a, target.a.astype(model.dtype))
+    b = jnp.concatenate([system.b / dt, target.b.astype(model.dtype)])
+    c = jnp.concatenate([system.c, -target.c.astype(model.dtype)], axis=1)
+    w = gramian(a, b @ b.T, steps, triangular=triangular)
+    return jnp.sum((c @ w) * c)
+
+
+class _Pair(NamedTuple):
+    """Powers over n steps of the triangular matrix [[p, 1], [0, q]], and of the target's poles."""
+
+    p: Array
+    q: Array
+    d: Array  # the divided difference (qⁿ − pⁿ)/(q − p)
+    rho: Array
+
+
+def _closed_form(
+    model: ReducedRNN, target: Modes, steps: int, triangular: bool
+) -> Float[Array, ""]:
+    """Σ_t ω_t ‖a pᵗ + b D_t − Re Σ_j c_j ρ_jᵗ‖² from sums of geometric series.
+
+    p = 1 − dt, q = p + dt·vu, D_t = (qᵗ − pᵗ)/(q − p), a = S_zm, b = dt S_zu S_vm.
+    """
+    s, dt, outputs = model.overlaps.S, model.dt.astype(model.dtype), model.outputs
+    a = s[:outputs, : model.inputs].T
+    b = dt * jnp.outer(s[outputs, : model.inputs], s[:outputs, model.inputs])
+    p = 1 - dt
+    q = p + dt * s[outputs, model.inputs]
+    rho = target.poles
+    rho = rho.astype(jnp.result_type(model.dtype, rho.dtype if jnp.iscomplexobj(rho) else None))
+    c = target.amplitudes.astype(model.dtype)
+    one, zero = jnp.ones_like(p), jnp.zeros_like(p)
+
+    def compose(x: _Pair, y: _Pair) -> _Pair:
+        return _Pair(x.p * y.p, x.q * y.q, x.q * y.d + y.p * x.d, x.rho * y.rho)
+
+    def shift(x: _Pair, sums: tuple[Array, ...]) -> tuple[Array, ...]:
+        pp, pd, dd, rp, rd = sums
+        return (
+            x.p**2 * pp,
+            x.p * (x.q * pd + x.d * pp),
+            x.q**2 * dd + 2 * x.q * x.d * pd + x.d**2 * pp,
+            x.rho * x.p * rp,
+            x.rho * (x.q * rd + x.d * rp),
+        )
+
+    first = (one, zero, zero, jnp.ones_like(rho), jnp.zeros_like(rho))
+    pp, pd, dd, rp, rd = power_sum(
+        steps, _Pair(p, q, one, rho), first, compose, shift, triangular=triangular
+    )
+    own = jnp.sum(a * a) * pp + 2 * jnp.sum(a * b) * pd + jnp.sum(b * b) * dd
+    along_a, along_b = jnp.sum(a * c, axis=(1, 2)), jnp.sum(b * c, axis=(1, 2))
+    cross = jnp.sum(along_a * jnp.real(rp) + along_b * jnp.real(rd))
+    return own - 2 * cross + _power_of_modes(rho, c, steps, triangular)
+
+
+def _power_of_modes(
+    rho: Float[Array, " modes"] | Complex[Array, " modes"],
+    c: Float[Array, "modes inputs outputs"],
+    steps: int,
+    triangular: bool,
+) -> Float[Array, ""]:
+    """Σ_t ω_t ‖Re Σ_j c_j ρ_jᵗ‖² from sums of geometric series."""
+
+    def geometric(x: Array) -> Array:
+        times = lambda x, y: x * y  # noqa: E731
+        return power_sum(steps, x, jnp.ones_like(x), times, times, triangular=triangular)
+
+    pairs = jnp.einsum("jio,kio->jk", c, c)
+    sums = geometric(rho[:, None] * rho[None, :])
+    if jnp.iscomplexobj(rho):
+        sums = (jnp.real(sums) + jnp.real(geometric(rho[:, None] * rho[None, :].conj()))) / 2
+    return jnp.sum(pairs * sums)

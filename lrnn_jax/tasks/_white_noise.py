@@ -1,0 +1,216 @@
+"""Tasks on white-noise input: imitate a filter or a teacher network."""
+
+from abc import abstractmethod
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+
+from lrnn_jax.networks import AbstractRNN, LowRankRNN
+from lrnn_jax.reduced import ReducedRNN, reduce
+from lrnn_jax.tasks._base import (
+    AbstractObjective,
+    Evaluation,
+    check_batch,
+    check_channels,
+    check_same_dt,
+    check_steps,
+    non_negative,
+)
+from lrnn_jax.tasks._filter import AbstractFilter
+from lrnn_jax.tasks._response import Target, impulse_response, response_error
+
+Trials = tuple[Float[Array, "trial time inputs"], Float[Array, "trial time outputs"]]
+
+
+class AbstractWhiteNoise(AbstractObjective):
+    """Imitate a system on white-noise input, by minibatch or in exact expectation.
+
+        x_t ~ N(0, σ²) per step and input,      L = dt Σ_{t<T} ⟨‖y_t − y*_t‖²⟩ over trials
+
+    For linear systems with impulse responses Y and F (to inputs of 1/dt),
+
+        ⟨L⟩ = σ² dt³ Σ_{t<T} (T − t) ‖Y_t − F_t‖².
+
+    Source: [CL] open-loop students; the expectation: ours.
+    """
+
+    steps: eqx.AbstractVar[int]
+    std: eqx.AbstractVar[Float[Array, ""]]
+    batch: eqx.AbstractVar[int | None]
+    evaluation: eqx.AbstractVar[Evaluation]
+
+    @property
+    @abstractmethod
+    def dt(self) -> Float[Array, ""]:
+        """The Euler step of the imitated system."""
+
+    @property
+    @abstractmethod
+    def channels(self) -> tuple[int, int]:
+        """(inputs, outputs) of the imitated system."""
+
+    @property
+    @abstractmethod
+    def response(self) -> Target:
+        """Impulse response of the imitated system, for the expectation."""
+
+    @abstractmethod
+    def imitate(
+        self, inputs: Float[Array, "trial time inputs"]
+    ) -> Float[Array, "trial time outputs"]:
+        """Outputs y* of the imitated system."""
+
+    @property
+    def stochastic(self) -> bool:
+        return self.batch is not None
+
+    def check(self, model: AbstractRNN) -> None:
+        check_channels(self, model, *self.channels)
+        check_same_dt(self, self.dt, model)
+        if self.batch is None and not model.activation.linear:
+            raise ValueError(
+                f"The expected loss of {type(self).__name__} is known for linear networks; give "
+                f"`batch` to train this {type(model).__name__} on samples."
+            )
+
+    def sample(self, key: PRNGKeyArray) -> Trials | None:
+        """Inputs and targets of one minibatch; None for the exact expectation."""
+        if self.batch is None:
+            return None
+        inputs = self.std * jr.normal(key, (self.batch, self.steps, self.channels[0]))
+        return inputs, self.imitate(inputs)
+
+    def loss(self, model: AbstractRNN, batch: Trials | None = None) -> Float[Array, ""]:
+        """L of a minibatch, or ⟨L⟩ where `batch` is None."""
+        dt = model.dt.astype(model.dtype)
+        if batch is not None:
+            inputs, target = batch
+            error = model.rollout(inputs) - target.astype(model.dtype)
+            return dt * jnp.sum(error**2) / inputs.shape[0]
+        error = response_error(
+            model, self.response, self.steps, evaluation=self.evaluation, triangular=True
+        )
+        return (self.std.astype(model.dtype) * dt) ** 2 * error
+
+
+class WhiteNoise(AbstractWhiteNoise):
+    """White-noise input with a filter of it as the target: y*_t = dt Σ_j F_j x_{t−j}.
+
+    Arguments:
+        filter: the filter to become, e.g. `ExponentialFilter`; sets T, dt and channels.
+        std: σ, standard deviation of the input per step.
+        batch: trials per epoch, or None for the exact expectation.
+        evaluation: how a reduction's expected loss is computed.
+
+    Errors: ValueError for σ < 0 or not finite, batch < 1, a filter with label noise.
+    """
+
+    filter: AbstractFilter
+    std: Float[Array, ""]
+    batch: int | None = eqx.field(static=True)
+    evaluation: Evaluation = eqx.field(static=True)
+
+    def __init__(
+        self,
+        filter: AbstractFilter,
+        *,
+        std: ArrayLike = 1.0,
+        batch: int | None = None,
+        evaluation: Evaluation = Evaluation.AUTO,
+    ):
+        if filter.stochastic:
+            raise ValueError("Label noise belongs to the impulse task; give a filter without it.")
+        check_batch(batch)
+        self.filter = filter
+        self.std = non_negative(std, "std")
+        self.batch = batch
+        self.evaluation = evaluation
+
+    @property
+    def steps(self) -> int:
+        return self.filter.duration
+
+    @property
+    def dt(self) -> Float[Array, ""]:
+        return self.filter.dt
+
+    @property
+    def channels(self) -> tuple[int, int]:
+        return self.filter.channels
+
+    @property
+    def response(self) -> Target:
+        return self.filter.response
+
+    def imitate(
+        self, inputs: Float[Array, "trial time inputs"]
+    ) -> Float[Array, "trial time outputs"]:
+        response, length = self.filter.samples, 2 * self.steps
+        spectra = jnp.fft.rfft(inputs, length, axis=1), jnp.fft.rfft(response, length, axis=0)
+        product = jnp.einsum("bfi,fio->bfo", *spectra)
+        return self.dt * jnp.fft.irfft(product, length, axis=1)[:, : self.steps]
+
+
+class TeacherStudent(AbstractWhiteNoise):
+    """Imitate another network on white-noise input: y* is the teacher's output.
+
+    Arguments:
+        teacher: a full or reduced network; sets dt and channels.
+        steps: T.
+        std: σ, standard deviation of the input per step.
+        batch: trials per epoch, or None for the exact expectation (linear networks).
+        evaluation: how a reduction's expected loss is computed.
+
+    Errors: ValueError for steps or batch < 1, σ < 0, or batch=None with a nonlinear teacher.
+
+    Source: [LR] memory experiment, [CL] open-loop student.
+    """
+
+    teacher: AbstractRNN
+    steps: int = eqx.field(static=True)
+    std: Float[Array, ""]
+    batch: int | None = eqx.field(static=True)
+    evaluation: Evaluation = eqx.field(static=True)
+
+    def __init__(
+        self,
+        teacher: AbstractRNN,
+        steps: int,
+        *,
+        std: ArrayLike = 1.0,
+        batch: int | None = None,
+        evaluation: Evaluation = Evaluation.AUTO,
+    ):
+        check_steps(steps)
+        check_batch(batch)
+        if batch is None and not teacher.activation.linear:
+            raise ValueError(
+                "The expected loss is known for linear teachers; give `batch` for this one."
+            )
+        self.teacher = teacher
+        self.steps = steps
+        self.std = non_negative(std, "std")
+        self.batch = batch
+        self.evaluation = evaluation
+
+    @property
+    def dt(self) -> Float[Array, ""]:
+        return self.teacher.dt
+
+    @property
+    def channels(self) -> tuple[int, int]:
+        return self.teacher.inputs, self.teacher.outputs
+
+    @property
+    def response(self) -> Target:
+        if isinstance(self.teacher, (LowRankRNN, ReducedRNN)):
+            system = reduce(self.teacher).system()
+            return system._replace(b=system.b / self.dt)
+        return impulse_response(self.teacher, self.steps)
+
+    def imitate(
+        self, inputs: Float[Array, "trial time inputs"]
+    ) -> Float[Array, "trial time outputs"]:
+        return self.teacher.rollout(inputs)
