@@ -27,7 +27,7 @@ from lrnn_jax.networks import AbstractRNN, DenseRNN, LowRankRNN
 from lrnn_jax.overlaps import Roles
 from lrnn_jax.reduced import ReducedRNN
 
-Weights = PyTree[Float[Array, "rows columns"]]
+Weights = PyTree[Float[Array, "_ _"]]
 Loss = Callable[[AbstractRNN], Float[Array, ""]]
 
 
@@ -52,11 +52,11 @@ class AbstractCoordinates(eqx.Module):
         """M X."""
 
     @abstractmethod
-    def blocks(self, x: Weights) -> list[Float[Array, "rows columns"]]:
+    def blocks(self, x: Weights) -> list[Float[Array, "_ _"]]:
         """X as one matrix a family of vectors."""
 
     @abstractmethod
-    def join(self, blocks: list[Float[Array, "rows columns"]]) -> Weights:
+    def join(self, blocks: list[Float[Array, "_ _"]]) -> Weights:
         """X from one matrix a family: the inverse of `blocks`."""
 
     @abstractmethod
@@ -97,10 +97,10 @@ class VectorCoordinates(AbstractCoordinates):
     def metric(self, x: Weights) -> Weights:
         return x / self.network.scale.astype(x.dtype)
 
-    def blocks(self, x: Weights) -> list[Float[Array, "rows columns"]]:
+    def blocks(self, x: Weights) -> list[Float[Array, "_ _"]]:
         return _split(x, self.network.roles)
 
-    def join(self, blocks: list[Float[Array, "rows columns"]]) -> Weights:
+    def join(self, blocks: list[Float[Array, "_ _"]]) -> Weights:
         return jnp.concatenate(blocks, axis=1)
 
     def gram(self, x: Weights) -> Float[Array, "k k"]:
@@ -125,9 +125,7 @@ class GramCoordinates(AbstractCoordinates):
     def model(self, x: Weights) -> AbstractRNN:
         return self.reduction.with_gram(self.gram(x))
 
-    def generator(
-        self, loss: Loss, x: Weights
-    ) -> tuple[Float[Array, ""], Float[Array, "k k"]]:
+    def generator(self, loss: Loss, x: Weights) -> tuple[Float[Array, ""], Float[Array, "k k"]]:
         """The loss and Γ = ∂L/∂Q + (∂L/∂Q)ᵀ."""
         value, slope = jax.value_and_grad(lambda q: loss(self.reduction.with_gram(q)))(self.gram(x))
         return value, slope + slope.T
@@ -139,10 +137,10 @@ class GramCoordinates(AbstractCoordinates):
     def metric(self, x: Weights) -> Weights:
         return self.reduction.overlaps.gram @ x
 
-    def blocks(self, x: Weights) -> list[Float[Array, "rows columns"]]:
+    def blocks(self, x: Weights) -> list[Float[Array, "_ _"]]:
         return _split(x, self.reduction.roles)
 
-    def join(self, blocks: list[Float[Array, "rows columns"]]) -> Weights:
+    def join(self, blocks: list[Float[Array, "_ _"]]) -> Weights:
         return jnp.concatenate(blocks, axis=1)
 
     def gram(self, x: Weights) -> Float[Array, "k k"]:
@@ -175,10 +173,10 @@ class DenseCoordinates(AbstractCoordinates):
     def metric(self, x: Weights) -> Weights:
         return x
 
-    def blocks(self, x: Weights) -> list[Float[Array, "rows columns"]]:
+    def blocks(self, x: Weights) -> list[Float[Array, "_ _"]]:
         return [x[name] for name in ("w", "w_in", "w_out")]
 
-    def join(self, blocks: list[Float[Array, "rows columns"]]) -> Weights:
+    def join(self, blocks: list[Float[Array, "_ _"]]) -> Weights:
         return dict(zip(("w", "w_in", "w_out"), blocks))
 
     def gram(self, x: Weights) -> None:
@@ -231,5 +229,5 @@ def column_rates(
     return jnp.stack([jnp.asarray(c, dtype) for c in columns])[None, :]
 
 
-def _split(x: Float[Array, "rows k"], roles: Roles) -> list[Float[Array, "rows columns"]]:
+def _split(x: Float[Array, "rows k"], roles: Roles) -> list[Float[Array, "_ _"]]:
     return [x[:, s] for s in roles.slices.values()]

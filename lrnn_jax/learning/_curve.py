@@ -97,7 +97,9 @@ class LearningCurve(eqx.Module):
         loss = jnp.max(jnp.abs(self.loss - other.loss), axis=-1)
         return Distance(overlaps=jnp.max(gap, axis=-2), loss=loss, names=ours.names)
 
-    def invariant_drift(self, rates: dict[str, float] | None = None) -> Float[Array, "*batch record"]:
+    def invariant_drift(
+        self, rates: dict[str, float] | None = None
+    ) -> Float[Array, "*batch record"]:
         """Largest change since epoch 0 of what gradient flow conserves (see `invariants`).
 
         Arguments:
@@ -107,7 +109,9 @@ class LearningCurve(eqx.Module):
         all_rates = {**dict.fromkeys(frozen, 0.0), **(rates or {})}
         all_rates.update(dict.fromkeys(frozen, 0.0))
         history = invariants(self.overlaps, rates=all_rates)
-        first = invariants(Overlaps(self.overlaps.gram[..., :1, :, :], self.overlaps.roles), rates=all_rates)
+        first = invariants(
+            Overlaps(self.overlaps.gram[..., :1, :, :], self.overlaps.roles), rates=all_rates
+        )
         return history.drift(first)
 
     def to_xarray(self) -> Any:
@@ -174,7 +178,9 @@ class LearningCurve(eqx.Module):
                 for name in ("epochs", "loss", "gram", "transform", "stopped")
             }
         except (OSError, KeyError, ValueError, AssertionError, TypeError) as error:
-            raise ValueError(f"{path} is not a learning curve saved by this package: {error}") from None
+            raise ValueError(
+                f"{path} is not a learning curve saved by this package: {error}"
+            ) from None
         return cls(**fields, result=getattr(RESULTS, header["result"]), model=model)
 
 
@@ -183,9 +189,7 @@ def outcome(result: RESULTS) -> str:
     return next(name for name in _OUTCOMES if bool(result == getattr(RESULTS, name)))
 
 
-def lift(
-    curve: LearningCurve, network: LowRankRNN, epoch: int | None = None
-) -> LowRankRNN:
+def lift(curve: LearningCurve, network: LowRankRNN, epoch: int | None = None) -> LowRankRNN:
     """The N-dimensional weights that a network has after the learning of its reduction.
 
         Θ_t = Θ_0 T_t

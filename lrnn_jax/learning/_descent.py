@@ -108,7 +108,9 @@ class Descent(AbstractUpdate):
             clip = self.clip.astype(norm.dtype)
             g = scaled(jnp.where(norm > clip, clip / positive(norm), 1.0), g)
         if self.weight_decay is not None:
-            g = jax.tree.map(lambda a, b: a + self.weight_decay.astype(b.dtype) * b, g, times(x, rates))
+            g = jax.tree.map(
+                lambda a, b: a + self.weight_decay.astype(b.dtype) * b, g, times(x, rates)
+            )
         g, memory = accumulate(g, memory, self.momentum, self.nesterov)
         return descend(x, g, rate_at(self.lr, epoch)), memory
 
@@ -210,7 +212,9 @@ class Muon(AbstractUpdate):
         self.nesterov = nesterov
         self.weight_decay = number(weight_decay, "weight_decay", 0)
         if not isinstance(iterations, int) or iterations < 1:
-            raise ValueError(f"`iterations` must be a whole number of at least 1; got {iterations}.")
+            raise ValueError(
+                f"`iterations` must be a whole number of at least 1; got {iterations}."
+            )
         self.iterations = iterations
         self.rates = as_rates(rates)
 
@@ -268,8 +272,8 @@ def rate_at(lr: LearningRate, epoch: Any) -> Float[Array, ""]:
 def number(
     x: ArrayLike | None,
     name: str,
-    low: float,
-    high: float = float("inf"),
+    low: int | float,
+    high: int | float = float("inf"),
     *,
     open_start: bool = False,
     open_end: bool = False,

@@ -183,12 +183,11 @@ def _start(problem: _Problem) -> _State:
     method = problem.method
     assert isinstance(method, AbstractUpdate)
     x = problem.where.start
-    return _State(x, method.init(problem.where), jnp.asarray(0), jnp.asarray(-1))
+    zero = jnp.zeros((), int)
+    return _State(x, method.init(problem.where), zero, zero - 1)
 
 
-def _advance(
-    problem: _Problem, state: _State, records: int, every: int
-) -> tuple[_State, _Record]:
+def _advance(problem: _Problem, state: _State, records: int, every: int) -> tuple[_State, _Record]:
     """`records` times: keep the state, then take `every` updates.
 
     The loop is nested so that reverse mode stores O(√records) states and repeats the rest.

@@ -1,7 +1,5 @@
 """Low-rank recurrent networks of N neurons."""
 
-from typing import Self
-
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
@@ -83,7 +81,7 @@ class LowRankRNN(AbstractRNN):
         key: PRNGKeyArray,
         activation: AbstractActivation = Identity(),
         frozen: tuple[str, ...] = (),
-    ) -> Self:
+    ) -> "LowRankRNN":
         """Gaussian vectors with Frobenius norm √N in each of Z, V, M and U, and s = N.
 
         Rank 1: every vector has norm √N; rank 2: uu_1 + uu_2 = 1.
@@ -116,7 +114,7 @@ class LowRankRNN(AbstractRNN):
         key: PRNGKeyArray,
         activation: AbstractActivation = Identity(),
         frozen: tuple[str, ...] = (),
-    ) -> Self:
+    ) -> "LowRankRNN":
         """A network whose loading vectors have exactly these overlaps (to rounding), any N ≥ rank(Q).
 
         Arguments:

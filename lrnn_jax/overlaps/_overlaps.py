@@ -1,7 +1,5 @@
 """The overlaps of a network's loading vectors: its Gram matrix, with names."""
 
-from typing import Self
-
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -34,7 +32,7 @@ class Overlaps(eqx.Module):
     @classmethod
     def from_vectors(
         cls, *, z: ArrayLike, v: ArrayLike, m: ArrayLike, u: ArrayLike, scale: ArrayLike
-    ) -> Self:
+    ) -> "Overlaps":
         """Q = ΘᵀΘ/s from loading vectors.
 
         Arguments:
@@ -49,7 +47,7 @@ class Overlaps(eqx.Module):
     @classmethod
     def from_gram(
         cls, matrix: ArrayLike, rank: int = 1, inputs: int = 1, outputs: int = 1
-    ) -> Self:
+    ) -> "Overlaps":
         """Overlaps from a Gram matrix, columns in the order Z, V, M, U.
 
         Arguments:
@@ -69,7 +67,9 @@ class Overlaps(eqx.Module):
         return cls(check_gram(gram), roles)
 
     @classmethod
-    def from_values(cls, rank: int = 1, inputs: int = 1, outputs: int = 1, **values: float) -> Self:
+    def from_values(
+        cls, rank: int = 1, inputs: int = 1, outputs: int = 1, **values: ArrayLike
+    ) -> "Overlaps":
         """Overlaps from their names, all k(k+1)/2 of them: `Overlaps.from_values(zm=0.1, …)`.
 
         Errors: UnknownOverlap for a wrong name; ValueError for a missing one or an unrealisable Q.
@@ -117,7 +117,7 @@ class Overlaps(eqx.Module):
         rows, columns = np.array(self.roles.pairs).T
         return self.gram[..., rows, columns]
 
-    def replace(self, **values: ArrayLike) -> Self:
+    def replace(self, **values: ArrayLike) -> "Overlaps":
         """The same overlaps with some set to new values.
 
         Errors: UnknownOverlap for a wrong name; ValueError when the result is not realisable.
@@ -162,7 +162,5 @@ def stack(
         raise ValueError(f"Loading vectors need one entry per neuron, all of them; got {shapes}.")
     if parts["v"].shape[1] != parts["u"].shape[1]:
         raise ValueError(f"v and u need one column per rank, equally many; got {shapes}.")
-    roles = Roles(
-        outputs=parts["z"].shape[1], rank=parts["v"].shape[1], inputs=parts["m"].shape[1]
-    )
+    roles = Roles(outputs=parts["z"].shape[1], rank=parts["v"].shape[1], inputs=parts["m"].shape[1])
     return jnp.concatenate(list(parts.values()), axis=1), roles

@@ -140,7 +140,7 @@ class Roles:
             raise UnknownOverlap(f"{name!r} is a block of overlaps: name one of {block}.")
         return rows[0], columns[0]
 
-    def per_column(self, values: Mapping[str, Any], default: float = 1.0) -> list[Any]:
+    def per_column(self, values: Mapping[str, Any], default: Any = 1.0) -> list[Any]:
         """One value a column, from values by family ("m") or column ("u2", which goes first).
 
         Errors: UnknownOverlap with suggestions.

@@ -3,6 +3,7 @@
 from abc import abstractmethod
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
@@ -258,10 +259,9 @@ class OscillatingFilter(AbstractFilter):
 
     @property
     def response(self) -> Target:
-        frequency = jnp.broadcast_to(self.frequency, self.rate.shape)
-        return _modes(
-            jnp.exp(-self.rate * self.dt) * jnp.exp(1j * frequency * self.dt), self.amplitude
-        )
+        size = jnp.exp(-self.rate * self.dt)
+        angle = jnp.broadcast_to(self.frequency, self.rate.shape) * self.dt
+        return _modes(jax.lax.complex(size * jnp.cos(angle), size * jnp.sin(angle)), self.amplitude)
 
     @property
     def duration(self) -> int:
@@ -296,4 +296,4 @@ def _modes(poles: Array, amplitude: Float[Array, "inputs outputs"]) -> Modes:
     if poles.ndim == 0:
         return Modes(poles[None], amplitude[None])
     each = jnp.eye(amplitude.size, dtype=amplitude.dtype).reshape(-1, *amplitude.shape)
-    return Modes(poles.reshape(-1), each * amplitude)
+    return Modes(poles.reshape(-1), each * amplitude[None])

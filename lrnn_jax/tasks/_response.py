@@ -35,7 +35,7 @@ class Modes(eqx.Module):
 
     def samples(self, steps: int) -> Float[Array, "time inputs outputs"]:
         """F_0 … F_{T-1}."""
-        powers = self.poles[None, :] ** jnp.arange(steps)[:, None]
+        powers = self.poles[None, :] ** jnp.arange(steps, dtype=self.poles.dtype)[:, None]
         return jnp.einsum("tj,jio->tio", jnp.real(powers), self.amplitudes)
 
     def system(self) -> LinearSystem:
@@ -107,7 +107,8 @@ def response_error(
         return dt * _by_doubling(model, other, steps, triangular)
     error = impulse_response(model, steps) - target_samples(target, steps).astype(model.dtype)
     squared = jnp.sum(error**2, axis=(1, 2))
-    return dt * jnp.sum(squared * (steps - jnp.arange(steps)) if triangular else squared)
+    weights = steps - jnp.arange(steps, dtype=squared.dtype)
+    return dt * jnp.sum(squared * weights if triangular else squared)
 
 
 def choose_evaluation(model: AbstractRNN, target: Target, asked: Evaluation) -> Evaluation:
@@ -230,6 +231,9 @@ def _closed_form(
     c = target.amplitudes.astype(model.dtype)
     one, zero = jnp.ones_like(p), jnp.zeros_like(p)
 
+    def cast(x: Array) -> Array:
+        return x.astype(rho.dtype)
+
     def compose(x: _Pair, y: _Pair) -> _Pair:
         return _Pair(x.p * y.p, x.q * y.q, x.q * y.d + y.p * x.d, x.rho * y.rho)
 
@@ -239,8 +243,8 @@ def _closed_form(
             x.p**2 * pp,
             x.p * (x.q * pd + x.d * pp),
             x.q**2 * dd + 2 * x.q * x.d * pd + x.d**2 * pp,
-            x.rho * x.p * rp,
-            x.rho * (x.q * rd + x.d * rp),
+            x.rho * cast(x.p) * rp,
+            x.rho * (cast(x.q) * rd + cast(x.d) * rp),
         )
 
     first = (one, zero, zero, jnp.ones_like(rho), jnp.zeros_like(rho))
@@ -248,7 +252,7 @@ def _closed_form(
         steps, _Pair(p, q, one, rho), first, compose, shift, triangular=triangular
     )
     own = jnp.sum(a * a) * pp + 2 * jnp.sum(a * b) * pd + jnp.sum(b * b) * dd
-    along_a, along_b = jnp.sum(a * c, axis=(1, 2)), jnp.sum(b * c, axis=(1, 2))
+    along_a, along_b = jnp.sum(a[None] * c, axis=(1, 2)), jnp.sum(b[None] * c, axis=(1, 2))
     cross = jnp.sum(along_a * jnp.real(rp) + along_b * jnp.real(rd))
     return own - 2 * cross + _power_of_modes(rho, c, steps, triangular)
 
