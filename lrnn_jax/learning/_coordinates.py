@@ -60,8 +60,8 @@ class AbstractCoordinates(eqx.Module):
         """X from one matrix a family: the inverse of `blocks`."""
 
     @abstractmethod
-    def gram(self, x: Weights) -> Float[Array, "k k"] | None:
-        """Q of weights X; None where there are no loading vectors."""
+    def gram(self, x: Weights) -> Float[Array, "k k"]:
+        """Q of weights X; empty where there are no loading vectors."""
 
     @abstractmethod
     def transform(self, x: Weights) -> Float[Array, "k k"] | None:
@@ -179,8 +179,8 @@ class DenseCoordinates(AbstractCoordinates):
     def join(self, blocks: list[Float[Array, "_ _"]]) -> Weights:
         return dict(zip(("w", "w_in", "w_out"), blocks))
 
-    def gram(self, x: Weights) -> None:
-        return None
+    def gram(self, x: Weights) -> Float[Array, "k k"]:
+        return jnp.zeros((0, 0), self.network.dtype)
 
     def transform(self, x: Weights) -> None:
         return None

@@ -15,11 +15,11 @@ from lrnn_jax.networks import AbstractActivation, AbstractRNN, DenseRNN, Identit
 from lrnn_jax.overlaps import Overlaps, Roles, invariants
 from lrnn_jax.reduced import ReducedRNN
 
-_OUTCOMES = tuple(name for name in (
+_OUTCOMES = (
     "successful", "diverged", "unrealisable", "invariants_lost", "event_occurred",
     "max_steps_reached", "dt_min_reached", "max_steps_rejected", "nonlinear_divergence",
     "internal_error",
-))  # fmt: skip
+)  # fmt: skip
 _ACTIVATIONS: dict[str, type[AbstractActivation]] = {"Identity": Identity}
 
 
@@ -52,7 +52,7 @@ class LearningCurve(eqx.Module):
     Arguments:
         epochs: recorded epochs, shape (..., record); 0, n, 2n, … and the last.
         loss: L, shape (..., record).
-        gram: Q, shape (..., record, k, k); None for dense networks.
+        gram: Q, shape (..., record, k, k); k = 0 for dense networks, which have no loading vectors.
         transform: T with Θ_epoch = Θ_0 T, shape (..., record, k, k); None for networks.
         stopped: epoch of an early end; −1 if there was none.
         result: how the run ended.
@@ -61,7 +61,7 @@ class LearningCurve(eqx.Module):
 
     epochs: Int[Array, "*batch record"]
     loss: Float[Array, "*batch record"]
-    gram: Float[Array, "*batch record k k"] | None
+    gram: Float[Array, "*batch record k k"]
     transform: Float[Array, "*batch record k k"] | None
     stopped: Int[Array, "*batch"]
     result: RESULTS
@@ -73,7 +73,7 @@ class LearningCurve(eqx.Module):
 
         Errors: ValueError for dense networks, which have no loading vectors.
         """
-        if self.gram is None:
+        if not self.gram.size:
             raise ValueError("A dense network has no loading vectors, so its curve no overlaps.")
         return Overlaps(self.gram, self.model.roles)  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -130,7 +130,7 @@ class LearningCurve(eqx.Module):
         coords: dict[str, Any] = {
             "epoch": ("epoch", np.asarray(self.epochs), {"long_name": "parameter updates"})
         }
-        if self.gram is not None:
+        if self.gram.size:
             attributes = {"long_name": "overlap of loading vectors", "units": "1"}
             vector = np.asarray(self.overlaps.vector())
             variables["overlaps"] = (("epoch", "overlap"), vector, attributes)

@@ -49,7 +49,7 @@ class AbstractUpdate(AbstractMethod):
 class Descent(AbstractUpdate):
     """Gradient descent with real steps; exact on overlaps at any step size.
 
-        G = XΓD · min(1, clip/‖XΓD‖),   C' = μC + G + λXD,   X' = X − η C'   (Nesterov: η(G + λXD + μC'))
+        G = XΓD · min(1, clip/‖XΓD‖) + λXD,   C' = μC + G,   X' = X − ηC'   (Nesterov: η(G + μC'))
 
     On a network X = Θ and XΓ = s ∂L/∂Θ, so η is independent of N (the network's own learning rate
     is sη). On a reduction X = T, Q = TᵀQ_0T; without memory this is Q' = (1 − ηDΓ) Q (1 − ηΓD).
@@ -238,7 +238,7 @@ class Muon(AbstractUpdate):
     def _orthogonal(
         self, block: Float[Array, "rows c"], gram: Float[Array, "c c"]
     ) -> Float[Array, "rows c"]:
-        """block · P with P from its Gram matrix alone, (block P) nearly orthonormal in the metric."""
+        """block · P, nearly orthonormal in the metric; P depends on the Gram matrix alone."""
         a, b, c = 3.4445, -4.7750, 2.0315
         size = jnp.trace(gram)
         eye = jnp.eye(gram.shape[0], dtype=gram.dtype)

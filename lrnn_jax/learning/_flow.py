@@ -6,7 +6,6 @@ from typing import Any
 import diffrax
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from lrnn_jax.learning._coordinates import AbstractCoordinates, GramCoordinates, Weights

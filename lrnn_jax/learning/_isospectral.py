@@ -71,7 +71,7 @@ class Isospectral(diffrax.AbstractSolver):
         omega = h * middle
         y1 = y0 @ expm(omega)
         error = y1 - y0 @ expm(h * first)
-        return y1, error, dict(y0=y0, omega=omega), None, diffrax.RESULTS.successful
+        return y1, error, {"y0": y0, "omega": omega}, None, diffrax.RESULTS.successful
 
     def func(self, terms: Any, t0: Any, y0: Matrix, args: Any) -> Matrix:
         return y0 @ terms.vf(t0, y0, args)

@@ -70,7 +70,7 @@ class _Record(NamedTuple):
     """What is kept of an epoch."""
 
     loss: Float[Array, "..."]
-    gram: Float[Array, "..."] | None
+    gram: Float[Array, "..."]
     transform: Float[Array, "..."] | None
 
 
@@ -309,7 +309,7 @@ def _flow(problem: _Problem, epochs: int, every: int) -> LearningCurve:
 
 def _monitored(curve: LearningCurve, method: Flow) -> LearningCurve:
     """The curve, marked `invariants_lost` where a conserved quantity drifted too far."""
-    if method.invariant_tol is None or curve.gram is None or is_traced(method.rates):
+    if method.invariant_tol is None or not curve.gram.size or is_traced(method.rates):
         return curve
     drift = jnp.nanmax(curve.invariant_drift({k: float(v) for k, v in method.rates.items()}), -1)
     lost = (drift > method.invariant_tol) & (curve.result == RESULTS.successful)

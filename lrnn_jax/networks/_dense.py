@@ -133,7 +133,7 @@ def factorise(
     *,
     rank: int | None = None,
     energy: float | None = None,
-    scale: ArrayLike = 1.0,
+    scale: float = 1.0,
 ) -> Factorisation:
     """The best low-rank approximation of a linear dense network, by singular value decomposition.
 

@@ -115,7 +115,7 @@ class LowRankRNN(AbstractRNN):
         activation: AbstractActivation = Identity(),
         frozen: tuple[str, ...] = (),
     ) -> "LowRankRNN":
-        """A network whose loading vectors have exactly these overlaps (to rounding), any N ≥ rank(Q).
+        """A network whose loading vectors have these overlaps (to rounding), at any N ≥ rank(Q).
 
         Arguments:
             overlaps: Q and roles.

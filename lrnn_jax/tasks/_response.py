@@ -7,11 +7,13 @@ reduction Y_t = C Aᵗ B/dt, and the sum over time needs no simulation.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from operator import mul
+from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Complex, Float, Inexact
 
 from lrnn_jax.networks import AbstractRNN
@@ -33,13 +35,18 @@ class Modes(eqx.Module):
     poles: Inexact[Array, " modes"]
     amplitudes: Float[Array, "modes inputs outputs"]
 
+    def astype(self, dtype: Any) -> "Modes":
+        """The same filter in another floating dtype."""
+        poles = np.result_type(dtype, np.complex64) if jnp.iscomplexobj(self.poles) else dtype
+        return Modes(self.poles.astype(poles), self.amplitudes.astype(dtype))
+
     def samples(self, steps: int) -> Float[Array, "time inputs outputs"]:
         """F_0 … F_{T-1}."""
         powers = self.poles[None, :] ** jnp.arange(steps, dtype=self.poles.dtype)[:, None]
         return jnp.einsum("tj,jio->tio", jnp.real(powers), self.amplitudes)
 
     def system(self) -> LinearSystem:
-        """A linear system with this impulse response: one state a mode and input (two if complex)."""
+        """A linear system with this response: one state per mode and input (two if complex)."""
         modes, inputs, outputs = self.amplitudes.shape
         rho = self.poles
         if jnp.iscomplexobj(rho):
@@ -99,10 +106,12 @@ def response_error(
     dt = model.dt.astype(model.dtype)
     way = choose_evaluation(model, target, evaluation)
     if way is Evaluation.CLOSED_FORM:
-        assert isinstance(model, ReducedRNN) and isinstance(target, Modes)
+        assert isinstance(model, ReducedRNN)
+        assert isinstance(target, Modes)
         return dt * _closed_form(model, target, steps, triangular)
     if way is Evaluation.DOUBLING:
-        assert isinstance(model, ReducedRNN) and isinstance(target, (Modes, LinearSystem))
+        assert isinstance(model, ReducedRNN)
+        assert isinstance(target, (Modes, LinearSystem))
         other = target.system() if isinstance(target, Modes) else target
         return dt * _by_doubling(model, other, steps, triangular)
     error = impulse_response(model, steps) - target_samples(target, steps).astype(model.dtype)
@@ -226,9 +235,8 @@ def _closed_form(
     b = dt * jnp.outer(s[outputs, : model.inputs], s[:outputs, model.inputs])
     p = 1 - dt
     q = p + dt * s[outputs, model.inputs]
-    rho = target.poles
-    rho = rho.astype(jnp.result_type(model.dtype, rho.dtype if jnp.iscomplexobj(rho) else None))
-    c = target.amplitudes.astype(model.dtype)
+    target = target.astype(model.dtype)
+    rho, c = target.poles, target.amplitudes
     one, zero = jnp.ones_like(p), jnp.zeros_like(p)
 
     def cast(x: Array) -> Array:
@@ -266,8 +274,7 @@ def _power_of_modes(
     """Σ_t ω_t ‖Re Σ_j c_j ρ_jᵗ‖² from sums of geometric series."""
 
     def geometric(x: Array) -> Array:
-        times = lambda x, y: x * y  # noqa: E731
-        return power_sum(steps, x, jnp.ones_like(x), times, times, triangular=triangular)
+        return power_sum(steps, x, jnp.ones_like(x), mul, mul, triangular=triangular)
 
     pairs = jnp.einsum("jio,kio->jk", c, c)
     sums = geometric(rho[:, None] * rho[None, :])

@@ -1,0 +1,24 @@
+"""The strict world tests run in: float64, no silent promotion, shapes and types checked."""
+
+import jax
+import pytest
+from jaxtyping import install_import_hook
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+with install_import_hook("lrnn_jax", "beartype.beartype"):
+    import lrnn_jax as lrnn
+
+
+@pytest.fixture
+def task() -> "lrnn.ExponentialFilter":
+    """A short exponential filter."""
+    return lrnn.ExponentialFilter(rate=0.2, dt=0.05, steps=100)
+
+
+@pytest.fixture
+def net() -> "lrnn.LowRankRNN":
+    """A rank-1 network of 60 neurons."""
+    return lrnn.LowRankRNN.normalised(n=60, rank=1, dt=0.05, key=jax.random.key(0))
