@@ -3,6 +3,7 @@
 from lrnn_jax._results import RESULTS as RESULTS
 from lrnn_jax._results import LearningError as LearningError
 from lrnn_jax.learning import Descent as Descent
+from lrnn_jax.learning import DirectDescent as DirectDescent
 from lrnn_jax.learning import Flow as Flow
 from lrnn_jax.learning import Isospectral as Isospectral
 from lrnn_jax.learning import LearningCurve as LearningCurve
@@ -17,6 +18,7 @@ from lrnn_jax.networks import LowRankRNN as LowRankRNN
 from lrnn_jax.networks import factorise as factorise
 from lrnn_jax.networks import load_network as load_network
 from lrnn_jax.overlaps import Overlaps as Overlaps
+from lrnn_jax.overlaps import coupling as coupling
 from lrnn_jax.overlaps import invariants as invariants
 from lrnn_jax.overlaps import visible as visible
 from lrnn_jax.reduced import ReducedRNN as ReducedRNN

@@ -19,7 +19,8 @@ class RESULTS(diffrax.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
     )
     invariants_lost = (
         "The flow lost its conserved quantities beyond `invariant_tol`: the trajectory is not to "
-        "be trusted. Tighten rtol and atol, or use the `Isospectral` solver."
+        "be trusted. Tighten rtol and atol (`Isospectral` keeps the spectrum of J D⁻¹ Q by itself, "
+        "but not UᵀU − VᵀV)."
     )
 
 

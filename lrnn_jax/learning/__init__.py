@@ -9,6 +9,7 @@ from lrnn_jax.learning._descent import AbstractUpdate as AbstractUpdate
 from lrnn_jax.learning._descent import Descent as Descent
 from lrnn_jax.learning._descent import Muon as Muon
 from lrnn_jax.learning._descent import NormalisedDescent as NormalisedDescent
+from lrnn_jax.learning._direct import DirectDescent as DirectDescent
 from lrnn_jax.learning._flow import Flow as Flow
 from lrnn_jax.learning._isospectral import Isospectral as Isospectral
 from lrnn_jax.learning._learn import learn as learn

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from lrnn_jax._results import RESULTS
 from lrnn_jax.networks import AbstractActivation, AbstractRNN, DenseRNN, Identity, LowRankRNN
-from lrnn_jax.overlaps import Overlaps, Roles, invariants
+from lrnn_jax.overlaps import Overlaps, Roles, invariants_of
 from lrnn_jax.reduced import ReducedRNN
 
 _OUTCOMES = (
@@ -105,14 +105,13 @@ class LearningCurve(eqx.Module):
         Arguments:
             rates: multipliers by family or column that the run was made with.
         """
-        frozen = getattr(self.model, "frozen", ())
-        all_rates = {**dict.fromkeys(frozen, 0.0), **(rates or {})}
-        all_rates.update(dict.fromkeys(frozen, 0.0))
-        history = invariants(self.overlaps, rates=all_rates)
-        first = invariants(
-            Overlaps(self.overlaps.gram[..., :1, :, :], self.overlaps.roles), rates=all_rates
+        frozen: tuple[str, ...] = getattr(self.model, "frozen", ())
+        linear, gram = self.model.activation.linear, self.overlaps.gram
+        history, start = (
+            invariants_of(Overlaps(q, self.overlaps.roles), rates or {}, frozen, linear=linear)
+            for q in (gram, gram[..., :1, :, :])
         )
-        return history.drift(first)
+        return history.drift(start)
 
     def to_xarray(self) -> Any:
         """The curve as a labelled `xarray.Dataset`: loss and overlaps over epochs, with units.
@@ -135,8 +134,8 @@ class LearningCurve(eqx.Module):
             vector = np.asarray(self.overlaps.vector())
             variables["overlaps"] = (("epoch", "overlap"), vector, attributes)
             coords["overlap"] = ("overlap", np.array(self.overlaps.names, dtype=str))
-        attributes = {"model": type(self.model).__name__, "result": outcome(self.result)}
-        attributes["stopped"] = int(self.stopped)
+        model, result = type(self.model).__name__, outcome(self.result)
+        attributes = {"model": model, "result": result, "stopped": int(self.stopped)}
         return xr.Dataset(variables, coords, attributes)
 
     def save(self, path: str | os.PathLike) -> None:
@@ -155,7 +154,8 @@ class LearningCurve(eqx.Module):
         handle, temporary = tempfile.mkstemp(dir=folder, suffix=".part")
         try:
             with os.fdopen(handle, "wb") as file:
-                np.savez(file, **{k: np.asarray(v) for k, v in arrays.items()})
+                plain: dict[str, Any] = {k: np.asarray(v) for k, v in arrays.items()}
+                np.savez(file, **plain)
             os.replace(temporary, path)
         except BaseException:
             os.unlink(temporary)
@@ -173,7 +173,7 @@ class LearningCurve(eqx.Module):
             header = json.loads(str(arrays.pop("header")))
             assert header["format"] == 1
             model = _model_from_arrays(header, arrays)
-            fields = {
+            fields: dict[str, Any] = {
                 name: jnp.asarray(arrays[f"curve.{name}"]) if f"curve.{name}" in arrays else None
                 for name in ("epochs", "loss", "gram", "transform", "stopped")
             }

@@ -84,10 +84,10 @@ class Descent(AbstractUpdate):
         rates: Mapping[str, ArrayLike] | None = None,
     ):
         self.lr = learning_rate(lr)
-        self.momentum = number(momentum, "momentum", 0, 1, open_end=True)
+        self.momentum = optional(momentum, "momentum", 0, 1, open_end=True)
         self.nesterov = nesterov
-        self.weight_decay = number(weight_decay, "weight_decay", 0)
-        self.clip = number(clip, "clip", 0, open_start=True)
+        self.weight_decay = optional(weight_decay, "weight_decay", 0)
+        self.clip = optional(clip, "clip", 0, open_start=True)
         self.rates = as_rates(rates)
         if nesterov and momentum is None:
             raise ValueError("`nesterov` looks ahead along the momentum: give `momentum` too.")
@@ -107,10 +107,8 @@ class Descent(AbstractUpdate):
             norm = where.norm(g)
             clip = self.clip.astype(norm.dtype)
             g = scaled(jnp.where(norm > clip, clip / positive(norm), 1.0), g)
-        if self.weight_decay is not None:
-            g = jax.tree.map(
-                lambda a, b: a + self.weight_decay.astype(b.dtype) * b, g, times(x, rates)
-            )
+        if (decay := self.weight_decay) is not None:
+            g = jax.tree.map(lambda a, b: a + decay.astype(b.dtype) * b, g, times(x, rates))
         g, memory = accumulate(g, memory, self.momentum, self.nesterov)
         return descend(x, g, rate_at(self.lr, epoch)), memory
 
@@ -146,7 +144,7 @@ class NormalisedDescent(AbstractUpdate):
         rates: Mapping[str, ArrayLike] | None = None,
     ):
         self.lr = learning_rate(lr)
-        self.momentum = number(momentum, "momentum", 0, 1, open_end=True)
+        self.momentum = optional(momentum, "momentum", 0, 1, open_end=True)
         self.nesterov = nesterov
         self.rates = as_rates(rates)
         if nesterov and momentum is None:
@@ -208,9 +206,9 @@ class Muon(AbstractUpdate):
         rates: Mapping[str, ArrayLike] | None = None,
     ):
         self.lr = learning_rate(lr)
-        self.momentum = number(momentum, "momentum", 0, 1, open_end=True)
+        self.momentum = optional(momentum, "momentum", 0, 1, open_end=True)
         self.nesterov = nesterov
-        self.weight_decay = number(weight_decay, "weight_decay", 0)
+        self.weight_decay = optional(weight_decay, "weight_decay", 0)
         if not isinstance(iterations, int) or iterations < 1:
             raise ValueError(
                 f"`iterations` must be a whole number of at least 1; got {iterations}."
@@ -230,8 +228,7 @@ class Muon(AbstractUpdate):
         g, memory = accumulate(gradient, memory, self.momentum, self.nesterov)
         pairs = zip(where.blocks(g), where.blocks(where.metric(g)))
         step = where.join([self._orthogonal(block, block.T @ image) for block, image in pairs])
-        if self.weight_decay is not None:
-            decay = self.weight_decay
+        if (decay := self.weight_decay) is not None:
             step = jax.tree.map(lambda a, b: a + decay.astype(b.dtype) * b, step, x)
         return descend(x, times(step, where.rates(self.rates)), rate_at(self.lr, epoch)), memory
 
@@ -254,11 +251,7 @@ def learning_rate(lr: ArrayLike | Callable[[Any], Any]) -> LearningRate:
 
     Errors: ValueError for a negative or non-finite number.
     """
-    if callable(lr):
-        return lr
-    out = number(lr, "lr", 0)
-    assert out is not None
-    return out
+    return lr if callable(lr) else number(lr, "lr", 0)
 
 
 def rate_at(lr: LearningRate, epoch: Any) -> Float[Array, ""]:
@@ -270,17 +263,15 @@ def rate_at(lr: LearningRate, epoch: Any) -> Float[Array, ""]:
 
 
 def number(
-    x: ArrayLike | None,
+    x: ArrayLike,
     name: str,
     low: int | float,
     high: int | float = float("inf"),
     *,
     open_start: bool = False,
     open_end: bool = False,
-) -> Float[Array, ""] | None:
-    """An optional hyperparameter as an array, checked against its range (outside a trace)."""
-    if x is None:
-        return None
+) -> Float[Array, ""]:
+    """A hyperparameter as an array, checked against its range (outside a trace)."""
     x = as_float(x)
     if is_traced(x):
         return x
@@ -289,6 +280,11 @@ def number(
         start, end = "(" if open_start else "[", ")" if open_end or high == float("inf") else "]"
         raise ValueError(f"`{name}` must lie in {start}{low}, {high}{end}; got {x}.")
     return x
+
+
+def optional(x: ArrayLike | None, name: str, *bounds: Any, **ends: bool) -> Array | None:
+    """`number`, or None where x is None."""
+    return None if x is None else number(x, name, *bounds, **ends)
 
 
 def as_rates(rates: Mapping[str, ArrayLike] | None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from lrnn_jax.learning._descent import (
     as_rates,
     learning_rate,
     number,
+    optional,
     rate_at,
     times,
 )
@@ -50,8 +51,8 @@ class Flow(AbstractMethod):
     lr: LearningRate
     rates: dict[str, Any]
     solver: diffrax.AbstractSolver
-    rtol: Float[Array, ""] | None
-    atol: Float[Array, ""] | None
+    rtol: Float[Array, ""]
+    atol: Float[Array, ""]
     max_steps: int = eqx.field(static=True)
     stop_at_loss: Float[Array, ""] | None
     invariant_tol: float | None = eqx.field(static=True)
@@ -76,7 +77,7 @@ class Flow(AbstractMethod):
         self.rtol = number(rtol, "rtol", 0)
         self.atol = number(atol, "atol", 0)
         self.max_steps = max_steps
-        self.stop_at_loss = number(stop_at_loss, "stop_at_loss", 0)
+        self.stop_at_loss = optional(stop_at_loss, "stop_at_loss", 0)
         self.invariant_tol = invariant_tol
         self.adjoint = diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint
 
@@ -112,11 +113,11 @@ class Flow(AbstractMethod):
             return jax.tree.map(lambda g: -lr.astype(g.dtype) * g, times(slope, rates))
 
         event = None
-        if self.stop_at_loss is not None:
+        if (target := self.stop_at_loss) is not None:
 
             def reached(t: Any, y: Weights, args: Any, **kwargs: Any) -> Any:
                 value = loss(where.model(y))
-                return value <= self.stop_at_loss.astype(value.dtype)
+                return value <= target.astype(value.dtype)
 
             event = diffrax.Event(reached)
         times_saved = diffrax.SubSaveAt(ts=epochs, fn=lambda t, x, args: record(x))
@@ -128,11 +129,15 @@ class Flow(AbstractMethod):
             dt0=None,
             y0=where.start,
             saveat=diffrax.SaveAt(subs=[times_saved, diffrax.SubSaveAt(t1=True)]),
-            stepsize_controller=diffrax.PIDController(rtol=self.rtol, atol=self.atol),
+            stepsize_controller=diffrax.PIDController(
+                rtol=self.rtol.astype(epochs.dtype), atol=self.atol.astype(epochs.dtype)
+            ),
             max_steps=self.max_steps,
             event=event,
             adjoint=self.adjoint,
             throw=False,
         )
+        assert sol.ys is not None
+        assert sol.ts is not None
         saved, last = sol.ys
         return saved, jax.tree.map(lambda x: x[-1], last), sol.result, sol.ts[1][-1]

@@ -34,7 +34,8 @@ class Isospectral(diffrax.AbstractSolver):
         T_½ = T exp(½h Ω(T)),      T' = T exp(h Ω(T_½)),      Ω = −η Γ D
 
     Each step multiplies Q = TᵀQ_0T from both sides by e^{−hηDΓ}, e^{−hηΓD}; since JΓ = −ΓJ, J D⁻¹ Q
-    moves by similarity, so its eigenvalues are kept to rounding at any step size. Second order;
+    moves by similarity, so its eigenvalues are kept to rounding at any step size (the balance
+    UᵀU − VᵀV is kept to the tolerance only). Second order;
     the difference to the Euler rule T exp(hΩ(T)) is the error estimate for adaptive steps. The
     terms' vector field must return Ω (k×k), not T Ω: `Flow(solver=Isospectral())` does that.
 

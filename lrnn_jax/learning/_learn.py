@@ -20,11 +20,13 @@ from lrnn_jax.learning._coordinates import (
 )
 from lrnn_jax.learning._curve import LearningCurve, outcome
 from lrnn_jax.learning._descent import AbstractMethod, AbstractUpdate
+from lrnn_jax.learning._direct import DirectDescent, direct_coordinates
 from lrnn_jax.learning._flow import Flow
 from lrnn_jax.networks import AbstractRNN
 from lrnn_jax.overlaps import is_realisable
 from lrnn_jax.tasks import AbstractObjective
 
+_SUCCESS: Any = RESULTS.successful
 Progress = Callable[[int, int, float], None]
 
 
@@ -117,7 +119,8 @@ def learn(
     for name, value, least in (("epochs", epochs, 0), ("record", record, 1)):
         if not isinstance(value, int) or value < least:
             raise ValueError(f"`{name}` must be a whole number of at least {least}; got {value!r}.")
-    where = coordinates(model)
+    direct = isinstance(method, DirectDescent)
+    where = direct_coordinates(model) if direct else coordinates(model)
     objective.check(model)
     if not isinstance(method, (Flow, AbstractUpdate)):
         raise TypeError(f"`method` must be a learning method, e.g. Descent(lr=…); got {method!r}.")
@@ -125,7 +128,8 @@ def learn(
     _check_data(objective, method, epochs, key, batches)
     problem = _Problem(where, objective, method, _Data(key, batches))
     if isinstance(method, Flow):
-        curve = _flow(problem, epochs, record)
+        records = -(-epochs // record) + 1
+        curve = _flow(problem, _recorded_epochs(records, record, jnp.asarray(epochs)))
         curve = _monitored(curve, method)
     elif progress is None or is_traced(problem):
         curve = _steps(problem, epochs, record)
@@ -223,7 +227,7 @@ def _finish(
     stopped = jnp.where(broken, state.epoch, state.stopped)
     histories = [*histories, jax.tree.map(lambda a: a[None], final)]
     history = jax.tree.map(lambda *a: jnp.concatenate(a), *histories)
-    result = RESULTS.where(stopped < 0, RESULTS.successful, RESULTS.diverged)
+    result = RESULTS.where(stopped < 0, _SUCCESS, RESULTS.diverged)
     return LearningCurve(
         epochs=_recorded_epochs(history.loss.shape[0], every, state.epoch),
         loss=history.loss,
@@ -277,12 +281,10 @@ def _steps_with_progress(
 
 
 @eqx.filter_jit
-def _flow(problem: _Problem, epochs: int, every: int) -> LearningCurve:
-    """Gradient flow, saved at the recorded epochs."""
+def _flow(problem: _Problem, saved_epochs: Int[Array, " record"]) -> LearningCurve:
+    """Gradient flow, saved at the recorded epochs (data: one program for any number of epochs)."""
     method, where, loss = problem.method, problem.where, problem.loss(0)
     assert isinstance(method, Flow)
-    records = -(-epochs // every) + 1
-    saved_epochs = _recorded_epochs(records, every, jnp.asarray(epochs))
 
     def record(x: Weights) -> _Record:
         return _Record(loss(where.model(x)), where.gram(x), where.transform(x))

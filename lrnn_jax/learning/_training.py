@@ -66,7 +66,7 @@ class Training(AbstractUpdate):
         with jax.numpy_dtype_promotion("standard"):
             named = _named(where, x)
             step, memory = self.optimiser.update(_named(where, gradient), memory, named)
-        step = where.join([step[name] for name in named])
+        step = where.join([jnp.asarray(step[name]) for name in named])  # pyright: ignore
         if rates is not None:
             step = jax.tree.map(jnp.multiply, step, rates)
         return jax.tree.map(lambda a, b: a + b.astype(a.dtype), x, step), memory
@@ -103,7 +103,7 @@ def _obstacle(optimiser: optax.GradientTransformation, where: GramCoordinates) -
             )
             gap = max(float(jnp.abs(row_map @ plain[f] - mapped[f]).max()) for f in names)
             size = max(float(jnp.abs(mapped[f] - row_map @ weights[f]).max()) for f in names)
-            return gap / max(size, np.finfo(np.float32).tiny)
+            return gap / max(size, float(np.finfo(np.float32).tiny))
 
         try:
             if error(orthonormal) > 1e-4:
@@ -133,5 +133,5 @@ def _run(
     memory = optimiser.init(weights)
     for slope in slopes:
         step, memory = optimiser.update(slope, memory, weights)
-        weights = {f: weights[f] + step[f] for f in weights}
+        weights = {f: weights[f] + jnp.asarray(step[f]) for f in weights}  # pyright: ignore
     return weights

@@ -145,7 +145,7 @@ def factorise(
         network: a linear `DenseRNN`.
         rank: r to keep; or
         energy: keep the fewest singular values whose Σσ² reaches this share, in (0, 1]
-            (default 0.999 when no rank is given).
+            (default 0.99 when no rank is given).
         scale: s of the result; with 1, M and Z are the given input and output weights.
 
     Errors: ValueError when both are given, either is out of range, or φ is not linear (then the
@@ -164,7 +164,7 @@ def factorise(
     w = np.asarray(network.w)
     a, sigma, bt = np.linalg.svd(w)
     if rank is None:
-        rank = _rank_by_energy(sigma, 0.999 if energy is None else energy)
+        rank = _rank_by_energy(sigma, 0.99 if energy is None else energy)
     check_neurons(len(sigma), rank)
     half = np.sqrt(float(scale) * sigma[:rank])
     total, kept = (sigma**2).sum(), (sigma[:rank] ** 2).sum()

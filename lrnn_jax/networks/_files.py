@@ -62,10 +62,10 @@ def _read(path: str | os.PathLike) -> dict[str, Any]:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError):
         raise ValueError(
-            f"{path} is not a readable .npz file of plain arrays ({error}). Write it with "
-            f"numpy.savez(path, …), {_FORMATS}."
+            f"{path} is not a readable .npz file of plain arrays. Write it with "
+            f"numpy.savez(path, …): {_FORMATS}."
         ) from None
     for name, array in arrays.items():
         if not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):

@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from lrnn_jax._types import Gram, is_traced
 from lrnn_jax.overlaps._geometry import root
+from lrnn_jax.overlaps._overlaps import Overlaps
 from lrnn_jax.overlaps._roles import Roles
 
 
@@ -33,14 +35,12 @@ class Invariants(eqx.Module):
 
     def drift(self, other: "Invariants") -> Float[Array, "*batch"]:
         """Largest absolute change, against `other`, of what is conserved (0 when nothing is)."""
-        drift = jnp.zeros(jnp.broadcast_shapes(self.spectrum.shape[:-1], other.spectrum.shape[:-1]))
-        if self.spectrum_conserved:
-            change = jnp.abs(self.spectrum - other.spectrum)
-            drift = jnp.maximum(drift, jnp.max(change, axis=-1).astype(drift.dtype))
-        if self.balance_conserved:
-            change = jnp.abs(self.balance - other.balance)
-            drift = jnp.maximum(drift, jnp.max(change, axis=(-2, -1)).astype(drift.dtype))
-        return drift
+        with jax.numpy_rank_promotion("allow"):
+            spectrum = jnp.max(jnp.abs(self.spectrum - other.spectrum), axis=-1)
+            balance = jnp.max(jnp.abs(self.balance - other.balance), axis=(-2, -1))
+        drift = jnp.zeros_like(balance)
+        drift = jnp.maximum(drift, spectrum) if self.spectrum_conserved else drift
+        return jnp.maximum(drift, balance) if self.balance_conserved else drift
 
 
 def invariants(model: Any, *, rates: Mapping[str, float] | None = None) -> Invariants:
@@ -65,18 +65,26 @@ def invariants(model: Any, *, rates: Mapping[str, float] | None = None) -> Invar
     Source: ours (the rank-1 balance: [LR]).
     """
     overlaps = getattr(model, "overlaps", model)
-    roles: Roles = overlaps.roles
-    if is_traced(rates):
-        raise ValueError("`rates` decide which quantities are conserved: pass them untraced.")
-    d = np.array(roles.per_column(rates or {}), float)
-    d[np.array(roles.frozen_columns(getattr(model, "frozen", ())))] = 0.0
     activation = getattr(model, "activation", None)
     linear = activation is None or activation.linear
+    return invariants_of(overlaps, rates or {}, getattr(model, "frozen", ()), linear=linear)
+
+
+def invariants_of(
+    overlaps: Overlaps, rates: Mapping[str, float], frozen: tuple[str, ...], *, linear: bool
+) -> Invariants:
+    """`invariants` from what they depend on: overlaps, multipliers, frozen columns, linearity."""
+    roles = overlaps.roles
+    if is_traced(rates):
+        raise ValueError("`rates` decide which quantities are conserved: pass them untraced.")
+    d = np.array(roles.per_column(rates), float)
+    d[np.array(roles.frozen_columns(frozen))] = 0.0
     trainable, balanced, reasons = _holds(roles, d, linear)
     safe = np.where(d > 0, d, 1.0)
     d_v, d_u = safe[roles.slices["v"]][0], safe[roles.slices["u"]][0]
+    spectrum = signed_spectrum(overlaps.gram, roles, safe)
     return Invariants(
-        spectrum=signed_spectrum(overlaps.gram, roles, safe) * jnp.where(trainable, 1.0, jnp.nan),
+        spectrum=spectrum if trainable else jnp.full_like(spectrum, jnp.nan),
         balance=overlaps.block("u", "u") / d_u - overlaps.block("v", "v") / d_v,
         spectrum_conserved=linear and trainable,
         balance_conserved=balanced,
@@ -90,7 +98,8 @@ def signed_spectrum(
     """Eigenvalues of J D⁻¹ Q, ascending: those of the symmetric A J D⁻¹ Aᵀ with AᵀA = Q."""
     sign = np.where(np.arange(roles.size) < roles.left, 1.0, -1.0)
     a = root(gram)
-    return jnp.linalg.eigvalsh((a * (sign / rates).astype(a.dtype)) @ jnp.swapaxes(a, -1, -2))
+    weights = jnp.diag(jnp.asarray(sign / rates, a.dtype))
+    return jnp.linalg.eigvalsh(a @ weights @ jnp.swapaxes(a, -1, -2))
 
 
 def _holds(

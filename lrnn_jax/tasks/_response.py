@@ -7,7 +7,7 @@ reduction Y_t = C Aᵗ B/dt, and the sum over time needs no simulation.
 """
 
 from collections.abc import Callable
-from operator import mul
+from operator import matmul, mul
 from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
@@ -190,28 +190,38 @@ def gramian(
 ) -> Float[Array, "d d"]:
     """W_T = Σ_{t<T} ω_t Aᵗ Σ_0 (Aᵗ)ᵀ by doubling; ω_t = 1, or T − t if triangular.
 
-    Arguments: A, shape (d, d); Σ_0, shape (d, d); T. Source: theory of this package (ours).
+    Arguments: A, shape (d, d); Σ_0, shape (d, d); T. Source: ours.
     """
-    return power_sum(
-        steps,
-        a,
-        start,
-        lambda p, q: p @ q,
-        lambda p, w: p @ w @ p.T,
-        triangular=triangular,
-    )
+
+    def shift(p: Array, w: Array) -> Array:
+        return p @ w @ p.T
+
+    return power_sum(steps, a, start, matmul, shift, triangular=triangular)
 
 
 def _by_doubling(
     model: ReducedRNN, target: LinearSystem, steps: int, triangular: bool
 ) -> Float[Array, ""]:
-    """Σ_t ω_t ‖Y_t − F_t‖² = tr(C W Cᵀ) of the joint system of network and target."""
+    """Σ_t ω_t ‖Y_t − F_t‖² from the Gramians of the network, of the target and between the two."""
     system, dt = model.system(), model.dt.astype(model.dtype)
-    a = jax.scipy.linalg.block_diag(system.a, target.a.astype(model.dtype))
-    b = jnp.concatenate([system.b / dt, target.b.astype(model.dtype)])
-    c = jnp.concatenate([system.c, -target.c.astype(model.dtype)], axis=1)
-    w = gramian(a, b @ b.T, steps, triangular=triangular)
-    return jnp.sum((c @ w) * c)
+    ours = LinearSystem(a=system.a, b=system.b / dt, c=system.c)
+    theirs = LinearSystem(*(x.astype(model.dtype) for x in target))
+
+    def compose(x: tuple[Array, Array], y: tuple[Array, Array]) -> tuple[Array, Array]:
+        return x[0] @ y[0], x[1] @ y[1]
+
+    def shift(power: tuple[Array, Array], w: tuple[Array, ...]) -> tuple[Array, ...]:
+        p, q = power
+        return p @ w[0] @ p.T, p @ w[1] @ q.T, q @ w[2] @ q.T
+
+    first = ours.b @ ours.b.T, ours.b @ theirs.b.T, theirs.b @ theirs.b.T
+    power = ours.a, theirs.a
+    own, between, other = power_sum(steps, power, first, compose, shift, triangular=triangular)
+    return (
+        jnp.sum((ours.c @ own) * ours.c)
+        - 2 * jnp.sum((ours.c @ between) * theirs.c)
+        + jnp.sum((theirs.c @ other) * theirs.c)
+    )
 
 
 class _Pair(NamedTuple):

@@ -1,0 +1,3 @@
+"""The command line: parse, build, call, save, print."""
+
+from lrnn_jax.cli._main import main as main

@@ -1,0 +1,66 @@
+"""All experiments by name."""
+
+import difflib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from lrnn_jax.experiments import _coupling, _filter, _oscillator
+from lrnn_jax.experiments._base import Report
+
+
+class Experiment(NamedTuple):
+    """A named experiment: where it comes from, its configs and its function.
+
+    Fields: name; source (paper and figure); summary, one line; full and quick config; run, which
+    takes a config and a progress callback and returns a `Report`.
+    """
+
+    name: str
+    source: str
+    summary: str
+    full: Any
+    quick: Any
+    run: Callable[..., Report]
+
+
+REGISTRY: dict[str, Experiment] = {
+    e.name: e
+    for e in (
+        Experiment(
+            "filter",
+            "[LR] fig. 1, 5",
+            "a 500-neuron network and its 4×4 theory learn an exponential filter alike",
+            _filter.FilterConfig(),
+            _filter.QUICK,
+            _filter.filter,
+        ),
+        Experiment(
+            "oscillator",
+            "[LR] fig. 12",
+            "a rank-2 network and its 21 overlaps learn a damped oscillation alike",
+            _oscillator.OscillatorConfig(),
+            _oscillator.QUICK,
+            _oscillator.oscillator,
+        ),
+        Experiment(
+            "coupling",
+            "[LR] fig. 11",
+            "which overlap enters which learning equation, for any rank",
+            _coupling.CouplingConfig(),
+            _coupling.QUICK,
+            _coupling.coupling,
+        ),
+    )
+}
+
+
+def get(name: str) -> Experiment:
+    """The experiment of this name.
+
+    Errors: ValueError with suggestions.
+    """
+    if name in REGISTRY:
+        return REGISTRY[name]
+    close = difflib.get_close_matches(name, REGISTRY, n=3, cutoff=0.4)
+    hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+    raise ValueError(f"There is no experiment {name!r}.{hint} Known: {', '.join(REGISTRY)}.")

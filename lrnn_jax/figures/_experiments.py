@@ -1,0 +1,134 @@
+"""The figure of each experiment, from its report."""
+
+import string
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lrnn_jax.figures._panels import (
+    plot_coupling,
+    plot_eigenvalues,
+    plot_gap,
+    plot_loss,
+    plot_order,
+    plot_overlaps,
+    plot_response,
+)
+from lrnn_jax.figures._style import TEXT, style
+
+
+def draw(report: Any) -> Figure:
+    """The figure of an experiment's report, in the package's style.
+
+    Arguments:
+        report: an `experiments.Report`.
+    """
+    with style():
+        return _DRAWINGS[report.name](report)
+
+
+def _letter(axes: Any) -> None:
+    for letter, ax in zip(string.ascii_lowercase, np.ravel(axes)):
+        ax.set_title(f"{letter}", fontweight="bold")
+
+
+def _losses(ax: Axes, report: Any, *names: str) -> None:
+    epochs = np.asarray(report.curves[names[0]].epochs)
+    plot_loss(ax, epochs, {n: np.asarray(report.curves[n].loss) for n in names})
+
+
+def _overlap_panels(
+    axes: tuple[Axes, Axes], report: Any, simulation: str | None, theory: str, seen: tuple[str, ...]
+) -> None:
+    """Visible overlaps in the first panel, invisible ones in the second."""
+    curve = report.curves[theory]
+    overlaps = curve.overlaps
+    visible = np.array([name in seen for name in overlaps.names])
+    epochs, after = np.asarray(curve.epochs), np.asarray(overlaps.vector())
+    before = np.asarray(report.curves[simulation].overlaps.vector()) if simulation else None
+    for ax, mask, title in (
+        (axes[0], visible, "loss-visible overlaps"),
+        (axes[1], ~visible, "loss-invisible overlaps"),
+    ):
+        symbols = [s for s, m in zip(overlaps.roles.latex, mask) if m]
+        drawn = None if before is None else before[:, mask]
+        plot_overlaps(ax, epochs, drawn, after[:, mask], symbols, visible=mask is visible)
+        ax.set_ylabel(title)
+
+
+def _responses(ax: Axes, report: Any) -> None:
+    outputs = {k: report.arrays[f"output_{k}"][1] for k in ("target", "before", "after")}
+    plot_response(ax, report.arrays["time"][1], outputs)
+
+
+def _gap(report: Any, a: str, b: str) -> np.ndarray:
+    difference = np.asarray(report.curves[a].gram) - np.asarray(report.curves[b].gram)
+    return np.abs(difference).max(axis=(-2, -1))
+
+
+def _filter(report: Any) -> Figure:
+    figure, axes = plt.subplots(2, 3, figsize=(TEXT, 4.1))
+    _responses(axes[0, 0], report)
+    _losses(axes[0, 1], report, "full", "reduced", "flow", "direct")
+    epochs = np.asarray(report.curves["full"].epochs)
+    gaps = {
+        "full − exact theory": _gap(report, "full", "reduced"),
+        "full − flow": _gap(report, "full", "flow"),
+    }
+    plot_gap(axes[0, 2], epochs, gaps)
+    _overlap_panels(
+        (axes[1, 0], axes[1, 1]), report, "full", "reduced", tuple(report.values["visible"])
+    )
+    plot_order(axes[1, 2], report.arrays["flow_lr"][1], report.arrays["flow_gap"][1])
+    _letter(axes)
+    return figure
+
+
+def _oscillator(report: Any) -> Figure:
+    figure, axes = plt.subplots(2, 3, figsize=(TEXT, 4.1))
+    _responses(axes[0, 0], report)
+    _losses(axes[0, 1], report, "full", "reduced")
+    epochs = np.asarray(report.curves["full"].epochs)
+    plot_gap(axes[0, 2], epochs, {"full − exact theory": _gap(report, "full", "reduced")})
+    _overlap_panels(
+        (axes[1, 0], axes[1, 1]), report, "full", "reduced", tuple(report.values["visible"])
+    )
+    values = report.arrays["eigenvalue_real"][1] + 1j * report.arrays["eigenvalue_imag"][1]
+    wanted = complex(*report.values["target_eigenvalue"])
+    plot_eigenvalues(axes[1, 2], epochs, values, (wanted, wanted.conjugate()))
+    _letter(axes)
+    return figure
+
+
+def _coupling(report: Any) -> Figure:
+    names = report.values["names"]
+    few = len(names) <= 10
+    size = TEXT if few else TEXT * 1.6
+    drawn = {kind: report.arrays[f"drives_{kind}"][1] for kind in ("linear", "nonlinear")}
+    widths = [int(drives.sum()) for drives in drawn.values()]
+    figure, axes = plt.subplots(1, 2, figsize=(size, size * 0.5), width_ratios=widths)
+    for ax, (kind, drives) in zip(axes, drawn.items()):
+        plot_coupling(ax, report.values["latex"], report.values["entries_of"], drives, text=few)
+        ax.set_xlabel(f"{kind} network")
+    _letter(axes)
+    return figure
+
+
+def _analysis(report: Any) -> Figure:
+    figure, axes = plt.subplots(1, 3, figsize=(TEXT, 2.3))
+    _losses(axes[0], report, *(name for name in ("flow", "descent") if name in report.curves))
+    _overlap_panels((axes[1], axes[2]), report, None, "descent", tuple(report.values["visible"]))
+    _letter(axes)
+    return figure
+
+
+_DRAWINGS: dict[str, Callable[[Any], Figure]] = {
+    "filter": _filter,
+    "oscillator": _oscillator,
+    "coupling": _coupling,
+    "analyse": _analysis,
+}

@@ -1,0 +1,234 @@
+"""Single panels: arrays in, Axes out, no computing."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter, NullLocator
+
+from lrnn_jax.figures._style import INVISIBLE, OTHERS, SIMULATION, THEORY, VISIBLE
+
+METHODS: dict[str, tuple[str, dict[str, Any]]] = {
+    "full": ("full network", {**SIMULATION, "color": VISIBLE[2]}),
+    "reduced": ("exact theory", THEORY),
+    "descent": ("predicted descent", THEORY),
+    "flow": ("gradient flow", {"color": OTHERS[1], "linestyle": ":", "linewidth": 1.6}),
+    "direct": ("visible only", {"color": OTHERS[0], "linestyle": "-.", "linewidth": 1.2}),
+}
+"""How each learning method is called and drawn."""
+
+
+def plot_loss(ax: Axes, epochs: np.ndarray, losses: Mapping[str, np.ndarray]) -> Axes:
+    """Loss over epochs on a logarithmic axis.
+
+    Arguments:
+        ax: where to draw.
+        epochs: shape (record,).
+        losses: by method ("full", "reduced", "flow", "direct", "descent"), shape (record,).
+    """
+    for name, loss in losses.items():
+        label, line = METHODS[name]
+        ax.plot(epochs, np.where(loss > 0, loss, np.nan), label=label, **line)
+    ax.set(xlabel="epoch", ylabel=r"loss $L$", yscale="log", xlim=(epochs[0], epochs[-1]))
+    ax.legend()
+    return ax
+
+
+def plot_overlaps(
+    ax: Axes,
+    epochs: np.ndarray,
+    simulation: np.ndarray | None,
+    theory: np.ndarray | None,
+    symbols: Sequence[str],
+    *,
+    visible: bool,
+) -> Axes:
+    """Overlaps over epochs, in blues (visible) or reds (invisible), named at their right ends.
+
+    Arguments:
+        ax: where to draw.
+        epochs: shape (record,).
+        simulation, theory: overlaps, shape (record, overlap); one may be None. Theory is dashed
+            over simulation.
+        symbols: LaTeX names of the overlaps.
+        visible: which colours.
+    """
+    colours = VISIBLE if visible else INVISIBLE
+    colours = [colours[i % len(colours)] for i in range(len(symbols))]
+    for i, colour in enumerate(colours):
+        if simulation is not None:
+            ax.plot(epochs, simulation[:, i], color=colour, **SIMULATION)
+        if theory is not None:
+            line: dict[str, Any] = THEORY if simulation is not None else {"color": colour}
+            ax.plot(epochs, theory[:, i], **line)
+    shown = simulation if simulation is not None else theory
+    assert shown is not None
+    ax.set(xlabel="epoch", ylabel="overlap", xlim=(epochs[0], epochs[-1]))
+    if len(symbols) <= 15:
+        label_ends(ax, shown[-1], symbols, colours)
+    return ax
+
+
+def label_ends(
+    ax: Axes, heights: np.ndarray, labels: Sequence[str], colours: Sequence[str]
+) -> Axes:
+    """Name lines at their right ends, moved apart where they would overlap.
+
+    Arguments:
+        ax: with its lines drawn.
+        heights: of the lines' ends, shape (line,); labels and colours likewise.
+    """
+    low, high = ax.get_ylim()
+    room = (high - low) * min(0.085, 1.0 / max(len(labels), 1))
+    order = [int(i) for i in np.argsort(heights, kind="stable")]
+    places = np.asarray(heights, float)[order]
+    for _ in range(200):
+        for i in range(len(places) - 1):
+            overlap = room - (places[i + 1] - places[i])
+            if overlap > 0:
+                places[i] -= overlap / 2
+                places[i + 1] += overlap / 2
+    right = ax.get_xlim()[1]
+    for place, i in zip(places, order):
+        ax.annotate(
+            labels[i],
+            (right, place),
+            xytext=(4, 0),
+            textcoords="offset points",
+            color=colours[i],
+            va="center",
+            fontsize=7,
+            annotation_clip=False,
+        )
+    return ax
+
+
+def plot_gap(ax: Axes, epochs: np.ndarray, gaps: Mapping[str, np.ndarray]) -> Axes:
+    """Differences between curves over epochs, on a logarithmic axis.
+
+    Arguments:
+        ax: where to draw.
+        epochs: shape (record,).
+        gaps: absolute differences by label, shape (record,); zeros are drawn at 1e-17.
+    """
+    lines: tuple[dict[str, Any], ...] = (
+        {"color": VISIBLE[0]},
+        {"color": OTHERS[1], "linestyle": ":", "linewidth": 1.6},
+    )
+    for (label, gap), line in zip(gaps.items(), lines, strict=False):
+        ax.plot(epochs, np.maximum(gap, 1e-17), label=label, **line)
+    ax.set(xlabel="epoch", ylabel=r"largest $|\Delta Q|$", yscale="log")
+    ax.set(xlim=(epochs[0], epochs[-1]), ylim=(1e-17, 10))
+    ax.legend()
+    return ax
+
+
+def plot_order(ax: Axes, rates: np.ndarray, gaps: np.ndarray, order: float = 1.0) -> Axes:
+    """Difference of flow and descent against the learning rate, with the expected slope.
+
+    Arguments:
+        ax: where to draw.
+        rates, gaps: learning rates η and largest differences, shape (halving,).
+        order: the slope of the dashed line.
+    """
+    ax.loglog(rates, gaps, "o", color=VISIBLE[1], markersize=5, label="measured")
+    line = gaps[-1] * (rates / rates[-1]) ** order
+    ax.loglog(rates, line, label=rf"$\propto\eta^{{{order:g}}}$", **THEORY)
+    ax.set(xlabel=r"learning rate $\eta$", ylabel=r"largest $|Q_{\mathrm{flow}} - Q|$")
+    ax.set_xticks(rates, [f"{rate:.2g}" for rate in rates], rotation=45)
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.legend()
+    return ax
+
+
+def plot_response(ax: Axes, time: np.ndarray, outputs: Mapping[str, np.ndarray]) -> Axes:
+    """Impulse responses over time, in membrane time constants.
+
+    Arguments:
+        ax: where to draw.
+        time: shape (time,).
+        outputs: "target", "before", "after": shape (time,).
+    """
+    lines: dict[str, tuple[str, dict[str, Any]]] = {
+        "before": ("before learning", {"color": OTHERS[0], "linestyle": "-.", "linewidth": 1.2}),
+        "after": ("after learning", {**SIMULATION, "color": VISIBLE[2]}),
+        "target": ("target", THEORY),
+    }
+    for name, (label, line) in lines.items():
+        if name in outputs:
+            ax.plot(time, outputs[name], label=label, **line)
+    ax.set(xlabel=r"time ($\tau$)", ylabel="impulse response", xlim=(time[0], time[-1]))
+    ax.legend()
+    return ax
+
+
+def plot_eigenvalues(
+    ax: Axes, epochs: np.ndarray, values: np.ndarray, targets: Sequence[complex] = ()
+) -> Axes:
+    """Paths of eigenvalues in the complex plane over learning; crosses mark the targets.
+
+    Arguments:
+        ax: where to draw.
+        epochs: shape (record,), for the end points' label.
+        values: complex, shape (record, eigenvalue).
+        targets: where they should end.
+    """
+    for path in values.T:
+        ax.plot(path.real, path.imag, color=VISIBLE[1], linewidth=1.4)
+        ax.plot(path.real[0], path.imag[0], "o", color=OTHERS[0], markersize=4)
+        ax.plot(path.real[-1], path.imag[-1], "o", color=VISIBLE[0], markersize=5)
+    for target in targets:
+        ax.plot(target.real, target.imag, "x", color="#1a1a1a", markersize=8, markeredgewidth=1.4)
+    ax.axhline(0, color="0.8", linewidth=0.6, zorder=0)
+    ax.set(xlabel=r"Re $\lambda(V^\top U/s)$", ylabel=r"Im $\lambda(V^\top U/s)$")
+    marks = (("o", OTHERS[0], "epoch 0"), ("o", VISIBLE[0], f"epoch {epochs[-1]}"))
+    handles = [
+        Line2D([], [], marker=mark, linestyle="", color=colour, markersize=5, label=label)
+        for mark, colour, label in (*marks, ("x", "#1a1a1a", "target"))
+    ]
+    ax.legend(handles=handles)
+    return ax
+
+
+def plot_coupling(
+    ax: Axes,
+    symbols: Sequence[str],
+    entries: Sequence[Sequence[str]],
+    visible: np.ndarray,
+    *,
+    text: bool = True,
+) -> Axes:
+    """Which overlaps multiply which loss gradient in which overlap's velocity, as a matrix.
+
+    Rows are velocities (visible ones blue, invisible ones red), columns the gradients that do not
+    vanish, those of the loss-visible overlaps.
+
+    Arguments:
+        ax: where to draw.
+        symbols: LaTeX names of the overlaps.
+        entries: what stands at (velocity, gradient), empty where nothing does.
+        visible: loss-visible overlaps, shape (overlap,).
+        text: write the entries into their fields (needs room).
+    """
+    columns = [int(i) for i in np.flatnonzero(visible)]
+    shade = np.ones((len(symbols), len(columns), 3))
+    for i in range(len(symbols)):
+        for j, column in enumerate(columns):
+            if entries[i][column]:
+                shade[i, j] = (0.78, 0.86, 0.94) if visible[i] else (0.98, 0.82, 0.76)
+                if text:
+                    ax.text(j, i, entries[i][column], ha="center", va="center", fontsize=6)
+    ax.imshow(shade, aspect="auto", interpolation="nearest")
+    names = [rf"$\partial L/\partial${symbols[column]}" for column in columns]
+    ax.set_xticks(range(len(columns)), names, rotation=90)
+    ax.set_yticks(range(len(symbols)), [rf"d{s}/d$t$" for s in symbols])
+    ax.set_xticks(np.arange(-0.5, len(columns)), minor=True)
+    ax.set_yticks(np.arange(-0.5, len(symbols)), minor=True)
+    ax.grid(which="minor", color="0.85", linewidth=0.5)
+    ax.tick_params(which="both", length=0)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    return ax

@@ -1,0 +1,57 @@
+"""One look for all figures: paper-column sizes, colours that survive colour blindness and grey."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+from cycler import cycler
+
+COLUMN = 3.4
+"""Width of one paper column, inches."""
+TEXT = 7.0
+"""Width of two paper columns, inches."""
+
+VISIBLE = ("#08306b", "#2171b5", "#4fa3d1", "#7fb8dc", "#08519c", "#6baed6")
+"""Blues, dark to light: loss-visible overlaps."""
+INVISIBLE = ("#67000d", "#b2182b", "#ef3b2c", "#e7693f", "#f08a63", "#f4a582")
+"""Reds, dark to light: loss-invisible overlaps."""
+THEORY: dict[str, Any] = {"color": "#1a1a1a", "linestyle": (0, (3, 2)), "linewidth": 1.0}
+"""Theory: thin, dark, dashed, drawn over simulation."""
+SIMULATION: dict[str, Any] = {"linewidth": 2.6, "alpha": 0.85, "solid_capstyle": "round"}
+"""Simulation: thick and light."""
+OTHERS = ("#7a7a7a", "#d95f02", "#1b7837")
+"""Comparisons: grey, orange, green (distinct in lightness too)."""
+
+_RC: dict[Any, Any] = {
+    "font.size": 8,
+    "font.family": "sans-serif",
+    "axes.labelsize": 8,
+    "axes.titlesize": 8.5,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "axes.prop_cycle": cycler(color=[*VISIBLE[:2], *INVISIBLE[1:3], *OTHERS]),
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "legend.handlelength": 1.8,
+    "lines.linewidth": 1.4,
+    "figure.dpi": 150,
+    "savefig.dpi": 300,
+    "figure.constrained_layout.use": True,
+    "mathtext.fontset": "dejavusans",
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The package's look, inside a `with` block; the session's own settings are left alone."""
+    with mpl.rc_context(_RC):
+        yield

@@ -1,0 +1,69 @@
+"""Which overlap enters the learning of which: the algebra of Q, written out."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from lrnn_jax.overlaps._roles import Roles
+
+
+class Coupling(NamedTuple):
+    """The linear map from loss gradients to overlap velocities, and how it depends on overlaps.
+
+        dq_a/dt = −Σ_b C_ab g_b,      C_ab = Σ_c K_abc q_c,      g_b = ∂L/∂q_b
+
+    for the distinct overlaps q (each off-diagonal entry of Q counted once).
+
+    Fields:
+        names: of the overlaps, in the order of all three axes.
+        tensor: K, whole numbers, shape (overlap, overlap, overlap).
+        drives: which gradients can be non-zero (the loss-visible overlaps), shape (overlap,).
+    """
+
+    names: tuple[str, ...]
+    tensor: Int[np.ndarray, "overlap overlap overlap"]
+    drives: np.ndarray
+
+    def matrix(self, vector: Float[Array, " overlap"]) -> Float[Array, "overlap overlap"]:
+        """C at given overlaps (ordered as `names`)."""
+        return jnp.asarray(self.tensor, vector.dtype) @ vector
+
+    def entry(self, a: str, b: str) -> str:
+        """C_ab in words, e.g. "2 mu" or "uu + vv"; empty where it vanishes."""
+        row = self.tensor[self.names.index(a), self.names.index(b)]
+        terms = [
+            (f"{count} " if count != 1 else "") + name
+            for name, count in zip(self.names, row)
+            if count
+        ]
+        return " + ".join(terms)
+
+
+def coupling(roles: Roles, *, linear: bool = True) -> Coupling:
+    """The coupling of overlaps in learning, for any rank and numbers of channels.
+
+    From dQ/dt = −(ΓQ + QΓ) with Γ_ij = g_ij off the diagonal and Γ_ii = 2 g_ii.
+
+    Arguments:
+        roles: columns of Θ.
+        linear: loss-visible are S only (linear φ), or S and R (closure of a nonlinear φ).
+
+    Source: [LR] fig. 11; the general form: ours.
+    """
+    pairs, k, count = roles.pairs, roles.size, len(roles.pairs)
+    basis = np.zeros((count, k, k), int)
+    for c, (i, j) in enumerate(pairs):
+        basis[c, i, j] = basis[c, j, i] = 1
+    gamma = basis.copy()
+    for b, (i, j) in enumerate(pairs):
+        if i == j:
+            gamma[b, i, i] = 2
+    product = np.einsum("bij,cjk->bcik", gamma, basis)
+    product = product + np.swapaxes(product, -1, -2)
+    rows, columns = np.array(pairs).T
+    tensor = np.moveaxis(product[:, :, rows, columns], -1, 0)
+    left = roles.left
+    drives = [(i < left <= j) or (not linear and i >= left) for i, j in pairs]
+    return Coupling(roles.names, tensor, np.array(drives))

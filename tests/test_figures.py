@@ -1,0 +1,63 @@
+"""Figures draw what they are given, leave the session's settings alone and are labelled."""
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from lrnn_jax import figures
+
+EPOCHS = np.arange(5)
+CURVE = np.linspace(1.0, 0.1, 5)
+PANELS = {
+    "loss": lambda ax: figures.plot_loss(ax, EPOCHS, {"full": CURVE, "reduced": CURVE}),
+    "overlaps": lambda ax: figures.plot_overlaps(
+        ax, EPOCHS, np.ones((5, 2)), np.ones((5, 2)), ["$a$", "$b$"], visible=False
+    ),
+    "gap": lambda ax: figures.plot_gap(ax, EPOCHS, {"a": np.zeros(5)}),
+    "order": lambda ax: figures.plot_order(ax, CURVE, CURVE),
+    "response": lambda ax: figures.plot_response(ax, CURVE[::-1], {"target": CURVE}),
+    "eigenvalues": lambda ax: figures.plot_eigenvalues(ax, EPOCHS, np.ones((5, 2)) * 1j, (1j,)),
+}
+
+
+@pytest.mark.parametrize("draw", PANELS.values(), ids=PANELS.keys())
+def test_panel_returns_its_axes_labelled(draw):
+    before = mpl.rcParams.copy()
+    with figures.style():
+        figure, ax = plt.subplots()
+        assert draw(ax) is ax
+        assert ax.get_xlabel()
+        assert ax.get_ylabel()
+        figure.canvas.draw()
+        plt.close(figure)
+    assert mpl.rcParams == before
+
+
+def test_theory_is_told_from_simulation_without_colour():
+    with figures.style():
+        figure, ax = plt.subplots()
+        PANELS["loss"](ax)
+        simulation, theory = ax.get_lines()
+        assert simulation.get_linestyle() != theory.get_linestyle()
+        assert simulation.get_linewidth() > 2 * theory.get_linewidth()
+        plt.close(figure)
+
+
+def test_names_at_line_ends_do_not_overlap():
+    with figures.style():
+        figure, ax = plt.subplots(figsize=(2.3, 2))
+        heights = np.array([1.0, 1.0, 1.01, 0.0])
+        ax.plot(np.tile(heights, (2, 1)))
+        figures.label_ends(ax, heights, list("abcd"), ["k"] * 4)
+        figure.canvas.draw()
+        boxes = sorted((text.get_window_extent() for text in ax.texts), key=lambda box: box.y0)
+        assert len(boxes) == 4
+        assert all(low.y0 + low.height / 2 < high.y0 + high.height / 2 for low, high in
+                   zip(boxes, boxes[1:]))  # fmt: skip
+        gaps = [high.y0 - low.y0 for low, high in zip(boxes, boxes[1:])]
+        assert min(gaps) > 0.5 * boxes[0].height
+        plt.close(figure)

@@ -1,0 +1,291 @@
+"""Building networks: constructors, files, factorisation, and what they refuse."""
+
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import lrnn_jax as lrnn
+from lrnn_jax.networks import AbstractActivation
+from lrnn_jax.overlaps import UnknownOverlap
+
+ROUNDING = 1e-13
+RNG = np.random.default_rng(0)
+VECTORS = {f: RNG.normal(size=(12, c)) for f, c in zip("zvmu", (3, 2, 1, 2))}
+WEIGHTS = {
+    "w": VECTORS["u"] @ VECTORS["v"].T / 12,
+    "w_in": VECTORS["m"],
+    "w_out": VECTORS["z"].T / 12,
+}
+
+
+def gap(a, b):
+    return float(np.max(np.abs(np.asarray(a) - np.asarray(b))))
+
+
+def pulse_response(net):
+    return net.rollout(jnp.zeros((15, net.inputs)).at[0].set(1.0))
+
+
+# --- low-rank networks ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("rank", "inputs", "outputs"), [(1, 1, 1), (3, 2, 4)])
+def test_normalised_networks_have_families_of_norm_root_n(rank, inputs, outputs):
+    net = lrnn.LowRankRNN.normalised(40, rank, inputs, outputs, dt=0.1, key=jr.key(0))
+    q = net.overlaps
+    assert (net.inputs, net.outputs, net.state_size) == (inputs, outputs, 40)
+    for family in "zvmu":
+        assert abs(jnp.trace(q.block(family, family)) - 1) < ROUNDING
+    other = lrnn.LowRankRNN.normalised(40, rank, inputs, outputs, dt=0.1, key=jr.key(1))
+    assert gap(net.z, other.z) > 0.1
+    assert gap(net.z[:, :1], net.m[:, :1]) > 0.1
+
+
+def test_vectors_round_trip():
+    net = lrnn.LowRankRNN(**VECTORS, dt=0.1, frozen=("u2",))
+    assert net.vectors.shape == (12, 8)
+    assert jnp.array_equal(net.vectors[:, 3:5], net.v)
+    assert jnp.array_equal(net.with_vectors(net.vectors).z, net.z)
+    changed = net.with_vectors(2 * net.vectors)
+    assert jnp.array_equal(changed.m, 2 * net.m)
+    assert (changed.frozen, changed.scale, changed.dt) == (net.frozen, net.scale, net.dt)
+    assert net.scale == 12
+    theta = np.concatenate(list(VECTORS.values()), axis=1)
+    assert gap(net.overlaps.gram, theta.T @ theta / 12) < ROUNDING
+    assert lrnn.reduce(net).frozen == ("u2",)
+    red = lrnn.reduce(net)
+    assert lrnn.reduce(red) is red
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"u": np.ones((11, 2))}, r"z \(12, 3\), v \(12, 2\), m \(12, 1\), u \(11, 2\)"),
+        ({"u": np.ones((12, 3))}, r"one column per rank.*v \(12, 2\).*u \(12, 3\)"),
+        ({"m": np.ones((12, 0))}, r"`m`.*at least one of each; got shape \(12, 0\)"),
+        ({"m": np.ones((1, 12, 1))}, r"`m`.*got shape \(1, 12, 1\)"),
+        ({"v": np.full((12, 2), np.nan)}, r"`v` must be finite, but entry \(0, 0\) is nan"),
+        ({"z": np.full((12, 3), np.inf)}, r"`z` must be finite"),
+        ({"dt": 0.0}, r"`dt`.*\(0, 1\]; got 0"),
+        ({"dt": 1.5}, r"`dt`.*\(0, 1\]; got 1\.5"),
+        ({"dt": np.nan}, r"`dt`.*\(0, 1\]; got nan"),
+        ({"scale": 0.0}, r"`scale` must be positive"),
+        ({"scale": -12.0}, r"`scale` must be positive"),
+        ({"scale": np.inf}, r"`scale` must be finite"),
+    ],
+    ids=str,
+)
+def test_what_low_rank_networks_refuse(change, message):
+    lrnn.LowRankRNN(**VECTORS, dt=0.1)
+    with pytest.raises(ValueError, match=message):
+        lrnn.LowRankRNN(**{**VECTORS, "dt": 0.1, **change})
+
+
+def test_ranks_and_frozen_names_out_of_range():
+    wide = {f: np.ones((2, 3)) for f in "zvmu"}
+    with pytest.raises(ValueError, match=r"2 neurons has rank 2 at most; got 3"):
+        lrnn.LowRankRNN(**wide, dt=0.1)
+    for rank in (0, 6):
+        with pytest.raises(ValueError, match=rf"rank.*{rank}"):
+            lrnn.LowRankRNN.normalised(5, rank, dt=0.1, key=jr.key(0))
+    with pytest.raises(UnknownOverlap, match=r"'u3'.*Did you mean 'u[12]'"):
+        lrnn.LowRankRNN(**VECTORS, dt=0.1, frozen=("u3",))
+    red = lrnn.reduce(lrnn.LowRankRNN(**VECTORS, dt=0.1))
+    with pytest.raises(UnknownOverlap, match="'w'"):
+        lrnn.ReducedRNN(red.overlaps, dt=0.1, frozen=("w",))
+    with pytest.raises(ValueError, match=r"`dt`.*\(0, 1\]; got 2"):
+        lrnn.ReducedRNN(red.overlaps, dt=2.0)
+
+
+# --- dense networks ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"w": np.ones((12, 11))}, r"w \(12, 11\), w_in \(12, 1\), w_out \(3, 12\)"),
+        ({"w": np.ones(12)}, r"w \(12,\)"),
+        ({"w_in": np.ones((11, 1))}, r"w_in \(11, 1\)"),
+        ({"w_in": np.ones(12)}, r"w_in \(12,\)"),
+        ({"w_out": np.ones((12, 3))}, r"w_out \(12, 3\)"),
+        ({"w_out": np.ones((0, 12))}, r"w_out \(0, 12\)"),
+        ({"w": np.full((12, 12), np.nan)}, r"`w` must be finite"),
+        ({"dt": 1.01}, r"`dt`"),
+        ({"frozen": ("m",)}, r"`frozen`.*'w_in'.*got \['m'\]"),
+    ],
+    ids=str,
+)
+def test_what_dense_networks_refuse(change, message):
+    lrnn.DenseRNN(**WEIGHTS, dt=0.1)
+    with pytest.raises(ValueError, match=message):
+        lrnn.DenseRNN(**{**WEIGHTS, "dt": 0.1, **change})
+
+
+def test_a_dense_network_is_no_reduction():
+    with pytest.raises(TypeError, match=r"DenseRNN has no loading vectors.*factorise"):
+        lrnn.reduce(lrnn.DenseRNN(**WEIGHTS, dt=0.1))
+
+
+# --- factorisation ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", [1.0, 12.0])
+def test_factorising_a_low_rank_matrix_is_exact(scale):
+    dense = lrnn.DenseRNN(**WEIGHTS, dt=0.1)
+    found = lrnn.factorise(dense, rank=2, scale=scale)
+    net = found.network
+    assert found.rank == 2
+    assert gap(net.u @ net.v.T / scale, WEIGHTS["w"]) < ROUNDING
+    assert gap(net.u.T @ net.u, net.v.T @ net.v) < ROUNDING * scale
+    assert jnp.array_equal(net.m, WEIGHTS["w_in"])
+    assert gap(pulse_response(net), pulse_response(dense)) < ROUNDING
+    assert found.discarded < 1e-15
+    assert abs(found.energy - 1) < 1e-15
+    assert found.largest_discarded < 1e-14
+    assert np.allclose(found.singular_values[:2], np.linalg.svd(WEIGHTS["w"])[1][:2], rtol=1e-12)
+    assert lrnn.factorise(dense).rank == 2  # the default energy finds it
+
+
+def test_what_is_discarded_is_reported():
+    q, _ = np.linalg.qr(RNG.normal(size=(12, 12)))
+    p, _ = np.linalg.qr(RNG.normal(size=(12, 12)))
+    sigma = np.array([4.0, 3.0, 2.0, 1.0] + [0.0] * 8)
+    dense = lrnn.DenseRNN(q @ np.diag(sigma) @ p, WEIGHTS["w_in"], WEIGHTS["w_out"], dt=0.1)
+    found = lrnn.factorise(dense, rank=2)
+    assert abs(found.energy - 25 / 30) < ROUNDING
+    assert abs(found.discarded - np.sqrt(5 / 30)) < ROUNDING
+    assert abs(found.largest_discarded - 2) < ROUNDING
+    difference = np.asarray(dense.w - found.network.u @ found.network.v.T)
+    assert abs(np.linalg.norm(difference) / np.linalg.norm(dense.w) - found.discarded) < ROUNDING
+    assert abs(np.linalg.norm(difference, 2) - found.largest_discarded) < ROUNDING
+    text = str(found)
+    assert text.startswith("rank 2 of 12: 83.33333")
+    assert "0.408" in text
+    for energy, rank in [(0.5, 1), (16 / 30, 1), (0.6, 2), (0.9, 3), (0.99, 4), (1.0, 4)]:
+        assert lrnn.factorise(dense, energy=energy).rank == rank, energy
+    full = lrnn.factorise(dense, rank=12)
+    assert (full.discarded, full.largest_discarded) == (0.0, 0.0)
+
+
+def test_a_network_without_recurrence_factorises_at_rank_one():
+    zero = lrnn.DenseRNN(np.zeros((4, 4)), np.ones((4, 1)), np.ones((1, 4)), dt=0.1)
+    found = lrnn.factorise(zero)
+    assert (found.rank, found.energy, found.discarded) == (1, 1.0, 0.0)
+    assert gap(pulse_response(found.network), pulse_response(zero)) < ROUNDING
+
+
+class Sine(AbstractActivation):
+    linear = False
+    odd = True
+
+    def __call__(self, h):
+        return jnp.sin(h)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rank": 2, "energy": 0.9}, "`rank` or `energy`, not both"),
+        ({"rank": 0}, "rank.*got 0"),
+        ({"rank": 13}, "number of neurons 12; got 13"),
+        ({"energy": 0.0}, r"`energy`.*\(0, 1\]; got 0"),
+        ({"energy": 1.1}, r"`energy`.*\(0, 1\]; got 1\.1"),
+        ({"rank": 2, "scale": 0.0}, "`scale` must be positive"),
+        ({"rank": 2, "scale": -1.0}, "`scale` must be positive"),
+    ],
+    ids=str,
+)
+def test_what_factorise_refuses(options, message):
+    with pytest.raises(ValueError, match=message):
+        lrnn.factorise(lrnn.DenseRNN(**WEIGHTS, dt=0.1), **options)
+
+
+def test_nonlinear_dense_networks_do_not_factorise():
+    with pytest.raises(ValueError, match=r"Only a linear dense network.*LowRankRNN"):
+        lrnn.factorise(lrnn.DenseRNN(**WEIGHTS, dt=0.1, activation=Sine()), rank=2)
+
+
+# --- files ------------------------------------------------------------------------------------
+
+
+def test_a_file_of_loading_vectors(tmp_path):
+    path = tmp_path / "net.npz"
+    np.savez(path, **VECTORS, dt=0.1)
+    net, factorisation = lrnn.load_network(path)
+    assert factorisation is None
+    assert net.scale == 12
+    assert gap(net.dt, 0.1) == 0
+    for family, array in VECTORS.items():
+        assert jnp.array_equal(getattr(net, family), array)
+    net, _ = lrnn.load_network(str(path), dt=0.2, scale=3.0)
+    assert (float(net.dt), float(net.scale)) == (0.2, 3.0)
+    np.savez(path, **VECTORS, dt=np.array([0.1]), scale=5)
+    assert lrnn.load_network(path)[0].scale == 5
+    single = {f: a[:, 0].astype(np.float32) for f, a in VECTORS.items()}
+    np.savez(path, **single)
+    net, _ = lrnn.load_network(path, dt=0.1)
+    assert net.dtype == jnp.float32
+    assert net.roles == lrnn.Overlaps.from_gram(np.eye(4)).roles
+
+
+def test_a_file_of_weight_matrices(tmp_path):
+    path = tmp_path / "net.npz"
+    np.savez(path, **WEIGHTS, dt=0.1)
+    net, factorisation = lrnn.load_network(path)
+    assert factorisation.rank == 2
+    assert factorisation.discarded < 1e-15
+    assert net.scale == 1
+    assert gap(pulse_response(net), pulse_response(lrnn.DenseRNN(**WEIGHTS, dt=0.1))) < ROUNDING
+    assert lrnn.load_network(path, rank=1)[1].rank == 1
+    assert lrnn.load_network(path, energy=0.5)[1].rank == 1
+    assert lrnn.load_network(path, scale=4.0)[0].scale == 4
+    single = {name: array.astype(np.float32) for name, array in WEIGHTS.items()}
+    np.savez(path, **single, dt=0.1)
+    assert lrnn.load_network(path, rank=2)[0].dtype == jnp.float32
+
+
+def npz(**arrays):
+    return lambda path: np.savez(path, **arrays)
+
+
+def npy(path):
+    with open(path, "wb") as file:
+        np.save(file, np.ones(3))
+
+
+BROKEN = {
+    "missing": (lambda path: None, r"no file .*net\.npz"),
+    "folder": (lambda path: path.mkdir(), r"not a readable \.npz"),
+    "text": (lambda path: path.write_text("hello"), r"not a readable \.npz file.*numpy\.savez"),
+    "empty": (lambda path: path.write_bytes(b""), r"not a readable \.npz"),
+    "half a zip": (lambda path: path.write_bytes(b"PK\x03\x04 and no more"), "not a readable"),
+    "one array": (npy, r"not a readable \.npz"),
+    "pickled": (npz(z=np.array([{"a": 1}], dtype=object)), r"not a readable \.npz"),
+    "text arrays": (npz(**{**VECTORS, "z": np.array(["a"])}), "`z` must hold real numbers.*dtype"),
+    "complex": (npz(**{**VECTORS, "z": VECTORS["z"] + 1j}), "`z` must hold real numbers.*complex"),
+    "other arrays": (npz(a=np.ones(3), dt=0.1), r"must hold either loading vectors.*holds: a, dt"),
+    "one missing": (npz(**{k: VECTORS[k] for k in "zvm"}, dt=0.1), r"It holds: z, v, m, dt"),
+    "nothing": (npz(dt=0.1), "It holds: dt"),
+    "no dt": (npz(**VECTORS), r"holds no `dt`.*--dt 0\.05"),
+    "two dt": (npz(**VECTORS, dt=np.ones(2)), r"`dt` must be one number; got shape \(2,\)"),
+    "bad dt": (npz(**VECTORS, dt=3.0), r"`dt`.*\(0, 1\]; got 3"),
+    "bad scale": (npz(**VECTORS, dt=0.1, scale=-1.0), "`scale` must be positive"),
+    "bad shapes": (npz(**{**VECTORS, "u": np.ones((3, 2))}, dt=0.1), r"u \(3, 2\)"),
+    "not finite": (npz(**{**WEIGHTS, "w": np.full((12, 12), np.nan)}, dt=0.1), "`w` must be fin"),
+}
+
+
+@pytest.mark.parametrize(("write", "message"), BROKEN.values(), ids=BROKEN)
+def test_broken_files_are_refused_with_what_to_do(tmp_path, write, message):
+    path = tmp_path / "net.npz"
+    write(path)
+    with pytest.raises(ValueError, match=message):
+        lrnn.load_network(path)
+
+
+def test_factorisation_options_make_no_sense_for_vectors(tmp_path):
+    path = tmp_path / "net.npz"
+    np.savez(path, **VECTORS, dt=0.1)
+    with pytest.raises(ValueError, match="rank"):
+        lrnn.load_network(path, rank=1)

@@ -1,0 +1,36 @@
+"""The README's example runs, and its two commands are the ones that are tested."""
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def block(marker: str) -> str:
+    found = re.search(rf"<!-- {marker} -->\n```\w+\n(.*?)```", README, re.DOTALL)
+    assert found, f"README has no block marked {marker}"
+    return found[1].strip()
+
+
+def test_example_runs_and_agrees():
+    code = block("example").replace("n=500", "n=50").replace("2000", "200")
+    names: dict = {}
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), jax.numpy_dtype_promotion("standard"):
+        exec(compile(code, "README", "exec"), names)
+    # rounding over 200 epochs; the README says 1e-14 at 2000
+    assert names["theory"].distance(names["truth"]).max < 1e-12
+    assert jnp.abs(names["theory"].gram[-1] - names["theory"].gram[0]).max() > 0.1
+    assert "zm" in printed.getvalue()
+
+
+def test_commands_are_single_lines():
+    for marker in ("main", "tests"):
+        assert len(block(marker).splitlines()) == 1
+    assert block("main").endswith("lrnn-jax")
+    assert block("tests").endswith("pytest")

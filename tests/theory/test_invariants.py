@@ -1,0 +1,186 @@
+"""Gradient flow of a linear network conserves the spectrum of J D⁻¹ Q and UᵀU/d_u − VᵀV/d_v."""
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import lrnn_jax as lrnn
+
+TASK = lrnn.ExponentialFilter(0.2, dt=0.1, steps=20, evaluation=lrnn.Evaluation.ROLLOUT)
+EPOCHS = 40
+FLOW_DRIFT = 1e-6  # at default tolerances (1e-9 a step); 3e-8 seen
+
+
+def network(scale=None, **options):
+    """Twelve neurons whose families have different norms, so that no invariant is trivial."""
+    theta = jr.normal(jr.key(0), (12, 4)) * jnp.array([[1.2, 0.8, 0.9, 0.7]])
+    parts = {f: theta[:, i] for i, f in enumerate("zvmu")}
+    return lrnn.LowRankRNN(**parts, dt=0.1, scale=scale, **options)
+
+
+def spectrum(gram, rates=(1.0, 1.0, 1.0, 1.0)):
+    """Eigenvalues of J D⁻¹ Q (real, since Q is positive semidefinite), by a general solver."""
+    left = np.array([1.0, 1.0, -1.0, -1.0]) / rates
+    return np.sort(np.linalg.eigvals(left[:, None] * np.asarray(gram)).real, axis=-1)
+
+
+def moved(curve):
+    return float(jnp.max(jnp.abs(curve.gram[-1] - curve.gram[0])))
+
+
+@pytest.mark.parametrize("rates", [{}, {"z": 0.5, "v": 2.0, "m": 0.7, "u": 1.5}], ids=str)
+def test_flow_conserves_spectrum_and_balance(rates):
+    red = lrnn.reduce(network())
+    curve = lrnn.learn(red, TASK, lrnn.Flow(0.1, rates=rates), epochs=EPOCHS)
+    assert moved(curve) > 0.2
+    d = np.array([rates.get(f, 1.0) for f in "zvmu"])
+    values = spectrum(curve.gram, d)
+    assert np.ptp(values, axis=0).max() < FLOW_DRIFT
+    balance = curve["uu"] / d[3] - curve["vv"] / d[1]
+    assert np.ptp(balance) < FLOW_DRIFT
+    assert np.ptp(curve["uu"]) > 0.1
+    # tr(J D⁻¹ Q) and the balance together conserve mm/d_m − zz/d_z
+    assert np.ptp(curve["mm"] / d[2] - curve["zz"] / d[0]) < FLOW_DRIFT
+    reported = lrnn.invariants(red, rates=rates)
+    assert reported.spectrum_conserved
+    assert reported.balance_conserved
+    assert np.allclose(reported.spectrum, values[0], rtol=0, atol=1e-14)
+    assert np.allclose(reported.balance, balance[0], rtol=0, atol=1e-14)
+    drift = curve.invariant_drift(rates)
+    assert drift.shape == (EPOCHS + 1,)
+    expected = np.maximum(np.abs(values - values[0]).max(-1), np.abs(balance - balance[0]))
+    assert np.allclose(drift, expected, rtol=0, atol=1e-14)
+
+
+def test_balance_is_a_matrix_for_higher_rank_and_conserved_by_any_loss():
+    net = lrnn.LowRankRNN.normalised(n=20, rank=2, inputs=2, outputs=3, dt=0.1, key=jr.key(1))
+    target = jr.normal(jr.key(2), (10, 2, 3))
+    task = lrnn.ImpulseResponse(target, dt=0.1)
+    curve = lrnn.learn(lrnn.reduce(net), task, lrnn.Flow(0.1), epochs=EPOCHS)
+    q = curve.overlaps
+    balance = q.block("u", "u") - q.block("v", "v")
+    assert balance.shape == (EPOCHS + 1, 2, 2)
+    assert np.ptp(balance, axis=0).max() < FLOW_DRIFT
+    assert moved(curve) > 0.2
+    assert float(curve.invariant_drift().max()) < FLOW_DRIFT
+    assert lrnn.invariants(net).spectrum.shape == (9,)
+
+
+@pytest.mark.parametrize("scale", [12.0, 1.0])
+def test_flow_of_a_network_conserves_every_entry_of_k(scale):
+    """K = [Z V][Z V]ᵀ − [M U][M U]ᵀ (N×N), whose eigenvalues over s are those of JQ."""
+    net = network(scale=12.0)
+    net = net.with_vectors(net.vectors * jnp.sqrt(scale / 12.0))
+    net = lrnn.LowRankRNN(net.z, net.v, net.m, net.u, scale=scale, dt=0.1)
+    curve = lrnn.learn(net, TASK, lrnn.Flow(0.1), epochs=EPOCHS)
+
+    def k_over_s(theta):
+        return (theta[:, :2] @ theta[:, :2].T - theta[:, 2:] @ theta[:, 2:].T) / scale
+
+    before, after = k_over_s(net.vectors), k_over_s(curve.model.vectors)
+    assert jnp.max(jnp.abs(after - before)) < FLOW_DRIFT
+    assert moved(curve) > 0.2
+    eigenvalues = np.linalg.eigvalsh(before)
+    nonzero = np.sort(eigenvalues[np.abs(eigenvalues) > 1e-10])
+    assert np.allclose(nonzero, lrnn.invariants(net).spectrum, rtol=0, atol=1e-13)
+
+
+def test_descent_breaks_the_spectrum_in_proportion_to_the_learning_rate():
+    """η² a step, so η over a fixed time; the balance likewise."""
+    red = lrnn.reduce(network())
+    drifts, balances = [], []
+    for halving in range(4):
+        lr, epochs = 0.02 / 2**halving, 40 * 2**halving
+        curve = lrnn.learn(red, TASK, lrnn.Descent(lr), epochs=epochs, record=epochs)
+        drifts.append(np.abs(spectrum(curve.gram[-1]) - spectrum(curve.gram[0])).max())
+        balances.append(abs(np.ptp(curve["uu"] - curve["vv"])))
+        assert np.isclose(drifts[-1], curve.invariant_drift()[-1], rtol=1e-8) or (
+            balances[-1] > drifts[-1]
+        )
+    for errors in (drifts, balances):
+        orders = np.log2(np.divide(errors[:-1], errors[1:]))
+        assert errors[0] > 1e-5
+        assert np.all(np.abs(orders - 1) < 0.05)
+
+
+def test_one_step_breaks_the_spectrum_by_the_exact_second_order_term():
+    """(1 − ηΓ) J (1 − ηΓ) = J + η² ΓJΓ, since JΓ = −ΓJ."""
+    red, lr = lrnn.reduce(network()), 0.1
+    q = red.overlaps.gram
+    slope = jax.jit(jax.grad(lambda q: TASK.loss(red.with_gram(q))))(q)
+    gamma, j = slope + slope.T, jnp.diag(jnp.array([1.0, 1.0, -1.0, -1.0]))
+    assert jnp.max(jnp.abs(j @ gamma + gamma @ j)) == 0
+    after = lrnn.learn(red, TASK, lrnn.Descent(lr), epochs=1).gram[-1]
+    expected = spectrum((j @ (j + lr**2 * gamma @ j @ gamma)) @ q)  # J'Q is similar to JQ_1
+    assert np.allclose(spectrum(after), expected, rtol=0, atol=1e-13)
+    assert np.abs(spectrum(after) - spectrum(q)).max() > 1e-4
+
+
+def test_frozen_columns_lose_the_spectrum_and_it_is_said_why():
+    net = network(frozen=("m",))
+    found = lrnn.invariants(net)
+    assert not found.spectrum_conserved
+    assert found.balance_conserved
+    assert jnp.isnan(found.spectrum).all()
+    assert "frozen columns (m)" in found.why[0]
+    assert "conserved" in found.why[1]
+    curve = lrnn.learn(lrnn.reduce(net), TASK, lrnn.Flow(0.1), epochs=EPOCHS)
+    assert np.ptp(spectrum(curve.gram), axis=0).max() > 1e-2
+    assert np.ptp(curve["uu"] - curve["vv"]) < FLOW_DRIFT
+    assert np.ptp(curve["mm"]) == 0
+    assert float(curve.invariant_drift().max()) < FLOW_DRIFT  # of the balance, which is left
+
+
+@pytest.mark.parametrize("frozen", ["u", "v"])
+def test_frozen_u_or_v_lose_the_balance_too(frozen):
+    found = lrnn.invariants(network(), rates={frozen: 0.0})
+    assert not found.spectrum_conserved
+    assert not found.balance_conserved
+    assert found.why[1].startswith("UᵀU/d_u − VᵀV/d_v: lost")
+    same = lrnn.invariants(network(frozen=(frozen,)))
+    assert same.why == found.why
+    assert jnp.max(found.drift(same)) == 0
+
+
+def test_columns_of_a_family_at_different_rates_lose_the_balance_only():
+    net = lrnn.LowRankRNN.normalised(n=20, rank=2, dt=0.1, key=jr.key(1))
+    found = lrnn.invariants(net, rates={"u1": 0.5})
+    assert found.spectrum_conserved
+    assert not found.balance_conserved
+    curve = lrnn.learn(lrnn.reduce(net), TASK, lrnn.Flow(0.1, rates={"u1": 0.5}), epochs=EPOCHS)
+    assert float(curve.invariant_drift({"u1": 0.5}).max()) < FLOW_DRIFT
+    u, v = curve.overlaps.block("u", "u"), curve.overlaps.block("v", "v")
+    assert np.ptp(u - v, axis=0).max() > 1e-3
+
+
+def test_a_frozen_column_wins_over_a_rate_for_it():
+    net, rates = network(frozen=("u",)), {"u1": 0.5}
+    assert not lrnn.invariants(net, rates=rates).balance_conserved
+    curve = lrnn.learn(lrnn.reduce(net), TASK, lrnn.Descent(0.1, rates=rates), epochs=1)
+    assert np.ptp(curve["uu"]) == 0
+    assert np.ptp(curve["vv"]) > 1e-4
+    assert float(curve.invariant_drift(rates).max()) == 0  # nothing is conserved
+
+
+def test_invariants_of_a_batch_and_of_bare_overlaps():
+    nets = [lrnn.reduce(network()), lrnn.reduce(network(scale=6.0))]
+    stacked = jnp.stack([net.overlaps.gram for net in nets])
+    batch = lrnn.invariants(lrnn.Overlaps.from_gram(stacked))
+    assert batch.spectrum.shape == (2, 4)
+    assert batch.balance.shape == (2, 1, 1)
+    for i, net in enumerate(nets):
+        one = lrnn.invariants(net.overlaps)
+        assert jnp.allclose(batch.spectrum[i], one.spectrum, rtol=0, atol=1e-14)
+        assert jnp.allclose(one.balance[0, 0], net.overlaps["uu"] - net.overlaps["vv"])
+        assert jnp.max(jnp.abs(batch.spectrum[i] - spectrum(net.overlaps.gram))) < 1e-13
+
+
+def test_momentum_and_decay_break_the_invariants():
+    """What the docstring says of them, so that nobody relies on the opposite."""
+    red = lrnn.reduce(network())
+    for options in ({"momentum": 0.9}, {"weight_decay": 0.1}):
+        curve = lrnn.learn(red, TASK, lrnn.Descent(1e-3, **options), epochs=200, record=200)
+        plain = lrnn.learn(red, TASK, lrnn.Descent(1e-3), epochs=200, record=200)
+        assert curve.invariant_drift()[-1] > 10 * plain.invariant_drift()[-1]
