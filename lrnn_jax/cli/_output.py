@@ -35,7 +35,7 @@ def write(report: Report, folder: Path, data_format: str = "zarr") -> dict[str, 
         (folder / "report.md").write_text(markdown(report))
     except OSError as error:
         raise ValueError(
-            f"Cannot write into {folder}: {error}. Choose another with --out."
+            f"Cannot write into {folder}: {error}. Choose a folder with --out."
         ) from None
     paths = {"folder": folder, "figure": figure, "data": data, "report": folder / "report.md"}
     return {name: str(path.resolve()) for name, path in paths.items()}
