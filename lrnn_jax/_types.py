@@ -61,6 +61,20 @@ def check_finite(x: ArrayLike, name: str) -> None:
         )
 
 
+def as_scale(scale: ArrayLike) -> Array:
+    """The scale s as an array.
+
+    Errors: ValueError unless it is finite and positive (outside a trace).
+    """
+    scale = as_float(scale)
+    if (
+        not is_traced(scale)
+        and not ((np.asarray(scale) > 0) & np.isfinite(np.asarray(scale))).all()
+    ):
+        raise ValueError(f"`scale` must be positive and finite; got {scale}.")
+    return scale
+
+
 def check_dt(dt: ArrayLike) -> None:
     """Raise ValueError unless 0 < dt <= 1 (outside a trace)."""
     if is_traced(dt):

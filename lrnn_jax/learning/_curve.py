@@ -4,6 +4,7 @@ import json
 import os
 import tempfile
 from typing import Any
+from zipfile import BadZipFile
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -168,7 +169,7 @@ class LearningCurve(eqx.Module):
         Errors: ValueError for a file that is not one.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             header = json.loads(str(arrays.pop("header")))
             assert header["format"] == 1
@@ -177,7 +178,7 @@ class LearningCurve(eqx.Module):
                 name: jnp.asarray(arrays[f"curve.{name}"]) if f"curve.{name}" in arrays else None
                 for name in ("epochs", "loss", "gram", "transform", "stopped")
             }
-        except (OSError, KeyError, ValueError, AssertionError, TypeError) as error:
+        except (OSError, KeyError, ValueError, AssertionError, TypeError, BadZipFile) as error:
             raise ValueError(
                 f"{path} is not a learning curve saved by this package: {error}"
             ) from None

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from lrnn_jax._types import as_float, check_dt, check_finite
+from lrnn_jax._types import as_float, as_scale, check_dt, check_finite
 from lrnn_jax.networks._activation import AbstractActivation, Identity
 from lrnn_jax.networks._base import AbstractRNN
 from lrnn_jax.networks._low_rank import LowRankRNN, check_neurons
@@ -161,15 +161,16 @@ def factorise(
         )
     if rank is not None and energy is not None:
         raise ValueError("Give `rank` or `energy`, not both.")
+    scale = float(as_scale(scale))
     w = np.asarray(network.w)
     a, sigma, bt = np.linalg.svd(w)
     if rank is None:
         rank = _rank_by_energy(sigma, 0.99 if energy is None else energy)
     check_neurons(len(sigma), rank)
-    half = np.sqrt(float(scale) * sigma[:rank])
+    half = np.sqrt(scale * sigma[:rank])
     total, kept = (sigma**2).sum(), (sigma[:rank] ** 2).sum()
     low_rank = LowRankRNN(
-        z=float(scale) * np.asarray(network.w_out).T,
+        z=scale * np.asarray(network.w_out).T,
         v=bt[:rank].T * half,
         m=network.w_in,
         u=a[:, :rank] * half,
@@ -189,5 +190,7 @@ def factorise(
 def _rank_by_energy(sigma: Any, energy: float) -> int:
     if not 0 < energy <= 1:
         raise ValueError(f"`energy` is the share of Σσ² to keep, in (0, 1]; got {energy}.")
-    share = np.cumsum(sigma**2) / max((sigma**2).sum(), np.finfo(sigma.dtype).tiny)
+    if not sigma.any():
+        return 1
+    share = np.cumsum(sigma**2) / (sigma**2).sum()
     return int(min(np.searchsorted(share, energy * (1 - 1e-12)) + 1, len(sigma)))

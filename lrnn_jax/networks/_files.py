@@ -46,6 +46,11 @@ def load_network(
     if dt is None:
         raise ValueError(f"{path} holds no `dt`: give the Euler step, e.g. dt=0.05 or --dt 0.05.")
     if all(name in arrays for name in "zvmu"):
+        if rank is not None or energy is not None:
+            raise ValueError(
+                f"{path} holds loading vectors, whose rank is the number of columns of v and u: "
+                f"`rank` and `energy` are for files of weight matrices."
+            )
         vectors = {name: arrays[name] for name in "zvmu"}
         return LowRankRNN(**vectors, scale=scale, dt=dt, activation=activation), None
     if all(name in arrays for name in WEIGHTS):
@@ -60,7 +65,7 @@ def _read(path: str | os.PathLike) -> dict[str, Any]:
     if not os.path.exists(path):
         raise ValueError(f"There is no file {path}.")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError):
         raise ValueError(

@@ -36,5 +36,5 @@ def vectors_with_overlaps(
     rows = min(n, k)
     gaussian = jr.normal(key, (n, rows), gram.dtype)
     q, r = jnp.linalg.qr(gaussian)
-    frame = q * jnp.sign(jnp.diagonal(r))
+    frame = q * jnp.sign(jnp.diagonal(r))[None, :]
     return jnp.sqrt(as_float(scale).astype(gram.dtype)) * frame @ root(gram, rows)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._types import as_columns, as_float, check_dt, check_finite, is_traced
+from lrnn_jax._types import as_columns, as_float, as_scale, check_dt
 from lrnn_jax.networks._activation import AbstractActivation, Identity
 from lrnn_jax.networks._base import AbstractRNN
 from lrnn_jax.networks._init import vectors_with_overlaps
@@ -60,9 +60,7 @@ class LowRankRNN(AbstractRNN):
         n = self.z.shape[0]
         if roles.rank > n:
             raise ValueError(f"A network of {n} neurons has rank {n} at most; got {roles.rank}.")
-        self.scale = as_float(n if scale is None else scale)
-        check_finite(self.scale, "scale")
-        check_positive(self.scale, "scale")
+        self.scale = as_scale(n if scale is None else scale)
         check_dt(dt)
         self.dt = as_float(dt)
         self.activation = activation
@@ -183,9 +181,3 @@ def check_neurons(n: int, rank: int) -> None:
     """Raise ValueError unless 1 ≤ rank ≤ N."""
     if rank < 1 or rank > n:
         raise ValueError(f"The rank must lie between 1 and the number of neurons {n}; got {rank}.")
-
-
-def check_positive(x: Float[Array, ""], name: str) -> None:
-    """Raise ValueError unless x > 0 (outside a trace)."""
-    if not is_traced(x) and not (x > 0).all():
-        raise ValueError(f"`{name}` must be positive; got {x}.")

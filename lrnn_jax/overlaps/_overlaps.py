@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from lrnn_jax._types import Gram, as_columns, as_float, check_finite
+from lrnn_jax._types import Gram, as_columns, as_float, as_scale, check_finite
 from lrnn_jax.overlaps._geometry import check_gram
 from lrnn_jax.overlaps._roles import Roles
 
@@ -42,7 +42,7 @@ class Overlaps(eqx.Module):
         Errors: ValueError when the numbers of rows, or the columns of v and u, differ.
         """
         theta, roles = stack(z=z, v=v, m=m, u=u)
-        return cls(theta.T @ theta / as_float(scale).astype(theta.dtype), roles)
+        return cls(theta.T @ theta / as_scale(scale).astype(theta.dtype), roles)
 
     @classmethod
     def from_gram(

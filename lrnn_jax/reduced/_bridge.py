@@ -90,10 +90,10 @@ def _transport(
             "The loading vectors are linearly dependent, so they cannot be turned into vectors "
             "with the new overlaps. Use LowRankRNN.with_overlaps(degenerate_twin(net.overlaps, …))."
         )
-    half = (vectors * jnp.sqrt(values)) @ vectors.T
-    inverse = (vectors / jnp.sqrt(values)) @ vectors.T
+    half = (vectors * jnp.sqrt(values)[None]) @ vectors.T
+    inverse = (vectors / jnp.sqrt(values)[None]) @ vectors.T
     values, vectors = jnp.linalg.eigh(half @ new @ half)
-    square_root = (vectors * jnp.sqrt(jnp.maximum(values, 0))) @ vectors.T
+    square_root = (vectors * jnp.sqrt(jnp.maximum(values, 0))[None]) @ vectors.T
     return theta @ (inverse @ square_root @ inverse)
 
 
