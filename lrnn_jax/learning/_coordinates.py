@@ -92,10 +92,10 @@ class VectorCoordinates(AbstractCoordinates):
 
     def gradient(self, loss: Loss, x: Weights) -> tuple[Float[Array, ""], Weights]:
         value, slope = jax.value_and_grad(lambda theta: loss(self.model(theta)))(x)
-        return value, slope * self.network.scale.astype(x.dtype)
+        return value, slope * self.network.scale.astype(x.dtype).reshape(-1, 1)
 
     def metric(self, x: Weights) -> Weights:
-        return x / self.network.scale.astype(x.dtype)
+        return self.network.weighted(x)
 
     def blocks(self, x: Weights) -> list[Float[Array, "_ _"]]:
         return _split(x, self.network.roles)

@@ -12,7 +12,15 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from lrnn_jax._results import RESULTS
-from lrnn_jax.networks import AbstractActivation, AbstractRNN, DenseRNN, Identity, LowRankRNN
+from lrnn_jax.networks import (
+    AbstractActivation,
+    AbstractRNN,
+    DenseRNN,
+    Erf,
+    Identity,
+    LowRankRNN,
+    Tanh,
+)
 from lrnn_jax.overlaps import Overlaps, Roles, invariants_of
 from lrnn_jax.reduced import ReducedRNN
 
@@ -21,7 +29,7 @@ _OUTCOMES = (
     "max_steps_reached", "dt_min_reached", "max_steps_rejected", "nonlinear_divergence",
     "internal_error",
 )  # fmt: skip
-_ACTIVATIONS: dict[str, type[AbstractActivation]] = {"Identity": Identity}
+_ACTIVATIONS: dict[str, type[AbstractActivation]] = {"Identity": Identity, "Erf": Erf, "Tanh": Tanh}
 
 
 class Distance(eqx.Module):

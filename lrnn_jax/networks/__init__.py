@@ -1,7 +1,11 @@
 """Networks of N neurons: low-rank and dense, one contract."""
 
 from lrnn_jax.networks._activation import AbstractActivation as AbstractActivation
+from lrnn_jax.networks._activation import Erf as Erf
 from lrnn_jax.networks._activation import Identity as Identity
+from lrnn_jax.networks._activation import OddActivation as OddActivation
+from lrnn_jax.networks._activation import Tanh as Tanh
+from lrnn_jax.networks._activation import gaussian_average as gaussian_average
 from lrnn_jax.networks._base import AbstractRNN as AbstractRNN
 from lrnn_jax.networks._base import describe as describe
 from lrnn_jax.networks._dense import DenseRNN as DenseRNN

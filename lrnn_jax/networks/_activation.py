@@ -1,9 +1,14 @@
-"""Single-neuron nonlinearities."""
+"""Single-neuron nonlinearities and their averages over Gaussian inputs."""
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 if TYPE_CHECKING:
@@ -13,7 +18,10 @@ else:
 
 
 class AbstractActivation(eqx.Module):
-    """A single-neuron nonlinearity φ, applied to each entry of the activity h."""
+    """A single-neuron nonlinearity φ, applied to each entry of the activity h.
+
+    `linear` and `odd` (φ(−h) = −φ(h)) decide which theory applies.
+    """
 
     linear: AbstractClassVar[bool]
     odd: AbstractClassVar[bool]
@@ -21,6 +29,25 @@ class AbstractActivation(eqx.Module):
     @abstractmethod
     def __call__(self, h: Float[Array, "..."]) -> Float[Array, "..."]:
         """φ(h), entry by entry."""
+
+    @abstractmethod
+    def gain(self, mean: Float[Array, "..."], variance: Float[Array, "..."]) -> Float[Array, "..."]:
+        """G = ⟨φ'(μ + √Δ ξ)⟩ over ξ ~ N(0, 1); smooth in Δ, also at Δ = 0.
+
+        Arguments: μ and Δ ≥ 0, of equal shapes; μ = 0 throughout for odd φ.
+        """
+
+    @abstractmethod
+    def average(
+        self, mean: Float[Array, "..."], variance: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
+        """⟨φ(μ + √Δ ξ)⟩ over ξ ~ N(0, 1); arguments as for `gain`."""
+
+    @abstractmethod
+    def power(
+        self, mean: Float[Array, "..."], variance: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
+        """⟨φ(μ + √Δ ξ)²⟩ over ξ ~ N(0, 1); arguments as for `gain`."""
 
 
 class Identity(AbstractActivation):
@@ -31,3 +58,174 @@ class Identity(AbstractActivation):
 
     def __call__(self, h: Float[Array, "..."]) -> Float[Array, "..."]:
         return h
+
+    def gain(self, mean: Float[Array, "..."], variance: Float[Array, "..."]) -> Float[Array, "..."]:
+        return jnp.ones_like(variance)
+
+    def average(
+        self, mean: Float[Array, "..."], variance: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
+        return mean
+
+    def power(
+        self, mean: Float[Array, "..."], variance: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
+        return mean**2 + variance
+
+
+class Erf(AbstractActivation):
+    """φ(h) = erf(√π h / 2), slope 1 at zero; all averages in closed form.
+
+        G = e^{−πμ²/(4c)}/√c,   c = 1 + πΔ/2,      ⟨φ²⟩ = (2/π) asin(πΔ/2 / c) for μ = 0
+
+    Source: [LR] methods.
+    """
+
+    linear = False
+    odd = True
+
+    def __call__(self, h: Float[Array, "..."]) -> Float[Array, "..."]:
+        return jax.scipy.special.erf(np.sqrt(np.pi) / 2 * h)
+
+    def gain(self, mean: Float[Array, "..."], variance: Float[Array, "..."]) -> Float[Array, "..."]:
+        c = 1 + np.pi / 2 * variance
+        return jnp.exp(-np.pi / 4 * mean**2 / c) / jnp.sqrt(c)
+
+    def average(
+        self, mean: Float[Array, "..."], variance: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
+        return self(mean / jnp.sqrt(1 + np.pi / 2 * variance))
+
+    def power(
+        self, mean: Float[Array, "..."], variance: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
+        return gaussian_average(_square(self), 0, mean, variance)
+
+
+class Tanh(AbstractActivation):
+    """φ(h) = tanh h; averages by quadrature (see `gaussian_average`)."""
+
+    linear = False
+    odd = True
+
+    def __call__(self, h: Float[Array, "..."]) -> Float[Array, "..."]:
+        return jnp.tanh(h)
+
+    def gain(self, mean: Float[Array, "..."], variance: Float[Array, "..."]) -> Float[Array, "..."]:
+        return gaussian_average(jnp.tanh, 1, mean, variance)
+
+    def average(
+        self, mean: Float[Array, "..."], variance: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
+        return gaussian_average(jnp.tanh, 0, mean, variance)
+
+    def power(
+        self, mean: Float[Array, "..."], variance: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
+        return gaussian_average(_square(jnp.tanh), 0, mean, variance)
+
+
+class OddActivation(AbstractActivation):
+    """Any odd, smooth φ from a JAX function; averages by quadrature (see `gaussian_average`).
+
+    Arguments:
+        function: φ, elementwise, at least three times differentiable; the same function object
+            each time, or JAX compiles again.
+
+    Errors: ValueError when φ(−h) = −φ(h) fails (checked at a few points).
+    """
+
+    function: Callable[[Any], Any] = eqx.field(static=True)
+    linear = False
+    odd = True
+
+    def __init__(self, function: Callable[[Any], Any]):
+        points = jnp.asarray([0.0, 0.1, 0.7, 1.5, 4.0])
+        with jax.ensure_compile_time_eval():
+            gap = float(jnp.max(jnp.abs(function(points) + function(-points))))
+        if not gap < 1e-5:
+            raise ValueError(
+                f"The function is not odd: φ(h) + φ(−h) reaches {gap:.3g}. Use `SmoothActivation` "
+                f"for it."
+            )
+        self.function = function
+
+    def __call__(self, h: Float[Array, "..."]) -> Float[Array, "..."]:
+        return self.function(h)
+
+    def gain(self, mean: Float[Array, "..."], variance: Float[Array, "..."]) -> Float[Array, "..."]:
+        return gaussian_average(self.function, 1, mean, variance)
+
+    def average(
+        self, mean: Float[Array, "..."], variance: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
+        return gaussian_average(self.function, 0, mean, variance)
+
+    def power(
+        self, mean: Float[Array, "..."], variance: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
+        return gaussian_average(_square(self.function), 0, mean, variance)
+
+
+HALF_WIDTH, POINTS = 9.0, 280
+"""Trapezoidal rule on [−9, 9] with 281 points: for integrands analytic in a strip around the real
+line it converges exponentially. Measured error of ⟨tanh'⟩ at most 1e-12 up to Δ = 25, where
+Gauss–Hermite quadrature would need over a thousand nodes (see tests)."""
+
+
+def _nodes() -> tuple[np.ndarray, np.ndarray]:
+    xi = np.linspace(-HALF_WIDTH, HALF_WIDTH, POINTS + 1)
+    weights = np.exp(-(xi**2) / 2)
+    return xi, weights / weights.sum()
+
+
+def gaussian_average(
+    function: Callable[[Any], Any],
+    order: int,
+    mean: Float[Array, "..."],
+    variance: Float[Array, "..."],
+) -> Float[Array, "..."]:
+    """⟨φ^{(n)}(μ + √Δ ξ)⟩ over ξ ~ N(0, 1), for the n-th derivative of a smooth φ.
+
+    Derivatives are exact and finite, also at Δ = 0, by the heat equation:
+
+        d/dμ ⟨φ^{(n)}⟩ = ⟨φ^{(n+1)}⟩,      d/dΔ ⟨φ^{(n)}⟩ = ½ ⟨φ^{(n+2)}⟩
+
+    Arguments:
+        function: φ, elementwise.
+        order: n.
+        mean, variance: μ and Δ ≥ 0, of equal shapes.
+    """
+    return _gaussian_average(mean, variance, function, order)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(2, 3))
+def _gaussian_average(mean: Any, variance: Any, function: Any, order: int) -> Any:
+    derivative = function
+    for _ in range(order):
+        derivative = _elementwise_derivative(derivative)
+    xi, weights = (jnp.asarray(a, variance.dtype) for a in _nodes())
+    shape = (1,) * variance.ndim + (-1,)
+    spread = jnp.sqrt(jnp.maximum(variance, 0))[..., None]
+    values = derivative(mean[..., None] + spread * xi.reshape(shape))
+    return jnp.sum(values * weights.reshape(shape), axis=-1)
+
+
+@_gaussian_average.defjvp
+def _gaussian_average_jvp(function: Any, order: int, primals: Any, tangents: Any) -> Any:
+    (mean, variance), (d_mean, d_variance) = primals, tangents
+    value = _gaussian_average(mean, variance, function, order)
+    by_mean = _gaussian_average(mean, variance, function, order + 1)
+    by_variance = _gaussian_average(mean, variance, function, order + 2) / 2
+    return value, by_mean * d_mean + by_variance * d_variance
+
+
+def _elementwise_derivative(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def derivative(h: Any) -> Any:
+        return jax.jvp(function, (h,), (jnp.ones_like(h),))[1]
+
+    return derivative
+
+
+def _square(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda h: function(h) ** 2

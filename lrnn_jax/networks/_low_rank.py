@@ -22,7 +22,9 @@ class LowRankRNN(AbstractRNN):
         v: V, vectors that read the recurrent activity, shape (N, r).
         m: M, input vectors, shape (N, d_in).
         u: U, vectors that write the recurrent activity, shape (N, r).
-        scale: s; default N (entries of order 1, [LR]); 1 for entries of order 1/√N ([CL]).
+        scale: s; default N (entries of order 1, [LR]); 1 for entries of order 1/√N ([CL]). An
+            array of shape (N,) gives neuron j the weight 1/s_j in place of 1/s: (1/s)Σ_i becomes
+            Σ_j x_j/s_j (see `population`).
         dt: Euler step in membrane time constants, in (0, 1].
         activation: φ.
         frozen: vectors that do not learn: families ("m") or single columns ("u2").
@@ -37,7 +39,7 @@ class LowRankRNN(AbstractRNN):
     v: Float[Array, "n rank"]
     m: Float[Array, "n inputs"]
     u: Float[Array, "n rank"]
-    scale: Float[Array, ""]
+    scale: Float[Array, "*neuron"]
     dt: Float[Array, ""]
     activation: AbstractActivation
     frozen: tuple[str, ...] = eqx.field(static=True)
@@ -61,6 +63,10 @@ class LowRankRNN(AbstractRNN):
         if roles.rank > n:
             raise ValueError(f"A network of {n} neurons has rank {n} at most; got {roles.rank}.")
         self.scale = as_scale(n if scale is None else scale)
+        if self.scale.shape not in ((), (n,)):
+            raise ValueError(
+                f"`scale` is one number, or one per neuron, shape ({n},); got {self.scale.shape}."
+            )
         check_dt(dt)
         self.dt = as_float(dt)
         self.activation = activation
@@ -148,7 +154,11 @@ class LowRankRNN(AbstractRNN):
     def overlaps(self) -> Overlaps:
         """Q = ΘᵀΘ/s."""
         theta = self.vectors
-        return Overlaps(theta.T @ theta / self.scale.astype(theta.dtype), self.roles)
+        return Overlaps(theta.T @ self.weighted(theta), self.roles)
+
+    def weighted(self, theta: Float[Array, "n k"]) -> Float[Array, "n k"]:
+        """Θ/s, row by row, so that Q = ΘᵀΘ/s."""
+        return theta / self.scale.astype(theta.dtype).reshape(-1, 1)
 
     @property
     def inputs(self) -> int:
@@ -169,12 +179,21 @@ class LowRankRNN(AbstractRNN):
     def step(
         self, state: Float[Array, "*batch n"], x: Float[Array, "*batch inputs"]
     ) -> Float[Array, "*batch n"]:
-        dt, scale = self.dt.astype(self.dtype), self.scale.astype(self.dtype)
-        recurrent = (self.activation(state) @ self.v) / scale
+        dt = self.dt.astype(self.dtype)
+        recurrent = self._project(self.activation(state), self.v)
         return (1 - dt) * state + recurrent @ (dt * self.u.T) + x @ (dt * self.m.T)
 
     def readout(self, state: Float[Array, "*batch n"]) -> Float[Array, "*batch outputs"]:
-        return self.activation(state) @ self.z / self.scale.astype(self.dtype)
+        return self._project(self.activation(state), self.z)
+
+    def _project(
+        self, activity: Float[Array, "*batch n"], vectors: Float[Array, "n c"]
+    ) -> Float[Array, "*batch c"]:
+        """(1/s) Vᵀφ, with the weights on the smaller side."""
+        scale = self.scale.astype(self.dtype)
+        if scale.ndim == 0:
+            return activity @ vectors / scale
+        return activity @ self.weighted(vectors)
 
 
 def check_neurons(n: int, rank: int) -> None:

@@ -17,13 +17,14 @@ Twin = TypeVar("Twin", Overlaps, ReducedRNN, LowRankRNN)
 def reduce(network: AbstractRNN) -> ReducedRNN:
     """The reduction of a network to its overlaps, Q = ΘᵀΘ/s.
 
-    Its output is the network's for every input, and learning moves both alike (exactly, for
-    linear φ).
+    For linear φ its output is the network's for every input, and learning moves both alike,
+    exactly. For odd nonlinear φ it is the Gaussian closure (see `ReducedRNN`).
 
     Arguments:
         network: a `LowRankRNN`; a `ReducedRNN` is returned as it is.
 
-    Errors: TypeError for a network without loading vectors (factorise a dense one first).
+    Errors: TypeError for a network without loading vectors (factorise a dense one first);
+    ValueError for φ that is not odd, or nonlinear φ with neurons' weights 1/s that do not sum to 1.
 
     Source: [LR] sec. 2.
     """
@@ -34,6 +35,13 @@ def reduce(network: AbstractRNN) -> ReducedRNN:
             f"{type(network).__name__} has no loading vectors to reduce. For a trained dense "
             f"network use factorise(network, rank=…).network."
         )
+    if not network.activation.linear and not is_traced(network.scale):
+        weight = float(jnp.sum(1 / jnp.broadcast_to(network.scale, (network.state_size,))))
+        if abs(weight - 1) > 1e-4:
+            raise ValueError(
+                f"The closure of a nonlinear network averages over neurons: it takes the scaling "
+                f"s = N = {network.state_size}, with loadings of order 1; got s = {network.scale}."
+            )
     return ReducedRNN(
         network.overlaps, dt=network.dt, activation=network.activation, frozen=network.frozen
     )

@@ -25,18 +25,21 @@ class LinearSystem(NamedTuple):
 class ReducedRNN(AbstractRNN):
     """A low-rank network seen through its overlaps: h = M κ_m + U κ_u.
 
-        κ_m' = κ_m + dt (−κ_m + x),   κ_u' = κ_u + dt (−κ_u + S_v κ),   y = S_z κ'
+        κ_m' = κ_m + dt (−κ_m + x),   κ_u' = κ_u + dt (−κ_u + g S_v κ),   y = g' S_z κ'
 
-    with κ = (κ_m, κ_u) and S = [S_z; S_v] the visible block of Q. Exact for linear φ.
+    with κ = (κ_m, κ_u) and S = [S_z; S_v]. Linear φ: g = 1, exact. Odd nonlinear φ: the Gaussian
+    closure g = G(Δ) = ⟨φ'(√Δ ξ)⟩, Δ = κᵀRκ, with R the Gram matrix of [M U] (g' from κ'); exact for
+    infinitely many neurons with jointly Gaussian loadings, which learning does not keep Gaussian:
+    compare with `population`.
 
     Arguments:
-        overlaps: Q and roles.
+        overlaps: Q and roles; for nonlinear φ in the scaling s = N.
         dt: Euler step in membrane time constants, in (0, 1].
-        activation: φ; linear.
+        activation: φ; linear or odd.
         frozen: vectors that do not learn: families ("m") or single columns ("u2").
 
-    Errors: ValueError for dt outside (0, 1] or a nonlinear φ; UnknownOverlap for a wrong name in
-    `frozen`.
+    Errors: ValueError for dt outside (0, 1] or φ that is not odd; UnknownOverlap for a wrong name
+    in `frozen`.
 
     Source: [LR] eq. 5.
     """
@@ -54,9 +57,10 @@ class ReducedRNN(AbstractRNN):
         activation: AbstractActivation = Identity(),
         frozen: tuple[str, ...] = (),
     ):
-        if not activation.linear:
+        if not activation.odd:
             raise ValueError(
-                f"The reduction is exact for linear networks only; got {type(activation).__name__}."
+                f"The Gaussian closure takes an odd activation, φ(−h) = −φ(h); "
+                f"{type(activation).__name__} is not. Use `population` for its infinite-width limit."
             )
         check_dt(dt)
         overlaps.roles.frozen_columns(frozen)
@@ -91,7 +95,12 @@ class ReducedRNN(AbstractRNN):
         return eqx.tree_at(lambda rnn: rnn.overlaps.gram, self, gram)
 
     def system(self) -> LinearSystem:
-        """The latents' linear dynamics."""
+        """The latents' linear dynamics.
+
+        Errors: ValueError for nonlinear φ.
+        """
+        if not self.activation.linear:
+            raise ValueError("Only a linear network is a linear system.")
         dt, s = self.dt.astype(self.dtype), self.overlaps.S
         inputs, rank = self.roles.inputs, self.roles.rank
         s_z, s_v = s[: self.roles.outputs], s[self.roles.outputs :]
@@ -104,8 +113,19 @@ class ReducedRNN(AbstractRNN):
     ) -> Float[Array, "*batch d"]:
         dt = self.dt.astype(self.dtype)
         s_v = self.overlaps.S[self.roles.outputs :]
-        drive = jnp.concatenate([x, state @ s_v.T], axis=-1)
+        drive = jnp.concatenate([x, self._gain(state) * (state @ s_v.T)], axis=-1)
         return state + dt * (drive - state)
 
     def readout(self, state: Float[Array, "*batch d"]) -> Float[Array, "*batch outputs"]:
-        return state @ self.overlaps.S[: self.roles.outputs].T
+        return self._gain(state) * (state @ self.overlaps.S[: self.roles.outputs].T)
+
+    def variance(self, state: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
+        """Δ = κᵀRκ ≥ 0, the variance of the activity over neurons."""
+        return jnp.maximum(jnp.sum((state @ self.overlaps.R) * state, axis=-1), 0)
+
+    def _gain(self, state: Float[Array, "*batch d"]) -> Float[Array, "*batch _"]:
+        """g, with a last axis of length 1."""
+        if self.activation.linear:
+            return jnp.ones((*state.shape[:-1], 1), state.dtype)
+        variance = self.variance(state)
+        return self.activation.gain(jnp.zeros_like(variance), variance)[..., None]

@@ -205,7 +205,7 @@ class TeacherStudent(AbstractWhiteNoise):
 
     @property
     def response(self) -> Target:
-        if isinstance(self.teacher, (LowRankRNN, ReducedRNN)):
+        if isinstance(self.teacher, (LowRankRNN, ReducedRNN)):  # linear: no batch needed
             system = reduce(self.teacher).system()
             return system._replace(b=system.b / self.dt)
         return impulse_response(self.teacher, self.steps)
