@@ -26,12 +26,14 @@ def write(report: Report, folder: Path, data_format: str = "zarr") -> dict[str, 
 
     Errors: ValueError when the folder cannot be written.
     """
+    from lrnn_jax import figures  # not at the top: matplotlib takes a while to import
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
         config = {"experiment": report.name, "config": _plain(report.config), **provenance()}
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
         data = _write_data(report, folder, data_format)
-        figure = _write_figure(report, folder)
+        figure = figures.write(report, folder)
         (folder / "report.md").write_text(markdown(report))
     except OSError as error:
         raise ValueError(
@@ -61,21 +63,6 @@ def _write_data(report: Report, folder: Path, data_format: str) -> Path:
         warnings.simplefilter("ignore")  # zarr's notes on its own string type and metadata
         dataset.to_zarr(path, mode="w", consolidated=False)
     return path
-
-
-def _write_figure(report: Report, folder: Path) -> Path:
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    from lrnn_jax import figures
-
-    figure = figures.draw(report)
-    for suffix in ("png", "pdf"):
-        figure.savefig(folder / f"figure.{suffix}")
-    plt.close(figure)
-    return folder / "figure.png"
 
 
 def provenance() -> dict[str, str]:

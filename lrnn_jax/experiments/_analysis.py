@@ -94,28 +94,6 @@ def _report(
     rank = gram_rank(overlaps.gram)
     recurrent = np.linalg.eigvals(np.asarray(overlaps.block("v", "u")))
     growth = float(np.abs(1 - float(network.dt) * (1 - recurrent)).max())
-    claims = [
-        Claim(
-            "the activity without input decays (|1 − dt + dt λ| < 1, λ: eigenvalues of VᵀU/s)",
-            f"largest |1 − dt + dt λ| = {growth:.4g}",
-            growth < 1,
-        ),
-        Claim(
-            "predicted learning on the task succeeds",
-            f"{_ending(descent)}, loss {float(descent.loss[0]):.3g} → "
-            f"{float(descent.loss[~jnp.isnan(descent.loss)][-1]):.3g}",
-            bool(descent.result == RESULTS.successful),
-        ),
-    ]
-    if factorisation is not None:
-        claims.insert(
-            0,
-            Claim(
-                "the recurrent weights are low-rank (discarded part < 5 % of the Frobenius norm)",
-                str(factorisation),
-                factorisation.discarded < 0.05,
-            ),
-        )
     values = {
         "neurons": network.state_size,
         "rank": roles.rank,
@@ -138,12 +116,40 @@ def _report(
     return Report(
         name="analyse",
         config=config,
-        claims=claims,
+        claims=_claims(factorisation, growth, descent),
         values=values,
         table=_table(overlaps, descent.model.overlaps, sees.visible, config.epochs),
         seconds={},
         curves=curves,
     )
+
+
+def _claims(
+    factorisation: Factorisation | None, growth: float, descent: LearningCurve
+) -> list[Claim]:
+    claims = [
+        Claim(
+            "the activity without input decays (|1 − dt + dt λ| < 1, λ: eigenvalues of VᵀU/s)",
+            f"largest |1 − dt + dt λ| = {growth:.4g}",
+            growth < 1,
+        ),
+        Claim(
+            "predicted learning on the task succeeds",
+            f"{_ending(descent)}, loss {float(descent.loss[0]):.3g} → "
+            f"{float(descent.loss[~jnp.isnan(descent.loss)][-1]):.3g}",
+            bool(descent.result == RESULTS.successful),
+        ),
+    ]
+    if factorisation is not None:
+        claims.insert(
+            0,
+            Claim(
+                "the recurrent weights are low-rank (discarded part < 5 % of the Frobenius norm)",
+                str(factorisation),
+                factorisation.discarded < 0.05,
+            ),
+        )
+    return claims
 
 
 def _ending(curve: LearningCurve) -> str:

@@ -64,21 +64,6 @@ def coupling(config: CouplingConfig = CouplingConfig(), progress: Progress | Non
             counts["nonlinear"] > counts["linear"],
         ),
     ]
-    rows = [
-        [f"d{a}/dt"] + [linear.entry(a, b) or "·" for b, d in zip(linear.names, linear.drives) if d]
-        for a in linear.names
-    ]
-    header = ["", *(f"−∂L/∂{b}" for b, d in zip(linear.names, linear.drives) if d)]
-    arrays: dict[str, Any] = {
-        f"tensor_{name}": (
-            ("velocity", "gradient", "entering"),
-            c.tensor,
-            {"long_name": f"coupling of overlaps, {name} network", "units": "1"},
-        )
-        for name, c in (("linear", linear), ("nonlinear", nonlinear))
-    }
-    arrays["drives_linear"] = ("gradient", linear.drives, {"long_name": "loss-visible, linear"})
-    arrays["drives_nonlinear"] = ("gradient", nonlinear.drives, {"long_name": "loss-visible"})
     return Report(
         name="coupling",
         config=config,
@@ -90,10 +75,26 @@ def coupling(config: CouplingConfig = CouplingConfig(), progress: Progress | Non
             "entries": counts,
             "max_error": error,
         },
-        table=(header, rows),
+        table=_table(linear),
         seconds={"both maps": seconds},
-        arrays=arrays,
+        arrays=_arrays({"linear": linear, "nonlinear": nonlinear}),
     )
+
+
+def _arrays(couplings: dict[str, Coupling]) -> dict[str, Any]:
+    arrays: dict[str, Any] = {}
+    for name, c in couplings.items():
+        about = {"long_name": f"coupling of overlaps, {name} network", "units": "1"}
+        arrays[f"tensor_{name}"] = (("velocity", "gradient", "entering"), c.tensor, about)
+        seen = {"long_name": f"loss-visible overlaps, {name} network"}
+        arrays[f"drives_{name}"] = ("gradient", c.drives, seen)
+    return arrays
+
+
+def _table(c: Coupling) -> tuple[list[str], list[list[str]]]:
+    driving = [b for b, d in zip(c.names, c.drives) if d]
+    rows = [[f"d{a}/dt", *(c.entry(a, b) or "·" for b in driving)] for a in c.names]
+    return ["", *(f"−∂L/∂{b}" for b in driving)], rows
 
 
 def _check(config: CouplingConfig, found: Coupling) -> float:

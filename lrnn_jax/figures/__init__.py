@@ -1,6 +1,7 @@
 """Figures: arrays in, Axes out. The only place that imports matplotlib."""
 
 from lrnn_jax.figures._experiments import draw as draw
+from lrnn_jax.figures._experiments import write as write
 from lrnn_jax.figures._panels import label_ends as label_ends
 from lrnn_jax.figures._panels import plot_coupling as plot_coupling
 from lrnn_jax.figures._panels import plot_eigenvalues as plot_eigenvalues

@@ -2,6 +2,7 @@
 
 import string
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -29,6 +30,15 @@ def draw(report: Any) -> Figure:
     """
     with style():
         return _DRAWINGS[report.name](report)
+
+
+def write(report: Any, folder: Path) -> Path:
+    """Draw a report into figure.png and figure.pdf of a folder; returns the PNG's path."""
+    figure = draw(report)
+    for suffix in ("png", "pdf"):
+        figure.savefig(folder / f"figure.{suffix}")
+    plt.close(figure)
+    return folder / "figure.png"
 
 
 def _letter(axes: Any) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from lrnn_jax._results import RESULTS
+from lrnn_jax._types import is_traced
 from lrnn_jax.networks import (
     AbstractActivation,
     AbstractRNN,
@@ -29,7 +30,12 @@ _OUTCOMES = (
     "max_steps_reached", "dt_min_reached", "max_steps_rejected", "nonlinear_divergence",
     "internal_error",
 )  # fmt: skip
-_ACTIVATIONS: dict[str, type[AbstractActivation]] = {"Identity": Identity, "Erf": Erf, "Tanh": Tanh}
+_BROKEN = (EOFError, BadZipFile)
+_ACTIVATIONS: dict[str, type[AbstractActivation]] = {
+    "Identity": Identity,
+    "Erf": Erf,
+    "Tanh": Tanh,
+}
 
 
 class Distance(eqx.Module):
@@ -96,11 +102,14 @@ class LearningCurve(eqx.Module):
         Errors: ValueError when the epochs or the overlaps are not the same.
         """
         ours, theirs = self.overlaps, other.overlaps
-        if self.epochs.shape[-1] != other.epochs.shape[-1] or ours.roles != theirs.roles:
+        same = self.epochs.shape[-1] == other.epochs.shape[-1]
+        if same and not is_traced(self.epochs, other.epochs):
+            same = bool(jnp.all(self.epochs == other.epochs))
+        if not same or ours.roles != theirs.roles:
             raise ValueError(
-                f"Curves can be compared at equal epochs and roles; got {self.epochs.shape[-1]} "
-                f"and {other.epochs.shape[-1]} records, {ours.roles.describe()} and "
-                f"{theirs.roles.describe()}."
+                f"Curves can be compared at equal epochs and roles; got epochs "
+                f"{_some(np.asarray(self.epochs))} and {_some(np.asarray(other.epochs))}, "
+                f"{ours.roles.describe()} and {theirs.roles.describe()}."
             )
         gap = jnp.abs(ours.vector() - theirs.vector())
         loss = jnp.max(jnp.abs(self.loss - other.loss), axis=-1)
@@ -151,7 +160,11 @@ class LearningCurve(eqx.Module):
         """Write the curve and its final model to one `.npz` file (plain arrays and a JSON header).
 
         The file is written beside its place and then moved there, so that it is whole or absent.
+
+        Errors: ValueError for batched curves, and activations that cannot be named in a file.
         """
+        if self.loss.ndim != 1:
+            raise ValueError("save takes one curve; select a member of the batch first.")
         kind, arrays, header = _model_to_arrays(self.model)
         for name in ("epochs", "loss", "gram", "transform", "stopped"):
             if getattr(self, name) is not None:
@@ -183,14 +196,18 @@ class LearningCurve(eqx.Module):
             assert header["format"] == 1
             model = _model_from_arrays(header, arrays)
             fields: dict[str, Any] = {
-                name: jnp.asarray(arrays[f"curve.{name}"]) if f"curve.{name}" in arrays else None
-                for name in ("epochs", "loss", "gram", "transform", "stopped")
+                name: jnp.asarray(arrays[f"curve.{name}"])
+                for name in ("epochs", "loss", "gram", "stopped")
             }
-        except (OSError, KeyError, ValueError, AssertionError, TypeError, BadZipFile) as error:
+            transform = arrays.get("curve.transform")
+            fields["transform"] = None if transform is None else jnp.asarray(transform)
+            assert header["result"] in _OUTCOMES
+            fields["result"] = getattr(RESULTS, header["result"])
+        except (OSError, LookupError, ValueError, AssertionError, TypeError, *_BROKEN) as error:
             raise ValueError(
-                f"{path} is not a learning curve saved by this package: {error}"
+                f"{path} is not a learning curve saved by this package ({error})."
             ) from None
-        return cls(**fields, result=getattr(RESULTS, header["result"]), model=model)
+        return cls(**fields, model=model)
 
 
 def outcome(result: RESULTS) -> str:
@@ -236,6 +253,7 @@ def lift(curve: LearningCurve, network: LowRankRNN, epoch: int | None = None) ->
 
 
 def _some(epochs: np.ndarray) -> str:
+    epochs = np.ravel(epochs)
     shown = epochs if len(epochs) <= 8 else np.concatenate([epochs[:4], epochs[-2:]])
     return ", ".join(map(str, shown)) + ("" if len(epochs) <= 8 else f" ({len(epochs)} in all)")
 
@@ -267,5 +285,6 @@ def _model_from_arrays(header: dict[str, Any], arrays: dict[str, Any]) -> Abstra
         return LowRankRNN(*(arrays[n] for n in "zvmu"), scale=arrays["scale"], **options)
     if header["kind"] == "DenseRNN":
         return DenseRNN(arrays["w"], arrays["w_in"], arrays["w_out"], **options)
+    assert header["kind"] == "ReducedRNN"
     overlaps = Overlaps(jnp.asarray(arrays["gram"]), Roles(*header["roles"]))
     return ReducedRNN(overlaps, **options)

@@ -81,7 +81,7 @@ def invariants_of(
     d[np.array(roles.frozen_columns(frozen))] = 0.0
     trainable, balanced, reasons = _holds(roles, d, linear)
     safe = np.where(d > 0, d, 1.0)
-    d_v, d_u = safe[roles.slices["v"]][0], safe[roles.slices["u"]][0]
+    d_v, d_u = float(safe[roles.slices["v"]][0]), float(safe[roles.slices["u"]][0])
     spectrum = signed_spectrum(overlaps.gram, roles, safe)
     return Invariants(
         spectrum=spectrum if trainable else jnp.full_like(spectrum, jnp.nan),

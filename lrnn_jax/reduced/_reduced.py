@@ -59,8 +59,8 @@ class ReducedRNN(AbstractRNN):
     ):
         if not activation.odd:
             raise ValueError(
-                f"The Gaussian closure takes an odd activation, φ(−h) = −φ(h); "
-                f"{type(activation).__name__} is not. Use `population` for its infinite-width limit."
+                f"The Gaussian closure takes an odd activation, φ(−h) = −φ(h), but "
+                f"{type(activation).__name__} is not. Use `population` for the infinite width."
             )
         check_dt(dt)
         overlaps.roles.frozen_columns(frozen)

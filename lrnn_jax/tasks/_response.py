@@ -130,9 +130,10 @@ def choose_evaluation(model: AbstractRNN, target: Target, asked: Evaluation) -> 
     closed = isinstance(target, Modes) and model.roles.rank == 1
     doubles = isinstance(target, (Modes, LinearSystem))
     if asked is Evaluation.CLOSED_FORM and not closed:
+        kind = "exponentials" if isinstance(target, Modes) else "something else"
         raise ValueError(
-            f"The closed form takes rank 1 and a target made of exponentials; this reduction has "
-            f"{model.roles.describe()}. Use Evaluation.DOUBLING or AUTO."
+            f"The closed form takes rank 1 and a target made of exponentials; here the reduction "
+            f"has rank {model.roles.rank} and the target is made of {kind}. Use Evaluation.AUTO."
         )
     if asked is Evaluation.DOUBLING and not doubles:
         raise ValueError(

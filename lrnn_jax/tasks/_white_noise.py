@@ -19,7 +19,12 @@ from lrnn_jax.tasks._base import (
     non_negative,
 )
 from lrnn_jax.tasks._filter import AbstractFilter
-from lrnn_jax.tasks._response import Target, impulse_response, response_error
+from lrnn_jax.tasks._response import (
+    Target,
+    choose_evaluation,
+    impulse_response,
+    response_error,
+)
 
 Trials = tuple[Float[Array, "trial time inputs"], Float[Array, "trial time outputs"]]
 
@@ -74,6 +79,8 @@ class AbstractWhiteNoise(AbstractObjective):
                 f"The expected loss of {type(self).__name__} is known for linear networks; give "
                 f"`batch` to train this {type(model).__name__} on samples."
             )
+        if self.batch is None:
+            choose_evaluation(model, self.response, self.evaluation)
 
     def sample(self, key: PRNGKeyArray) -> Trials | None:
         """Inputs and targets of one minibatch; None for the exact expectation."""

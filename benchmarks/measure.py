@@ -1,0 +1,74 @@
+"""How everything here is timed, and the networks and tasks that are timed."""
+
+import functools
+from time import perf_counter
+
+import jax
+import jax.random as jr
+
+import lrnn_jax as lrnn
+
+DT = 0.05
+LR = 5e-3
+SECONDS = 1.5  # spent on the rounds of one benchmark
+
+
+def measure(benchmark, run, *, epochs, work, cells=1, **info):
+    """Time run() and note what the table needs; returns what run() returned.
+
+    The first call compiles: its time less that of a later one is the compile time. Each round ends
+    when the result is there, not when it is dispatched.
+
+    Arguments:
+        run: does the work; its result, a pytree of arrays, is waited for.
+        epochs, cells: the reported time is per network and epoch.
+        work: what it is, for the table; networks with the same name are compared.
+        info: further columns, such as n, steps, rank, error.
+    """
+
+    def ready():
+        return jax.block_until_ready(run())
+
+    start = perf_counter()
+    result = ready()
+    first = perf_counter() - start
+    start = perf_counter()
+    ready()
+    later = perf_counter() - start
+    rounds = max(5, min(50, round(SECONDS / later)))
+    benchmark.pedantic(ready, rounds=rounds, iterations=1)
+    if benchmark.stats is not None:
+        later = benchmark.stats.stats.median
+    leaf = next(x for x in jax.tree.leaves(result) if hasattr(x, "dtype"))
+    note = {
+        "work": work,
+        "epochs": epochs,
+        "cells": cells,
+        "compile_s": max(first - later, 0.0),
+        "device": jax.devices()[0].device_kind,
+        "dtype": str(leaf.dtype),
+        "us_per_epoch": 1e6 * later / (epochs * cells),
+    }
+    benchmark.extra_info.update(note | info)
+    return result
+
+
+@functools.cache
+def network(n=500, rank=1):
+    """A network of [LR]: Gaussian vectors, s = N."""
+    return lrnn.LowRankRNN.normalised(n, rank, dt=DT, key=jr.key(0))
+
+
+def exponential(steps=400, evaluation=lrnn.Evaluation.AUTO):
+    """The filter of the 10-overlap theory."""
+    return lrnn.ExponentialFilter(0.2, DT, steps, evaluation=evaluation)
+
+
+def oscillator(steps=400, evaluation=lrnn.Evaluation.AUTO):
+    """The filter of the 21-overlap theory."""
+    return lrnn.OscillatingFilter(0.3, 2.0, DT, steps, evaluation=evaluation)
+
+
+def descend(model, task, epochs, **options):
+    """The curve of plain descent."""
+    return lrnn.learn(model, task, lrnn.Descent(LR), epochs=epochs, **options)

@@ -1,0 +1,164 @@
+"""The layers, sizes and habits that the code keeps to, read off its syntax trees."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lrnn_jax as lrnn
+
+PACKAGE = Path(lrnn.__file__).parent
+LAYERS = (
+    ("_types", "_results"),
+    ("overlaps",),
+    ("networks",),
+    ("reduced",),
+    ("tasks", "environments"),
+    ("learning",),
+    ("stability",),
+    ("sweeps",),
+    ("experiments",),
+    ("figures",),
+    ("cli",),
+)
+HEIGHT = {name: height for height, names in enumerate(LAYERS) for name in names}
+EXEMPT = ("__init__.py", "__main__.py")  # of the package itself: they import from every layer
+MODULES = {
+    str(path.relative_to(PACKAGE)): ast.parse(path.read_text(encoding="utf-8"))
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+each = pytest.mark.parametrize("module", MODULES)
+
+
+def layer(module):
+    return module.split("/")[0].removesuffix(".py")
+
+
+def imported(tree):
+    """Every module name that a tree imports, at any depth of functions."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def layers_imported(tree):
+    names = (name.split(".") for name in imported(tree))
+    found = {parts[1] for parts in names if parts[0] == "lrnn_jax" and len(parts) > 1}
+    return found - {"__version__"}
+
+
+def test_the_modules_are_all_here():
+    assert len(MODULES) >= 30
+    folders = {layer(name) for name in MODULES if "/" in name}
+    assert {"overlaps", "networks", "reduced", "tasks", "learning"} <= folders
+    assert folders <= set(HEIGHT)
+    seen = sum(len(layers_imported(tree)) for name, tree in MODULES.items() if name not in EXEMPT)
+    assert seen > 40  # the imports below are found at all
+
+
+@each
+def test_layers_import_only_from_layers_before_them(module):
+    if module in EXEMPT:
+        return
+    mine = layer(module)
+    above = {
+        other
+        for other in layers_imported(MODULES[module])
+        if other != mine and HEIGHT.get(other, len(LAYERS)) >= HEIGHT[mine]
+    }
+    assert not above, f"{module} imports from {above}"
+
+
+@each
+def test_only_figures_import_matplotlib(module):
+    packages = {name.split(".")[0] for name in imported(MODULES[module])}
+    assert "matplotlib" not in packages or layer(module) == "figures"
+
+
+@each
+def test_modules_and_functions_are_short(module):
+    tree = MODULES[module]
+    lines = len((PACKAGE / module).read_text(encoding="utf-8").splitlines())
+    assert lines <= 400
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            assert node.end_lineno is not None
+            length = node.end_lineno - node.lineno + 1
+            assert length <= 60, f"{module}: {node.name} has {length} lines"
+
+
+@each
+def test_the_library_sets_no_global_configuration(module):
+    if layer(module) == "cli":
+        return
+    for node in ast.walk(MODULES[module]):
+        if isinstance(node, ast.Call):
+            assert not ast.unparse(node.func).endswith("config.update")
+        if isinstance(node, (ast.Assign, ast.AugAssign, ast.Delete)):
+            assert "os.environ" not in ast.unparse(node)
+
+
+@each
+def test_every_module_says_what_it_is(module):
+    assert ast.get_docstring(MODULES[module])
+
+
+@each
+def test_there_is_no_delayed_evaluation_of_annotations(module):
+    """It would keep shapes from being checked."""
+    assert "__future__.annotations" not in set(imported(MODULES[module]))
+
+
+def public():
+    """What `lrnn_jax` re-exports: the names imported as themselves."""
+    imports = [node for node in MODULES["__init__.py"].body if isinstance(node, ast.ImportFrom)]
+    names = [alias.name for node in imports for alias in node.names if alias.asname == alias.name]
+    return {name: getattr(lrnn, name) for name in names}
+
+
+def test_every_public_name_is_documented():
+    assert len(public()) >= 25
+    for name, item in public().items():
+        text = vars(item).get("__doc__") if isinstance(item, type) else item.__doc__
+        assert text, f"{name} has no docstring"
+        assert not text.startswith(f"{name}("), f"{name} has a generated docstring"
+
+
+def test_public_callables_explain_their_arguments():
+    for name, item in public().items():
+        if callable(item) and not issubclass_of(item, Exception):
+            arguments = [a for a in arguments_of(item) if a not in ("self", "args", "kwargs")]
+            if len(arguments) > 1:
+                assert "Arguments:" in (item.__doc__ or ""), name
+
+
+def issubclass_of(item, kind):
+    return isinstance(item, type) and issubclass(item, kind)
+
+
+def arguments_of(item):
+    node = next(
+        node
+        for tree in MODULES.values()
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == item.__name__
+    )
+    if isinstance(node, ast.ClassDef):
+        own = (n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__")
+        node = next(own, None)
+    return [] if node is None else [a.arg for a in node.args.args + node.args.kwonlyargs]
+
+
+def test_importing_the_library_loads_no_heavy_extras():
+    heavy = ("matplotlib", "xarray", "zarr", "tyro", "tqdm", "pandas", "scipy.signal")
+    script = f"import sys, lrnn_jax; print([m for m in {heavy!r} if m in sys.modules])"
+    script += "; print('lrnn_jax.learning' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n")[:2] == ["[]", "True"]

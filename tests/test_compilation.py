@@ -1,0 +1,109 @@
+"""Numbers that vary are arrays: three values of any of them cost one trace."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import pytest
+
+import lrnn_jax as lrnn
+from lrnn_jax.networks import AbstractRNN
+from lrnn_jax.tasks import AbstractObjective
+
+TRACES = []
+THETA = jr.normal(jr.key(0), (12, 4)) + 0.6
+
+
+class Counted(AbstractObjective):
+    """A task that notes each time its loss is traced."""
+
+    task: lrnn.ExponentialFilter
+
+    @property
+    def stochastic(self) -> bool:
+        return self.task.stochastic
+
+    def check(self, model: AbstractRNN) -> None:
+        self.task.check(model)
+
+    def sample(self, key):
+        return self.task.sample(key)
+
+    def loss(self, model: AbstractRNN, batch=None):
+        TRACES.append(type(model).__name__)
+        return self.task.loss(model, batch)
+
+
+def learn(method, model=None, rate=0.2, amplitude=1.0, steps=5, noise=None, key=None):
+    task = lrnn.ExponentialFilter(rate, 0.1, steps, amplitude, label_noise=noise)
+    model = lrnn.LowRankRNN(*THETA.T, dt=0.1) if model is None else model
+    return lrnn.learn(model, Counted(task), method, epochs=3, key=key)
+
+
+def new_traces(call):
+    """How often the loss was traced, and the final loss."""
+    before = len(TRACES)
+    loss = float(call().loss[-1])
+    return len(TRACES) - before, loss
+
+
+def network(factor):
+    return lrnn.LowRankRNN(*(factor * THETA.T), dt=0.1)
+
+
+# Each with a horizon of its own, so that no case finds the other's program
+VARIED = {
+    "learning rate": lambda x: learn(lrnn.Descent(x), steps=3),
+    "learning rate as an integer": lambda x: learn(lrnn.Descent(round(10 * x)), steps=4),
+    "momentum": lambda x: learn(lrnn.Descent(0.1, momentum=x)),
+    "clip and decay": lambda x: learn(lrnn.Descent(0.1, clip=x, weight_decay=x)),
+    "rates": lambda x: learn(lrnn.Descent(0.1, rates={"m": x})),
+    "target": lambda x: learn(lrnn.Descent(0.1), rate=x, amplitude=2 * x, steps=5),
+    "label noise": lambda x: learn(lrnn.Descent(0.1), noise=x, key=jr.key(round(1000 * x))),
+    "initial vectors": lambda x: learn(lrnn.Descent(0.1), network(1 + x), steps=6),
+    "initial overlaps": lambda x: learn(lrnn.Descent(0.1), lrnn.reduce(network(1 + x))),
+    "muon": lambda x: learn(lrnn.Muon(x, momentum=x, weight_decay=x), lrnn.reduce(network(1))),
+    "flow": lambda x: learn(
+        lrnn.Flow(x, rtol=1e-6 * x, rates={"m": x}), lrnn.reduce(network(1 + x)), rate=x
+    ),
+}
+
+
+@pytest.mark.parametrize("call", VARIED.values(), ids=VARIED)
+def test_three_values_cost_one_trace(call):
+    first, *others = [new_traces(lambda x=x: call(x)) for x in (0.11, 0.23, 0.37)]
+    assert first[0] > 0  # the counter works
+    assert [count for count, _ in others] == [0, 0]
+    assert len({loss for _, loss in (first, *others)}) == 3  # and the values were used
+
+
+def test_the_same_call_does_not_compile_again(caplog):
+    call = VARIED["learning rate"]
+    call(0.11)
+    with jax.log_compiles(), caplog.at_level("WARNING"):
+        count, _ = new_traces(lambda: call(0.11))
+    compiled = [r.message for r in caplog.records if "Compiling" in r.message]
+    assert count == 0
+    assert compiled == []
+    with jax.log_compiles(), caplog.at_level("WARNING"):
+        count, _ = new_traces(lambda: learn(lrnn.Descent(0.1), steps=7))
+    assert count > 0
+    assert any("Compiling" in r.message for r in caplog.records)  # what the log would have shown
+
+
+def test_vmap_over_values_is_one_trace():
+    def final(lr, rate):
+        return learn(lrnn.Descent(lr), rate=rate, steps=8).loss[-1]
+
+    @eqx.filter_jit
+    def sweep(lrs, rates):
+        return jax.vmap(final)(lrs, rates)
+
+    lrs = jnp.array([0.1, 0.2, 0.3])
+    before = len(TRACES)
+    first = sweep(lrs, lrs + 0.1)
+    once = len(TRACES) - before
+    second = sweep(lrs, lrs + 0.5)
+    assert once > 0
+    assert len(TRACES) - before == once
+    assert len({float(x) for x in (*first, *second)}) == 6

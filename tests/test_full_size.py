@@ -1,0 +1,104 @@
+"""The main claims at full size: `pytest -m slow -s tests/test_full_size.py` prints the numbers."""
+
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import lrnn_jax as lrnn
+
+pytestmark = pytest.mark.slow
+
+# The claim that is to be shown; rounding grows with the condition of learning, 1e-13 to 1e-12 seen
+EXACT = 1e-10
+FILTER = lrnn.ExponentialFilter(0.2, dt=0.05, steps=400)
+NET = lrnn.LowRankRNN.normalised(500, 1, dt=0.05, key=jr.key(0))
+DESCENT = lrnn.Descent(5e-3)
+
+
+def largest(x):
+    return float(jnp.max(jnp.abs(x)))
+
+
+def compare(net, task, method, epochs, **options):
+    """Curves of network and reduction; prints and checks the largest gaps."""
+    full = lrnn.learn(net, task, method, epochs=epochs, **options)
+    reduced = lrnn.learn(lrnn.reduce(net), task, method, epochs=epochs, **options)
+    distance = reduced.distance(full)
+    lifted = lrnn.lift(reduced, net).vectors
+    relative = largest(lifted - full.model.vectors) / largest(full.model.vectors)
+    worst = distance.names[int(jnp.argmax(distance.overlaps))]
+    print(
+        f"\nN = {net.state_size}, rank {net.roles.rank}, {epochs} epochs: max |ΔQ| = "
+        f"{float(distance.max):.2e} ({worst}), max |ΔL| = {float(distance.loss):.2e}, lifted "
+        f"vectors {relative:.2e} relative; loss {full.loss[0]:.3g} → {full.loss[-1]:.3g}, "
+        f"largest change of an overlap {largest(full.gram[-1] - full.gram[0]):.3g}"
+    )
+    assert largest(full.gram[-1] - full.gram[0]) > 0.1
+    assert distance.max < EXACT
+    assert relative < 1e-9
+    return full, reduced
+
+
+def test_rank_one_filter():
+    full, _ = compare(NET, FILTER, DESCENT, 2000)
+    assert full.loss[-1] < 1e-3 * full.loss[0]
+    # the solution in discrete time: q = 1 − dt + dt·vu = e^{−c* dt}
+    vu = (np.exp(-0.2 * 0.05) - 0.95) / 0.05
+    final = {"zm": full["zm"][-1], "zu*vm": (full["zu"] * full["vm"])[-1], "vu": full["vu"][-1]}
+    print({name: float(value) for name, value in final.items()}, "expected 1, vu, vu =", vu)
+    for value, expected in zip(final.values(), (1.0, vu, vu)):
+        assert abs(value - expected) < 0.02
+
+
+def test_rank_two_oscillator():
+    net = lrnn.LowRankRNN.normalised(500, 2, dt=0.05, key=jr.key(0))
+    task = lrnn.OscillatingFilter(0.3, 2.0, dt=0.05, steps=400)
+    full, _ = compare(net, task, DESCENT, 10_000, record=10)
+    assert full.loss[-1] < 1e-2 * full.loss[0]
+    poles = np.linalg.eigvals(full.overlaps.block("v", "u")[-1])
+    print("eigenvalues of VᵀU/s:", poles, "expected 0.7 ± 2i")
+    assert np.allclose(np.sort_complex(poles), [0.7 - 2j, 0.7 + 2j], rtol=0, atol=0.1)
+
+
+def test_all_options_with_a_frozen_column_and_label_noise():
+    net = lrnn.LowRankRNN.normalised(200, 1, dt=0.05, key=jr.key(1), frozen=("m",))
+    task = lrnn.ExponentialFilter(0.2, dt=0.05, steps=400, label_noise=0.1)
+    method = lrnn.Descent(5e-4, momentum=0.9, weight_decay=1e-3, clip=1.0)
+    full, _ = compare(net, task, method, 2000, key=jr.key(2))
+    assert largest(full["mm"] - full["mm"][0]) == 0
+    noise = 0.05 * 400 * 0.1**2  # dt T σ²: what no network can fit
+    assert full.loss[-1] < 0.1 * full.loss[0] + 2 * noise
+
+
+def test_many_channels_at_rank_three():
+    net = lrnn.LowRankRNN.normalised(200, 3, 2, 3, dt=0.05, key=jr.key(1))
+    t = 0.05 * np.arange(400)[:, None, None]
+    rates = np.array([[0.2, 0.5, 1.0], [0.3, 0.6, 0.9]])
+    task = lrnn.ImpulseResponse(np.exp(-rates * t) * np.array([[1.0, -0.5, 0.8]]), dt=0.05)
+    method = lrnn.Descent(5e-4, momentum=0.9, weight_decay=1e-3, clip=1.0, rates={"z2": 0.0})
+    full, _ = compare(net, task, method, 2000)
+    assert full.loss[-1] < 0.1 * full.loss[0]
+
+
+def test_flow_is_the_limit_and_keeps_its_invariants():
+    reduced = lrnn.reduce(NET)
+    flow = lrnn.learn(reduced, FILTER, lrnn.Flow(5e-3), epochs=2000)
+    drift = float(flow.invariant_drift().max())
+    errors = []
+    for halving in range(4):
+        method, factor = lrnn.Descent(5e-3 / 2**halving), 2**halving
+        curve = lrnn.learn(reduced, FILTER, method, epochs=2000 * factor, record=factor)
+        errors.append(largest(curve.gram - flow.gram))
+    orders = np.log2(np.divide(errors[:-1], errors[1:]))
+    print(f"\nmax |ΔQ| of descent and flow: {errors}, orders {orders}; drift {drift:.2e}")
+    assert np.all(np.abs(orders - 1) < 0.05)
+    assert drift < 1e-6
+
+
+def test_flow_of_the_vectors_is_flow_of_the_overlaps():
+    on_vectors = lrnn.learn(NET, FILTER, lrnn.Flow(5e-3), epochs=2000, record=100)
+    on_overlaps = lrnn.learn(lrnn.reduce(NET), FILTER, lrnn.Flow(5e-3), epochs=2000, record=100)
+    gap = float(on_vectors.distance(on_overlaps).max)
+    print(f"\nmax |ΔQ| of the flows of vectors and of overlaps: {gap:.2e}")
+    assert gap < 1e-6

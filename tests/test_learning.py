@@ -1,0 +1,534 @@
+"""`learn` and what it returns: errors, failures, optimisers, curves on disk."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+import pytest
+
+import lrnn_jax as lrnn
+from lrnn_jax.learning import outcome
+from lrnn_jax.networks import AbstractRNN
+from lrnn_jax.overlaps import UnknownOverlap
+
+THETA = jr.normal(jr.key(0), (12, 4)) + 0.6
+NET = lrnn.LowRankRNN(*THETA.T, dt=0.1)
+RED = lrnn.reduce(NET)
+TASK = lrnn.ExponentialFilter(0.2, dt=0.1, steps=8, evaluation=lrnn.Evaluation.ROLLOUT)
+NOISY = lrnn.ExponentialFilter(0.2, dt=0.1, steps=8, label_noise=0.1)
+DENSE = lrnn.DenseRNN(NET.u @ NET.v.T / 12, NET.m, NET.z.T / 12, dt=0.1)
+EPOCHS = 12
+DIVERGING = lrnn.Descent(30.0)
+ROUNDING = 1e-12
+
+
+def run(model=RED, task=TASK, method=lrnn.Descent(0.1), epochs=EPOCHS, **options):
+    return lrnn.learn(model, task, method, epochs=epochs, **options)
+
+
+def gap(a, b):
+    return float(jnp.max(jnp.abs(a - b)))
+
+
+@pytest.fixture(scope="module")
+def curve():
+    return run()
+
+
+# --- what learn refuses -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": -1}, "`epochs` must be a whole number of at least 0; got -1"),
+        ({"record": 0}, "`record` must be a whole number of at least 1; got 0"),
+        ({"task": NOISY}, "ExponentialFilter draws fresh data in each epoch: pass `key`"),
+        ({"task": NOISY, "batches": jnp.zeros((5, 8, 1, 1))}, r"at least 12 .*\(5, 8, 1, 1\)"),
+        ({"task": NOISY, "batches": (jnp.zeros((12, 8)), jnp.zeros((13, 8)))}, r"first axis"),
+        ({"task": NOISY, "batches": jnp.zeros(())}, r"first axis"),
+        ({"task": NOISY, "method": lrnn.Flow(0.1), "key": jr.key(0)}, "one loss.*Descent"),
+        ({"method": lrnn.Flow(0.1), "batches": jnp.zeros((12, 8, 1, 1))}, "one loss"),
+        ({"method": lrnn.Descent(0.1, rates={"u": -1.0})}, "rate of `u`.*not negative; got -1"),
+        ({"method": lrnn.Descent(0.1, rates={"u": np.nan})}, "rate of `u`.*finite"),
+        (
+            {"model": DENSE, "method": lrnn.Descent(0.1, rates={"u": 0.5})},
+            r"`rates` of a dense network.*'w_in'.*got \['u'\]",
+        ),
+        ({"model": NET, "method": lrnn.DirectDescent(0.1)}, "ReducedRNN; got LowRankRNN"),
+    ],
+    ids=str,
+)
+def test_arguments_that_do_not_fit(options, message):
+    with pytest.raises(ValueError, match=message):
+        run(**options)
+
+
+def test_unknown_columns_come_with_suggestions():
+    for method in (lrnn.Descent(0.1, rates={"u2": 0.5}), lrnn.Flow(0.1, rates={"u2": 0.5})):
+        with pytest.raises(UnknownOverlap, match=r"'u2'.*Did you mean 'u'"):
+            run(method=method)
+
+
+def test_things_of_another_type():
+    with pytest.raises(TypeError):
+        run(model=RED.overlaps)
+    with pytest.raises(TypeError):
+        run(method=optax.sgd(0.1))
+    with pytest.raises(TypeError):
+        run(task=jnp.ones(8))
+
+    class Other(AbstractRNN):
+        dt: jax.Array
+        activation: lrnn.Identity
+        inputs = outputs = state_size = property(lambda self: 1)
+        dtype = property(lambda self: self.dt.dtype)
+
+        def step(self, state, x):
+            return x
+
+        def readout(self, state):
+            return state
+
+    with pytest.raises(TypeError, match=r"LowRankRNN, a DenseRNN or a ReducedRNN; got Other"):
+        run(model=Other(jnp.asarray(0.1), lrnn.Identity()))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: lrnn.Descent(-0.1), r"`lr` must lie in \[0, inf\); got -0\.1"),
+        (lambda: lrnn.Descent(np.nan), "`lr`"),
+        (lambda: lrnn.Descent(np.inf), "`lr`"),
+        (lambda: lrnn.Descent(0.1, momentum=1.0), r"`momentum` must lie in \[0, 1\); got 1"),
+        (lambda: lrnn.Descent(0.1, momentum=-0.1), "`momentum`"),
+        (lambda: lrnn.Descent(0.1, weight_decay=-1.0), "`weight_decay`"),
+        (lambda: lrnn.Descent(0.1, clip=0.0), r"`clip` must lie in \(0, inf\); got 0"),
+        (lambda: lrnn.Descent(0.1, nesterov=True), "`nesterov`.*give `momentum` too"),
+        (lambda: lrnn.NormalisedDescent(0.1, nesterov=True), "`nesterov`.*give `momentum` too"),
+        (lambda: lrnn.Muon(0.1, momentum=1.5), "`momentum`"),
+        (lambda: lrnn.Muon(0.1, iterations=0), "`iterations`.*at least 1; got 0"),
+        (lambda: lrnn.Flow(0.1, rtol=-1.0), "`rtol`"),
+        (lambda: lrnn.Flow(0.1, atol=np.nan), "`atol`"),
+        (lambda: lrnn.Flow(0.1, stop_at_loss=-1.0), "`stop_at_loss`"),
+    ],
+)
+def test_hyperparameters_out_of_range(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+# --- data -------------------------------------------------------------------------------------
+
+
+def test_given_batches_are_those_that_the_key_draws():
+    key = jr.key(3)
+    keys = jax.vmap(lambda e: jr.fold_in(key, e))(jnp.arange(EPOCHS + 1))
+    batches = jax.vmap(NOISY.sample)(keys)
+    drawn, given = run(task=NOISY, key=key), run(task=NOISY, batches=batches)
+    assert gap(drawn.gram, given.gram) < ROUNDING
+    assert gap(drawn.loss, given.loss) < ROUNDING
+    one_less = run(task=NOISY, batches=batches[:-1])
+    assert gap(one_less.gram, given.gram) < ROUNDING
+    last = NOISY.loss(one_less.model, batches[-2])  # the last batch serves for the final loss
+    assert gap(one_less.loss[-1], last) < ROUNDING
+    assert gap(run(task=NOISY, key=jr.key(4)).gram, drawn.gram) > 1e-4
+
+
+def test_loss_and_gram_belong_to_the_state_before_the_update(curve):
+    assert curve.epochs.tolist() == list(range(EPOCHS + 1))
+    assert jnp.array_equal(curve.gram[0], RED.overlaps.gram)
+    assert jnp.array_equal(curve.gram[-1], curve.model.overlaps.gram)
+    for epoch in (0, 5, EPOCHS):
+        assert gap(curve.loss[epoch], TASK.loss(RED.with_gram(curve.gram[epoch]))) < ROUNDING
+    assert curve.result == lrnn.RESULTS.successful
+    assert curve.stopped == -1
+    assert curve.loss[-1] < curve.loss[0]
+
+
+def test_no_epochs_is_a_run_too():
+    for method in (lrnn.Descent(0.1), lrnn.Flow(0.1)):
+        curve = run(method=method, epochs=0)
+        assert curve.loss.shape == (1,)
+        assert jnp.array_equal(curve.gram[0], RED.overlaps.gram)
+        assert jnp.array_equal(curve.transform[0], jnp.eye(4))
+
+
+def test_schedules_give_the_rate_of_each_epoch(curve):
+    stopping = run(method=lrnn.Descent(lambda epoch: jnp.where(epoch < 5, 0.1, 0.0)))
+    assert gap(stopping.gram[:6], curve.gram[:6]) < ROUNDING
+    assert gap(stopping.gram[5:], stopping.gram[5:6]) == 0
+    assert gap(stopping.gram[5], stopping.gram[4]) > 1e-4
+    constant = run(method=lrnn.Descent(optax.constant_schedule(0.1)))
+    assert gap(constant.gram, curve.gram) < ROUNDING
+
+
+# --- failures ---------------------------------------------------------------------------------
+
+
+def test_divergence_raises_with_the_epoch_and_keeps_the_curve():
+    with pytest.raises(lrnn.LearningError, match=r"diverged.*smaller learning rate.*at epoch") as e:
+        run(method=DIVERGING, epochs=50)
+    curve = e.value.curve
+    stopped = int(curve.stopped)
+    assert f"(at epoch {stopped} of 50)" in str(e.value)
+    assert 0 < stopped < 50
+    assert jnp.isfinite(curve.loss[:stopped]).all()
+    assert jnp.isfinite(curve.gram[:stopped]).all()
+    assert outcome(curve.result) == "diverged"
+
+
+@pytest.mark.parametrize("model", [NET, RED, DENSE], ids=lambda m: type(m).__name__)
+def test_divergence_without_throwing_is_a_result(model):
+    curve = run(model, method=DIVERGING, epochs=50, throw=False)
+    stopped = int(curve.stopped)
+    assert curve.result == lrnn.RESULTS.diverged
+    assert jnp.isfinite(curve.loss[:stopped]).all()
+    assert curve.loss[stopped - 1] > 1e3 * curve.loss[0]
+    assert jnp.isnan(curve.loss[stopped + 1 :]).all()
+    assert jnp.isnan(curve.gram[stopped + 1 :]).all()
+    for leaf in jax.tree.leaves(eqx.filter(curve.model, eqx.is_inexact_array)):
+        assert jnp.isfinite(leaf).all()
+    thin = run(model, method=DIVERGING, epochs=50, throw=False, record=25)
+    assert thin.stopped == stopped
+    assert jnp.isnan(thin.loss).tolist() == [e > stopped for e in (0, 25, 50)]
+
+
+def test_one_diverging_member_leaves_the_others_alone():
+    lrs = jnp.array([0.05, 30.0, 0.1])
+    batch = jax.vmap(lambda lr: run(method=lrnn.Descent(lr), epochs=50, throw=False))(lrs)
+    assert (batch.result == lrnn.RESULTS.diverged).tolist() == [False, True, False]
+    for i in (0, 2):
+        alone = run(method=lrnn.Descent(lrs[i]), epochs=50)
+        assert gap(batch.gram[i], alone.gram) < ROUNDING
+        assert gap(batch.loss[i], alone.loss) < ROUNDING
+    with pytest.raises(RuntimeError, match="diverged"):
+        jax.vmap(lambda lr: run(method=lrnn.Descent(lr), epochs=50))(lrs)
+
+
+def test_inside_jit_failures_are_raised_at_run_time():
+    @eqx.filter_jit
+    def final(lr):
+        return run(method=lrnn.Descent(lr), epochs=50).loss[-1]
+
+    assert final(jnp.asarray(0.1)) < 1
+    with pytest.raises(RuntimeError, match="Learning diverged"):
+        final(jnp.asarray(30.0)).block_until_ready()
+
+
+@pytest.mark.parametrize("method", [lrnn.Descent(0.1), lrnn.Flow(0.1)], ids=["descent", "flow"])
+def test_unrealisable_overlaps_are_a_result(method):
+    wrong = RED.with_gram(RED.overlaps.gram.at[0, 1].add(9.0).at[1, 0].add(9.0))
+    curve = run(wrong, method=method, throw=False)
+    assert outcome(curve.result) == "unrealisable"
+    with pytest.raises(lrnn.LearningError, match="not positive semidefinite"):
+        run(wrong, method=method)
+
+
+# --- optimisers -------------------------------------------------------------------------------
+
+ELEMENTWISE = {
+    "adam": optax.adam(0.01),
+    "adamw": optax.adamw(0.01),
+    "rmsprop": optax.rmsprop(0.01),
+    "lion": optax.lion(0.01),
+    "sign": optax.sign_sgd(0.01),
+    "clip": optax.chain(optax.clip(0.1), optax.sgd(0.1)),
+    "clip, seldom": optax.chain(optax.clip(100.0), optax.sgd(0.1)),
+    "noise": optax.chain(optax.add_noise(0.1, 0.5, key=0), optax.sgd(0.1)),
+}
+RAW_NORM = {
+    "clip_by_global_norm": optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.1)),
+    "clip_by_global_norm, seldom": optax.chain(optax.clip_by_global_norm(1e3), optax.sgd(0.1)),
+    "normalised": optax.chain(optax.normalize_by_update_norm(), optax.sgd(0.1)),
+}
+EXACT = {
+    "sgd": optax.sgd(0.1),
+    "momentum": optax.sgd(0.1, momentum=0.9),
+    "nesterov": optax.sgd(0.1, momentum=0.9, nesterov=True),
+    "decay": optax.chain(optax.add_decayed_weights(1e-2), optax.sgd(0.1)),
+    "schedule": optax.sgd(optax.cosine_decay_schedule(0.1, 10)),
+    "tiny": optax.sgd(1e-8),
+    "accumulator": optax.chain(optax.trace(0.9), optax.scale(-0.01)),
+}
+
+
+@pytest.mark.parametrize("optimiser", ELEMENTWISE.values(), ids=ELEMENTWISE)
+def test_elementwise_optimisers_are_refused_on_a_reduction(optimiser):
+    with pytest.raises(ValueError, match=r"do not commute with rotations.*Descent, Normalised"):
+        run(method=lrnn.Training(optimiser), epochs=1)
+
+
+@pytest.mark.parametrize("optimiser", RAW_NORM.values(), ids=RAW_NORM)
+def test_optimisers_with_the_raw_norm_are_refused_on_a_reduction(optimiser):
+    with pytest.raises(ValueError, match=r"norm of the raw gradient, which depends on the number"):
+        run(method=lrnn.Training(optimiser), epochs=1)
+
+
+@pytest.mark.parametrize("optimiser", EXACT.values(), ids=EXACT)
+def test_linear_optimisers_are_accepted_on_a_reduction(optimiser):
+    assert run(method=lrnn.Training(optimiser), epochs=0).loss.shape == (1,)
+
+
+@pytest.mark.parametrize("frozen", [(), ("m",)], ids=str)
+def test_adam_on_a_network_is_the_usual_loop(frozen):
+    """On {"z", "v", "m", "u"} with the gradients s ∂L/∂Θ."""
+    net = lrnn.LowRankRNN(*THETA.T, dt=0.1, frozen=frozen)
+    optimiser = optax.adam(0.01)
+    curve = run(net, method=lrnn.Training(optimiser))
+
+    def loss(weights):
+        return TASK.loss(lrnn.LowRankRNN(**weights, dt=0.1))
+
+    @jax.jit
+    def step(weights, memory):
+        value, slope = jax.value_and_grad(loss)(weights)
+        slope = {f: 0.0 * g if f in frozen else 12 * g for f, g in slope.items()}
+        with jax.numpy_dtype_promotion("standard"):
+            update, memory = optimiser.update(slope, memory)
+        return optax.apply_updates(weights, update), memory, value
+
+    weights = {f: getattr(net, f) for f in "zvmu"}
+    memory, losses = optimiser.init(weights), []
+    for _ in range(EPOCHS):
+        weights, memory, value = step(weights, memory)
+        losses.append(value)
+    assert gap(curve.loss[:-1], jnp.array(losses)) < ROUNDING
+    for family in "zvmu":
+        assert gap(getattr(curve.model, family), weights[family]) < ROUNDING
+        change = gap(getattr(curve.model, family), getattr(net, family))
+        assert change == 0 if family in frozen else change > 0.01
+
+
+def test_sgd_is_descent_on_every_kind_of_model():
+    for model in (NET, RED):
+        a = run(model, method=lrnn.Training(optax.sgd(0.1, momentum=0.5)))
+        b = run(model, method=lrnn.Descent(0.1, momentum=0.5))
+        assert float(a.distance(b).max) < ROUNDING
+
+
+def test_direct_descent_moves_visible_overlaps_alone():
+    curve = run(method=lrnn.DirectDescent(0.1), epochs=3)
+    gram, s = RED.overlaps.gram, RED.overlaps.S
+    for epoch in range(4):
+        assert gap(curve.gram[epoch, :2, 2:], s) < ROUNDING
+        assert gap(curve.gram[epoch, :2, :2], gram[:2, :2]) == 0
+        assert gap(curve.gram[epoch, 2:, 2:], gram[2:, 2:]) == 0
+        s = s - 0.1 * jax.grad(lambda s: TASK.loss(RED.with_gram(gram.at[:2, 2:].set(s))))(s)
+    frozen = lrnn.ReducedRNN(RED.overlaps, dt=0.1, frozen=("m",))
+    with pytest.raises(ValueError, match="frozen"):
+        run(frozen, method=lrnn.DirectDescent(0.1))
+
+
+# --- precision --------------------------------------------------------------------------------
+
+SINGLE = {
+    "descent": lrnn.Descent(0.1, momentum=0.5, weight_decay=1e-2, clip=0.3, rates={"m": 0.5}),
+    "normalised": lrnn.NormalisedDescent(0.02, momentum=0.5),
+    "muon": lrnn.Muon(0.02, weight_decay=0.1),
+    "sgd": lrnn.Training(optax.sgd(0.1, momentum=0.5)),
+    "flow": lrnn.Flow(0.1, rtol=1e-5, atol=1e-6),
+    "isospectral": lrnn.Flow(0.1, solver=lrnn.Isospectral(), rtol=1e-4, atol=1e-5),
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "method"),
+    [(RED, method) for method in SINGLE.values()] + [(NET, SINGLE["descent"])],
+    ids=[*SINGLE, "network"],
+)
+def test_single_precision_works_everywhere(model, method):
+    """float32 in, float32 out. Twelve epochs cost 2e-6 of Q; adaptive flows their tolerance."""
+    single = jax.tree.map(lambda x: x.astype(jnp.float32), model)
+    curve, exact = run(single, method=method), run(model, method=method)
+    assert curve.loss.dtype == curve.gram.dtype == curve.model.dtype == jnp.float32
+    assert exact.gram.dtype == jnp.float64
+    tolerance = 1e-3 if isinstance(method, lrnn.Flow) else 1e-5
+    assert 0 < gap(curve.gram.astype(float), exact.gram) < tolerance
+    assert gap(exact.gram[-1], exact.gram[0]) > 10 * tolerance
+
+
+# --- lifting ----------------------------------------------------------------------------------
+
+
+def test_lifting_to_a_recorded_epoch():
+    thin = run(record=5)
+    assert thin.epochs.tolist() == [0, 5, 10, 12]
+    half = lrnn.lift(thin, NET, epoch=5)
+    assert gap(half.overlaps.gram, thin.gram[1]) < ROUNDING
+    full = run(NET, epochs=5).model
+    assert gap(half.vectors, full.vectors) < ROUNDING
+
+
+def test_what_cannot_be_lifted(curve):
+    with pytest.raises(ValueError, match="of a full network"):
+        lrnn.lift(run(NET), NET)
+    other = NET.with_vectors(1.5 * NET.vectors)
+    with pytest.raises(ValueError, match=r"not those the curve starts from"):
+        lrnn.lift(curve, other)
+    wide = lrnn.LowRankRNN.normalised(12, 2, dt=0.1, key=jr.key(0))
+    with pytest.raises(ValueError, match=r"not those the curve starts from"):
+        lrnn.lift(curve, wide)
+    with pytest.raises(ValueError, match=r"Epoch 99 was not recorded; recorded are 0, 1"):
+        lrnn.lift(curve, NET, epoch=99)
+
+
+# --- curves -----------------------------------------------------------------------------------
+
+
+def test_distance_between_curves(curve):
+    other = run(method=lrnn.Descent(0.05))
+    distance = curve.distance(other)
+    assert distance.names == RED.overlaps.names
+    assert gap(distance.max, jnp.max(jnp.abs(curve.gram - other.gram))) == 0
+    assert gap(distance.loss, jnp.max(jnp.abs(curve.loss - other.loss))) == 0
+    position = distance.names.index("vu")
+    assert gap(distance.overlaps[position], jnp.max(jnp.abs(curve["vu"] - other["vu"]))) == 0
+    assert distance.max > 0
+    wide = lrnn.learn(
+        lrnn.reduce(lrnn.LowRankRNN.normalised(12, 2, dt=0.1, key=jr.key(0))),
+        TASK,
+        lrnn.Descent(0.1),
+        epochs=EPOCHS,
+    )
+    with pytest.raises(ValueError, match=r"rank 1, .*rank 2"):
+        curve.distance(wide)
+    with pytest.raises(ValueError, match=r"equal epochs"):
+        curve.distance(run(record=5))
+
+
+def test_distance_needs_the_same_epochs_not_just_as_many():
+    a, b = run(record=4), run(record=6, epochs=18)
+    assert a.epochs.tolist() == [0, 4, 8, 12]
+    assert b.epochs.tolist() == [0, 6, 12, 18]
+    with pytest.raises(ValueError, match=r"equal epochs"):
+        a.distance(b)
+
+
+def test_dense_networks_have_no_overlaps():
+    curve = run(DENSE, epochs=1)
+    for ask in (lambda: curve["vu"], lambda: curve.overlaps):
+        with pytest.raises(ValueError, match="no loading vectors"):
+            ask()
+
+
+def test_xarray_has_labels_and_units(curve):
+    data = curve.to_xarray()
+    assert data.loss.dims == ("epoch",)
+    assert data.overlaps.dims == ("epoch", "overlap")
+    assert data.overlap.values.tolist() == list(RED.overlaps.names)
+    assert np.array_equal(data.overlaps.sel(overlap="vu"), curve["vu"])
+    assert np.array_equal(data.loss, curve.loss)
+    assert data.epoch.values.tolist() == list(range(EPOCHS + 1))
+    assert all("units" in data[name].attrs for name in ("loss", "overlaps"))
+    assert all("long_name" in data[name].attrs for name in ("loss", "overlaps", "epoch"))
+    assert data.attrs == {"model": "ReducedRNN", "result": "successful", "stopped": -1}
+    dense = run(DENSE, epochs=1).to_xarray()
+    assert "overlaps" not in dense
+    batch = jax.vmap(lambda lr: run(method=lrnn.Descent(lr)))(jnp.array([0.1, 0.2]))
+    with pytest.raises(ValueError, match="one curve"):
+        batch.to_xarray()
+
+
+FROZEN = lrnn.LowRankRNN(*THETA.T, scale=3.0, dt=0.1, frozen=("m",))
+KINDS = {
+    "network": (FROZEN, {}),
+    "reduction": (lrnn.reduce(FROZEN), {}),
+    "dense": (DENSE, {}),
+    "diverged": (RED, {"method": DIVERGING, "throw": False, "epochs": 50}),
+    "flow": (RED, {"method": lrnn.Flow(0.1, stop_at_loss=0.3)}),
+}
+
+
+@pytest.mark.parametrize(("model", "options"), KINDS.values(), ids=KINDS)
+def test_saving_and_loading(tmp_path, model, options):
+    curve = run(model, **options)
+    path = tmp_path / "curve.npz"
+    curve.save(path)
+    curve.save(path)  # over an old one
+    assert [p.name for p in tmp_path.iterdir()] == ["curve.npz"]
+    loaded = lrnn.LearningCurve.load(path)
+    assert jax.tree.structure(loaded) == jax.tree.structure(curve)
+    assert outcome(loaded.result) == outcome(curve.result)
+    for a, b in zip(jax.tree.leaves(loaded), jax.tree.leaves(curve)):
+        assert a.dtype == b.dtype
+        assert np.array_equal(a, b, equal_nan=True)
+    with np.load(path, allow_pickle=False) as file:
+        assert all(file[name].dtype != object for name in file.files)
+
+
+def test_a_loaded_curve_goes_on_learning_and_lifts(tmp_path, curve):
+    curve.save(str(tmp_path / "curve"))
+    assert [p.name for p in tmp_path.iterdir()] == ["curve"]
+    loaded = lrnn.LearningCurve.load(str(tmp_path / "curve"))
+    assert gap(lrnn.lift(loaded, NET).vectors, lrnn.lift(curve, NET).vectors) == 0
+    assert gap(run(loaded.model).gram, run(curve.model).gram) == 0
+
+
+def header(**changes):
+    fields = {"format": 1, "kind": "ReducedRNN", "result": "successful", "activation": "Identity"}
+    fields |= {"frozen": [], "roles": [1, 1, 1]} | changes
+    return np.array(str(fields).replace("'", '"'))
+
+
+ARRAYS = {
+    "gram": np.eye(4),
+    "dt": np.array(0.1),
+    "curve.epochs": np.arange(2),
+    "curve.loss": np.ones(2),
+    "curve.gram": np.ones((2, 4, 4)),
+    "curve.transform": np.ones((2, 4, 4)),
+    "curve.stopped": np.array(-1),
+}
+GARBAGE = {
+    "missing": lambda path: None,
+    "folder": lambda path: path.mkdir(),
+    "text": lambda path: path.write_text("hello"),
+    "empty": lambda path: path.write_bytes(b""),
+    "half a zip": lambda path: path.write_bytes(b"PK\x03\x04 and no more"),
+    "other arrays": lambda path: np.savez(path, a=np.ones(3)),
+    "pickled": lambda path: np.savez(path, header=np.array([{}], dtype=object)),
+    "no json": lambda path: np.savez(path, **ARRAYS, header=np.array("hello")),
+    "a list": lambda path: np.savez(path, **ARRAYS, header=np.array("[1]")),
+    "a newer format": lambda path: np.savez(path, **ARRAYS, header=header(format=2)),
+    "unknown result": lambda path: np.savez(path, **ARRAYS, header=header(result="great")),
+    "unknown model": lambda path: np.savez(path, **ARRAYS, header=header(kind="Transformer")),
+    "unknown activation": lambda path: np.savez(path, **ARRAYS, header=header(activation="X")),
+    "no loss": lambda path: np.savez(
+        path, **{k: v for k, v in ARRAYS.items() if k != "curve.loss"}, header=header()
+    ),
+    "no model": lambda path: np.savez(
+        path, **{k: v for k, v in ARRAYS.items() if k != "gram"}, header=header()
+    ),
+}
+
+
+@pytest.mark.parametrize("write", GARBAGE.values(), ids=GARBAGE)
+def test_other_files_are_no_curves(tmp_path, write):
+    path = tmp_path / "curve.npz"
+    write(path)
+    with pytest.raises(ValueError, match=r"curve\.npz is not a learning curve"):
+        lrnn.LearningCurve.load(path)
+
+
+def test_the_files_above_are_garbage_for_the_reason_given(tmp_path):
+    np.savez(tmp_path / "curve.npz", **ARRAYS, header=header())
+    assert lrnn.LearningCurve.load(tmp_path / "curve.npz").loss.shape == (2,)
+
+
+def test_batches_of_curves_are_not_saved_as_one(tmp_path):
+    batch = jax.vmap(lambda lr: run(method=lrnn.Descent(lr)))(jnp.array([0.1, 0.2]))
+    with pytest.raises(ValueError, match="one curve"):
+        batch.save(tmp_path / "curve.npz")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_million_epochs_run_and_keep_a_hundred_records():
+    curve = run(epochs=1_000_000, record=10_000, method=lrnn.Descent(1e-3))
+    assert curve.loss.shape == (101,)
+    assert curve.epochs[-1] == 1_000_000
+    assert curve.loss[-1] < 1e-6 * curve.loss[0]
+    assert curve.gram.nbytes == 101 * 16 * 8

@@ -1,0 +1,166 @@
+"""Tasks: their data, and what their constructors refuse."""
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import lrnn_jax as lrnn
+from lrnn_jax.networks import AbstractActivation
+from lrnn_jax.overlaps import Roles
+
+EXPONENTIAL = {"rate": 0.2, "dt": 0.1, "steps": 12}
+OSCILLATING = {**EXPONENTIAL, "frequency": 2.0}
+
+
+class Sine(AbstractActivation):
+    linear = False
+    odd = True
+
+    def __call__(self, h):
+        return jnp.sin(h)
+
+
+def test_targets_are_sampled_at_multiples_of_dt():
+    t = 0.1 * np.arange(12)
+    rate, amplitude = np.array([[0.2, 0.7]]), np.array([[1.0, -2.0]])
+    decay = amplitude * np.exp(-rate * t[:, None, None])
+    task = lrnn.ExponentialFilter(rate, 0.1, 12, amplitude)
+    assert np.allclose(task.samples, decay, rtol=0, atol=1e-15)
+    assert (task.channels, task.duration) == ((1, 2), 12)
+    task = lrnn.OscillatingFilter(rate, 2.0, 0.1, 12, amplitude)
+    expected = decay * np.cos(2 * t)[:, None, None]
+    assert np.allclose(task.samples, expected, rtol=0, atol=1e-14)
+    assert np.array_equal(lrnn.ImpulseResponse(t, dt=0.1).samples[:, 0, 0], t)
+
+
+def test_the_loss_is_dt_times_the_squared_error_of_the_impulse_response():
+    net = lrnn.LowRankRNN.normalised(10, 2, 2, 3, dt=0.1, key=jr.key(0))
+    target = np.random.default_rng(0).normal(size=(12, 2, 3))
+    task = lrnn.ImpulseResponse(target, dt=0.1)
+    x = np.zeros((2, 12, 2))
+    x[[0, 1], 0, [0, 1]] = 1 / 0.1
+    y = np.swapaxes(net.rollout(jnp.asarray(x)), 0, 1)
+    assert np.allclose(task.output(net), y, rtol=0, atol=1e-14)
+    assert np.isclose(task.loss(net), 0.1 * np.sum((y - target) ** 2), rtol=1e-13)
+    noise = np.random.default_rng(1).normal(size=(12, 2, 3))
+    noisy = 0.1 * np.sum((y - target - noise) ** 2)
+    assert np.isclose(task.loss(net, jnp.asarray(noise)), noisy, rtol=1e-13)
+
+
+def test_label_noise_has_its_standard_deviation():
+    task = lrnn.ExponentialFilter(**EXPONENTIAL, label_noise=0.3)
+    draws = np.asarray(jax.vmap(task.sample)(jr.split(jr.key(0), 1000)))
+    assert draws.shape == (1000, 12, 1, 1)
+    # the variance of n normal draws has relative standard error √(2/n); the mean 1/√n
+    n = draws.size
+    assert abs(np.mean(draws)) < 5 * 0.3 / np.sqrt(n)
+    assert abs(np.var(draws) / 0.3**2 - 1) < 5 * np.sqrt(2 / n)
+    silent = lrnn.ExponentialFilter(**EXPONENTIAL, label_noise=0.0)
+    assert silent.stochastic
+    assert jnp.max(jnp.abs(silent.sample(jr.key(0)))) == 0
+
+
+def test_white_noise_targets_are_the_convolution_of_the_input():
+    filter = lrnn.OscillatingFilter(0.2, 2.0, 0.1, 12, np.array([[1.0, -2.0], [0.5, 3.0]]))
+    batch = lrnn.WhiteNoise(filter, std=2.0, batch=3).sample(jr.key(0))
+    assert batch is not None
+    x, y = batch
+    assert (x.shape, y.shape) == ((3, 12, 2), (3, 12, 2))
+    for trial in range(3):
+        expected = np.zeros((12, 2))
+        for t in range(12):
+            for j in range(t + 1):
+                expected[t] += 0.1 * np.asarray(x)[trial, t - j] @ np.asarray(filter.samples)[j]
+        assert np.allclose(y[trial], expected, rtol=0, atol=1e-13)
+    assert 1.0 < np.std(x) < 3.0
+
+
+def test_teachers_answer_for_themselves():
+    teacher = lrnn.LowRankRNN.normalised(10, dt=0.1, key=jr.key(0))
+    batch = lrnn.TeacherStudent(teacher, 12, batch=3).sample(jr.key(1))
+    assert batch is not None
+    x, y = batch
+    assert jnp.array_equal(y, teacher.rollout(x))
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "message"),
+    [
+        (lrnn.ExponentialFilter, {**EXPONENTIAL, "steps": 0}, r"`steps`.*at least 1; got 0"),
+        (lrnn.ExponentialFilter, {**EXPONENTIAL, "dt": 0.0}, r"`dt`.*\(0, 1\]"),
+        (lrnn.ExponentialFilter, {**EXPONENTIAL, "dt": 1.2}, r"`dt`.*\(0, 1\]"),
+        (lrnn.ExponentialFilter, {**EXPONENTIAL, "rate": np.nan}, "`rate` must be finite"),
+        (lrnn.ExponentialFilter, {**EXPONENTIAL, "amplitude": np.inf}, "`amplitude` must be fin"),
+        (lrnn.ExponentialFilter, {**EXPONENTIAL, "amplitude": np.ones(2)}, r"got \(\) and \(2,\)"),
+        (lrnn.ExponentialFilter, {**EXPONENTIAL, "label_noise": -1.0}, "`label_noise`.*got -1"),
+        (lrnn.ExponentialFilter, {**EXPONENTIAL, "label_noise": np.nan}, "`label_noise`.*nan"),
+        (
+            lrnn.ExponentialFilter,
+            {**EXPONENTIAL, "rate": np.ones((1, 2)), "amplitude": np.ones((2, 1))},
+            r"\(inputs, outputs\), the same.*got \(1, 2\) and \(2, 1\)",
+        ),
+        (lrnn.OscillatingFilter, {**OSCILLATING, "steps": -3}, r"`steps`.*got -3"),
+        (lrnn.OscillatingFilter, {**OSCILLATING, "dt": 0.0}, r"`dt`"),
+        (lrnn.OscillatingFilter, {**OSCILLATING, "frequency": np.inf}, "`frequency` must be fini"),
+        (
+            lrnn.OscillatingFilter,
+            {**OSCILLATING, "frequency": np.ones((1, 2))},
+            r"`frequency`.*shape of `rate` \(\); got \(1, 2\)",
+        ),
+        (lrnn.ImpulseResponse, {"target": np.ones((3, 2)), "dt": 0.1}, r"`target`.*got \(3, 2\)"),
+        (lrnn.ImpulseResponse, {"target": np.ones(0), "dt": 0.1}, r"`target`.*got \(0, 1, 1\)"),
+        (lrnn.ImpulseResponse, {"target": np.array([np.nan]), "dt": 0.1}, "`target` must be fini"),
+        (lrnn.ImpulseResponse, {"target": np.ones(3), "dt": -0.1}, "`dt`"),
+        (lrnn.WhiteNoise, {"std": -1.0}, "`std` must be finite and not negative; got -1"),
+        (lrnn.WhiteNoise, {"batch": 0}, "`batch`.*at least 1, or None.*got 0"),
+        (
+            lrnn.WhiteNoise,
+            {"filter": lrnn.ExponentialFilter(**EXPONENTIAL, label_noise=0.1)},
+            "Label noise belongs to the impulse task",
+        ),
+        (lrnn.TeacherStudent, {"steps": 0}, "`steps`"),
+        (lrnn.TeacherStudent, {"batch": -1}, "`batch`"),
+        (lrnn.TeacherStudent, {"std": np.inf}, "`std`"),
+        (
+            lrnn.TeacherStudent,
+            {"teacher": lrnn.LowRankRNN(*np.eye(4), dt=0.1, activation=Sine())},
+            "linear teachers; give `batch`",
+        ),
+    ],
+)
+def test_what_tasks_refuse(make, options, message):
+    fine = {
+        lrnn.WhiteNoise: {"filter": lrnn.ExponentialFilter(**EXPONENTIAL)},
+        lrnn.TeacherStudent: {"teacher": lrnn.LowRankRNN(*np.eye(4), dt=0.1), "steps": 12},
+    }.get(make, {})
+    with pytest.raises(ValueError, match=message):
+        make(**{**fine, **options})
+
+
+def test_nonlinear_students_need_samples():
+    student = lrnn.LowRankRNN(*np.eye(4), dt=0.1, activation=Sine())
+    filter = lrnn.ExponentialFilter(**EXPONENTIAL)
+    lrnn.WhiteNoise(filter, batch=2).check(student)
+    with pytest.raises(ValueError, match=r"`batch` to train this LowRankRNN on samples"):
+        lrnn.WhiteNoise(filter).check(student)
+
+
+def test_ways_of_computing_a_loss_that_do_not_apply_are_refused_before_learning():
+    one = lrnn.ReducedRNN(lrnn.Overlaps(jnp.eye(4), Roles()), dt=0.1)
+    two = lrnn.ReducedRNN(lrnn.Overlaps(jnp.eye(6), Roles(rank=2)), dt=0.1)
+    closed, doubling = lrnn.Evaluation.CLOSED_FORM, lrnn.Evaluation.DOUBLING
+    samples = np.ones(12)
+    for model, task, message in [
+        (two, lrnn.ExponentialFilter(**EXPONENTIAL, evaluation=closed), r"rank 1.*has rank 2"),
+        (one, lrnn.ImpulseResponse(samples, dt=0.1, evaluation=closed), "target made of expon"),
+        (one, lrnn.ImpulseResponse(samples, dt=0.1, evaluation=doubling), "array of samples"),
+        (
+            two,
+            lrnn.WhiteNoise(lrnn.ExponentialFilter(**EXPONENTIAL), evaluation=closed),
+            r"rank 1.*has rank 2",
+        ),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            task.check(model)
