@@ -1,4 +1,10 @@
-"""Differentiable simulator of learning dynamics in low-rank and linear recurrent networks."""
+"""Differentiable simulator of learning dynamics in low-rank and linear recurrent networks.
+
+`lrnn_jax.experiments` and `lrnn_jax.figures` are imported when first used.
+"""
+
+import importlib as _importlib
+from typing import Any as _Any
 
 from lrnn_jax._results import RESULTS as RESULTS
 from lrnn_jax._results import LearningError as LearningError
@@ -38,5 +44,14 @@ from lrnn_jax.tasks import ImpulseResponse as ImpulseResponse
 from lrnn_jax.tasks import OscillatingFilter as OscillatingFilter
 from lrnn_jax.tasks import TeacherStudent as TeacherStudent
 from lrnn_jax.tasks import WhiteNoise as WhiteNoise
+
+_LAZY = ("experiments", "figures")
+
+
+def __getattr__(name: str) -> _Any:
+    if name in _LAZY:
+        return _importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __version__ = "0.1.0"

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jaxtyping import ArrayLike, Float, PRNGKeyArray
-from scipy.stats import norm, qmc
 
 from lrnn_jax.networks import AbstractActivation, Identity, LowRankRNN
 from lrnn_jax.overlaps import Overlaps, gram_rank, root
@@ -39,6 +38,8 @@ class Sobol(AbstractRule):
     """
 
     def points(self, nodes: int, dimension: int, *, odd: bool, key: PRNGKeyArray) -> Nodes:
+        from scipy.stats import norm, qmc  # takes most of a second to import
+
         seed = int(jr.randint(key, (), 0, 2**31 - 1))
         count = nodes if odd else -(-nodes // 2)
         with warnings.catch_warnings():
