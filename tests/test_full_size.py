@@ -9,7 +9,7 @@ import lrnn_jax as lrnn
 
 pytestmark = pytest.mark.slow
 
-# The claim that is to be shown; rounding grows with the condition of learning, 1e-13 to 1e-12 seen
+# The claim that is to be shown; what is left is rounding, up to 5e-14 over 10 000 epochs
 EXACT = 1e-10
 FILTER = lrnn.ExponentialFilter(0.2, dt=0.05, steps=400)
 NET = lrnn.LowRankRNN.normalised(500, 1, dt=0.05, key=jr.key(0))
@@ -48,7 +48,7 @@ def test_rank_one_filter():
     final = {"zm": full["zm"][-1], "zu*vm": (full["zu"] * full["vm"])[-1], "vu": full["vu"][-1]}
     print({name: float(value) for name, value in final.items()}, "expected 1, vu, vu =", vu)
     for value, expected in zip(final.values(), (1.0, vu, vu)):
-        assert abs(value - expected) < 0.02
+        assert abs(value - expected) < 1e-5
 
 
 def test_rank_two_oscillator():
@@ -57,8 +57,10 @@ def test_rank_two_oscillator():
     full, _ = compare(net, task, DESCENT, 10_000, record=10)
     assert full.loss[-1] < 1e-2 * full.loss[0]
     poles = np.linalg.eigvals(full.overlaps.block("v", "u")[-1])
-    print("eigenvalues of VᵀU/s:", poles, "expected 0.7 ± 2i")
-    assert np.allclose(np.sort_complex(poles), [0.7 - 2j, 0.7 + 2j], rtol=0, atol=0.1)
+    # in discrete time 1 − dt + dt λ = e^{(−c* ± iω*) dt}; 0.7 ± 2i for dt → 0
+    expected = (np.exp((-0.3 + 2j) * 0.05) - 0.95) / 0.05
+    print("eigenvalues of VᵀU/s:", poles, "expected", expected, "and its conjugate")
+    assert np.allclose(np.sort_complex(poles), [expected.conj(), expected], rtol=0, atol=1e-5)
 
 
 def test_all_options_with_a_frozen_column_and_label_noise():
@@ -75,9 +77,10 @@ def test_many_channels_at_rank_three():
     net = lrnn.LowRankRNN.normalised(200, 3, 2, 3, dt=0.05, key=jr.key(1))
     t = 0.05 * np.arange(400)[:, None, None]
     rates = np.array([[0.2, 0.5, 1.0], [0.3, 0.6, 0.9]])
-    task = lrnn.ImpulseResponse(np.exp(-rates * t) * np.array([[1.0, -0.5, 0.8]]), dt=0.05)
+    target = np.exp(-rates * t) * np.array([[[1.0, -0.5, 0.8]]])
+    task = lrnn.ImpulseResponse(target, dt=0.05, label_noise=0.02)
     method = lrnn.Descent(5e-4, momentum=0.9, weight_decay=1e-3, clip=1.0, rates={"z2": 0.0})
-    full, _ = compare(net, task, method, 2000)
+    full, _ = compare(net, task, method, 2000, key=jr.key(2))
     assert full.loss[-1] < 0.1 * full.loss[0]
 
 

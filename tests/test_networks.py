@@ -72,7 +72,7 @@ def test_vectors_round_trip():
         ({"dt": np.nan}, r"`dt`.*\(0, 1\]; got nan"),
         ({"scale": 0.0}, r"`scale` must be positive"),
         ({"scale": -12.0}, r"`scale` must be positive"),
-        ({"scale": np.inf}, r"`scale` must be finite"),
+        ({"scale": np.inf}, r"`scale` must be positive and finite"),
     ],
     ids=str,
 )

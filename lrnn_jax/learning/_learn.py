@@ -167,7 +167,7 @@ def _update(problem: _Problem, state: _State) -> tuple[_State, Float[Array, ""]]
     finite = jnp.isfinite(loss)
     for leaf in jax.tree.leaves(x):
         # so far below overflow that the overlaps of these weights are finite too
-        finite &= jnp.max(jnp.abs(leaf)) < float(jnp.finfo(leaf.dtype).max) ** 0.25
+        finite &= jnp.all(jnp.abs(leaf) < float(jnp.finfo(leaf.dtype).max) ** 0.25)
     running = state.stopped < 0
     go = running & finite
     x, memory = jax.tree.map(
