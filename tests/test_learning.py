@@ -130,11 +130,14 @@ def test_given_batches_are_those_that_the_key_draws():
     drawn, given = run(task=NOISY, key=key), run(task=NOISY, batches=batches)
     assert gap(drawn.gram, given.gram) < ROUNDING
     assert gap(drawn.loss, given.loss) < ROUNDING
-    one_less = run(task=NOISY, batches=batches[:-1])
-    assert gap(one_less.gram, given.gram) < ROUNDING
-    last = NOISY.loss(one_less.model, batches[-2])  # the last batch serves for the final loss
-    assert gap(one_less.loss[-1], last) < ROUNDING
     assert gap(run(task=NOISY, key=jr.key(4)).gram, drawn.gram) > 1e-4
+
+
+def test_the_last_batch_serves_for_the_final_loss_where_there_is_no_other():
+    batches = 0.1 * np.random.default_rng(0).normal(size=(2, 8, 1, 1))
+    curve = run(task=NOISY, batches=jnp.asarray(batches), epochs=2)
+    assert gap(curve.loss[-1], NOISY.loss(curve.model, jnp.asarray(batches[-1]))) < ROUNDING
+    assert gap(curve.loss[-1], NOISY.loss(curve.model, jnp.asarray(batches[0]))) > 1e-4
 
 
 def test_loss_and_gram_belong_to_the_state_before_the_update(curve):
@@ -302,11 +305,10 @@ def test_adam_on_a_network_is_the_usual_loop(frozen):
         assert change == 0 if family in frozen else change > 0.01
 
 
-def test_sgd_is_descent_on_every_kind_of_model():
-    for model in (NET, RED):
-        a = run(model, method=lrnn.Training(optax.sgd(0.1, momentum=0.5)))
-        b = run(model, method=lrnn.Descent(0.1, momentum=0.5))
-        assert float(a.distance(b).max) < ROUNDING
+def test_sgd_is_descent():
+    a = run(method=lrnn.Training(optax.sgd(0.1, momentum=0.5)))
+    b = run(method=lrnn.Descent(0.1, momentum=0.5))
+    assert float(a.distance(b).max) < ROUNDING
 
 
 def test_direct_descent_moves_visible_overlaps_alone():
@@ -324,9 +326,9 @@ def test_direct_descent_moves_visible_overlaps_alone():
 
 # --- precision --------------------------------------------------------------------------------
 
+PRECISE = lrnn.Flow(0.1)
 SINGLE = {
     "descent": lrnn.Descent(0.1, momentum=0.5, weight_decay=1e-2, clip=0.3, rates={"m": 0.5}),
-    "normalised": lrnn.NormalisedDescent(0.02, momentum=0.5),
     "muon": lrnn.Muon(0.02, weight_decay=0.1),
     "sgd": lrnn.Training(optax.sgd(0.1, momentum=0.5)),
     "flow": lrnn.Flow(0.1, rtol=1e-5, atol=1e-6),
@@ -342,7 +344,8 @@ SINGLE = {
 def test_single_precision_works_everywhere(model, method):
     """float32 in, float32 out. Twelve epochs cost 2e-6 of Q; adaptive flows their tolerance."""
     single = jax.tree.map(lambda x: x.astype(jnp.float32), model)
-    curve, exact = run(single, method=method), run(model, method=method)
+    curve = run(single, method=method)
+    exact = run(model, method=PRECISE if isinstance(method, lrnn.Flow) else method)
     assert curve.loss.dtype == curve.gram.dtype == curve.model.dtype == jnp.float32
     assert exact.gram.dtype == jnp.float64
     tolerance = 1e-3 if isinstance(method, lrnn.Flow) else 1e-5

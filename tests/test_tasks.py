@@ -7,19 +7,10 @@ import numpy as np
 import pytest
 
 import lrnn_jax as lrnn
-from lrnn_jax.networks import AbstractActivation
 from lrnn_jax.overlaps import Roles
 
 EXPONENTIAL = {"rate": 0.2, "dt": 0.1, "steps": 12}
 OSCILLATING = {**EXPONENTIAL, "frequency": 2.0}
-
-
-class Sine(AbstractActivation):
-    linear = False
-    odd = True
-
-    def __call__(self, h):
-        return jnp.sin(h)
 
 
 def test_targets_are_sampled_at_multiples_of_dt():
@@ -125,7 +116,7 @@ def test_teachers_answer_for_themselves():
         (lrnn.TeacherStudent, {"std": np.inf}, "`std`"),
         (
             lrnn.TeacherStudent,
-            {"teacher": lrnn.LowRankRNN(*np.eye(4), dt=0.1, activation=Sine())},
+            {"teacher": lrnn.LowRankRNN(*np.eye(4), dt=0.1, activation=lrnn.Tanh())},
             "linear teachers; give `batch`",
         ),
     ],
@@ -140,7 +131,7 @@ def test_what_tasks_refuse(make, options, message):
 
 
 def test_nonlinear_students_need_samples():
-    student = lrnn.LowRankRNN(*np.eye(4), dt=0.1, activation=Sine())
+    student = lrnn.LowRankRNN(*np.eye(4), dt=0.1, activation=lrnn.Tanh())
     filter = lrnn.ExponentialFilter(**EXPONENTIAL)
     lrnn.WhiteNoise(filter, batch=2).check(student)
     with pytest.raises(ValueError, match=r"`batch` to train this LowRankRNN on samples"):

@@ -8,7 +8,7 @@ import pytest
 from scipy.integrate import quad
 
 import lrnn_jax as lrnn
-from lrnn_jax.networks import gaussian_average
+from lrnn_jax.networks import AbstractActivation, gaussian_average
 
 GRAM = jnp.array(
     [[1.0, 0.2, 0.3, 0.3], [0.2, 1.0, 0.3, 0.5], [0.3, 0.3, 1.0, 0.2], [0.3, 0.5, 0.2, 1.0]]
@@ -85,6 +85,25 @@ def test_erf_in_closed_form_is_its_quadrature():
     assert jnp.max(jnp.abs(erf.power(jnp.zeros_like(mean), variance) - power)) < 1e-11
 
 
+class Softplus(AbstractActivation):
+    """Smooth and not odd."""
+
+    linear = False
+    odd = False
+
+    def __call__(self, h):
+        return jax.nn.softplus(h)
+
+    def gain(self, mean, variance):
+        return gaussian_average(jax.nn.softplus, 1, mean, variance)
+
+    def average(self, mean, variance):
+        return gaussian_average(jax.nn.softplus, 0, mean, variance)
+
+    def power(self, mean, variance):
+        return gaussian_average(lambda h: jax.nn.softplus(h) ** 2, 0, mean, variance)
+
+
 def outputs(model, key=3):
     task = lrnn.FlipFlop(dt=DT, steps=80, batch=5, wait=(1.0, 2.0), input_amp=2.0)
     return jax.jit(lambda m, x: m.rollout(x))(model, task.sample(jr.key(key)).inputs)
@@ -131,6 +150,19 @@ def test_half_of_the_nodes_do_for_odd_activations():
     assert len(half) * 2 == len(full)
     for moments in (lambda x: x[:, 0] ** 2 * x[:, 1] ** 2, lambda x: x[:, 2] ** 4):
         assert abs(half_weights @ moments(half) - full_weights @ moments(full)) < 1e-12
+
+
+def test_an_activation_that_is_not_odd_has_a_population_but_no_closure():
+    options = {"dt": DT, "activation": Softplus()}
+    with pytest.raises(ValueError, match="odd activation"):
+        lrnn.ReducedRNN(OVERLAPS, **options)
+    nodes = lrnn.population(OVERLAPS, 2000, **options, key=jr.key(0))
+    theta = jnp.sum(nodes.weighted(nodes.vectors), axis=0)
+    assert jnp.max(jnp.abs(theta)) < 1e-13  # mirror images: means vanish to rounding
+    net = lrnn.LowRankRNN.with_overlaps(OVERLAPS, 16_000, **options, key=jr.key(1))
+    spread = jnp.std(outputs(net))
+    # one over root N for the network (its means do not vanish), more for the nodes
+    assert jnp.max(jnp.abs(outputs(nodes) - outputs(net))) < 0.1 * spread
 
 
 def test_population_of_a_linear_network_learns_like_its_reduction():
