@@ -55,3 +55,6 @@ def style() -> Iterator[None]:
     """The package's look, inside a `with` block; the session's own settings are left alone."""
     with mpl.rc_context(_RC):
         yield
+        interactive = mpl.is_interactive()
+    # notebooks switch this on with the first figure, which may have been the one inside
+    mpl.interactive(interactive)

@@ -95,8 +95,8 @@ def numeric_flow():
 @pytest.mark.parametrize(("adjoint", "jacobian"), ADJOINTS.values(), ids=ADJOINTS.keys())
 def test_gradients_through_flow(adjoint, jacobian, numeric_flow):
     exact = jax.jit(jacobian(flow(adjoint)))(START)
-    # the solver's error, 1e-9 a step, is smooth in the parameters only as far as the steps are
-    check(exact, numeric_flow, tolerance=1e-7, unused=("momentum", "clip"))
+    # the solver's error, 1e-7 a step, is smooth in the parameters only as far as the steps are
+    check(exact, numeric_flow, tolerance=1e-6, unused=("momentum", "clip"))
 
 
 def test_gradients_of_a_network_are_those_of_its_reduction():
