@@ -8,7 +8,7 @@ import torch
 
 @torch.jit.script
 def latent_response(zm, zu, vm, vu, dt: float, steps: int):
-    """y_0 … y_{T-1} by simulation: κ_u' = (1 − dt) κ_u + dt (vm κ_m + vu κ_u), y = zm κ_m + zu κ_u."""
+    """y_0 … y_{T-1} by simulation of κ_u' = (1 − dt) κ_u + dt (vm κ_m + vu κ_u)."""
     k_m = torch.ones_like(zm)
     k_u = torch.zeros_like(zm)
     out = []
@@ -20,7 +20,7 @@ def latent_response(zm, zu, vm, vu, dt: float, steps: int):
 
 
 def response_formula(zm, zu, vm, vu, powers, times, dt):
-    """The same from y_t = (zm − w) pᵗ + w qᵗ, q = 1 − dt + dt·vu, w = zu·vm/vu, for all t at once."""
+    """The same, all t at once: y_t = (zm − w) pᵗ + w qᵗ, q = 1 − dt + dt·vu, w = zu·vm/vu."""
     w = zu * vm / vu
     return (zm - w) * powers + w * (1 - dt + dt * vu) ** times
 
