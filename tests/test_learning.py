@@ -365,6 +365,17 @@ def test_lifting_to_a_recorded_epoch():
     assert gap(half.vectors, full.vectors) < ROUNDING
 
 
+def test_lifting_a_run_that_ended_early():
+    curve = run(method=DIVERGING, epochs=50, throw=False)
+    last = int(np.flatnonzero(np.isfinite(np.asarray(curve.transform)).all(axis=(1, 2)))[-1])
+    assert 0 < last < 50
+    lifted = lrnn.lift(curve, NET)
+    assert jnp.isfinite(lifted.vectors).all()
+    assert jnp.array_equal(lifted.vectors, lrnn.lift(curve, NET, epoch=last).vectors)
+    with pytest.raises(ValueError, match=rf"ended at epoch {int(curve.stopped)}"):
+        lrnn.lift(curve, NET, epoch=49)
+
+
 def test_what_cannot_be_lifted(curve):
     with pytest.raises(ValueError, match="of a full network"):
         lrnn.lift(run(NET), NET)

@@ -225,10 +225,10 @@ def lift(curve: LearningCurve, network: LowRankRNN, epoch: int | None = None) ->
     Arguments:
         curve: learning curve of the network's reduction, with its transforms.
         network: the network at epoch 0.
-        epoch: a recorded epoch; default the last one.
+        epoch: a recorded epoch; default the last one, or the last before an early end.
 
     Errors: ValueError for a curve of a network, another network's curve, or an epoch that was not
-    recorded.
+    recorded, or not reached.
 
     Source: ours.
     """
@@ -242,13 +242,16 @@ def lift(curve: LearningCurve, network: LowRankRNN, epoch: int | None = None) ->
             "at epoch 0, the one that was reduced."
         )
     epochs = np.asarray(curve.epochs)
+    reached = np.isfinite(np.asarray(curve.transform)).all(axis=(-2, -1))
     if epoch is None:
-        index = len(epochs) - 1
+        index = int(np.flatnonzero(reached)[-1])
     else:
         found = np.flatnonzero(epochs == epoch)
         if not len(found):
             raise ValueError(f"Epoch {epoch} was not recorded; recorded are {_some(epochs)}.")
         index = int(found[0])
+        if not reached[index]:
+            raise ValueError(f"Epoch {epoch} was not reached: learning stopped at {curve.stopped}.")
     return network.with_vectors(network.vectors @ curve.transform[index])
 
 

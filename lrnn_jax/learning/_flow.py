@@ -40,7 +40,8 @@ class Flow(AbstractMethod):
         invariant_tol: report `RESULTS.invariants_lost` when a conserved quantity drifts further
             than this; None: don't.
         adjoint: how to differentiate through the solve; default diffrax's recursive
-            checkpointing (memory O(√steps)).
+            checkpointing (memory O(√steps)); `DirectAdjoint` and `ForwardMode` work too,
+            `BacksolveAdjoint` does not (diffrax cannot save at several times with it).
 
     Errors: ValueError for numbers out of range, a stochastic objective, or `Isospectral` on a
     network.

@@ -295,6 +295,11 @@ def _flow(problem: _Problem, saved_epochs: Int[Array, " record"]) -> LearningCur
     saved, x, result, end = method.solve(where, loss, times, record)
     result = RESULTS.promote(result)
     early = ~(result == RESULTS.successful)
+    # a flow that ends before its first step saves nothing: it has only its start
+    moved = jnp.isfinite(end)
+    end = jnp.where(moved, end, 0)
+    x = jax.tree.map(lambda a, b: jnp.where(moved, a, b), x, where.start)
+    saved = jax.tree.map(lambda a, b: a.at[0].set(b), saved, record(where.start))
     inside = ~early | (times <= end)
     saved = jax.tree.map(
         lambda a: jnp.where(inside.reshape(-1, *[1] * (a.ndim - 1)), a, jnp.nan), saved

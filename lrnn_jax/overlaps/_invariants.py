@@ -54,6 +54,7 @@ def invariants(model: Any, *, rates: Mapping[str, float] | None = None) -> Invar
     For D = I they are the non-zero eigenvalues (over s) of K = [Z V][Z V]ᵀ − [M U][M U]ᵀ. For any
     φ the output is unchanged by U → UC, V → VC⁻ᵀ, so UᵀU/d_u − VᵀV/d_v is constant. Finite steps
     break the first kind at O(η²) per step; weight decay, momentum, noise and Adam break both.
+    Which are conserved does not depend on the task: any deterministic loss of the output will do.
 
     Arguments:
         model: a network, a reduction, or bare `Overlaps` (linear, all trainable). Its frozen

@@ -183,6 +183,16 @@ def test_flow_ends_at_convergence():
     assert never.stopped == -1
 
 
+def test_a_flow_that_has_converged_before_it_starts():
+    curve = lrnn.learn(RED, TASK, lrnn.Flow(0.1, stop_at_loss=100.0), epochs=40)
+    assert curve.result == lrnn.RESULTS.event_occurred
+    assert curve.stopped == 0
+    assert largest(curve.loss[0] - TASK.loss(RED)) < 1e-14
+    assert largest(curve.gram[0] - RED.overlaps.gram) == 0
+    assert jnp.isnan(curve.loss[1:]).all()
+    assert largest(curve.model.overlaps.gram - RED.overlaps.gram) == 0
+
+
 def test_too_few_steps_are_reported_and_the_curve_is_kept():
     method = lrnn.Flow(0.1, max_steps=4)
     with pytest.raises(lrnn.LearningError, match="max_steps_reached") as caught:
