@@ -242,16 +242,16 @@ def lift(curve: LearningCurve, network: LowRankRNN, epoch: int | None = None) ->
             "at epoch 0, the one that was reduced."
         )
     epochs = np.asarray(curve.epochs)
-    reached = np.isfinite(np.asarray(curve.transform)).all(axis=(-2, -1))
+    reached: list[bool] = (~np.isnan(np.asarray(curve.transform)[:, 0, 0])).tolist()
     if epoch is None:
-        index = int(np.flatnonzero(reached)[-1])
+        index = int(np.flatnonzero(np.array(reached))[-1])
     else:
         found = np.flatnonzero(epochs == epoch)
         if not len(found):
             raise ValueError(f"Epoch {epoch} was not recorded; recorded are {_some(epochs)}.")
         index = int(found[0])
         if not reached[index]:
-            raise ValueError(f"Epoch {epoch} was not reached: learning stopped at {curve.stopped}.")
+            raise ValueError(f"Epoch {epoch} was not reached: it ended at epoch {curve.stopped}.")
     return network.with_vectors(network.vectors @ curve.transform[index])
 
 
