@@ -4,6 +4,7 @@
 """
 
 import os
+import sys
 
 import jax
 import pytest
@@ -32,7 +33,9 @@ def pytest_benchmark_update_machine_info(config, machine_info):
             del machine_info[key]
     machine_info["cpu"] = cpu
     machine_info["cores"] = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-    machine_info["jax"] = jax.__version__
+    for name in ("jax", "torch", "scipy"):
+        if name in sys.modules:
+            machine_info[name] = sys.modules[name].__version__
 
 
 def pytest_benchmark_update_commit_info(config, commit_info):

@@ -29,6 +29,7 @@ def measure(benchmark, run, *, epochs, work, cells=1, **info):
     def ready():
         return jax.block_until_ready(run())
 
+    jax.clear_caches()  # an earlier benchmark may have compiled the same program
     start = perf_counter()
     result = ready()
     first = perf_counter() - start

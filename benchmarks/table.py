@@ -1,6 +1,6 @@
-"""Write the table of benchmarks/README.md from pytest-benchmark's JSON.
+"""Put the tables of README.md in place from pytest-benchmark's JSON, so that no number is typed.
 
-Usage: python benchmarks/table.py RESULT.json
+python benchmarks/table.py RUN.json [RUN_WITH_DEFAULT_LOOPS.json]
 """
 
 import json
@@ -8,56 +8,94 @@ import sys
 from pathlib import Path
 
 README = Path(__file__).parent / "README.md"
-START, END = "<!-- table -->", "<!-- end -->"
+BEGIN, END = "<!-- table -->", "<!-- end -->"
 
 
-def rows(results):
-    """One row a benchmark: what, sizes, time per network and epoch, compile time, error."""
-    notes = [dict(b["extra_info"]) for b in results["benchmarks"]]
-    ours = {n["work"]: n["us_per_epoch"] for n in notes if n.get("who") == "ours"}
-    for note in sorted(notes, key=lambda n: (n["work"], n["rank"], n["steps"], n["n"], n["cells"])):
-        ratio = note["us_per_epoch"] / ours[note["work"]] if note["work"] in ours else None
-        yield [
-            note["work"] + (f": {note['who']}" if "who" in note else ""),
-            *(str(note[key]) for key in ("n", "steps", "rank", "cells")),
-            f"{note['us_per_epoch']:.3g}",
-            "" if ratio is None else f"{ratio:.3g}",
-            f"{note['compile_s']:.1f}",
-            f"{note['error']:.0e}" if "error" in note else "",
-        ]
+def main(path, default_path=None):
+    """Replace the tables in the README."""
+    run = json.loads(Path(path).read_text())
+    default = json.loads(Path(default_path).read_text()) if default_path else None
+    made = "\n\n".join(part for part in (peers(run), works(run, default), machine(run)) if part)
+    before, rest = README.read_text().split(BEGIN)
+    README.write_text(f"{before}{BEGIN}\n{made}\n{END}{rest.split(END)[1]}")
 
 
-def table(results):
-    """The table, and a line on the machine, as Markdown."""
-    machine = results["machine_info"]
-    head = [
-        "work",
-        "N",
-        "T",
-        "rank",
-        "cells",
-        "µs per network and epoch",
-        "× ours",
-        "compile s",
-        "error",
-    ]
-    lines = [head, ["---"] * len(head), *rows(results)]
-    cpu = machine["cpu"].get("brand_raw") or "unnamed CPU"
-    about = (
-        f"{cpu}, {machine['cores']} cores, Python {machine['python_version']}, "
-        f"jax {machine['jax']}, float64; medians."
+def machine(run):
+    """Where and what."""
+    info = run["machine_info"]
+    noted = [b["extra_info"] for b in run["benchmarks"]]
+    kinds = ", ".join(sorted({n["device"] for n in noted}))
+    dtypes = ", ".join(sorted({n["dtype"] for n in noted}))
+    return (
+        f"{info['cpu']['brand_raw']}, {info['cores']} cores; device {kinds}; {dtypes}; Python "
+        f"{info['python_version']}, jax {info['jax']}"
+        + (f", torch {info['torch']}" if info.get("torch") else "")
+        + f"; {run['datetime'][:10]}."
     )
-    return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + ["", about])
 
 
-def main(path):
-    """Replace the table in the README."""
-    text = README.read_text()
-    before, rest = text.split(START)
-    _, after = rest.split(END)
-    made = table(json.loads(Path(path).read_text()))
-    README.write_text(f"{before}{START}\n{made}\n{END}{after}")
+def peers(run):
+    """Work that was done by several libraries: times, ratios to the fastest way here, agreement."""
+    rows = [b["extra_info"] for b in run["benchmarks"] if "by" in b["extra_info"]]
+    lines = []
+    for work in dict.fromkeys(r["work"] for r in rows):
+        group = [r for r in rows if r["work"] == work]
+        first = group[0]["us_per_epoch"]
+        for row in group:
+            ratio = row["us_per_epoch"] / first
+            cells = (
+                f"{work}, N {row['n']}, T {row['steps']}",
+                row["by"],
+                time(row["us_per_epoch"]),
+                f"{ratio:.2g}" if ratio < 1000 else f"{ratio:.0f}",
+                f"{row['compile_s']:.1f}",
+                f"{row['error']:.0e}",
+            )
+            lines.append("| " + " | ".join(cells) + " |")
+    if not lines:
+        return ""
+    head = "| work | by | time per epoch | × ours | compile (s) | max difference |\n"
+    return "### Against other libraries\n\n" + head + "|" + " --- |" * 6 + "\n" + "\n".join(lines)
+
+
+def works(run, default):
+    """Everything else."""
+    slow = {b["name"]: b["extra_info"] for b in default["benchmarks"]} if default else {}
+    lines = []
+    for bench in run["benchmarks"]:
+        row = bench["extra_info"]
+        if "by" in row:
+            continue
+        many = row["cells"] > 1
+        cells = [
+            row["work"] + (f", {1 / row['us_per_epoch']:.2f} million/s" if many else ""),
+            str(row["rank"]),
+            str(row["n"]),
+            str(row["steps"]),
+            str(row["cells"]),
+            time(row["us_per_epoch"]),
+            f"{row['compile_s']:.1f}" if row["compile_s"] > 0.05 else "–",
+            f"{row['error']:.0e}" if "error" in row else "–",
+        ]
+        if default:
+            other = slow.get(bench["name"])
+            cells.insert(6, time(other["us_per_epoch"]) if other else "–")
+        lines.append("| " + " | ".join(cells) + " |")
+    if not lines:
+        return ""
+    heads = ["work", "rank", "N", "T", "cells", "time per epoch", "compile (s)", "error"]
+    if default:
+        heads.insert(6, "with XLA's default")
+    head = "| " + " | ".join(heads) + " |\n|" + " --- |" * len(heads) + "\n"
+    return "### Everything\n\n" + head + "\n".join(lines)
+
+
+def time(microseconds):
+    """In µs or ms with three digits."""
+    if microseconds < 1000:
+        return f"{microseconds:.3g} µs"
+    return f"{microseconds / 1000:.3g} ms"
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -183,7 +183,7 @@ def test_white_noise(benchmark, what, batch, epochs):
 
 
 def test_gradient_through_learning(benchmark):
-    model, task, epochs = lrnn.reduce(network()), exponential(), 2000
+    model, task, epochs = lrnn.reduce(network()), exponential(), 500
 
     @jax.jit
     def slope(gram):
@@ -201,11 +201,11 @@ def test_gradient_through_learning(benchmark):
         work="gradient of the final loss by initial overlaps",
         **{"n": 500, "steps": 400, "rank": 1},
     )
-    h = 1e-5 * jnp.zeros((4, 4)).at[2, 2].set(1)
+    h = 1e-4 * jnp.zeros((4, 4)).at[2, 2].set(1)
     ends = [
         descend(model.with_gram(gram + side), task, epochs, record=epochs).loss[-1]
         for side in (h, -h)
     ]
-    difference = (ends[0] - ends[1]) / 2e-5
-    benchmark.extra_info["error"] = float(abs(found[2, 2] - difference) / abs(difference))
-    assert benchmark.extra_info["error"] < 1e-4
+    difference = (ends[0] - ends[1]) / 2e-4
+    relative = float(abs(found[2, 2] - difference) / abs(difference))
+    assert relative < 1e-5  # of the central difference, with this h
