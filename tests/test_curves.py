@@ -1,0 +1,218 @@
+"""Learning curves: lifting, distances, labels, and files."""
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import lrnn_jax as lrnn
+from lrnn_jax.learning import outcome
+
+THETA = jr.normal(jr.key(0), (12, 4)) + 0.6
+NET = lrnn.LowRankRNN(*THETA.T, dt=0.1)
+RED = lrnn.reduce(NET)
+DENSE = lrnn.DenseRNN(NET.u @ NET.v.T / 12, NET.m, NET.z.T / 12, dt=0.1)
+TASK = lrnn.ExponentialFilter(0.2, dt=0.1, steps=8, evaluation=lrnn.Evaluation.ROLLOUT)
+EPOCHS = 12
+DIVERGING = lrnn.Descent(30.0)
+ROUNDING = 1e-12
+
+
+def run(model=RED, method=lrnn.Descent(0.1), epochs=EPOCHS, **options):
+    return lrnn.learn(model, TASK, method, epochs=epochs, **options)
+
+
+def gap(a, b):
+    return float(jnp.max(jnp.abs(a - b)))
+
+
+@pytest.fixture(scope="module")
+def curve():
+    return run()
+
+
+# --- lifting ----------------------------------------------------------------------------------
+
+
+def test_lifting_to_a_recorded_epoch():
+    thin = run(record=5)
+    assert thin.epochs.tolist() == [0, 5, 10, 12]
+    half = lrnn.lift(thin, NET, epoch=5)
+    assert gap(half.overlaps.gram, thin.gram[1]) < ROUNDING
+    full = run(NET, epochs=5).model
+    assert gap(half.vectors, full.vectors) < ROUNDING
+
+
+def test_lifting_a_run_that_ended_early():
+    curve = run(method=DIVERGING, epochs=50, throw=False)
+    last = int(np.flatnonzero(np.isfinite(np.asarray(curve.transform)).all(axis=(1, 2)))[-1])
+    assert 0 < last < 50
+    lifted = lrnn.lift(curve, NET)
+    assert jnp.isfinite(lifted.vectors).all()
+    assert jnp.array_equal(lifted.vectors, lrnn.lift(curve, NET, epoch=last).vectors)
+    with pytest.raises(ValueError, match=rf"ended at epoch {int(curve.stopped)}"):
+        lrnn.lift(curve, NET, epoch=49)
+
+
+def test_what_cannot_be_lifted(curve):
+    with pytest.raises(ValueError, match="of a full network"):
+        lrnn.lift(run(NET), NET)
+    other = NET.with_vectors(1.5 * NET.vectors)
+    with pytest.raises(ValueError, match=r"not those the curve starts from"):
+        lrnn.lift(curve, other)
+    wide = lrnn.LowRankRNN.normalised(12, 2, dt=0.1, key=jr.key(0))
+    with pytest.raises(ValueError, match=r"not those the curve starts from"):
+        lrnn.lift(curve, wide)
+    with pytest.raises(ValueError, match=r"Epoch 99 was not recorded; recorded are 0, 1"):
+        lrnn.lift(curve, NET, epoch=99)
+
+
+# --- curves -----------------------------------------------------------------------------------
+
+
+def test_distance_between_curves(curve):
+    other = run(method=lrnn.Descent(0.05))
+    distance = curve.distance(other)
+    assert distance.names == RED.overlaps.names
+    assert gap(distance.max, jnp.max(jnp.abs(curve.gram - other.gram))) == 0
+    assert gap(distance.loss, jnp.max(jnp.abs(curve.loss - other.loss))) == 0
+    position = distance.names.index("vu")
+    assert gap(distance.overlaps[position], jnp.max(jnp.abs(curve["vu"] - other["vu"]))) == 0
+    assert distance.max > 0
+    wide = lrnn.learn(
+        lrnn.reduce(lrnn.LowRankRNN.normalised(12, 2, dt=0.1, key=jr.key(0))),
+        TASK,
+        lrnn.Descent(0.1),
+        epochs=EPOCHS,
+    )
+    with pytest.raises(ValueError, match=r"rank 1, .*rank 2"):
+        curve.distance(wide)
+    with pytest.raises(ValueError, match=r"equal epochs"):
+        curve.distance(run(record=5))
+
+
+def test_distance_needs_the_same_epochs_not_just_as_many():
+    a, b = run(record=4), run(record=6, epochs=18)
+    assert a.epochs.tolist() == [0, 4, 8, 12]
+    assert b.epochs.tolist() == [0, 6, 12, 18]
+    with pytest.raises(ValueError, match=r"equal epochs"):
+        a.distance(b)
+
+
+def test_dense_networks_have_no_overlaps():
+    curve = run(DENSE, epochs=1)
+    for ask in (lambda: curve["vu"], lambda: curve.overlaps):
+        with pytest.raises(ValueError, match="no loading vectors"):
+            ask()
+
+
+def test_xarray_has_labels_and_units(curve):
+    data = curve.to_xarray()
+    assert data.loss.dims == ("epoch",)
+    assert data.overlaps.dims == ("epoch", "overlap")
+    assert data.overlap.values.tolist() == list(RED.overlaps.names)
+    assert np.array_equal(data.overlaps.sel(overlap="vu"), curve["vu"])
+    assert np.array_equal(data.loss, curve.loss)
+    assert data.epoch.values.tolist() == list(range(EPOCHS + 1))
+    assert all("units" in data[name].attrs for name in ("loss", "overlaps"))
+    assert all("long_name" in data[name].attrs for name in ("loss", "overlaps", "epoch"))
+    assert data.attrs == {"model": "ReducedRNN", "result": "successful", "stopped": -1}
+    dense = run(DENSE, epochs=1).to_xarray()
+    assert "overlaps" not in dense
+    batch = jax.vmap(lambda lr: run(method=lrnn.Descent(lr)))(jnp.array([0.1, 0.2]))
+    with pytest.raises(ValueError, match="one curve"):
+        batch.to_xarray()
+
+
+FROZEN = lrnn.LowRankRNN(*THETA.T, scale=3.0, dt=0.1, frozen=("m",))
+KINDS = {
+    "network": (FROZEN, {}),
+    "reduction": (lrnn.reduce(FROZEN), {}),
+    "dense": (DENSE, {}),
+    "diverged": (RED, {"method": DIVERGING, "throw": False, "epochs": 50}),
+    "flow": (RED, {"method": lrnn.Flow(0.1, stop_at_loss=0.3)}),
+}
+
+
+@pytest.mark.parametrize(("model", "options"), KINDS.values(), ids=KINDS)
+def test_saving_and_loading(tmp_path, model, options):
+    curve = run(model, **options)
+    path = tmp_path / "curve.npz"
+    curve.save(path)
+    curve.save(path)  # over an old one
+    assert [p.name for p in tmp_path.iterdir()] == ["curve.npz"]
+    loaded = lrnn.LearningCurve.load(path)
+    assert jax.tree.structure(loaded) == jax.tree.structure(curve)
+    assert outcome(loaded.result) == outcome(curve.result)
+    for a, b in zip(jax.tree.leaves(loaded), jax.tree.leaves(curve)):
+        assert a.dtype == b.dtype
+        assert np.array_equal(a, b, equal_nan=True)
+    with np.load(path, allow_pickle=False) as file:
+        assert all(file[name].dtype != object for name in file.files)
+
+
+def test_a_loaded_curve_goes_on_learning_and_lifts(tmp_path, curve):
+    curve.save(str(tmp_path / "curve"))
+    assert [p.name for p in tmp_path.iterdir()] == ["curve"]
+    loaded = lrnn.LearningCurve.load(str(tmp_path / "curve"))
+    assert gap(lrnn.lift(loaded, NET).vectors, lrnn.lift(curve, NET).vectors) == 0
+    assert gap(run(loaded.model).gram, run(curve.model).gram) == 0
+
+
+def header(**changes):
+    fields = {"format": 1, "kind": "ReducedRNN", "result": "successful", "activation": "Identity"}
+    fields |= {"frozen": [], "roles": [1, 1, 1]} | changes
+    return np.array(str(fields).replace("'", '"'))
+
+
+ARRAYS = {
+    "gram": np.eye(4),
+    "dt": np.array(0.1),
+    "curve.epochs": np.arange(2),
+    "curve.loss": np.ones(2),
+    "curve.gram": np.ones((2, 4, 4)),
+    "curve.transform": np.ones((2, 4, 4)),
+    "curve.stopped": np.array(-1),
+}
+GARBAGE = {
+    "missing": lambda path: None,
+    "folder": lambda path: path.mkdir(),
+    "text": lambda path: path.write_text("hello"),
+    "empty": lambda path: path.write_bytes(b""),
+    "half a zip": lambda path: path.write_bytes(b"PK\x03\x04 and no more"),
+    "other arrays": lambda path: np.savez(path, a=np.ones(3)),
+    "pickled": lambda path: np.savez(path, header=np.array([{}], dtype=object)),
+    "no json": lambda path: np.savez(path, **ARRAYS, header=np.array("hello")),
+    "a list": lambda path: np.savez(path, **ARRAYS, header=np.array("[1]")),
+    "a newer format": lambda path: np.savez(path, **ARRAYS, header=header(format=2)),
+    "unknown result": lambda path: np.savez(path, **ARRAYS, header=header(result="great")),
+    "unknown model": lambda path: np.savez(path, **ARRAYS, header=header(kind="Transformer")),
+    "unknown activation": lambda path: np.savez(path, **ARRAYS, header=header(activation="X")),
+    "no loss": lambda path: np.savez(
+        path, **{k: v for k, v in ARRAYS.items() if k != "curve.loss"}, header=header()
+    ),
+    "no model": lambda path: np.savez(
+        path, **{k: v for k, v in ARRAYS.items() if k != "gram"}, header=header()
+    ),
+}
+
+
+@pytest.mark.parametrize("write", GARBAGE.values(), ids=GARBAGE)
+def test_other_files_are_no_curves(tmp_path, write):
+    path = tmp_path / "curve.npz"
+    write(path)
+    with pytest.raises(ValueError, match=r"curve\.npz is not a learning curve"):
+        lrnn.LearningCurve.load(path)
+
+
+def test_the_files_above_are_garbage_for_the_reason_given(tmp_path):
+    np.savez(tmp_path / "curve.npz", **ARRAYS, header=header())
+    assert lrnn.LearningCurve.load(tmp_path / "curve.npz").loss.shape == (2,)
+
+
+def test_batches_of_curves_are_not_saved_as_one(tmp_path):
+    batch = jax.vmap(lambda lr: run(method=lrnn.Descent(lr)))(jnp.array([0.1, 0.2]))
+    with pytest.raises(ValueError, match="one curve"):
+        batch.save(tmp_path / "curve.npz")
+    assert list(tmp_path.iterdir()) == []
