@@ -22,3 +22,10 @@ def task() -> "lrnn.ExponentialFilter":
 def net() -> "lrnn.LowRankRNN":
     """A rank-1 network of 60 neurons."""
     return lrnn.LowRankRNN.normalised(n=60, rank=1, dt=0.05, key=jax.random.key(0))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_compiled_programs():
+    """Free compiled programs after each file: thousands of them exhaust a process's memory maps."""
+    yield
+    jax.clear_caches()
