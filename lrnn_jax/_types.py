@@ -84,3 +84,20 @@ def check_dt(dt: ArrayLike) -> None:
             f"`dt` is the Euler step in membrane time constants and must lie in (0, 1]; got {dt}. "
             f"Divide your step in seconds by the time constant in seconds."
         )
+
+
+def small_matmul(a: Float[Array, "... i j"], b: Float[Array, "... j k"]) -> Float[Array, "... i k"]:
+    """a @ b as a sum of products, which compiles into the operations around it.
+
+    For the few rows and columns of overlaps a call of a matrix routine costs more than the product.
+    """
+    return jnp.sum(a[..., :, :, None] * b[..., None, :, :], axis=-2)
+
+
+def tiny_matmul(a: Float[Array, "... i j"], b: Float[Array, "... j k"]) -> Float[Array, "... i k"]:
+    """The same without a reduction, which is faster still under vmap.
+
+    For short chains of products only: in long ones each product would be computed many times.
+    """
+    terms = [a[..., :, j, None] * b[..., None, j, :] for j in range(a.shape[-1])]
+    return sum(terms[1:], terms[0])

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from lrnn_jax._types import is_traced
+from lrnn_jax._types import is_traced, tiny_matmul
 from lrnn_jax.networks import AbstractRNN, DenseRNN, LowRankRNN
 from lrnn_jax.overlaps import Roles
 from lrnn_jax.reduced import ReducedRNN
@@ -132,10 +132,10 @@ class GramCoordinates(AbstractCoordinates):
 
     def gradient(self, loss: Loss, x: Weights) -> tuple[Float[Array, ""], Weights]:
         value, gamma = self.generator(loss, x)
-        return value, x @ gamma
+        return value, tiny_matmul(x, gamma)
 
     def metric(self, x: Weights) -> Weights:
-        return self.reduction.overlaps.gram @ x
+        return tiny_matmul(self.reduction.overlaps.gram, x)
 
     def blocks(self, x: Weights) -> list[Float[Array, "_ _"]]:
         return _split(x, self.reduction.roles)
@@ -144,7 +144,7 @@ class GramCoordinates(AbstractCoordinates):
         return jnp.concatenate(blocks, axis=1)
 
     def gram(self, x: Weights) -> Float[Array, "k k"]:
-        return x.T @ self.metric(x)
+        return tiny_matmul(x.T, self.metric(x))
 
     def transform(self, x: Weights) -> Float[Array, "k k"]:
         return x

@@ -63,6 +63,23 @@ class AbstractRNN(eqx.Module):
 
         Errors: ValueError when the input channels do not fit.
         """
+        return jnp.moveaxis(self._states(inputs, state), 0, -2)
+
+    def rollout(
+        self,
+        inputs: Float[Array, "*batch time inputs"],
+        state: Float[Array, "*batch state"] | None = None,
+    ) -> Float[Array, "*batch time outputs"]:
+        """Outputs y_0 … y_{T-1} driven by x_0 … x_{T-1}; y_t is read out after step t.
+
+        Arguments and errors: as for `states`.
+        """
+        return jnp.moveaxis(self.readout(self._states(inputs, state)), 0, -2)
+
+    def _states(
+        self, inputs: Float[Array, "*batch time inputs"], state: Float[Array, "*batch state"] | None
+    ) -> Float[Array, "time *batch state"]:
+        """`states`, time first: read out as they lie in memory."""
         if inputs.shape[-1] != self.inputs:
             raise ValueError(
                 f"{type(self).__name__} has {self.inputs} input channel(s), the input array "
@@ -77,18 +94,7 @@ class AbstractRNN(eqx.Module):
             return h, h
 
         _, states = jax.lax.scan(body, state, inputs)
-        return jnp.moveaxis(states, 0, -2)
-
-    def rollout(
-        self,
-        inputs: Float[Array, "*batch time inputs"],
-        state: Float[Array, "*batch state"] | None = None,
-    ) -> Float[Array, "*batch time outputs"]:
-        """Outputs y_0 … y_{T-1} driven by x_0 … x_{T-1}; y_t is read out after step t.
-
-        Arguments and errors: as for `states`.
-        """
-        return self.readout(self.states(inputs, state))
+        return states
 
 
 def describe(model: AbstractRNN) -> str:

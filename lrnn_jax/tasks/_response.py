@@ -7,7 +7,7 @@ reduction Y_t = C Aᵗ B/dt, and the sum over time needs no simulation.
 """
 
 from collections.abc import Callable
-from operator import matmul, mul
+from operator import mul
 from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, Inexact
 
+from lrnn_jax._types import small_matmul
 from lrnn_jax.networks import AbstractRNN
 from lrnn_jax.reduced import LinearSystem, ReducedRNN
 from lrnn_jax.tasks._base import Evaluation
@@ -195,9 +196,9 @@ def gramian(
     """
 
     def shift(p: Array, w: Array) -> Array:
-        return p @ w @ p.T
+        return small_matmul(small_matmul(p, w), p.T)
 
-    return power_sum(steps, a, start, matmul, shift, triangular=triangular)
+    return power_sum(steps, a, start, small_matmul, shift, triangular=triangular)
 
 
 def _by_doubling(
@@ -209,19 +210,21 @@ def _by_doubling(
     theirs = LinearSystem(*(x.astype(model.dtype) for x in target))
 
     def compose(x: tuple[Array, Array], y: tuple[Array, Array]) -> tuple[Array, Array]:
-        return x[0] @ y[0], x[1] @ y[1]
+        return small_matmul(x[0], y[0]), small_matmul(x[1], y[1])
 
     def shift(power: tuple[Array, Array], w: tuple[Array, ...]) -> tuple[Array, ...]:
         p, q = power
-        return p @ w[0] @ p.T, p @ w[1] @ q.T, q @ w[2] @ q.T
+        pairs = (p, w[0], p), (p, w[1], q), (q, w[2], q)
+        return tuple(small_matmul(small_matmul(a, w), b.T) for a, w, b in pairs)
 
-    first = ours.b @ ours.b.T, ours.b @ theirs.b.T, theirs.b @ theirs.b.T
+    pairs = (ours, ours), (ours, theirs), (theirs, theirs)
+    first = tuple(small_matmul(x.b, y.b.T) for x, y in pairs)
     power = ours.a, theirs.a
     own, between, other = power_sum(steps, power, first, compose, shift, triangular=triangular)
     return (
-        jnp.sum((ours.c @ own) * ours.c)
-        - 2 * jnp.sum((ours.c @ between) * theirs.c)
-        + jnp.sum((theirs.c @ other) * theirs.c)
+        jnp.sum(small_matmul(ours.c, own) * ours.c)
+        - 2 * jnp.sum(small_matmul(ours.c, between) * theirs.c)
+        + jnp.sum(small_matmul(theirs.c, other) * theirs.c)
     )
 
 
