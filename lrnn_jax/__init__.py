@@ -23,6 +23,9 @@ from lrnn_jax.networks import Erf as Erf
 from lrnn_jax.networks import Identity as Identity
 from lrnn_jax.networks import LowRankRNN as LowRankRNN
 from lrnn_jax.networks import OddActivation as OddActivation
+from lrnn_jax.networks import ReLU as ReLU
+from lrnn_jax.networks import SmoothActivation as SmoothActivation
+from lrnn_jax.networks import Softplus as Softplus
 from lrnn_jax.networks import Tanh as Tanh
 from lrnn_jax.networks import factorise as factorise
 from lrnn_jax.networks import load_network as load_network
@@ -31,6 +34,7 @@ from lrnn_jax.overlaps import coupling as coupling
 from lrnn_jax.overlaps import invariants as invariants
 from lrnn_jax.overlaps import visible as visible
 from lrnn_jax.reduced import GaussHermite as GaussHermite
+from lrnn_jax.reduced import MixtureRNN as MixtureRNN
 from lrnn_jax.reduced import ReducedRNN as ReducedRNN
 from lrnn_jax.reduced import Sobol as Sobol
 from lrnn_jax.reduced import degenerate_twin as degenerate_twin

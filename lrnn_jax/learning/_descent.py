@@ -226,15 +226,20 @@ class Muon(AbstractUpdate):
         self, where: AbstractCoordinates, x: Weights, gradient: Weights, memory: Any, epoch: Any
     ) -> tuple[Weights, Any]:
         g, memory = accumulate(gradient, memory, self.momentum, self.nesterov)
-        pairs = zip(where.blocks(g), where.blocks(where.metric(g)))
-        step = where.join([self._orthogonal(block, block.T @ image) for block, image in pairs])
+        images = where.blocks(where.metric(g))
+        step = where.join(
+            {
+                f: self._orthogonal(block, jnp.einsum("...ic,...id->cd", block, images[f]))
+                for f, block in where.blocks(g).items()
+            }
+        )
         if (decay := self.weight_decay) is not None:
             step = jax.tree.map(lambda a, b: a + decay.astype(b.dtype) * b, step, x)
         return descend(x, times(step, where.rates(self.rates)), rate_at(self.lr, epoch)), memory
 
     def _orthogonal(
-        self, block: Float[Array, "rows c"], gram: Float[Array, "c c"]
-    ) -> Float[Array, "rows c"]:
+        self, block: Float[Array, "*axes c"], gram: Float[Array, "c c"]
+    ) -> Float[Array, "*axes c"]:
         """block · P, nearly orthonormal in the metric; P depends on the Gram matrix alone."""
         a, b, c = 3.4445, -4.7750, 2.0315
         size = jnp.trace(gram)

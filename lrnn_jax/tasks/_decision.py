@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from lrnn_jax._types import as_float, check_dt
-from lrnn_jax.tasks._base import non_negative
+from lrnn_jax.tasks._base import Trials, non_negative
 from lrnn_jax.tasks._flip_flop import check_trials
-from lrnn_jax.tasks._trials import AbstractTrialTask, Trials
+from lrnn_jax.tasks._trials import AbstractTrialTask
 
 FIXATION, STIMULUS, DELAY, RESPONSE = 1.0, 9.0, 1.0, 9.0
 """Lengths of the phases of a trial [membrane time constants]."""

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from lrnn_jax._types import as_float, check_dt, is_traced
-from lrnn_jax.tasks._base import check_steps
-from lrnn_jax.tasks._trials import AbstractTrialTask, Trials
+from lrnn_jax.tasks._base import Trials, check_steps
+from lrnn_jax.tasks._trials import AbstractTrialTask
 
 FIRST, PULSE, DELAY = 0.5, 0.5, 2.0
 """Time of the first pulse, length of a pulse, unscored time after it [membrane time constants]."""

@@ -10,8 +10,9 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from lrnn_jax.networks import AbstractRNN, LowRankRNN
 from lrnn_jax.reduced import ReducedRNN, reduce
 from lrnn_jax.tasks._base import (
-    AbstractObjective,
+    AbstractTask,
     Evaluation,
+    Trials,
     check_batch,
     check_channels,
     check_same_dt,
@@ -26,10 +27,10 @@ from lrnn_jax.tasks._response import (
     response_error,
 )
 
-Trials = tuple[Float[Array, "trial time inputs"], Float[Array, "trial time outputs"]]
+Pairs = tuple[Float[Array, "trial time inputs"], Float[Array, "trial time outputs"]]
 
 
-class AbstractWhiteNoise(AbstractObjective):
+class AbstractWhiteNoise(AbstractTask):
     """Imitate a system on white-noise input, by minibatch or in exact expectation.
 
         x_t ~ N(0, σ²) per step and input,      L = dt Σ_{t<T} ⟨‖y_t − y*_t‖²⟩ over trials
@@ -74,22 +75,22 @@ class AbstractWhiteNoise(AbstractObjective):
     def check(self, model: AbstractRNN) -> None:
         check_channels(self, model, *self.channels)
         check_same_dt(self, self.dt, model)
-        if self.batch is None and not model.activation.linear:
+        if self.batch is None and not model.is_linear_system:
             raise ValueError(
-                f"The expected loss of {type(self).__name__} is known for linear networks; give "
-                f"`batch` to train this {type(model).__name__} on samples."
+                f"The expected loss of {type(self).__name__} is known for linear networks without "
+                f"biases; give `batch` to train this {type(model).__name__} on samples."
             )
         if self.batch is None:
             choose_evaluation(model, self.response, self.evaluation)
 
-    def sample(self, key: PRNGKeyArray) -> Trials | None:
+    def sample(self, key: PRNGKeyArray) -> Pairs | None:
         """Inputs and targets of one minibatch; None for the exact expectation."""
         if self.batch is None:
             return None
         inputs = self.std * jr.normal(key, (self.batch, self.steps, self.channels[0]))
         return inputs, self.imitate(inputs)
 
-    def loss(self, model: AbstractRNN, batch: Trials | None = None) -> Float[Array, ""]:
+    def loss(self, model: AbstractRNN, batch: Pairs | None = None) -> Float[Array, ""]:
         """L of a minibatch, or ⟨L⟩ where `batch` is None."""
         dt = model.dt.astype(model.dtype)
         if batch is not None:
@@ -100,6 +101,19 @@ class AbstractWhiteNoise(AbstractObjective):
             model, self.response, self.steps, evaluation=self.evaluation, triangular=True
         )
         return (self.std.astype(model.dtype) * dt) ** 2 * error
+
+    def output(self, model: AbstractRNN, batch: Pairs | None = None) -> Float[Array, "..."]:
+        """y on a minibatch; the impulse response, which decides ⟨L⟩, where `batch` is None."""
+        return impulse_response(model, self.steps) if batch is None else model.rollout(batch[0])
+
+    def trials(self, batch: Pairs | None = None) -> Trials:
+        """A minibatch as trials.
+
+        Errors: ValueError without one: the exact expectation has no trials.
+        """
+        if batch is None:
+            raise ValueError("The exact expectation has no trials: give `batch` trials a number.")
+        return Trials(*batch, jnp.ones(batch[0].shape[:2], batch[0].dtype))
 
 
 class WhiteNoise(AbstractWhiteNoise):
@@ -192,9 +206,10 @@ class TeacherStudent(AbstractWhiteNoise):
     ):
         check_steps(steps)
         check_batch(batch)
-        if batch is None and not teacher.activation.linear:
+        if batch is None and not teacher.is_linear_system:
             raise ValueError(
-                "The expected loss is known for linear teachers; give `batch` for this one."
+                "The expected loss is known for linear teachers without biases; give `batch` for "
+                "this one."
             )
         self.teacher = teacher
         self.steps = steps
