@@ -153,7 +153,7 @@ OTHER = lrnn.Overlaps.from_gram(
 def mixture(activation=lrnn.Identity(), means=False, **options):
     parts = [PLAIN, OTHER]
     if means:
-        parts = [PLAIN.with_means(m=0.8, z=0.2), OTHER.with_means(m=-0.8)]
+        parts = [PLAIN.with_means(m=0.75, z=0.2), OTHER.with_means(m=-0.75)]
     return lrnn.MixtureRNN(parts, jnp.array([0.3, 0.7]), dt=DT, activation=activation, **options)
 
 
