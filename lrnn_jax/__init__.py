@@ -16,6 +16,7 @@ from lrnn_jax.learning import LearningCurve as LearningCurve
 from lrnn_jax.learning import Muon as Muon
 from lrnn_jax.learning import NormalisedDescent as NormalisedDescent
 from lrnn_jax.learning import Training as Training
+from lrnn_jax.learning import diagnose_closure as diagnose_closure
 from lrnn_jax.learning import learn as learn
 from lrnn_jax.learning import lift as lift
 from lrnn_jax.networks import DenseRNN as DenseRNN
@@ -28,6 +29,7 @@ from lrnn_jax.networks import SmoothActivation as SmoothActivation
 from lrnn_jax.networks import Softplus as Softplus
 from lrnn_jax.networks import Tanh as Tanh
 from lrnn_jax.networks import factorise as factorise
+from lrnn_jax.networks import gaussianity as gaussianity
 from lrnn_jax.networks import load_network as load_network
 from lrnn_jax.overlaps import Overlaps as Overlaps
 from lrnn_jax.overlaps import coupling as coupling

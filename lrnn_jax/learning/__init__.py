@@ -1,5 +1,8 @@
 """Learning: exact steps, flow and training, one function and one result type for all."""
 
+from lrnn_jax.learning._closure import ClosureReport as ClosureReport
+from lrnn_jax.learning._closure import closure_strain as closure_strain
+from lrnn_jax.learning._closure import diagnose_closure as diagnose_closure
 from lrnn_jax.learning._curve import Distance as Distance
 from lrnn_jax.learning._curve import LearningCurve as LearningCurve
 from lrnn_jax.learning._curve import lift as lift

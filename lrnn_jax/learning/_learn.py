@@ -116,13 +116,11 @@ def learn(
             axis of length epochs (or epochs + 1: the last is for the final loss, which otherwise
             uses the last batch). For `Flow`, data that stay the same: a leading axis of length 1.
         record: keep every n-th epoch (and always the last): bounds memory on long runs.
-        watch: a function of the model whose result (a pytree of arrays) is kept for every recorded
-            epoch in `curve.watched`; the same function object each time, or JAX compiles again.
+        watch: a function of the model (the same object each time, or JAX compiles again), whose
+            arrays are kept for every recorded epoch in `curve.watched`.
         throw: raise `LearningError`, which holds the curve, when learning fails; otherwise the
             outcome is in `curve.result`.
         progress: called as progress(epoch, epochs, loss) about forty times in the run.
-
-    Returns: a `LearningCurve`.
 
     Errors: ValueError when model, objective, method and data do not fit; LearningError (with
     throw) when learning diverges, or the initial overlaps are not realisable.

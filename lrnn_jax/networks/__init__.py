@@ -17,3 +17,6 @@ from lrnn_jax.networks._dense import factorise as factorise
 from lrnn_jax.networks._files import load_network as load_network
 from lrnn_jax.networks._init import vectors_with_overlaps as vectors_with_overlaps
 from lrnn_jax.networks._low_rank import LowRankRNN as LowRankRNN
+from lrnn_jax.networks._statistics import Gaussianity as Gaussianity
+from lrnn_jax.networks._statistics import gaussianity as gaussianity
+from lrnn_jax.networks._statistics import share_outside_span as share_outside_span
