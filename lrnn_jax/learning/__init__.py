@@ -14,3 +14,5 @@ from lrnn_jax.learning._flow import Flow as Flow
 from lrnn_jax.learning._isospectral import Isospectral as Isospectral
 from lrnn_jax.learning._learn import learn as learn
 from lrnn_jax.learning._training import Training as Training
+from lrnn_jax.learning._noise import NoiseDrift as NoiseDrift
+from lrnn_jax.learning._noise import noise_drift as noise_drift
