@@ -54,30 +54,36 @@ class AbstractRNN(eqx.Module):
         self,
         inputs: Float[Array, "*batch time inputs"],
         state: Float[Array, "*batch state"] | None = None,
+        noise: Float[Array, "*batch time state"] | None = None,
     ) -> Float[Array, "*batch time state"]:
         """States h_1 … h_T driven by x_0 … x_{T-1}.
 
         Arguments:
             inputs: x, shape (..., time, inputs).
             state: h_0, shape (..., state); zero if left out.
+            noise: added to h_1 … h_T, and so to all that follows, shape (..., time, state).
 
         Errors: ValueError when the input channels do not fit.
         """
-        return jnp.moveaxis(self._states(inputs, state), 0, -2)
+        return jnp.moveaxis(self._states(inputs, state, noise), 0, -2)
 
     def rollout(
         self,
         inputs: Float[Array, "*batch time inputs"],
         state: Float[Array, "*batch state"] | None = None,
+        noise: Float[Array, "*batch time state"] | None = None,
     ) -> Float[Array, "*batch time outputs"]:
         """Outputs y_0 … y_{T-1} driven by x_0 … x_{T-1}; y_t is read out after step t.
 
         Arguments and errors: as for `states`.
         """
-        return jnp.moveaxis(self.readout(self._states(inputs, state)), 0, -2)
+        return jnp.moveaxis(self.readout(self._states(inputs, state, noise)), 0, -2)
 
     def _states(
-        self, inputs: Float[Array, "*batch time inputs"], state: Float[Array, "*batch state"] | None
+        self,
+        inputs: Float[Array, "*batch time inputs"],
+        state: Float[Array, "*batch state"] | None,
+        noise: Float[Array, "*batch time state"] | None,
     ) -> Float[Array, "time *batch state"]:
         """`states`, time first: read out as they lie in memory."""
         if inputs.shape[-1] != self.inputs:
@@ -89,11 +95,16 @@ class AbstractRNN(eqx.Module):
         if state is None:
             state = jnp.zeros((*inputs.shape[1:-1], self.state_size), self.dtype)
 
-        def body(h, x):
+        if noise is not None:
+            noise = jnp.moveaxis(noise.astype(self.dtype), -2, 0)
+
+        def body(h, now):
+            x, kick = now
             h = self.step(h, x)
+            h = h if kick is None else h + kick
             return h, h
 
-        _, states = jax.lax.scan(body, state, inputs)
+        _, states = jax.lax.scan(body, state, (inputs, noise))
         return states
 
 
