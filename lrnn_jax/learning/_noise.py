@@ -148,15 +148,16 @@ class _Step(eqx.Module):
 
         columns, curvature = jax.vmap(along)(jnp.eye(mean.size, dtype=mean.dtype), p)
         a = columns.T
-        b = jax.jacfwd(lambda g: self.update(mean, g, epoch))(self.slope(mean))
-        diffusion = b @ self.slope_covariance(mean) @ b.T
+        slope, covariance = self.gradient(mean)
+        b = jax.jacfwd(lambda g: self.update(mean, g, epoch))(slope)
+        diffusion = b @ covariance @ b.T
         return expected(mean) + jnp.sum(curvature, axis=0) / 2, a @ p @ a.T + diffusion
 
     def expected(self, q: Float[Array, " overlap"], epoch: Any) -> Float[Array, " overlap"]:
         """F(q) = E u."""
-        slope = self.slope(q)
+        slope, covariance = self.gradient(q)
         hessian = jax.jacfwd(jax.jacfwd(lambda g: self.update(q, g, epoch)))(slope)
-        kick = jnp.einsum("iab,ab->i", hessian, self.slope_covariance(q)) / 2
+        kick = jnp.einsum("iab,ab->i", hessian, covariance) / 2
         return self.update(q, slope, epoch) + kick
 
     def update(
@@ -171,28 +172,24 @@ class _Step(eqx.Module):
         x, _ = self.method.update(where, where.start, gamma, None, epoch)
         return Overlaps(small_matmul(x.T, small_matmul(gram, x)), roles).vector()
 
-    def slope(self, q: Float[Array, " overlap"]) -> Float[Array, " visible"]:
-        """ḡ: the gradient of the loss without noise."""
-        model = self.model(q)
-        return jax.grad(lambda s: self.task.loss(_with_visible(model, s)))(model.overlaps.S.ravel())
+    def gradient(
+        self, q: Float[Array, " overlap"]
+    ) -> tuple[Float[Array, " visible"], Float[Array, "visible visible"]]:
+        """ḡ = 2 dt Σ ∂Y (Y − F) and C = 4 dt² σ² Σ ∂Y ∂Yᵀ, over steps, inputs and outputs."""
+        model, task = self.model(q), self.task
+        gram, left = model.overlaps.gram, model.roles.left
 
-    def slope_covariance(self, q: Float[Array, " overlap"]) -> Float[Array, "visible visible"]:
-        """C = 4 dt² σ² Σ ∂Y ∂Yᵀ over steps, inputs and outputs."""
-        model, noise = self.model(q), self.task.label_noise
-        assert noise is not None
-        steps = self.task.duration
-        slopes = jax.jacfwd(lambda s: impulse_response(_with_visible(model, s), steps).ravel())(
-            model.overlaps.S.ravel()
-        )
-        scale = (2 * model.dt * noise).astype(q.dtype) ** 2
-        return scale * (slopes.T @ slopes)
+        def output(s: Array) -> tuple[Array, Array]:
+            block = s.reshape(left, -1)
+            other = gram.at[:left, left:].set(block).at[left:, :left].set(block.T)
+            y = impulse_response(model.with_gram(other), task.duration).ravel()
+            return y, y
+
+        slopes, y = jax.jacfwd(output, has_aux=True)(model.overlaps.S.ravel())
+        assert task.label_noise is not None
+        dt, noise = model.dt.astype(q.dtype), task.label_noise.astype(q.dtype)
+        error = y - task.samples.astype(q.dtype).ravel()
+        return 2 * dt * (error @ slopes), (2 * dt * noise) ** 2 * (slopes.T @ slopes)
 
     def model(self, q: Float[Array, " overlap"]) -> ReducedRNN:
         return self.reduction.with_gram(from_vector(q, self.reduction.roles))
-
-
-def _with_visible(model: ReducedRNN, s: Float[Array, " visible"]) -> ReducedRNN:
-    """The reduction with another S, given as a vector."""
-    gram, left = model.overlaps.gram, model.roles.left
-    block = s.reshape(left, -1)
-    return model.with_gram(gram.at[:left, left:].set(block).at[left:, :left].set(block.T))

@@ -12,7 +12,7 @@ from lrnn_jax.overlaps._coupling import coupling
 from lrnn_jax.overlaps._overlaps import Overlaps, from_vector
 from lrnn_jax.overlaps._roles import Roles
 
-_Field = Callable[[Any], Any]
+_Fields = Callable[[Any], Any]
 
 
 class Leaf(NamedTuple):
@@ -59,19 +59,17 @@ def leaf(
     """
     if overlaps.gram.ndim != 2:
         raise ValueError(f"leaf takes one Gram matrix; got shape {overlaps.gram.shape}.")
-    roles = overlaps.roles
+    roles, q = overlaps.roles, overlaps.vector()
     first = _learning_fields(roles, functions or markov_parameters)
-    points = jnp.stack([overlaps.vector(), *_other_points(roles, overlaps.gram.dtype)])
-    newest, values = _independent(first, np.zeros((0, points.size)), points, tolerance)
-    growth = [_rank(values, points.shape[1], tolerance)]
-
-    while newest and len(growth) < depth:
-        brackets = [_bracket(x, y) for x in first for y in newest if x is not y]
-        newest, values = _independent(brackets, values, points, tolerance)
-        growth.append(_rank(values, points.shape[1], tolerance))
+    level, found = first, np.asarray(jax.jit(first)(q))
+    growth = [_rank(found, tolerance)]
+    while len(growth) < depth:
+        level = _brackets(first, level)
+        found = np.concatenate([found, np.asarray(jax.jit(level)(q))])
+        growth.append(_rank(found, tolerance))
         if growth[-1] == growth[-2]:
             break
-    return Leaf(growth[-1], len(roles.names), growth[0], tuple(growth))
+    return Leaf(growth[-1], q.size, growth[0], tuple(growth))
 
 
 def markov_parameters(overlaps: Overlaps) -> Float[Array, " parameter"]:
@@ -88,61 +86,30 @@ def markov_parameters(overlaps: Overlaps) -> Float[Array, " parameter"]:
     return jnp.concatenate(parts)
 
 
-def _learning_fields(roles: Roles, functions: Callable[[Overlaps], Any]) -> list[_Field]:
-    """X_i(q) = −C(q) ∇f_i(q), one a function."""
+def _learning_fields(roles: Roles, functions: Callable[[Overlaps], Any]) -> _Fields:
+    """q → all X_i(q) = −C(q) ∇f_i(q), shape (function, overlap)."""
     map_of = coupling(roles)
 
     def value(q: Array) -> Array:
         return functions(Overlaps(from_vector(q, roles), roles))
 
-    def field(i: int) -> _Field:
-        return lambda q: -map_of.matrix(q) @ jax.grad(lambda p: value(p)[i])(q)
-
-    count = jax.eval_shape(value, jnp.zeros(len(roles.names))).shape[0]
-    return [field(i) for i in range(count)]
+    return lambda q: -jax.jacrev(value)(q) @ map_of.matrix(q).T
 
 
-def _bracket(x: _Field, y: _Field) -> _Field:
-    """[X, Y] = ∂Y X − ∂X Y."""
+def _brackets(first: _Fields, level: _Fields) -> _Fields:
+    """q → all [X, Y] = ∂Y X − ∂X Y of X in `first` and Y in `level`."""
 
-    def field(q: Array) -> Array:
-        return jax.jvp(y, (q,), (x(q),))[1] - jax.jvp(x, (q,), (y(q),))[1]
+    def fields(q: Array) -> Array:
+        x, y = first(q), level(q)
+        dx, dy = jax.jacfwd(first)(q), jax.jacfwd(level)(q)
+        both = jnp.einsum("jab,ib->ija", dy, x) - jnp.einsum("iab,jb->ija", dx, y)
+        return both.reshape(-1, q.size)
 
-    return field
-
-
-def _other_points(roles: Roles, dtype: Any) -> list[Array]:
-    """Generic Gram matrices, to tell fields apart."""
-    rng = np.random.default_rng(0)
-    grams = (a.T @ a / len(a) for a in rng.normal(size=(3, roles.size + 2, roles.size)))
-    return [Overlaps(jnp.asarray(g, dtype), roles).vector() for g in grams]
+    return fields
 
 
-def _independent(
-    candidates: list[_Field],
-    values: Float[np.ndarray, "field value"],
-    points: Float[Array, "point overlap"],
-    tolerance: float,
-) -> tuple[list[_Field], Float[np.ndarray, "more value"]]:
-    """Those candidates that are no combinations of the fields so far, and all their values."""
-    found = np.asarray(
-        jax.jit(jax.vmap(lambda q: jnp.stack([field(q) for field in candidates]), out_axes=1))(
-            points
-        )
-    ).reshape(len(candidates), -1)
-    kept = []
-    for field, value in zip(candidates, found):
-        size = np.linalg.norm(value)
-        if size == 0:
-            continue
-        more = np.concatenate([values, value[None] / size])
-        if np.linalg.matrix_rank(more, tol=tolerance) > len(values):
-            kept, values = [*kept, field], more
-    return kept, values
-
-
-def _rank(values: Float[np.ndarray, "field value"], size: int, tolerance: float) -> int:
-    """The fields' rank at the first point."""
-    here = values[:, :size]
-    here = here / np.maximum(np.linalg.norm(here, axis=1, keepdims=True), 1e-300)
-    return int(np.linalg.matrix_rank(here, tol=tolerance))
+def _rank(fields: Float[np.ndarray, "field overlap"], tolerance: float) -> int:
+    """The number of independent fields among those given, each scaled to length 1."""
+    size = np.linalg.norm(fields, axis=1, keepdims=True)
+    fields = np.where(size > tolerance, fields / np.where(size > 0, size, 1), 0)
+    return int(np.linalg.matrix_rank(fields, tol=tolerance))
