@@ -65,7 +65,7 @@ class AbstractRNN(eqx.Module):
 
         Errors: ValueError when the input channels do not fit.
         """
-        return jnp.moveaxis(self._states(inputs, state, noise), 0, -2)
+        return jnp.moveaxis(self._from_start(inputs, state, noise), 0, -2)
 
     def rollout(
         self,
@@ -77,15 +77,24 @@ class AbstractRNN(eqx.Module):
 
         Arguments and errors: as for `states`.
         """
-        return jnp.moveaxis(self.readout(self._states(inputs, state, noise)), 0, -2)
+        return jnp.moveaxis(self.readout(self._from_start(inputs, state, noise)), 0, -2)
 
+    @abstractmethod
     def _states(
+        self,
+        inputs: Float[Array, "time *batch inputs"],
+        state: Float[Array, "*batch state"],
+        noise: Float[Array, "time *batch state"] | None,
+    ) -> Float[Array, "time *batch state"]:
+        """`states`, time first: by `scan_states`, or a faster way to the same."""
+
+    def _from_start(
         self,
         inputs: Float[Array, "*batch time inputs"],
         state: Float[Array, "*batch state"] | None,
         noise: Float[Array, "*batch time state"] | None,
     ) -> Float[Array, "time *batch state"]:
-        """`states`, time first: read out as they lie in memory."""
+        """`_states` of arguments as users give them: read out as they lie in memory."""
         if inputs.shape[-1] != self.inputs:
             raise ValueError(
                 f"{type(self).__name__} has {self.inputs} input channel(s), the input array "
@@ -94,18 +103,27 @@ class AbstractRNN(eqx.Module):
         inputs = jnp.moveaxis(inputs.astype(self.dtype), -2, 0)
         if state is None:
             state = jnp.zeros((*inputs.shape[1:-1], self.state_size), self.dtype)
-
         if noise is not None:
             noise = jnp.moveaxis(noise.astype(self.dtype), -2, 0)
+        return self._states(inputs, state, noise)
 
-        def body(h, now):
-            x, kick = now
-            h = self.step(h, x)
-            h = h if kick is None else h + kick
-            return h, h
 
-        _, states = jax.lax.scan(body, state, (inputs, noise))
-        return states
+def scan_states(
+    model: AbstractRNN,
+    inputs: Float[Array, "time *batch inputs"],
+    state: Float[Array, "*batch state"],
+    noise: Float[Array, "time *batch state"] | None,
+) -> Float[Array, "time *batch state"]:
+    """States h_1 … h_T, one step after the other; noise is added to each."""
+
+    def body(h, now):
+        x, kick = now
+        h = model.step(h, x)
+        h = h if kick is None else h + kick
+        return h, h
+
+    _, states = jax.lax.scan(body, state, (inputs, noise))
+    return states
 
 
 def describe(model: AbstractRNN) -> str:

@@ -7,7 +7,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from lrnn_jax._types import as_columns, as_float, as_scale, check_dt
 from lrnn_jax.networks._activation import AbstractActivation, Identity
-from lrnn_jax.networks._base import AbstractRNN
+from lrnn_jax.networks._base import AbstractRNN, scan_states
 from lrnn_jax.networks._init import vectors_with_overlaps
 from lrnn_jax.overlaps import Overlaps, Roles, stack
 
@@ -182,6 +182,14 @@ class LowRankRNN(AbstractRNN):
         dt = self.dt.astype(self.dtype)
         recurrent = self._project(self.activation(state), self.v)
         return (1 - dt) * state + recurrent @ (dt * self.u.T) + x @ (dt * self.m.T)
+
+    def _states(
+        self,
+        inputs: Float[Array, "time *batch inputs"],
+        state: Float[Array, "*batch n"],
+        noise: Float[Array, "time *batch n"] | None,
+    ) -> Float[Array, "time *batch n"]:
+        return scan_states(self, inputs, state, noise)
 
     def readout(self, state: Float[Array, "*batch n"]) -> Float[Array, "*batch outputs"]:
         return self._project(self.activation(state), self.z)

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from lrnn_jax._types import as_float, check_dt
-from lrnn_jax.networks import AbstractActivation, AbstractRNN, Identity
+from lrnn_jax.networks import AbstractActivation, AbstractRNN, Identity, scan_states
 from lrnn_jax.overlaps import Overlaps, Roles
+from lrnn_jax.reduced._closure import closure_readout, closure_states
 
 
 class LinearSystem(NamedTuple):
@@ -116,8 +117,20 @@ class ReducedRNN(AbstractRNN):
         drive = jnp.concatenate([x, self._gain(state) * (state @ s_v.T)], axis=-1)
         return state + dt * (drive - state)
 
+    def _states(
+        self,
+        inputs: Float[Array, "time *batch inputs"],
+        state: Float[Array, "*batch d"],
+        noise: Float[Array, "time *batch d"] | None,
+    ) -> Float[Array, "time *batch d"]:
+        if self.activation.linear:
+            return scan_states(self, inputs, state, noise)
+        return closure_states(self, inputs, state, noise)
+
     def readout(self, state: Float[Array, "*batch d"]) -> Float[Array, "*batch outputs"]:
-        return self._gain(state) * (state @ self.overlaps.S[: self.roles.outputs].T)
+        if not self.activation.linear:
+            return closure_readout(self, state)
+        return state @ self.overlaps.S[: self.roles.outputs].T
 
     def variance(self, state: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
         """Δ = κᵀRκ ≥ 0, the variance of the activity over neurons."""
