@@ -16,9 +16,14 @@ from lrnn_jax.learning import LearningCurve as LearningCurve
 from lrnn_jax.learning import Muon as Muon
 from lrnn_jax.learning import NormalisedDescent as NormalisedDescent
 from lrnn_jax.learning import Training as Training
+from lrnn_jax.learning import decode as decode
 from lrnn_jax.learning import diagnose_closure as diagnose_closure
+from lrnn_jax.learning import excursion as excursion
+from lrnn_jax.learning import holonomy as holonomy
 from lrnn_jax.learning import learn as learn
+from lrnn_jax.learning import learn_sequence as learn_sequence
 from lrnn_jax.learning import lift as lift
+from lrnn_jax.learning import noise_drift as noise_drift
 from lrnn_jax.networks import DenseRNN as DenseRNN
 from lrnn_jax.networks import Erf as Erf
 from lrnn_jax.networks import Identity as Identity
@@ -34,6 +39,8 @@ from lrnn_jax.networks import load_network as load_network
 from lrnn_jax.overlaps import Overlaps as Overlaps
 from lrnn_jax.overlaps import coupling as coupling
 from lrnn_jax.overlaps import invariants as invariants
+from lrnn_jax.overlaps import leaf as leaf
+from lrnn_jax.overlaps import random_overlaps as random_overlaps
 from lrnn_jax.overlaps import visible as visible
 from lrnn_jax.reduced import GaussHermite as GaussHermite
 from lrnn_jax.reduced import MixtureRNN as MixtureRNN

@@ -4,7 +4,14 @@ import difflib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from lrnn_jax.experiments import _coupling, _filter, _oscillator
+from lrnn_jax.experiments import (
+    _coupling,
+    _degeneracy,
+    _filter,
+    _memory_aba,
+    _memory_adam,
+    _oscillator,
+)
 from lrnn_jax.experiments._base import Report
 
 
@@ -41,6 +48,30 @@ REGISTRY: dict[str, Experiment] = {
             _oscillator.OscillatorConfig(),
             _oscillator.QUICK,
             _oscillator.oscillator,
+        ),
+        Experiment(
+            "degeneracy",
+            "[LR] fig. 2",
+            "two networks that compute the same and learn differently",
+            _degeneracy.DegeneracyConfig(),
+            _degeneracy.QUICK,
+            _degeneracy.degeneracy,
+        ),
+        Experiment(
+            "memory_aba",
+            "[LR] fig. 3, 6",
+            "tasks come and go: overlaps return, but for holonomy and the drift of label noise",
+            _memory_aba.MemoryAbaConfig(),
+            _memory_aba.QUICK,
+            _memory_aba.memory_aba,
+        ),
+        Experiment(
+            "memory_adam",
+            "[LR] fig. 7",
+            "Adam keeps none of what gradient flow conserves",
+            _memory_adam.MemoryAdamConfig(),
+            _memory_adam.QUICK,
+            _memory_adam.memory_adam,
         ),
         Experiment(
             "coupling",

@@ -1,6 +1,5 @@
 """The figure of each experiment, from its report."""
 
-import string
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lrnn_jax.figures._memory import MEMORY
 from lrnn_jax.figures._panels import (
     plot_coupling,
     plot_eigenvalues,
@@ -19,7 +19,7 @@ from lrnn_jax.figures._panels import (
     plot_overlaps,
     plot_response,
 )
-from lrnn_jax.figures._style import TEXT, style
+from lrnn_jax.figures._style import TEXT, letter, style
 
 
 def draw(report: Any) -> Figure:
@@ -39,11 +39,6 @@ def write(report: Any, folder: Path) -> Path:
         figure.savefig(folder / f"figure.{suffix}")
     plt.close(figure)
     return folder / "figure.png"
-
-
-def _letter(axes: Any) -> None:
-    for letter, ax in zip(string.ascii_lowercase, np.ravel(axes)):
-        ax.set_title(f"{letter}", fontweight="bold")
 
 
 def _losses(ax: Axes, report: Any, *names: str) -> None:
@@ -94,7 +89,7 @@ def _filter(report: Any) -> Figure:
         (axes[1, 0], axes[1, 1]), report, "full", "reduced", tuple(report.values["visible"])
     )
     plot_order(axes[1, 2], report.arrays["flow_lr"][1], report.arrays["flow_gap"][1])
-    _letter(axes)
+    letter(axes)
     return figure
 
 
@@ -110,7 +105,7 @@ def _oscillator(report: Any) -> Figure:
     values = report.arrays["eigenvalue_real"][1] + 1j * report.arrays["eigenvalue_imag"][1]
     wanted = complex(*report.values["target_eigenvalue"])
     plot_eigenvalues(axes[1, 2], epochs, values, (wanted, wanted.conjugate()))
-    _letter(axes)
+    letter(axes)
     return figure
 
 
@@ -124,7 +119,7 @@ def _coupling(report: Any) -> Figure:
     for ax, (kind, drives) in zip(axes, drawn.items()):
         plot_coupling(ax, report.values["latex"], report.values["entries_of"], drives, text=few)
         ax.set_xlabel(f"{kind} network")
-    _letter(axes)
+    letter(axes)
     return figure
 
 
@@ -132,7 +127,7 @@ def _analysis(report: Any) -> Figure:
     figure, axes = plt.subplots(1, 3, figsize=(TEXT, 2.3))
     _losses(axes[0], report, *(name for name in ("flow", "descent") if name in report.curves))
     _overlap_panels((axes[1], axes[2]), report, None, "descent", tuple(report.values["visible"]))
-    _letter(axes)
+    letter(axes)
     return figure
 
 
@@ -141,4 +136,5 @@ _DRAWINGS: dict[str, Callable[[Any], Figure]] = {
     "oscillator": _oscillator,
     "coupling": _coupling,
     "analyse": _analysis,
+    **MEMORY,
 }

@@ -1,10 +1,12 @@
 """One look for all figures: paper-column sizes, colours that survive colour blindness and grey."""
 
+import string
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from cycler import cycler
 
 COLUMN = 3.4
@@ -58,3 +60,9 @@ def style() -> Iterator[None]:
         interactive = mpl.is_interactive()
     # notebooks switch this on with the first figure, which may have been the one inside
     mpl.interactive(interactive)
+
+
+def letter(axes: Any) -> None:
+    """Name the panels of a figure a, b, c, …"""
+    for name, ax in zip(string.ascii_lowercase, np.ravel(axes)):
+        ax.set_title(name, fontweight="bold")

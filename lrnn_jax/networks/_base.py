@@ -64,32 +64,47 @@ class AbstractRNN(eqx.Module):
         self,
         inputs: Float[Array, "*batch time inputs"],
         state: Float[Array, "*batch state"] | None = None,
+        noise: Float[Array, "*batch time state"] | None = None,
     ) -> Float[Array, "*batch time state"]:
         """States h_1 … h_T driven by x_0 … x_{T-1}.
 
         Arguments:
             inputs: x, shape (..., time, inputs).
             state: h_0, shape (..., state); zero if left out.
+            noise: added to h_1 … h_T, and so to all that follows, shape (..., time, state).
 
         Errors: ValueError when the input channels do not fit.
         """
-        return jnp.moveaxis(self._states(inputs, state), 0, -2)
+        return jnp.moveaxis(self._from_start(inputs, state, noise), 0, -2)
 
     def rollout(
         self,
         inputs: Float[Array, "*batch time inputs"],
         state: Float[Array, "*batch state"] | None = None,
+        noise: Float[Array, "*batch time state"] | None = None,
     ) -> Float[Array, "*batch time outputs"]:
         """Outputs y_0 … y_{T-1} driven by x_0 … x_{T-1}; y_t is read out after step t.
 
         Arguments and errors: as for `states`.
         """
-        return jnp.moveaxis(self.readout(self._states(inputs, state)), 0, -2)
+        return jnp.moveaxis(self.readout(self._from_start(inputs, state, noise)), 0, -2)
 
+    @abstractmethod
     def _states(
-        self, inputs: Float[Array, "*batch time inputs"], state: Float[Array, "*batch state"] | None
+        self,
+        inputs: Float[Array, "time *batch inputs"],
+        state: Float[Array, "*batch state"],
+        noise: Float[Array, "time *batch state"] | None,
     ) -> Float[Array, "time *batch state"]:
-        """`states`, time first: read out as they lie in memory."""
+        """`states`, time first: by `scan_states`, or a faster way to the same."""
+
+    def _from_start(
+        self,
+        inputs: Float[Array, "*batch time inputs"],
+        state: Float[Array, "*batch state"] | None,
+        noise: Float[Array, "*batch time state"] | None,
+    ) -> Float[Array, "time *batch state"]:
+        """`_states` of arguments as users give them: read out as they lie in memory."""
         if inputs.shape[-1] != self.inputs:
             raise ValueError(
                 f"{type(self).__name__} has {self.inputs} input channel(s), the input array "
@@ -98,13 +113,27 @@ class AbstractRNN(eqx.Module):
         inputs = jnp.moveaxis(inputs.astype(self.dtype), -2, 0)
         if state is None:
             state = jnp.zeros((*inputs.shape[1:-1], self.state_size), self.dtype)
+        if noise is not None:
+            noise = jnp.moveaxis(noise.astype(self.dtype), -2, 0)
+        return self._states(inputs, state, noise)
 
-        def body(h, x):
-            h = self.step(h, x)
-            return h, h
 
-        _, states = jax.lax.scan(body, state, inputs)
-        return states
+def scan_states(
+    model: AbstractRNN,
+    inputs: Float[Array, "time *batch inputs"],
+    state: Float[Array, "*batch state"],
+    noise: Float[Array, "time *batch state"] | None,
+) -> Float[Array, "time *batch state"]:
+    """States h_1 … h_T, one step after the other; noise is added to each."""
+
+    def body(h, now):
+        x, kick = now
+        h = model.step(h, x)
+        h = h if kick is None else h + kick
+        return h, h
+
+    _, states = jax.lax.scan(body, state, (inputs, noise))
+    return states
 
 
 def describe(model: AbstractRNN) -> str:

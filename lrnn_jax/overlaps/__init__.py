@@ -2,6 +2,7 @@
 
 from lrnn_jax.overlaps._coupling import Coupling as Coupling
 from lrnn_jax.overlaps._coupling import coupling as coupling
+from lrnn_jax.overlaps._draw import random_overlaps as random_overlaps
 from lrnn_jax.overlaps._geometry import check_gram as check_gram
 from lrnn_jax.overlaps._geometry import gram_rank as gram_rank
 from lrnn_jax.overlaps._geometry import is_realisable as is_realisable
@@ -10,6 +11,9 @@ from lrnn_jax.overlaps._geometry import root as root
 from lrnn_jax.overlaps._invariants import Invariants as Invariants
 from lrnn_jax.overlaps._invariants import invariants as invariants
 from lrnn_jax.overlaps._invariants import invariants_of as invariants_of
+from lrnn_jax.overlaps._leaf import Leaf as Leaf
+from lrnn_jax.overlaps._leaf import leaf as leaf
+from lrnn_jax.overlaps._leaf import markov_parameters as markov_parameters
 from lrnn_jax.overlaps._overlaps import Overlaps as Overlaps
 from lrnn_jax.overlaps._overlaps import from_vector as from_vector
 from lrnn_jax.overlaps._overlaps import stack as stack

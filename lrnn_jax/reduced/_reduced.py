@@ -7,8 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from lrnn_jax._types import as_float, check_dt
-from lrnn_jax.networks import AbstractActivation, AbstractRNN, Identity
+from lrnn_jax.networks import AbstractActivation, AbstractRNN, Identity, scan_states
 from lrnn_jax.overlaps import Overlaps, Roles
+from lrnn_jax.reduced._closure import closure_readout, closure_states
 
 
 class LinearSystem(NamedTuple):
@@ -120,8 +121,25 @@ class ReducedRNN(AbstractRNN):
         recurrent = read(self.overlaps, self.activation, state, outputs, left)
         return latent_step(self.dt.astype(self.dtype), self.roles, state, x, recurrent)
 
+    def _states(
+        self,
+        inputs: Float[Array, "time *batch inputs"],
+        state: Float[Array, "*batch d"],
+        noise: Float[Array, "time *batch d"] | None,
+    ) -> Float[Array, "time *batch d"]:
+        if not self._fast:
+            return scan_states(self, inputs, state, noise)
+        return closure_states(self, inputs, state, noise)
+
+    @property
+    def _fast(self) -> bool:
+        """Whether this is the closure of an odd activation, which `_closure` does faster."""
+        return not (self.activation.linear or self.roles.means)
+
     def readout(self, state: Float[Array, "*batch d"]) -> Float[Array, "*batch outputs"]:
-        return read(self.overlaps, self.activation, state, 0, self.roles.outputs)
+        if not self._fast:
+            return read(self.overlaps, self.activation, state, 0, self.roles.outputs)
+        return closure_readout(self, state)
 
     def activity(
         self, state: Float[Array, "*batch d"]

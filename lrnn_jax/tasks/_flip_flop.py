@@ -40,6 +40,7 @@ class FlipFlop(AbstractTrialTask):
     dt: Float[Array, ""]
     steps: int = eqx.field(static=True)
     batch: int = eqx.field(static=True)
+    pulses: int = eqx.field(static=True)
     wait: tuple[float, float] = eqx.field(static=True)
     input_amp: Float[Array, ""]
     target_amp: Float[Array, ""]
@@ -69,6 +70,9 @@ class FlipFlop(AbstractTrialTask):
                     f"A trial of {steps} steps of {step:g} lasts {steps * step:g}, but the first "
                     f"pulse is scored from {scored:g} on: nothing would be scored. Take more steps."
                 )
+        # enough for the shortest waits; for a traced dt at its largest, 1
+        longest = steps * (1.0 if is_traced(dt) else float(np.asarray(dt)))
+        self.pulses = math.ceil(longest / (PULSE + DELAY + low)) + 1
         self.dt = as_float(dt)
         self.steps = steps
         self.batch = batch
@@ -83,18 +87,18 @@ class FlipFlop(AbstractTrialTask):
     def sample(self, key: PRNGKeyArray) -> Trials:
         low, high = self.wait
         sign_key, wait_key = jr.split(key)
-        # enough pulses for the shortest waits at the largest step, dt = 1
-        shortest = PULSE + DELAY + low
-        pulses = math.ceil(self.steps / shortest) + 1
-        signs = jr.rademacher(sign_key, (self.batch, pulses), self.dt.dtype)
-        waits = jr.uniform(wait_key, (self.batch, pulses - 1), self.dt.dtype, low, high)
-        cycles = PULSE + DELAY + waits
-        starts = FIRST + jnp.pad(jnp.cumsum(cycles, axis=1), ((0, 0), (1, 0)))
-        time = self.dt * jnp.arange(self.steps, dtype=self.dt.dtype) + 1e-6 * self.dt
-        begun = starts[:, None, :] <= time[None, :, None]
-        current = jnp.maximum(jnp.sum(begun, axis=-1) - 1, 0)
-        sign = jnp.take_along_axis(signs, current, axis=1)
-        since = time[None, :] - jnp.take_along_axis(starts, current, axis=1)
+        signs = jr.rademacher(sign_key, (self.pulses, self.batch), self.dt.dtype)
+        shape = (self.pulses - 1, self.batch)
+        waits = jr.uniform(wait_key, shape, self.dt.dtype, low, high)
+        starts = FIRST + jnp.cumsum(PULSE + DELAY + waits, axis=0)
+        time = self.dt * jnp.arange(self.steps, dtype=self.dt.dtype)[None, :] + 1e-6 * self.dt
+        since = jnp.broadcast_to(time - FIRST, (self.batch, self.steps))
+        sign = jnp.broadcast_to(signs[0][:, None], since.shape)
+        # one pass over all steps for each pulse: a few, and cheaper than looking up the last one
+        for start, new in zip(starts, signs[1:]):
+            begun = time >= start[:, None]
+            since = jnp.where(begun, time - start[:, None], since)
+            sign = jnp.where(begun, new[:, None], sign)
         pulse = (since >= 0) & (since < PULSE)
         scored = since >= PULSE + DELAY
         inputs = jnp.where(pulse, self.input_amp * sign, 0)

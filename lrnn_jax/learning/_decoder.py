@@ -1,0 +1,102 @@
+"""What can be read from overlaps: a linear decoder, cross-validated over groups."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
+
+from lrnn_jax._types import as_float
+
+
+class Decoding(NamedTuple):
+    """Accuracies of a decoder over random splits.
+
+    Fields: train, test, the share of members that are told right, shape (..., split).
+    """
+
+    train: Float[Array, "*batch split"]
+    test: Float[Array, "*batch split"]
+
+
+def decode(
+    features: Float[Array, "*batch group label feature"],
+    *,
+    held_out: int = 2,
+    splits: int = 50,
+    noise: ArrayLike = 0.0,
+    penalty: ArrayLike = 1.0,
+    key: PRNGKeyArray,
+) -> Decoding:
+    """Tell two classes apart by logistic regression, trained on some groups, tested on others.
+
+        min_{w, b}  Σ_n log(1 + e^{−s_n (wᵀx_n + b)}) + ½ λ ‖w‖²,      s = ±1
+
+    Features are standardised by the training set's mean and standard deviation, and whole groups
+    (e.g. pairs of twins) are held out.
+
+    Arguments:
+        features: x, one member of each of two classes in every group; classes along the axis
+            before the last.
+        held_out: groups left for testing.
+        splits: how many random splits.
+        noise: σ of read-out noise N(0, σ²) added to the features, in their own units, of training
+            and test sets alike, afresh in each split.
+        penalty: λ.
+        key: draws splits and noise; the same ones for each member of the leading axes.
+
+    Errors: ValueError unless there are two classes and 1 ≤ held_out < groups.
+
+    Source: [LR] fig. 4 (decoder of training history).
+    """
+    groups, labels = features.shape[-3:-1]
+    if labels != 2 or not 1 <= held_out < groups:
+        raise ValueError(
+            f"`features` has shape (…, groups, 2, features) and `held_out` lies between 1 and "
+            f"groups − 1; got shape {features.shape} and {held_out}."
+        )
+    noise = as_float(noise).astype(features.dtype)
+    penalty = as_float(penalty).astype(features.dtype)
+
+    def one(x: Array, key: Array) -> tuple[Array, Array]:
+        split_key, noise_key = jr.split(key)
+        x = x + noise * jr.normal(noise_key, x.shape, x.dtype)
+        train = jr.permutation(split_key, groups) >= held_out
+        right = _accuracy(x.reshape(2 * groups, -1), jnp.repeat(train, 2), penalty)
+        return right
+
+    def all_splits(x: Array) -> tuple[Array, Array]:
+        return jax.vmap(lambda k: one(x, k))(jr.split(key, splits))
+
+    flat = features.reshape(-1, *features.shape[-3:])
+    train, test = jax.jit(jax.vmap(all_splits))(flat)
+    shape = (*features.shape[:-3], splits)
+    return Decoding(train.reshape(shape), test.reshape(shape))
+
+
+def _accuracy(
+    x: Float[Array, "member feature"], train: Bool[Array, " member"], penalty: Float[Array, ""]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Share of training and of test members told right; the classes alternate."""
+    members, dtype = x.shape[0], x.dtype
+    sign = jnp.where(jnp.arange(members) % 2 == 0, -1.0, 1.0).astype(dtype)
+    weight = train.astype(dtype)
+    count = jnp.sum(weight)
+    mean = jnp.sum(weight[:, None] * x, axis=0) / count
+    x = x - mean[None]
+    spread = jnp.sqrt(jnp.sum(weight[:, None] * x**2, axis=0) / count)
+    x = x / jnp.where(spread > 0, spread, 1)[None]
+    x = jnp.concatenate([x, jnp.ones((members, 1), dtype)], axis=1)
+    shrink = penalty * jnp.ones(x.shape[1], dtype).at[-1].set(1e-6)
+
+    def newton(w: Array, _: None) -> tuple[Array, None]:
+        p = jax.nn.sigmoid(-sign * (x @ w))
+        slope = -x.T @ (weight * sign * p) + shrink * w
+        curvature = x.T @ ((weight * p * (1 - p))[:, None] * x) + jnp.diag(shrink)
+        return w - jnp.linalg.solve(curvature, slope), None
+
+    w, _ = jax.lax.scan(newton, jnp.zeros(x.shape[1], dtype), length=12)
+    right = (sign * (x @ w) > 0).astype(dtype)
+    test = 1 - weight
+    return jnp.sum(weight * right) / count, jnp.sum(test * right) / jnp.sum(test)

@@ -1,0 +1,210 @@
+"""One task after another: sequences, what they leave behind, and cycles that do not close."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from lrnn_jax._results import RESULTS, LearningError
+from lrnn_jax.learning._curve import LearningCurve
+from lrnn_jax.learning._descent import AbstractMethod
+from lrnn_jax.learning._learn import learn
+from lrnn_jax.networks import AbstractRNN
+from lrnn_jax.tasks import AbstractObjective
+
+
+class Phase(NamedTuple):
+    """Part of a sequence: an objective, how it is learned, and for how many epochs."""
+
+    objective: AbstractObjective
+    method: AbstractMethod
+    epochs: int
+
+
+def learn_sequence(
+    model: AbstractRNN,
+    phases: Sequence[Phase | tuple[AbstractObjective, AbstractMethod, int]],
+    *,
+    key: PRNGKeyArray | None = None,
+    record: int = 1,
+    throw: bool = True,
+    progress: Callable[[int, int, int, float], None] | None = None,
+) -> LearningCurve:
+    """Let a network, or its reduction, learn one objective after another.
+
+    Each phase starts from the weights where the one before ended, with a fresh memory of its
+    method (momentum, Adam's moments).
+
+    Arguments:
+        model: `LowRankRNN`, `DenseRNN` or `ReducedRNN`.
+        phases: (objective, method, epochs), in order.
+        key: draws the data; phase i uses `fold_in(key, i)`.
+        record: keep every n-th epoch of each phase (and always its last).
+        throw: raise `LearningError`, which holds the curve so far, when a phase fails.
+        progress: called as progress(phase, epoch, epochs, loss).
+
+    Returns: one `LearningCurve` with epochs counted through. Where two phases meet, the loss is
+    that of the new one.
+
+    Errors: ValueError for no phases, and as `learn`.
+
+    Source: ours; the A-B-A protocol: [LR] fig. 3.
+    """
+    if not phases:
+        raise ValueError("`phases` is empty: give at least one (objective, method, epochs).")
+    curves: list[LearningCurve] = []
+    for i, (objective, method, epochs) in enumerate(phases):
+        shown = None if progress is None else partial(progress, i)
+        phase_key = None if key is None else jr.fold_in(key, i)
+        options: dict[str, Any] = {"key": phase_key, "record": record, "progress": shown}
+        try:
+            curve = learn(model, objective, method, epochs=epochs, throw=throw, **options)
+        except LearningError as error:
+            raise LearningError(
+                f"Phase {i + 1} of {len(phases)}: {error}", join_curves(*curves, error.curve)
+            ) from None
+        curves.append(curve)
+        model = curve.model
+    return join_curves(*curves)
+
+
+def join_curves(*curves: LearningCurve) -> LearningCurve:
+    """Curves of runs that continue each other, as one.
+
+        Θ_t = Θ_0 T_1 T_2 …
+
+    Where two meet, the later one's entry is kept. `result` and `stopped` are those of the first
+    curve that failed.
+
+    Errors: ValueError for no curves.
+    """
+    if not curves:
+        raise ValueError("join_curves takes at least one curve.")
+    joined, *rest = curves
+    for curve in rest:
+        joined = _append(joined, curve)
+    return joined
+
+
+def _append(a: LearningCurve, b: LearningCurve) -> LearningCurve:
+    def put(x: Array, y: Array) -> Array:
+        return jnp.concatenate([x[:-1], y])
+
+    last = a.epochs[-1]
+    transform = None
+    if a.transform is not None and b.transform is not None:
+        transform = put(a.transform, a.transform[-1][None] @ b.transform)
+    fine = a.result == RESULTS.successful
+    later = jnp.where(b.stopped < 0, b.stopped, b.stopped + last.astype(b.stopped.dtype))
+    watched = None
+    if a.watched is not None and b.watched is not None:
+        watched = jax.tree.map(put, a.watched, b.watched)
+    return LearningCurve(
+        epochs=put(a.epochs, b.epochs + last),
+        loss=put(a.loss, b.loss),
+        gram=put(a.gram, b.gram),
+        transform=transform,
+        stopped=jnp.where(fine, later, a.stopped),
+        result=RESULTS.where(fine, b.result, a.result),
+        model=b.model,
+        watched=watched,
+    )
+
+
+class Excursion(NamedTuple):
+    """How far each overlap went, and how far from its start it ended, over a part of a curve.
+
+    Fields: size, largest |q − q(first)|; leftover, q(last) − q(first), shape (overlap,); names.
+    """
+
+    size: Float[Array, " overlap"]
+    leftover: Float[Array, " overlap"]
+    names: tuple[str, ...]
+
+
+def excursion(curve: LearningCurve, first: int, last: int) -> Excursion:
+    """Largest and final change of every overlap between two recorded epochs of a curve.
+
+    Arguments:
+        curve: e.g. of `learn_sequence`.
+        first, last: recorded epochs.
+
+    Errors: ValueError for epochs that were not recorded, or reversed.
+
+    Source: ours.
+    """
+    epochs = np.asarray(curve.epochs)
+    found = [np.flatnonzero(epochs == epoch) for epoch in (first, last)]
+    if not all(len(f) for f in found) or last < first:
+        raise ValueError(
+            f"`first` and `last` must be recorded epochs in this order; got {first}, {last}."
+        )
+    start, end = (int(f[0]) for f in found)
+    part = curve.overlaps.vector()[start : end + 1]
+    change = part - part[:1]
+    return Excursion(jnp.max(jnp.abs(change), axis=0), change[-1], curve.overlaps.names)
+
+
+class Holonomy(NamedTuple):
+    """What cycles of tasks leave behind.
+
+    Fields: names of the overlaps; returns, the overlaps at the first task's solution, before the
+    cycles and after each, shape (cycle + 1, overlap); leftover, the change over each cycle, shape
+    (cycle, overlap); losses at the returns, shape (cycle + 1,).
+    """
+
+    names: tuple[str, ...]
+    returns: Float[Array, "point overlap"]
+    leftover: Float[Array, "cycle overlap"]
+    losses: Float[Array, " point"]
+
+
+def holonomy(
+    model: AbstractRNN,
+    tasks: Sequence[AbstractObjective],
+    method: AbstractMethod,
+    *,
+    epochs: int,
+    settle: int | None = None,
+    cycles: int = 1,
+) -> Holonomy:
+    """Learn A, then go round A → B → … → A, and see what does not come back.
+
+    Conserved quantities hold learning on a leaf that has more dimensions than a loss fixes (see
+    `leaf`), so a closed path of tasks need not close in the overlaps. With `Flow` this is all;
+    descent adds its own drift, proportional to the learning rate.
+
+    Arguments:
+        model: a network or its reduction.
+        tasks: A, B, …; deterministic.
+        method: how each is learned.
+        epochs: epochs of each visit.
+        settle: epochs of the first one to A; default `epochs`.
+        cycles: how many.
+
+    Returns: `Holonomy`.
+
+    Errors: ValueError for fewer than two tasks or no cycle; LearningError as `learn`.
+
+    Source: ours.
+    """
+    if len(tasks) < 2 or cycles < 1:
+        raise ValueError(f"A cycle needs two tasks or more; got {len(tasks)}, {cycles} cycles.")
+
+    def visit(model: AbstractRNN, task: AbstractObjective, epochs: int) -> LearningCurve:
+        return learn(model, task, method, epochs=epochs, record=max(epochs, 1))
+
+    curve = visit(model, tasks[0], epochs if settle is None else settle)
+    points = [curve]
+    for _ in range(cycles):
+        for task in (*tasks[1:], tasks[0]):
+            curve = visit(curve.model, task, epochs)
+        points.append(curve)
+    returns = jnp.stack([c.overlaps.vector()[-1] for c in points])
+    losses = jnp.stack([c.loss[-1] for c in points])
+    return Holonomy(curve.overlaps.names, returns, jnp.diff(returns, axis=0), losses)

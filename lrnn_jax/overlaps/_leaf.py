@@ -1,0 +1,115 @@
+"""How far learning can move the overlaps: the leaf that all tasks together can reach."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from lrnn_jax.overlaps._coupling import coupling
+from lrnn_jax.overlaps._overlaps import Overlaps, from_vector
+from lrnn_jax.overlaps._roles import Roles
+
+_Fields = Callable[[Any], Any]
+
+
+class Leaf(NamedTuple):
+    """The leaf of overlap space that gradient flows on all tasks of a kind can reach.
+
+    Fields: dimension; of, the dimension of overlap space, k(k+1)/2; function, how many of the
+    leaf's dimensions a loss can see (those of learning's own directions); growth, the rank after
+    each order of Lie brackets. `dimension − function` dimensions hold memory without noise: they
+    are moved by learning, and no loss fixes them.
+    """
+
+    dimension: int
+    of: int
+    function: int
+    growth: tuple[int, ...]
+
+
+def leaf(
+    overlaps: Overlaps,
+    functions: Callable[[Overlaps], Float[Array, " function"]] | None = None,
+    *,
+    depth: int = 6,
+    tolerance: float = 1e-8,
+) -> Leaf:
+    """Dimension of the leaf through a point, from nested Lie brackets of learning's fields.
+
+    A loss of f(Q) moves the overlaps along X_i = −C(q) ∇f_i(q), C the `coupling`; alternating
+    between tasks also moves them along [X_i, X_j] = ∂X_j X_i − ∂X_i X_j and so on. The rank of all
+    of these at a point where it is locally constant (a generic one) is the dimension of the leaf
+    (orbit theorem). Rank 1: 5 of 10.
+
+    Arguments:
+        overlaps: Q, a generic point; shape (k, k).
+        functions: what losses depend on, f(Q); default `markov_parameters`, which a loss of a
+            linear network's output depends on.
+        depth: highest order of brackets; they stop by themselves when one adds nothing.
+        tolerance: singular values below this share of the largest are zero (use float64).
+
+    Returns: `Leaf`.
+
+    Errors: ValueError for batched overlaps.
+
+    Source: ours.
+    """
+    if overlaps.gram.ndim != 2:
+        raise ValueError(f"leaf takes one Gram matrix; got shape {overlaps.gram.shape}.")
+    roles, q = overlaps.roles, overlaps.vector()
+    first = _learning_fields(roles, functions or markov_parameters)
+    level, found = first, np.asarray(jax.jit(first)(q))
+    growth = [_rank(found, tolerance)]
+    while len(growth) < depth:
+        level = _brackets(first, level)
+        found = np.concatenate([found, np.asarray(jax.jit(level)(q))])
+        growth.append(_rank(found, tolerance))
+        if growth[-1] == growth[-2]:
+            break
+    return Leaf(growth[-1], q.size, growth[0], tuple(growth))
+
+
+def markov_parameters(overlaps: Overlaps) -> Float[Array, " parameter"]:
+    """S_zm and S_zu (S_vu)ʲ S_vm, j = 0 … 2r − 1: they determine a linear network's response.
+
+    For rank 1, functions of (zm, zu·vm, vu).
+    """
+    zm, zu = overlaps.block("z", "m"), overlaps.block("z", "u")
+    vm, vu = overlaps.block("v", "m"), overlaps.block("v", "u")
+    parts = [zm.ravel()]
+    for _ in range(2 * overlaps.roles.rank):
+        parts.append((zu @ vm).ravel())
+        zu = zu @ vu
+    return jnp.concatenate(parts)
+
+
+def _learning_fields(roles: Roles, functions: Callable[[Overlaps], Any]) -> _Fields:
+    """q → all X_i(q) = −C(q) ∇f_i(q), shape (function, overlap)."""
+    map_of = coupling(roles)
+
+    def value(q: Array) -> Array:
+        return functions(Overlaps(from_vector(q, roles), roles))
+
+    return lambda q: -jax.jacrev(value)(q) @ map_of.matrix(q).T
+
+
+def _brackets(first: _Fields, level: _Fields) -> _Fields:
+    """q → all [X, Y] = ∂Y X − ∂X Y of X in `first` and Y in `level`."""
+
+    def fields(q: Array) -> Array:
+        x, y = first(q), level(q)
+        dx, dy = jax.jacfwd(first)(q), jax.jacfwd(level)(q)
+        both = jnp.einsum("jab,ib->ija", dy, x) - jnp.einsum("iab,jb->ija", dx, y)
+        return both.reshape(-1, q.size)
+
+    return fields
+
+
+def _rank(fields: Float[np.ndarray, "field overlap"], tolerance: float) -> int:
+    """The number of independent fields among those given, each scaled to length 1."""
+    size = np.linalg.norm(fields, axis=1, keepdims=True)
+    fields = np.where(size > tolerance, fields / np.where(size > 0, size, 1), 0)
+    return int(np.linalg.matrix_rank(fields, tol=tolerance))
