@@ -15,6 +15,7 @@ from lrnn_jax.learning import Isospectral as Isospectral
 from lrnn_jax.learning import LearningCurve as LearningCurve
 from lrnn_jax.learning import Muon as Muon
 from lrnn_jax.learning import NormalisedDescent as NormalisedDescent
+from lrnn_jax.learning import Slowed as Slowed
 from lrnn_jax.learning import Training as Training
 from lrnn_jax.learning import decode as decode
 from lrnn_jax.learning import excursion as excursion
@@ -28,6 +29,9 @@ from lrnn_jax.networks import Erf as Erf
 from lrnn_jax.networks import Identity as Identity
 from lrnn_jax.networks import LowRankRNN as LowRankRNN
 from lrnn_jax.networks import OddActivation as OddActivation
+from lrnn_jax.networks import ReLU as ReLU
+from lrnn_jax.networks import SmoothActivation as SmoothActivation
+from lrnn_jax.networks import Softplus as Softplus
 from lrnn_jax.networks import Tanh as Tanh
 from lrnn_jax.networks import factorise as factorise
 from lrnn_jax.networks import load_network as load_network
@@ -38,6 +42,7 @@ from lrnn_jax.overlaps import leaf as leaf
 from lrnn_jax.overlaps import random_overlaps as random_overlaps
 from lrnn_jax.overlaps import visible as visible
 from lrnn_jax.reduced import GaussHermite as GaussHermite
+from lrnn_jax.reduced import MixtureRNN as MixtureRNN
 from lrnn_jax.reduced import ReducedRNN as ReducedRNN
 from lrnn_jax.reduced import Sobol as Sobol
 from lrnn_jax.reduced import degenerate_twin as degenerate_twin

@@ -10,7 +10,7 @@ from lrnn_jax._results import RESULTS
 from lrnn_jax.experiments._base import Claim, Progress, Report, check_config, reporter, timed
 from lrnn_jax.learning import Descent, Flow, LearningCurve, learn, outcome
 from lrnn_jax.networks import Factorisation, LowRankRNN
-from lrnn_jax.overlaps import FAMILIES, Overlaps, gram_rank, invariants, visible
+from lrnn_jax.overlaps import Overlaps, gram_rank, invariants, visible
 from lrnn_jax.reduced import reduce
 from lrnn_jax.tasks import AbstractFilter, ExponentialFilter, OscillatingFilter
 
@@ -170,8 +170,9 @@ def _table(
         rows = [[n, kind, f"{x:.6g}", f"{y:.6g}"] for n, kind, x, y in numbers]
         return ["overlap", "loss sees it", "now", last], rows
     rows = []
-    for i, a in enumerate(FAMILIES):
-        for b in FAMILIES[i:]:
+    families = list(before.roles.sizes)
+    for i, a in enumerate(families):
+        for b in families[i:]:
             kind = "visible" if a in "zv" and b in "mu" else "invisible"
             norms = (float(jnp.linalg.norm(q.block(a, b))) for q in (before, after))
             rows.append([a + b, kind, *(f"{x:.6g}" for x in norms)])

@@ -6,6 +6,7 @@ A metric M gives the overlaps, Q = XᵀMX, and the gradient of a loss L(Q) in th
 
     network      X = Θ (N×k)    M = 1/s     gradient s ∂L/∂Θ, by autodiff through the simulation
     reduction    X = T (k×k)    M = Q_0     gradient T Γ, with Θ_t = Θ_0 T_t and T_0 = 1
+    mixture      X = (T_p)      M = π_p Q_p likewise in each population, gradient T_p Γ_p/π_p
     dense        X = weights    M = 1       gradient ∂L/∂W
 
 A rule that only uses linear combinations of X and gradients, with coefficients that depend on
@@ -25,9 +26,9 @@ from jaxtyping import Array, Float, PyTree
 from lrnn_jax._types import is_traced, tiny_matmul
 from lrnn_jax.networks import AbstractRNN, DenseRNN, LowRankRNN
 from lrnn_jax.overlaps import Roles
-from lrnn_jax.reduced import ReducedRNN
+from lrnn_jax.reduced import MixtureRNN, ReducedRNN
 
-Weights = PyTree[Float[Array, "_ _"]]
+Weights = PyTree[Float[Array, "..."]]
 Loss = Callable[[AbstractRNN], Float[Array, ""]]
 
 
@@ -52,19 +53,19 @@ class AbstractCoordinates(eqx.Module):
         """M X."""
 
     @abstractmethod
-    def blocks(self, x: Weights) -> list[Float[Array, "_ _"]]:
-        """X as one matrix a family of vectors."""
+    def blocks(self, x: Weights) -> dict[str, Float[Array, "..."]]:
+        """X, or a change of it, as one matrix a family of vectors that can learn."""
 
     @abstractmethod
-    def join(self, blocks: list[Float[Array, "_ _"]]) -> Weights:
-        """X from one matrix a family: the inverse of `blocks`."""
+    def join(self, blocks: dict[str, Float[Array, "..."]]) -> Weights:
+        """A change of X from one matrix a family; a column of ones does not change."""
 
     @abstractmethod
     def gram(self, x: Weights) -> Float[Array, "k k"]:
         """Q of weights X; empty where there are no loading vectors."""
 
     @abstractmethod
-    def transform(self, x: Weights) -> Float[Array, "k k"] | None:
+    def transform(self, x: Weights) -> Float[Array, "..."] | None:
         """T with Θ = Θ_0 T; None where it is not known."""
 
     @abstractmethod
@@ -97,11 +98,11 @@ class VectorCoordinates(AbstractCoordinates):
     def metric(self, x: Weights) -> Weights:
         return self.network.weighted(x)
 
-    def blocks(self, x: Weights) -> list[Float[Array, "_ _"]]:
+    def blocks(self, x: Weights) -> dict[str, Float[Array, "..."]]:
         return _split(x, self.network.roles)
 
-    def join(self, blocks: list[Float[Array, "_ _"]]) -> Weights:
-        return jnp.concatenate(blocks, axis=1)
+    def join(self, blocks: dict[str, Float[Array, "..."]]) -> Weights:
+        return _joined(blocks, self.network.roles)
 
     def gram(self, x: Weights) -> Float[Array, "k k"]:
         return x.T @ self.metric(x)
@@ -137,11 +138,11 @@ class GramCoordinates(AbstractCoordinates):
     def metric(self, x: Weights) -> Weights:
         return tiny_matmul(self.reduction.overlaps.gram, x)
 
-    def blocks(self, x: Weights) -> list[Float[Array, "_ _"]]:
+    def blocks(self, x: Weights) -> dict[str, Float[Array, "..."]]:
         return _split(x, self.reduction.roles)
 
-    def join(self, blocks: list[Float[Array, "_ _"]]) -> Weights:
-        return jnp.concatenate(blocks, axis=1)
+    def join(self, blocks: dict[str, Float[Array, "..."]]) -> Weights:
+        return _joined(blocks, self.reduction.roles)
 
     def gram(self, x: Weights) -> Float[Array, "k k"]:
         return tiny_matmul(x.T, self.metric(x))
@@ -152,6 +153,51 @@ class GramCoordinates(AbstractCoordinates):
     def rates(self, values: Mapping[str, Any]) -> Weights | None:
         reduction = self.reduction
         return column_rates(reduction.roles, values, reduction.frozen, reduction.dtype)
+
+
+class MixtureCoordinates(AbstractCoordinates):
+    """Overlaps of a mixture: X = T of shape (P, k, k) with Q_p = T_pᵀQ_p0 T_p, M = π_p Q_p0."""
+
+    reduction: MixtureRNN
+
+    @property
+    def start(self) -> Weights:
+        populations, k = len(self.reduction.weights), self.reduction.roles.size
+        return jnp.tile(jnp.eye(k, dtype=self.reduction.dtype), (populations, 1, 1))
+
+    def model(self, x: Weights) -> MixtureRNN:
+        return self.reduction.with_gram(jnp.swapaxes(x, -1, -2) @ self.reduction.overlaps.gram @ x)
+
+    def gradient(self, loss: Loss, x: Weights) -> tuple[Float[Array, ""], Weights]:
+        def of(gram: Array) -> Array:
+            return loss(self.reduction.with_gram(gram))
+
+        value, slope = jax.value_and_grad(of)(self.model(x).overlaps.gram)
+        return value, x @ (slope + jnp.swapaxes(slope, -1, -2)) / self._weights
+
+    def metric(self, x: Weights) -> Weights:
+        return self._weights * (self.reduction.overlaps.gram @ x)
+
+    @property
+    def _weights(self) -> Float[Array, "population 1 1"]:
+        return self.reduction.weights.astype(self.reduction.dtype)[:, None, None]
+
+    def blocks(self, x: Weights) -> dict[str, Float[Array, "..."]]:
+        return _split(x, self.reduction.roles)
+
+    def join(self, blocks: dict[str, Float[Array, "..."]]) -> Weights:
+        return _joined(blocks, self.reduction.roles)
+
+    def gram(self, x: Weights) -> Float[Array, "k k"]:
+        return jnp.einsum("pai,paj->ij", x, self.metric(x))
+
+    def transform(self, x: Weights) -> Float[Array, "population k k"]:
+        return x
+
+    def rates(self, values: Mapping[str, Any]) -> Weights | None:
+        reduction = self.reduction
+        row = column_rates(reduction.roles, values, reduction.frozen, reduction.dtype)
+        return None if row is None else row[None]
 
 
 class DenseCoordinates(AbstractCoordinates):
@@ -173,11 +219,11 @@ class DenseCoordinates(AbstractCoordinates):
     def metric(self, x: Weights) -> Weights:
         return x
 
-    def blocks(self, x: Weights) -> list[Float[Array, "_ _"]]:
-        return [x[name] for name in ("w", "w_in", "w_out")]
+    def blocks(self, x: Weights) -> dict[str, Float[Array, "..."]]:
+        return x
 
-    def join(self, blocks: list[Float[Array, "_ _"]]) -> Weights:
-        return dict(zip(("w", "w_in", "w_out"), blocks))
+    def join(self, blocks: dict[str, Float[Array, "..."]]) -> Weights:
+        return blocks
 
     def gram(self, x: Weights) -> Float[Array, "k k"]:
         return jnp.zeros((0, 0), self.network.dtype)
@@ -205,10 +251,13 @@ def coordinates(model: AbstractRNN) -> AbstractCoordinates:
         return GramCoordinates(model)
     if isinstance(model, LowRankRNN):
         return VectorCoordinates(model)
+    if isinstance(model, MixtureRNN):
+        return MixtureCoordinates(model)
     if isinstance(model, DenseRNN):
         return DenseCoordinates(model)
     raise TypeError(
-        f"learn takes a LowRankRNN, a DenseRNN or a ReducedRNN; got {type(model).__name__}."
+        f"learn takes a LowRankRNN, a DenseRNN, a ReducedRNN or a MixtureRNN; got "
+        f"{type(model).__name__}."
     )
 
 
@@ -219,7 +268,7 @@ def column_rates(
 
     Errors: UnknownOverlap for a wrong name; ValueError for a negative multiplier.
     """
-    if not values and not frozen:
+    if not values and not frozen and not roles.means:
         return None
     rates = roles.per_column(values)
     for name, rate in values.items():
@@ -229,5 +278,11 @@ def column_rates(
     return jnp.stack([jnp.asarray(c, dtype) for c in columns])[None, :]
 
 
-def _split(x: Float[Array, "rows k"], roles: Roles) -> list[Float[Array, "_ _"]]:
-    return [x[:, s] for s in roles.slices.values()]
+def _split(x: Float[Array, "*axes k"], roles: Roles) -> dict[str, Float[Array, "..."]]:
+    return {f: x[..., s] for f, s in roles.slices.items() if f != "o"}
+
+
+def _joined(blocks: dict[str, Float[Array, "..."]], roles: Roles) -> Float[Array, "*axes k"]:
+    parts = list(blocks.values())
+    ones = [jnp.zeros_like(parts[0][..., :1])] if roles.means else []
+    return jnp.concatenate(parts + ones, axis=-1)

@@ -1,5 +1,6 @@
 """What learning returns: one type for theory and for training."""
 
+import dataclasses
 import json
 import os
 import tempfile
@@ -20,10 +21,12 @@ from lrnn_jax.networks import (
     Erf,
     Identity,
     LowRankRNN,
+    ReLU,
+    Softplus,
     Tanh,
 )
 from lrnn_jax.overlaps import Overlaps, Roles, invariants_of
-from lrnn_jax.reduced import ReducedRNN
+from lrnn_jax.reduced import MixtureRNN, ReducedRNN
 
 _OUTCOMES = (
     "successful", "diverged", "unrealisable", "invariants_lost", "event_occurred",
@@ -32,9 +35,7 @@ _OUTCOMES = (
 )  # fmt: skip
 _BROKEN = (EOFError, BadZipFile)
 _ACTIVATIONS: dict[str, type[AbstractActivation]] = {
-    "Identity": Identity,
-    "Erf": Erf,
-    "Tanh": Tanh,
+    kind.__name__: kind for kind in (Identity, Erf, Tanh, ReLU, Softplus)
 }
 
 
@@ -68,7 +69,8 @@ class LearningCurve(eqx.Module):
         epochs: recorded epochs, shape (..., record); 0, n, 2n, … and the last.
         loss: L, shape (..., record).
         gram: Q, shape (..., record, k, k); k = 0 for dense networks, which have no loading vectors.
-        transform: T with Θ_epoch = Θ_0 T, shape (..., record, k, k); None for networks.
+        transform: T with Θ_epoch = Θ_0 T, shape (..., record, k, k), for a mixture one for each
+            population, (..., record, population, k, k); None for networks.
         stopped: epoch of an early end; −1 if there was none.
         result: how the run ended.
         model: the network or reduction at the end (of a diverged run: the last finite one).
@@ -78,7 +80,7 @@ class LearningCurve(eqx.Module):
     epochs: Int[Array, "*batch record"]
     loss: Float[Array, "*batch record"]
     gram: Float[Array, "*batch record k k"]
-    transform: Float[Array, "*batch record k k"] | None
+    transform: Float[Array, "..."] | None
     stopped: Int[Array, "*batch"]
     result: RESULTS
     model: AbstractRNN
@@ -101,21 +103,27 @@ class LearningCurve(eqx.Module):
     def distance(self, other: "LearningCurve") -> Distance:
         """Largest differences to another curve recorded at the same epochs.
 
-        Errors: ValueError when the epochs or the overlaps are not the same.
+        Overlaps that only one of them has (means, of a closure that needs them) are left out.
+
+        Errors: ValueError when the epochs or the vectors are not the same.
         """
         ours, theirs = self.overlaps, other.overlaps
         same = self.epochs.shape[-1] == other.epochs.shape[-1]
         if same and not is_traced(self.epochs, other.epochs):
             same = bool(jnp.all(self.epochs == other.epochs))
-        if not same or ours.roles != theirs.roles:
+        if not same or _vectors(ours.roles) != _vectors(theirs.roles):
             raise ValueError(
                 f"Curves can be compared at equal epochs and roles; got epochs "
                 f"{_some(np.asarray(self.epochs))} and {_some(np.asarray(other.epochs))}, "
                 f"{ours.roles.describe()} and {theirs.roles.describe()}."
             )
-        gap = jnp.abs(ours.vector() - theirs.vector())
+        names = tuple(name for name in ours.names if name in theirs.names)
+        ours, theirs = (
+            q.vector()[..., np.array([q.names.index(name) for name in names])]
+            for q in (ours, theirs)
+        )
         loss = jnp.max(jnp.abs(self.loss - other.loss), axis=-1)
-        return Distance(overlaps=jnp.max(gap, axis=-2), loss=loss, names=ours.names)
+        return Distance(jnp.max(jnp.abs(ours - theirs), axis=-2), loss, names)
 
     def invariant_drift(
         self, rates: dict[str, float] | None = None
@@ -171,6 +179,10 @@ class LearningCurve(eqx.Module):
         for name in ("epochs", "loss", "gram", "transform", "stopped"):
             if getattr(self, name) is not None:
                 arrays[f"curve.{name}"] = getattr(self, name)
+        if self.watched is not None:
+            if not isinstance(self.watched, dict):
+                raise ValueError("save takes what was watched as a dict of arrays, by name.")
+            arrays |= {f"watched.{name}": array for name, array in self.watched.items()}
         header |= {"format": 1, "kind": kind, "result": outcome(self.result)}
         arrays["header"] = np.array(json.dumps(header))
         path = os.fspath(path)
@@ -203,6 +215,12 @@ class LearningCurve(eqx.Module):
             }
             transform = arrays.get("curve.transform")
             fields["transform"] = None if transform is None else jnp.asarray(transform)
+            watched = {
+                name.removeprefix("watched."): jnp.asarray(array)
+                for name, array in arrays.items()
+                if name.startswith("watched.")
+            }
+            fields["watched"] = watched or None
             assert header["result"] in _OUTCOMES
             fields["result"] = getattr(RESULTS, header["result"])
         except (OSError, LookupError, ValueError, AssertionError, TypeError, *_BROKEN) as error:
@@ -210,6 +228,10 @@ class LearningCurve(eqx.Module):
                 f"{path} is not a learning curve saved by this package ({error})."
             ) from None
         return cls(**fields, model=model)
+
+
+def _vectors(roles: Roles) -> Roles:
+    return dataclasses.replace(roles, means=False)
 
 
 def outcome(result: RESULTS) -> str:
@@ -236,6 +258,11 @@ def lift(curve: LearningCurve, network: LowRankRNN, epoch: int | None = None) ->
     """
     if curve.transform is None:
         raise ValueError("Only the curve of a reduction lifts; this one is of a full network.")
+    if isinstance(curve.model, MixtureRNN):
+        raise ValueError(
+            "A mixture's curve holds a transform for each population: apply "
+            "curve.transform[epoch, p] to the vectors of the neurons of population p."
+        )
     start = np.asarray(curve.overlaps.gram[0])
     mine = np.asarray(network.overlaps.gram)
     if start.shape != mine.shape or not np.allclose(start, mine, rtol=1e-4, atol=1e-4):
@@ -269,15 +296,18 @@ def _model_to_arrays(model: AbstractRNN) -> tuple[str, dict[str, Any], dict[str,
         raise ValueError(f"A curve can be saved with activations {list(_ACTIVATIONS)}; got {name}.")
     header: dict[str, Any] = {"activation": name}
     if isinstance(model, LowRankRNN):
-        names, header["frozen"] = ("z", "v", "m", "u", "scale", "dt"), model.frozen
+        biases = () if model.b is None else ("b",)
+        names, header["frozen"] = ("z", "v", "m", "u", "scale", "dt", *biases), model.frozen
         return "LowRankRNN", {n: getattr(model, n) for n in names}, header
     if isinstance(model, DenseRNN):
         names, header["frozen"] = ("w", "w_in", "w_out", "dt"), model.frozen
         return "DenseRNN", {n: getattr(model, n) for n in names}, header
-    assert isinstance(model, ReducedRNN)
-    roles = model.roles
-    header |= {"frozen": model.frozen, "roles": [roles.outputs, roles.rank, roles.inputs]}
-    return "ReducedRNN", {"gram": model.overlaps.gram, "dt": model.dt}, header
+    assert isinstance(model, (ReducedRNN, MixtureRNN))
+    header |= {"frozen": model.frozen, "roles": list(dataclasses.astuple(model.roles))}
+    arrays = {"gram": model.overlaps.gram, "dt": model.dt}
+    if isinstance(model, MixtureRNN):
+        return "MixtureRNN", arrays | {"weights": model.weights}, header
+    return "ReducedRNN", arrays, header
 
 
 def _model_from_arrays(header: dict[str, Any], arrays: dict[str, Any]) -> AbstractRNN:
@@ -287,9 +317,13 @@ def _model_from_arrays(header: dict[str, Any], arrays: dict[str, Any]) -> Abstra
         "dt": arrays["dt"],
     }
     if header["kind"] == "LowRankRNN":
-        return LowRankRNN(*(arrays[n] for n in "zvmu"), scale=arrays["scale"], **options)
+        options |= {"scale": arrays["scale"], "b": arrays.get("b")}
+        return LowRankRNN(*(arrays[n] for n in "zvmu"), **options)
     if header["kind"] == "DenseRNN":
         return DenseRNN(arrays["w"], arrays["w_in"], arrays["w_out"], **options)
+    gram, roles = jnp.asarray(arrays["gram"]), Roles(*header["roles"])
+    if header["kind"] == "MixtureRNN":
+        each = [Overlaps(q, roles) for q in gram]
+        return MixtureRNN(each, arrays["weights"], **options)
     assert header["kind"] == "ReducedRNN"
-    overlaps = Overlaps(jnp.asarray(arrays["gram"]), Roles(*header["roles"]))
-    return ReducedRNN(overlaps, **options)
+    return ReducedRNN(Overlaps(gram, roles), **options)

@@ -42,8 +42,9 @@ class AbstractUpdate(AbstractMethod):
         gradient: Weights,
         memory: Any,
         epoch: Any,
+        loss: Any,
     ) -> tuple[Weights, Any]:
-        """Weights and memory one epoch later, from the gradient XΓ."""
+        """Weights and memory one epoch later, from the gradient XΓ and the loss before it."""
 
 
 class Descent(AbstractUpdate):
@@ -99,7 +100,13 @@ class Descent(AbstractUpdate):
         return no_momentum(where, self.momentum)
 
     def update(
-        self, where: AbstractCoordinates, x: Weights, gradient: Weights, memory: Any, epoch: Any
+        self,
+        where: AbstractCoordinates,
+        x: Weights,
+        gradient: Weights,
+        memory: Any,
+        epoch: Any,
+        loss: Any,
     ) -> tuple[Weights, Any]:
         rates = where.rates(self.rates)
         g = times(gradient, rates)
@@ -157,7 +164,13 @@ class NormalisedDescent(AbstractUpdate):
         return no_momentum(where, self.momentum)
 
     def update(
-        self, where: AbstractCoordinates, x: Weights, gradient: Weights, memory: Any, epoch: Any
+        self,
+        where: AbstractCoordinates,
+        x: Weights,
+        gradient: Weights,
+        memory: Any,
+        epoch: Any,
+        loss: Any,
     ) -> tuple[Weights, Any]:
         g = times(gradient, where.rates(self.rates))
         norm = where.norm(g)
@@ -223,18 +236,29 @@ class Muon(AbstractUpdate):
         return no_momentum(where, self.momentum)
 
     def update(
-        self, where: AbstractCoordinates, x: Weights, gradient: Weights, memory: Any, epoch: Any
+        self,
+        where: AbstractCoordinates,
+        x: Weights,
+        gradient: Weights,
+        memory: Any,
+        epoch: Any,
+        loss: Any,
     ) -> tuple[Weights, Any]:
         g, memory = accumulate(gradient, memory, self.momentum, self.nesterov)
-        pairs = zip(where.blocks(g), where.blocks(where.metric(g)))
-        step = where.join([self._orthogonal(block, block.T @ image) for block, image in pairs])
+        images = where.blocks(where.metric(g))
+        step = where.join(
+            {
+                f: self._orthogonal(block, jnp.einsum("...ic,...id->cd", block, images[f]))
+                for f, block in where.blocks(g).items()
+            }
+        )
         if (decay := self.weight_decay) is not None:
             step = jax.tree.map(lambda a, b: a + decay.astype(b.dtype) * b, step, x)
         return descend(x, times(step, where.rates(self.rates)), rate_at(self.lr, epoch)), memory
 
     def _orthogonal(
-        self, block: Float[Array, "rows c"], gram: Float[Array, "c c"]
-    ) -> Float[Array, "rows c"]:
+        self, block: Float[Array, "*axes c"], gram: Float[Array, "c c"]
+    ) -> Float[Array, "*axes c"]:
         """block · P, nearly orthonormal in the metric; P depends on the Gram matrix alone."""
         a, b, c = 3.4445, -4.7750, 2.0315
         size = jnp.trace(gram)

@@ -32,11 +32,11 @@ class DirectCoordinates(AbstractCoordinates):
     def metric(self, x: Weights) -> Weights:
         return x
 
-    def blocks(self, x: Weights) -> list[Float[Array, "_ _"]]:
-        return [x]
+    def blocks(self, x: Weights) -> dict[str, Float[Array, "_ _"]]:
+        return {"gram": x}
 
-    def join(self, blocks: list[Float[Array, "_ _"]]) -> Weights:
-        return blocks[0]
+    def join(self, blocks: dict[str, Float[Array, "_ _"]]) -> Weights:
+        return blocks["gram"]
 
     def gram(self, x: Weights) -> Float[Array, "k k"]:
         return x
@@ -82,7 +82,13 @@ class DirectDescent(AbstractUpdate):
         return None
 
     def update(
-        self, where: AbstractCoordinates, x: Weights, gradient: Weights, memory: Any, epoch: Any
+        self,
+        where: AbstractCoordinates,
+        x: Weights,
+        gradient: Weights,
+        memory: Any,
+        epoch: Any,
+        loss: Any,
     ) -> tuple[Weights, Any]:
         return descend(x, gradient, rate_at(self.lr, epoch)), memory
 

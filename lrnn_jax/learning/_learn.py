@@ -15,6 +15,7 @@ from lrnn_jax._types import is_traced
 from lrnn_jax.learning._coordinates import (
     AbstractCoordinates,
     GramCoordinates,
+    MixtureCoordinates,
     Weights,
     coordinates,
 )
@@ -104,7 +105,7 @@ def learn(
     learning rate and target (memory in reverse mode: O(√epochs) weights plus the record).
 
     Arguments:
-        model: `LowRankRNN`, `DenseRNN` or `ReducedRNN`.
+        model: `LowRankRNN`, `DenseRNN`, `ReducedRNN` or `MixtureRNN`.
         objective: a task, or a closed loop.
         method: `Descent`, `NormalisedDescent`, `Muon`, `Training(optimiser)` or `Flow`.
         epochs: number of updates (for `Flow`: time in units of updates).
@@ -115,9 +116,8 @@ def learn(
             axis of length epochs (or epochs + 1: the last is for the final loss, which otherwise
             uses the last batch). For `Flow`, data that stay the same: a leading axis of length 1.
         record: keep every n-th epoch (and always the last): bounds memory on long runs.
-        watch: a function of the model whose result (arrays, in any pytree) is kept in
-            `curve.watched` for every recorded epoch; the same function object each time, or JAX
-            compiles again.
+        watch: a function of the model whose result (a pytree of arrays) is kept for every recorded
+            epoch in `curve.watched`; the same function object each time, or JAX compiles again.
         throw: raise `LearningError`, which holds the curve, when learning fails; otherwise the
             outcome is in `curve.result`.
         progress: called as progress(epoch, epochs, loss) about forty times in the run.
@@ -129,9 +129,7 @@ def learn(
 
     Source: ours (theory in the README).
     """
-    for name, value, least in (("epochs", epochs, 0), ("record", record, 1)):
-        if not isinstance(value, int) or value < least:
-            raise ValueError(f"`{name}` must be a whole number of at least {least}; got {value!r}.")
+    _check_counts(epochs=(epochs, 0), record=(record, 1))
     direct = isinstance(method, DirectDescent)
     where = direct_coordinates(model) if direct else coordinates(model)
     objective.check(model)
@@ -149,6 +147,12 @@ def learn(
     else:
         curve = _steps_with_progress(problem, epochs, record, progress)
     return _raise_failure(curve) if throw else curve
+
+
+def _check_counts(**counts: tuple[Any, int]) -> None:
+    for name, (value, least) in counts.items():
+        if not isinstance(value, int) or value < least:
+            raise ValueError(f"`{name}` must be a whole number of at least {least}; got {value!r}.")
 
 
 def _check_data(
@@ -179,7 +183,7 @@ def _update(problem: _Problem, state: _State) -> tuple[_State, Float[Array, ""]]
     method, where = problem.method, problem.where
     assert isinstance(method, AbstractUpdate)
     loss, gradient = where.gradient(problem.loss(state.epoch), state.x)
-    x, memory = method.update(where, state.x, gradient, state.memory, state.epoch)
+    x, memory = method.update(where, state.x, gradient, state.memory, state.epoch, loss)
     finite = jnp.isfinite(loss)
     for leaf in jax.tree.leaves(x):
         # so far below overflow that the overlaps of these weights are finite too
@@ -264,9 +268,9 @@ def _finish(
 
 
 def _realisable(where: AbstractCoordinates, result: RESULTS) -> RESULTS:
-    if not isinstance(where, GramCoordinates):
+    if not isinstance(where, (GramCoordinates, MixtureCoordinates)):
         return result
-    fine = is_realisable(jax.lax.stop_gradient(where.reduction.overlaps.gram))
+    fine = jnp.all(is_realisable(jax.lax.stop_gradient(where.reduction.overlaps.gram)))
     return RESULTS.where(fine, result, RESULTS.unrealisable)
 
 

@@ -11,11 +11,12 @@ from jaxtyping import Array, Float
 
 from lrnn_jax.learning._coordinates import (
     AbstractCoordinates,
-    DenseCoordinates,
     GramCoordinates,
+    MixtureCoordinates,
     Weights,
 )
 from lrnn_jax.learning._descent import AbstractUpdate
+from lrnn_jax.overlaps import Roles
 
 
 class Training(AbstractUpdate):
@@ -44,9 +45,9 @@ class Training(AbstractUpdate):
     optimiser: optax.GradientTransformation
 
     def check(self, where: AbstractCoordinates) -> None:
-        if not isinstance(where, GramCoordinates):
+        if not isinstance(where, (GramCoordinates, MixtureCoordinates)):
             return
-        if reason := _obstacle(self.optimiser, where):
+        if reason := _obstacle(self.optimiser, where.reduction.roles):
             raise ValueError(
                 f"This optimiser cannot run on a reduction: {reason} Train the full network with "
                 f"it, or use Descent, NormalisedDescent or Muon, which are exact on both."
@@ -54,30 +55,31 @@ class Training(AbstractUpdate):
 
     def init(self, where: AbstractCoordinates) -> Any:
         with jax.numpy_dtype_promotion("standard"):
-            return self.optimiser.init(_named(where, where.start))
+            return self.optimiser.init(where.blocks(where.start))
 
     def update(
-        self, where: AbstractCoordinates, x: Weights, gradient: Weights, memory: Any, epoch: Any
+        self,
+        where: AbstractCoordinates,
+        x: Weights,
+        gradient: Weights,
+        memory: Any,
+        epoch: Any,
+        loss: Any,
     ) -> tuple[Weights, Any]:
-        del epoch
+        del epoch, loss
         rates = where.rates({})
         if rates is not None:
             gradient = jax.tree.map(jnp.multiply, gradient, rates)
         with jax.numpy_dtype_promotion("standard"):
-            named = _named(where, x)
-            step, memory = self.optimiser.update(_named(where, gradient), memory, named)
-        step = where.join([jnp.asarray(step[name]) for name in named])  # pyright: ignore
+            blocks = where.blocks(x)
+            step, memory = self.optimiser.update(where.blocks(gradient), memory, blocks)
+        step = where.join({name: jnp.asarray(step[name]) for name in blocks})  # pyright: ignore
         if rates is not None:
             step = jax.tree.map(jnp.multiply, step, rates)
         return jax.tree.map(lambda a, b: a + b.astype(a.dtype), x, step), memory
 
 
-def _named(where: AbstractCoordinates, x: Weights) -> dict[str, Array]:
-    names = ("w", "w_in", "w_out") if isinstance(where, DenseCoordinates) else "zvmu"
-    return dict(zip(names, where.blocks(x)))
-
-
-def _obstacle(optimiser: optax.GradientTransformation, where: GramCoordinates) -> str | None:
+def _obstacle(optimiser: optax.GradientTransformation, roles: Roles) -> str | None:
     """Why an optimiser is not exact on overlaps, or None where it is.
 
     Three updates are taken from random weights and gradients, and again after mapping the rows of
@@ -85,7 +87,7 @@ def _obstacle(optimiser: optax.GradientTransformation, where: GramCoordinates) -
     three updates; rules that fail do so by order 1).
     """
     with jax.ensure_compile_time_eval(), jax.numpy_dtype_promotion("standard"):
-        sizes = where.reduction.roles.sizes
+        sizes = {f: roles.sizes[f] for f in roles.sizes if f != "o"}
         rows = sum(sizes.values())
         keys = iter(jr.split(jr.key(0), 32))
         names = list(sizes)

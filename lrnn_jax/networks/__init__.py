@@ -4,6 +4,9 @@ from lrnn_jax.networks._activation import AbstractActivation as AbstractActivati
 from lrnn_jax.networks._activation import Erf as Erf
 from lrnn_jax.networks._activation import Identity as Identity
 from lrnn_jax.networks._activation import OddActivation as OddActivation
+from lrnn_jax.networks._activation import ReLU as ReLU
+from lrnn_jax.networks._activation import SmoothActivation as SmoothActivation
+from lrnn_jax.networks._activation import Softplus as Softplus
 from lrnn_jax.networks._activation import Tanh as Tanh
 from lrnn_jax.networks._activation import gaussian_average as gaussian_average
 from lrnn_jax.networks._base import AbstractRNN as AbstractRNN

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from lrnn_jax._types import is_traced
+
 if TYPE_CHECKING:
     from typing import ClassVar as AbstractClassVar
 else:
@@ -89,6 +91,8 @@ class Erf(AbstractActivation):
 
     def gain(self, mean: Float[Array, "..."], variance: Float[Array, "..."]) -> Float[Array, "..."]:
         c = 1 + np.pi / 2 * variance
+        if not is_traced(mean) and not np.asarray(mean).any():
+            return jax.lax.rsqrt(c)
         return jnp.exp(-np.pi / 4 * mean**2 / c) / jnp.sqrt(c)
 
     def average(
@@ -102,8 +106,25 @@ class Erf(AbstractActivation):
         return gaussian_average(_square(self), 0, mean, variance)
 
 
-class Tanh(AbstractActivation):
-    """φ(h) = tanh h; averages by quadrature (see `gaussian_average`)."""
+class AbstractSmooth(AbstractActivation):
+    """A smooth φ whose averages are taken by quadrature (see `gaussian_average`)."""
+
+    def gain(self, mean: Float[Array, "..."], variance: Float[Array, "..."]) -> Float[Array, "..."]:
+        return gaussian_average(self, 1, mean, variance)
+
+    def average(
+        self, mean: Float[Array, "..."], variance: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
+        return gaussian_average(self, 0, mean, variance)
+
+    def power(
+        self, mean: Float[Array, "..."], variance: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
+        return gaussian_average(_square(self), 0, mean, variance)
+
+
+class Tanh(AbstractSmooth):
+    """φ(h) = tanh h."""
 
     linear = False
     odd = True
@@ -111,22 +132,19 @@ class Tanh(AbstractActivation):
     def __call__(self, h: Float[Array, "..."]) -> Float[Array, "..."]:
         return jnp.tanh(h)
 
-    def gain(self, mean: Float[Array, "..."], variance: Float[Array, "..."]) -> Float[Array, "..."]:
-        return gaussian_average(jnp.tanh, 1, mean, variance)
 
-    def average(
-        self, mean: Float[Array, "..."], variance: Float[Array, "..."]
-    ) -> Float[Array, "..."]:
-        return gaussian_average(jnp.tanh, 0, mean, variance)
+class Softplus(AbstractSmooth):
+    """φ(h) = log(1 + eʰ): smooth, not odd."""
 
-    def power(
-        self, mean: Float[Array, "..."], variance: Float[Array, "..."]
-    ) -> Float[Array, "..."]:
-        return gaussian_average(_square(jnp.tanh), 0, mean, variance)
+    linear = False
+    odd = False
+
+    def __call__(self, h: Float[Array, "..."]) -> Float[Array, "..."]:
+        return jax.nn.softplus(h)
 
 
-class OddActivation(AbstractActivation):
-    """Any odd, smooth φ from a JAX function; averages by quadrature (see `gaussian_average`).
+class OddActivation(AbstractSmooth):
+    """Any odd, smooth φ from a JAX function.
 
     Arguments:
         function: φ, elementwise, at least three times differentiable; the same function object
@@ -153,18 +171,65 @@ class OddActivation(AbstractActivation):
     def __call__(self, h: Float[Array, "..."]) -> Float[Array, "..."]:
         return self.function(h)
 
+
+class SmoothActivation(AbstractSmooth):
+    """Any smooth φ from a JAX function, odd or not; its closure takes the means into account.
+
+    Arguments:
+        function: φ, elementwise, at least three times differentiable; the same function object
+            each time, or JAX compiles again.
+    """
+
+    function: Callable[[Any], Any] = eqx.field(static=True)
+    linear = False
+    odd = False
+
+    def __call__(self, h: Float[Array, "..."]) -> Float[Array, "..."]:
+        return self.function(h)
+
+
+class ReLU(AbstractActivation):
+    """φ(h) = max(h, 0); all averages in closed form.
+
+        G = Φ(r),   ⟨φ⟩ = μ Φ(r) + √Δ ϕ(r),   ⟨φ²⟩ = (μ² + Δ) Φ(r) + μ √Δ ϕ(r),   r = μ/√Δ
+
+    with Φ, ϕ the standard normal law and its density. At Δ = 0 these are φ and its slope at μ, with
+    derivative zero in Δ (the true one-sided derivative is infinite at μ = Δ = 0).
+    """
+
+    linear = False
+    odd = False
+
+    def __call__(self, h: Float[Array, "..."]) -> Float[Array, "..."]:
+        return jax.nn.relu(h)
+
     def gain(self, mean: Float[Array, "..."], variance: Float[Array, "..."]) -> Float[Array, "..."]:
-        return gaussian_average(self.function, 1, mean, variance)
+        spread, noisy = _spread(variance)
+        step = jnp.heaviside(mean, jnp.full_like(mean, 0.5))
+        return jnp.where(noisy, jax.scipy.stats.norm.cdf(mean / spread), step)
 
     def average(
         self, mean: Float[Array, "..."], variance: Float[Array, "..."]
     ) -> Float[Array, "..."]:
-        return gaussian_average(self.function, 0, mean, variance)
+        spread, noisy = _spread(variance)
+        r = mean / spread
+        law = jax.scipy.stats.norm
+        return jnp.where(noisy, mean * law.cdf(r) + spread * law.pdf(r), jax.nn.relu(mean))
 
     def power(
         self, mean: Float[Array, "..."], variance: Float[Array, "..."]
     ) -> Float[Array, "..."]:
-        return gaussian_average(_square(self.function), 0, mean, variance)
+        spread, noisy = _spread(variance)
+        r = mean / spread
+        law = jax.scipy.stats.norm
+        square = (mean**2 + spread**2) * law.cdf(r) + mean * spread * law.pdf(r)
+        return jnp.where(noisy, square, jax.nn.relu(mean) ** 2)
+
+
+def _spread(variance: Float[Array, "..."]) -> tuple[Float[Array, "..."], Any]:
+    """√Δ, or 1 where Δ = 0, and where it is not."""
+    noisy = variance > 0
+    return jnp.sqrt(jnp.where(noisy, variance, 1.0)), noisy
 
 
 HALF_WIDTH, POINTS = 9.0, 280

@@ -37,6 +37,16 @@ class AbstractRNN(eqx.Module):
 
     @property
     @abstractmethod
+    def biased(self) -> bool:
+        """Whether there are biases: a constant drive."""
+
+    @property
+    def is_linear_system(self) -> bool:
+        """Whether outputs are a linear function of the inputs: linear φ, no biases."""
+        return self.activation.linear and not self.biased
+
+    @property
+    @abstractmethod
     def dtype(self) -> jnp.dtype:
         """Floating dtype of the weights; inputs are cast to it."""
 

@@ -88,6 +88,10 @@ class DenseRNN(AbstractRNN):
         return self.w.shape[0]
 
     @property
+    def biased(self) -> bool:
+        return False
+
+    @property
     def dtype(self) -> jnp.dtype:
         return self.w.dtype
 

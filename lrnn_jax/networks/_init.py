@@ -15,6 +15,8 @@ def vectors_with_overlaps(
 
         Θ = √s E A,   E: N×min(N, k) with orthonormal columns (Haar),   AᵀA = Q
 
+    Where Q has means, Θ is reflected so that its last column consists of ones.
+
     Arguments:
         overlaps: Q, shape (k, k).
         n: N, at least rank(Q).
@@ -23,7 +25,7 @@ def vectors_with_overlaps(
 
     Returns: Θ with ΘᵀΘ/s = Q to rounding.
 
-    Errors: ValueError when N < rank(Q).
+    Errors: ValueError when N < rank(Q), or for means with s ≠ N.
 
     Source: ours.
     """
@@ -37,4 +39,19 @@ def vectors_with_overlaps(
     gaussian = jr.normal(key, (n, rows), gram.dtype)
     q, r = jnp.linalg.qr(gaussian)
     frame = q * jnp.sign(jnp.diagonal(r))[None, :]
-    return jnp.sqrt(as_float(scale).astype(gram.dtype)) * frame @ root(gram, rows)
+    theta = jnp.sqrt(as_float(scale).astype(gram.dtype)) * frame @ root(gram, rows)
+    return _reflected(theta) if overlaps.roles.means else theta
+
+
+def _reflected(theta: Float[Array, "n k"]) -> Float[Array, "n k"]:
+    """Θ reflected in the hyperplane that maps its last column to ones."""
+    ones = jnp.ones_like(theta[:, -1])
+    if not is_traced(theta) and abs(float(jnp.mean(theta[:, -1] ** 2)) - 1) > 1e-4:
+        raise ValueError(
+            "Vectors with given means take the scaling s = N, in which the column of ones has "
+            "squared norm 1: leave `scale` out, and let the last entry of Q be 1."
+        )
+    normal = theta[:, -1] - ones
+    square = jnp.sum(normal**2)
+    along = normal @ theta / jnp.where(square > 0, square, 1.0)
+    return (theta - 2 * jnp.outer(normal, along)).at[:, -1].set(1)

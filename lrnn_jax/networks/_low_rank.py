@@ -1,5 +1,7 @@
 """Low-rank recurrent networks of N neurons."""
 
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
@@ -15,7 +17,7 @@ from lrnn_jax.overlaps import Overlaps, Roles, stack
 class LowRankRNN(AbstractRNN):
     """A network of N neurons whose recurrent weights have rank r.
 
-        h_{t+1} = h_t + dt (−h_t + (1/s) U Vᵀ φ(h_t) + M x_t),      y_t = (1/s) Zᵀ φ(h_{t+1})
+        h_{t+1} = h_t + dt (−h_t + (1/s) U Vᵀ φ(h_t) + M x_t + b),      y_t = (1/s) Zᵀ φ(h_{t+1})
 
     Arguments:
         z: Z, read-out vectors, shape (N, d_out).
@@ -25,6 +27,7 @@ class LowRankRNN(AbstractRNN):
         scale: s; default N (entries of order 1, [LR]); 1 for entries of order 1/√N ([CL]). An
             array of shape (N,) gives neuron j the weight 1/s_j in place of 1/s: (1/s)Σ_i becomes
             Σ_j x_j/s_j (see `population`).
+        b: biases, shape (N,); None: none. They learn like the vectors.
         dt: Euler step in membrane time constants, in (0, 1].
         activation: φ.
         frozen: vectors that do not learn: families ("m") or single columns ("u2").
@@ -39,6 +42,7 @@ class LowRankRNN(AbstractRNN):
     v: Float[Array, "n rank"]
     m: Float[Array, "n inputs"]
     u: Float[Array, "n rank"]
+    b: Float[Array, "n 1"] | None
     scale: Float[Array, "*neuron"]
     dt: Float[Array, ""]
     activation: AbstractActivation
@@ -52,13 +56,15 @@ class LowRankRNN(AbstractRNN):
         u: ArrayLike,
         scale: ArrayLike | None = None,
         *,
+        b: ArrayLike | None = None,
         dt: ArrayLike,
         activation: AbstractActivation = Identity(),
         frozen: tuple[str, ...] = (),
     ):
         self.z, self.v = as_columns(z, "z"), as_columns(v, "v")
         self.m, self.u = as_columns(m, "m"), as_columns(u, "u")
-        _, roles = stack(z=self.z, v=self.v, m=self.m, u=self.u)
+        self.b = None if b is None else as_columns(b, "b")
+        _, roles = stack(z=self.z, v=self.v, m=self.m, u=self.u, b=self.b)
         n = self.z.shape[0]
         if roles.rank > n:
             raise ValueError(f"A network of {n} neurons has rank {n} at most; got {roles.rank}.")
@@ -132,23 +138,45 @@ class LowRankRNN(AbstractRNN):
         """
         scale = as_float(n if scale is None else scale)
         theta = vectors_with_overlaps(overlaps, n, scale, key=key)
-        parts = {f: theta[:, s] for f, s in overlaps.roles.slices.items()}
-        return cls(**parts, scale=scale, dt=dt, activation=activation, frozen=frozen)
+        options = {"dt": dt, "activation": activation, "frozen": frozen}
+        return cls.from_stack(theta, overlaps.roles, scale, **options)
+
+    @classmethod
+    def from_stack(
+        cls, theta: Float[Array, "n k"], roles: Roles, scale: ArrayLike, **options: Any
+    ) -> "LowRankRNN":
+        """A network from its stacked vectors Θ; a column of ones is left out.
+
+        Arguments:
+            theta, roles: Θ and what its columns are.
+            scale, options: as for the class.
+        """
+        parts = {f: theta[:, s] for f, s in roles.slices.items() if f != "o"}
+        return cls(**parts, scale=scale, **options)
 
     @property
     def roles(self) -> Roles:
         """What each column of `vectors` is."""
-        return Roles(outputs=self.z.shape[1], rank=self.v.shape[1], inputs=self.m.shape[1])
+        counts = self.z.shape[1], self.v.shape[1], self.m.shape[1]
+        return Roles(*counts, bias=self.b is not None, means=self._means)
+
+    @property
+    def _means(self) -> bool:
+        """Whether the theory of this network needs the means of its vectors."""
+        phi = self.activation
+        return not phi.linear and (not phi.odd or self.b is not None)
 
     @property
     def vectors(self) -> Float[Array, "n k"]:
-        """Θ = [Z | V | M | U]."""
-        return jnp.concatenate([self.z, self.v, self.m, self.u], axis=1)
+        """Θ = [Z | V | M | U]; then b, and the column of ones where the theory needs means."""
+        parts = {"z": self.z, "v": self.v, "m": self.m, "u": self.u, "b": self.b}
+        return stack(**parts, means=self._means)[0]
 
     def with_vectors(self, theta: Float[Array, "n k"]) -> "LowRankRNN":
-        """The same network with other loading vectors Θ = [Z | V | M | U]."""
-        parts = tuple(theta[:, s] for s in self.roles.slices.values())
-        return eqx.tree_at(lambda net: (net.z, net.v, net.m, net.u), self, parts)
+        """The same network with other loading vectors Θ, columns as in `vectors`."""
+        slices = {f: s for f, s in self.roles.slices.items() if f != "o"}
+        parts = tuple(theta[:, s] for s in slices.values())
+        return eqx.tree_at(lambda net: tuple(getattr(net, f) for f in slices), self, parts)
 
     @property
     def overlaps(self) -> Overlaps:
@@ -173,6 +201,10 @@ class LowRankRNN(AbstractRNN):
         return self.z.shape[0]
 
     @property
+    def biased(self) -> bool:
+        return self.b is not None
+
+    @property
     def dtype(self) -> jnp.dtype:
         return self.z.dtype
 
@@ -181,7 +213,10 @@ class LowRankRNN(AbstractRNN):
     ) -> Float[Array, "*batch n"]:
         dt = self.dt.astype(self.dtype)
         recurrent = self._project(self.activation(state), self.v)
-        return (1 - dt) * state + recurrent @ (dt * self.u.T) + x @ (dt * self.m.T)
+        new = (1 - dt) * state + recurrent @ (dt * self.u.T) + x @ (dt * self.m.T)
+        if self.b is None:
+            return new
+        return new + dt * jnp.broadcast_to(self.b[:, 0], new.shape)
 
     def _states(
         self,

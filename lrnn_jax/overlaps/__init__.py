@@ -17,8 +17,8 @@ from lrnn_jax.overlaps._leaf import markov_parameters as markov_parameters
 from lrnn_jax.overlaps._overlaps import Overlaps as Overlaps
 from lrnn_jax.overlaps._overlaps import from_vector as from_vector
 from lrnn_jax.overlaps._overlaps import stack as stack
-from lrnn_jax.overlaps._roles import FAMILIES as FAMILIES
 from lrnn_jax.overlaps._roles import Roles as Roles
 from lrnn_jax.overlaps._roles import UnknownOverlap as UnknownOverlap
+from lrnn_jax.overlaps._visibility import Sensitivity as Sensitivity
 from lrnn_jax.overlaps._visibility import Visibility as Visibility
 from lrnn_jax.overlaps._visibility import visible as visible

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from lrnn_jax.overlaps._roles import Roles
+from lrnn_jax.overlaps._visibility import visible_mask
 
 
 class Coupling(NamedTuple):
@@ -44,11 +45,12 @@ class Coupling(NamedTuple):
 def coupling(roles: Roles, *, linear: bool = True) -> Coupling:
     """The coupling of overlaps in learning, for any rank and numbers of channels.
 
-    From dQ/dt = −(ΓQ + QΓ) with Γ_ij = g_ij off the diagonal and Γ_ii = 2 g_ii.
+    From dQ/dt = −(DΓQ + QΓD) with Γ_ij = g_ij off the diagonal, Γ_ii = 2 g_ii, and D = 1 but for
+    the column of ones, which does not learn.
 
     Arguments:
         roles: columns of Θ.
-        linear: loss-visible are S only (linear φ), or S and R (closure of a nonlinear φ).
+        linear: loss-visible are S only (linear φ), or S, R and means (closure of a nonlinear φ).
 
     Source: [LR] fig. 11; the general form: ours.
     """
@@ -60,10 +62,10 @@ def coupling(roles: Roles, *, linear: bool = True) -> Coupling:
     for b, (i, j) in enumerate(pairs):
         if i == j:
             gamma[b, i, i] = 2
-    product = np.einsum("bij,cjk->bcik", gamma, basis)
+    learns = 1 - np.array(roles.frozen_columns(()), int)
+    product = np.einsum("i,bij,cjk->bcik", learns, gamma, basis)
     product = product + np.swapaxes(product, -1, -2)
     rows, columns = np.array(pairs).T
     tensor = np.moveaxis(product[:, :, rows, columns], -1, 0)
-    left = roles.left
-    drives = [(i < left <= j) or (not linear and i >= left) for i, j in pairs]
-    return Coupling(roles.names, tensor, np.array(drives))
+    seen = visible_mask(roles, linear=linear)
+    return Coupling(roles.names, tensor, seen[rows, columns])

@@ -1,5 +1,7 @@
 """The overlaps of a network's loading vectors: its Gram matrix, with names."""
 
+import dataclasses
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,9 @@ from lrnn_jax.overlaps._roles import Roles
 
 class Overlaps(eqx.Module):
     """All scalar products of a network's loading vectors, Q = ΘᵀΘ/s with Θ = [Z | V | M | U].
+
+    Networks with biases have a column b more; where means matter (a closure with biases or an
+    activation that is not odd), a column of ones comes last: q["zo"] is the mean of z.
 
     `q["vu"]` is one overlap (in either order, "uv" too), `q["v1u2"]` one of a higher-rank network,
     where `q["vu"]` is the whole block VᵀU/s. Leading axes (epochs, cells) are allowed everywhere.
@@ -31,33 +36,52 @@ class Overlaps(eqx.Module):
 
     @classmethod
     def from_vectors(
-        cls, *, z: ArrayLike, v: ArrayLike, m: ArrayLike, u: ArrayLike, scale: ArrayLike
+        cls,
+        *,
+        z: ArrayLike,
+        v: ArrayLike,
+        m: ArrayLike,
+        u: ArrayLike,
+        b: ArrayLike | None = None,
+        scale: ArrayLike,
+        means: bool = False,
     ) -> "Overlaps":
         """Q = ΘᵀΘ/s from loading vectors.
 
         Arguments:
             z, v, m, u: columns, shapes (N, d_out), (N, r), (N, d_in), (N, r); (N,) is one column.
+            b: biases, shape (N,), or None.
             scale: s; N for vectors with entries of order 1 [LR], 1 for order 1/√N [CL].
+            means: add the column of ones.
 
         Errors: ValueError when the numbers of rows, or the columns of v and u, differ.
         """
-        theta, roles = stack(z=z, v=v, m=m, u=u)
+        theta, roles = stack(z=z, v=v, m=m, u=u, b=b, means=means)
         return cls(theta.T @ theta / as_scale(scale).astype(theta.dtype), roles)
 
     @classmethod
     def from_gram(
-        cls, matrix: ArrayLike, rank: int = 1, inputs: int = 1, outputs: int = 1
+        cls,
+        matrix: ArrayLike,
+        rank: int = 1,
+        inputs: int = 1,
+        outputs: int = 1,
+        *,
+        bias: bool = False,
+        means: bool = False,
     ) -> "Overlaps":
-        """Overlaps from a Gram matrix, columns in the order Z, V, M, U.
+        """Overlaps from a Gram matrix, columns in the order Z, V, M, U (then b and ones).
 
         Arguments:
-            matrix: Q, shape (..., k, k), k = outputs + 2 rank + inputs.
+            matrix: Q, shape (..., k, k), k = outputs + 2 rank + inputs (+ bias + means).
             rank, inputs, outputs: r, d_in, d_out.
+            bias, means: whether there is a column of biases, of ones.
 
         Errors: ValueError when the shape does not fit the roles, an entry is not finite, or Q is
         asymmetric or not positive semidefinite (then no vectors have these overlaps).
         """
-        roles, gram = Roles(outputs=outputs, rank=rank, inputs=inputs), as_float(matrix)
+        roles = Roles(outputs=outputs, rank=rank, inputs=inputs, bias=bias, means=means)
+        gram = as_float(matrix)
         if gram.ndim < 2 or gram.shape[-2:] != (roles.size, roles.size):
             raise ValueError(
                 f"A Gram matrix for {roles.describe()} has shape ({roles.size}, {roles.size}) "
@@ -92,20 +116,52 @@ class Overlaps(eqx.Module):
         """The block of Q between families or vectors, e.g. `block("zv", "mu")` = S."""
         return _submatrix(self.gram, self.roles.columns(rows), self.roles.columns(columns))
 
+    def with_means(self, **means: ArrayLike) -> "Overlaps":
+        """The same second moments and given means of the vectors: the column of ones added.
+
+        Arguments:
+            means: by vector, e.g. `z=0.3, u=-0.1`; zero where left out.
+
+        Errors: ValueError when there are means already, or no vectors have these ones (the squared
+        mean exceeds the mean square); UnknownOverlap for a wrong name.
+        """
+        if self.roles.means:
+            raise ValueError("These overlaps have means already; use `replace(zo=…)`.")
+        roles, dtype = dataclasses.replace(self.roles, means=True), self.gram.dtype
+        column = self.roles.per_column({k: as_float(x).astype(dtype) for k, x in means.items()}, 0)
+        mean = jnp.stack([jnp.asarray(x, dtype) for x in [*column, 1]])
+        mean = jnp.broadcast_to(mean, (*self.gram.shape[:-2], roles.size))
+        gram = jnp.concatenate([self.gram, mean[..., None, :-1]], axis=-2)
+        return type(self)(check_gram(jnp.concatenate([gram, mean[..., None]], axis=-1)), roles)
+
     @property
     def S(self) -> Float[Array, "*batch a b"]:
         """[Z V]ᵀ[M U]/s: what the output of a linear network depends on."""
-        return self.gram[..., : self.roles.left, self.roles.left :]
+        return self.gram[..., : self.roles.left, self.roles.left : self.roles.right]
 
     @property
     def R(self) -> Float[Array, "*batch b b"]:
         """[M U]ᵀ[M U]/s: the Gram matrix of the vectors that span the activity."""
-        return self.gram[..., self.roles.left :, self.roles.left :]
+        write = slice(self.roles.left, self.roles.right)
+        return self.gram[..., write, write]
 
     @property
     def P(self) -> Float[Array, "*batch a a"]:
         """[Z V]ᵀ[Z V]/s: the Gram matrix of the vectors that read the activity."""
         return self.gram[..., : self.roles.left, : self.roles.left]
+
+    @property
+    def mean(self) -> Float[Array, "*batch k"]:
+        """Means of the vectors, the overlaps with the column of ones; zeros where there is none."""
+        if self.roles.means:
+            return self.gram[..., -1]
+        return jnp.zeros(self.gram.shape[:-1], self.gram.dtype)
+
+    @property
+    def covariance(self) -> Gram:
+        """Q − μμᵀ, of the vectors' entries over neurons (in the scaling s = N)."""
+        mean = self.mean
+        return self.gram - mean[..., :, None] * mean[..., None, :]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -150,17 +206,31 @@ def _submatrix(gram: Gram, rows: list[int], columns: list[int]) -> Float[Array, 
 
 
 def stack(
-    *, z: ArrayLike, v: ArrayLike, m: ArrayLike, u: ArrayLike
+    *,
+    z: ArrayLike,
+    v: ArrayLike,
+    m: ArrayLike,
+    u: ArrayLike,
+    b: ArrayLike | None = None,
+    means: bool = False,
 ) -> tuple[Float[Array, "n k"], Roles]:
-    """Θ = [Z | V | M | U] and its roles.
+    """Θ = [Z | V | M | U], then b and ones where asked for, and its roles.
 
-    Errors: ValueError when the numbers of rows, or the columns of v and u, differ.
+    Errors: ValueError when the numbers of rows, or the columns of v and u, differ, or b has
+    several columns.
     """
-    parts = {f: as_columns(x, f) for f, x in zip("zvmu", (z, v, m, u))}
+    parts = {f: as_columns(x, f) for f, x in zip("zvmub", (z, v, m, u, b)) if x is not None}
     shapes = ", ".join(f"{f} {x.shape}" for f, x in parts.items())
     if len({x.shape[0] for x in parts.values()}) > 1:
         raise ValueError(f"Loading vectors need one entry per neuron, all of them; got {shapes}.")
     if parts["v"].shape[1] != parts["u"].shape[1]:
         raise ValueError(f"v and u need one column per rank, equally many; got {shapes}.")
-    roles = Roles(outputs=parts["z"].shape[1], rank=parts["v"].shape[1], inputs=parts["m"].shape[1])
+    if "b" in parts and parts["b"].shape[1] != 1:
+        raise ValueError(f"b holds one bias per neuron, a single column; got {shapes}.")
+    counts = {
+        name: parts[f].shape[1] for name, f in (("outputs", "z"), ("rank", "v"), ("inputs", "m"))
+    }
+    if means:
+        parts["o"] = jnp.ones_like(parts["z"][:, :1])
+    roles = Roles(**counts, bias="b" in parts, means=means)
     return jnp.concatenate(list(parts.values()), axis=1), roles

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-FAMILIES = "zvmu"
-_NAME = re.compile(r"([zvmu])(\d*)([zvmu])(\d*)")
+_NAME = re.compile(r"([zvmubo])(\d*)([zvmubo])(\d*)")
 
 
 class UnknownOverlap(KeyError):
@@ -20,12 +19,15 @@ class UnknownOverlap(KeyError):
 
 @dataclass(frozen=True)
 class Roles:
-    """The columns of Θ = [Z | V | M | U] in this order: k = outputs + rank + inputs + rank of them.
+    """The columns of Θ = [Z | V | M | U], then b and 1 where there are such: k of them.
 
     Arguments:
         outputs: d_out, columns of Z (read-out).
         rank: r, columns of V (read from the recurrent dynamics) and of U (write into them).
         inputs: d_in, columns of M (input weights).
+        bias: whether there is a column b of biases, which writes like an input of 1.
+        means: whether there is a last column of ones, "o", which never learns: its overlaps are the
+            means of the other vectors, e.g. zo = Σ_i z_i / s.
 
     Errors: ValueError unless all three are at least 1.
     """
@@ -33,6 +35,8 @@ class Roles:
     outputs: int = 1
     rank: int = 1
     inputs: int = 1
+    bias: bool = False
+    means: bool = False
 
     def __post_init__(self) -> None:
         for name in ("outputs", "rank", "inputs"):
@@ -43,7 +47,8 @@ class Roles:
     @property
     def sizes(self) -> dict[str, int]:
         """Number of columns of each family."""
-        return {"z": self.outputs, "v": self.rank, "m": self.inputs, "u": self.rank}
+        sizes = {"z": self.outputs, "v": self.rank, "m": self.inputs, "u": self.rank}
+        return sizes | ({"b": 1} if self.bias else {}) | ({"o": 1} if self.means else {})
 
     @property
     def size(self) -> int:
@@ -52,8 +57,13 @@ class Roles:
 
     @property
     def left(self) -> int:
-        """Columns of [Z V], the side of Θ that reads; those of [M U] write."""
+        """Columns of [Z V], the side of Θ that reads."""
         return self.outputs + self.rank
+
+    @property
+    def right(self) -> int:
+        """End of the columns of [M U], or [M U b], the side of Θ that writes: left … right − 1."""
+        return self.size - int(self.means)
 
     @cached_property
     def slices(self) -> dict[str, slice]:
@@ -78,14 +88,16 @@ class Roles:
         """The k(k+1)/2 distinct entries of Q, in canonical order.
 
         S (row by row), then R and P off the diagonal, then the squared norms of M, U, V, Z: for
-        rank 1 zm, zu, vm, vu, mu, zv, mm, uu, vv, zz.
+        rank 1 zm, zu, vm, vu, mu, zv, mm, uu, vv, zz. Last the means, where there are such.
         """
-        k, left = self.size, self.left
-        s = [(i, j) for i in range(left) for j in range(left, k)]
-        r = [(i, j) for i in range(left, k) for j in range(i + 1, k)]
+        k, left, right = self.size, self.left, self.right
+        s = [(i, j) for i in range(left) for j in range(left, right)]
+        r = [(i, j) for i in range(left, right) for j in range(i + 1, right)]
         p = [(i, j) for i in range(left) for j in range(i + 1, left)]
-        norms = [(i, i) for f in "muvz" for i in range(*self.slices[f].indices(k))]
-        return tuple(s + r + p + norms)
+        order = (f for f in "mubvz" if f in self.sizes)
+        norms = [(i, i) for f in order for i in range(*self.slices[f].indices(k))]
+        means = [(i, k - 1) for i in range(k)] if self.means else []
+        return tuple(s + r + p + norms + means)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -94,26 +106,30 @@ class Roles:
 
     @cached_property
     def latex(self) -> tuple[str, ...]:
-        """The same names as LaTeX symbols σ with the two vectors as subscripts."""
+        """The same names as LaTeX symbols σ with the two vectors as subscripts; means as μ."""
 
         def symbol(i: int) -> str:
             label = self.labels[i]
             return label if len(label) == 1 else f"{label[0]}_{{{label[1:]}}}"
 
-        return tuple(rf"$\sigma_{{{symbol(i)}{symbol(j)}}}$" for i, j in self.pairs)
+        def overlap(i: int, j: int) -> str:
+            mean = self.means and j == self.size - 1 and i < j
+            return rf"\mu_{{{symbol(i)}}}" if mean else rf"\sigma_{{{symbol(i)}{symbol(j)}}}"
+
+        return tuple(f"${overlap(i, j)}$" for i, j in self.pairs)
 
     def columns(self, name: str) -> list[int]:
         """Column numbers of a family ("u"), of one vector ("u2") or of several families ("mu").
 
         Errors: UnknownOverlap with suggestions.
         """
-        if name and all(letter in FAMILIES for letter in name):
+        if name and all(letter in self.sizes for letter in name):
             return [i for f in name for i in range(*self.slices[f].indices(self.size))]
         if name in self.labels:
             return [self.labels.index(name)]
         if len(name) == 2 and name[1] == "1" and name[0] in self.labels:
             return [self.labels.index(name[0])]
-        raise UnknownOverlap(self._unknown(name, [*FAMILIES, *self.labels], "loading vector"))
+        raise UnknownOverlap(self._unknown(name, [*self.sizes, *self.labels], "loading vector"))
 
     def locate(self, name: str) -> tuple[list[int], list[int]]:
         """Rows and columns of Q that an overlap's name stands for, e.g. "vu", "uv" or "v1u2".
@@ -152,11 +168,12 @@ class Roles:
         return out
 
     def frozen_columns(self, frozen: tuple[str, ...]) -> list[bool]:
-        """Whether each column is frozen, from names of families or columns.
+        """Whether each column is frozen, from names of families or columns; that of ones always is.
 
         Errors: UnknownOverlap with suggestions.
         """
-        return self.per_column(dict.fromkeys(frozen, True), default=False)
+        fixed = ("o",) if self.means else ()
+        return self.per_column(dict.fromkeys((*frozen, *fixed), True), default=False)
 
     def describe(self) -> str:
         """ "rank 1, 1 input, 1 output", for messages."""
@@ -165,7 +182,8 @@ class Roles:
             return f"{n} {word}" + ("" if n == 1 else "s")
 
         inputs, outputs = plural(self.inputs, "input"), plural(self.outputs, "output")
-        return f"rank {self.rank}, {inputs}, {outputs}"
+        more = (", biases" if self.bias else "") + (", means" if self.means else "")
+        return f"rank {self.rank}, {inputs}, {outputs}{more}"
 
     def _unknown(self, name: str, known: list[str], kind: str) -> str:
         close = difflib.get_close_matches(name, known, n=3, cutoff=0.3)

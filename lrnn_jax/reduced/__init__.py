@@ -2,6 +2,7 @@
 
 from lrnn_jax.reduced._bridge import degenerate_twin as degenerate_twin
 from lrnn_jax.reduced._bridge import reduce as reduce
+from lrnn_jax.reduced._mixture import MixtureRNN as MixtureRNN
 from lrnn_jax.reduced._population import AbstractRule as AbstractRule
 from lrnn_jax.reduced._population import GaussHermite as GaussHermite
 from lrnn_jax.reduced._population import Sobol as Sobol

@@ -18,13 +18,14 @@ def reduce(network: AbstractRNN) -> ReducedRNN:
     """The reduction of a network to its overlaps, Q = ΘᵀΘ/s.
 
     For linear φ its output is the network's for every input, and learning moves both alike,
-    exactly. For odd nonlinear φ it is the Gaussian closure (see `ReducedRNN`).
+    exactly. For nonlinear φ it is the Gaussian closure (see `ReducedRNN`), with the means of the
+    vectors where φ is not odd or there are biases.
 
     Arguments:
         network: a `LowRankRNN`; a `ReducedRNN` is returned as it is.
 
     Errors: TypeError for a network without loading vectors (factorise a dense one first);
-    ValueError for φ that is not odd, or nonlinear φ with neurons' weights 1/s that do not sum to 1.
+    ValueError for nonlinear φ with neurons' weights 1/s that do not sum to 1.
 
     Source: [LR] sec. 2.
     """
@@ -85,7 +86,14 @@ def degenerate_twin(model: Twin, **values: ArrayLike) -> Twin:
         return twin
     if isinstance(model, ReducedRNN):
         return model.with_gram(gram)
-    return model.with_vectors(_transport(model.vectors, overlaps.gram, gram))
+    centre = jnp.zeros_like(model.vectors)
+    if roles.means:  # visible, so the same in both: move the vectors about their means
+        centre = jnp.broadcast_to(overlaps.mean, centre.shape).at[:, -1].set(0)
+    free = slice(0, roles.right)
+    old, new = (Overlaps(q, roles).covariance[free, free] for q in (overlaps.gram, gram))
+    theta = (model.vectors - centre)[:, free]
+    moved = _transport(theta, old, new) + centre[:, free]
+    return model.with_vectors(moved)
 
 
 def _transport(

@@ -79,7 +79,9 @@ def closure_gain(model: Closure, kappa: Latents) -> Float[Array, "*batch"]:
     """g = G(Δ), Δ = κᵀRκ."""
     variance = sum(k * image for k, image in zip(kappa, _products(model.overlaps.R, kappa)))
     variance = jnp.maximum(variance, 0)
-    return model.activation.gain(jnp.zeros_like(variance), variance)
+    with jax.ensure_compile_time_eval():  # so that activations see that the mean is zero
+        mean = jnp.zeros(variance.shape, variance.dtype)
+    return model.activation.gain(mean, variance)
 
 
 def _products(matrix: Float[Array, "rows columns"], kappa: Latents) -> Latents:

@@ -12,6 +12,7 @@ from jaxtyping import ArrayLike, Float, PRNGKeyArray
 
 from lrnn_jax.networks import AbstractActivation, Identity, LowRankRNN
 from lrnn_jax.overlaps import Overlaps, gram_rank, root
+from lrnn_jax.reduced._mixture import MixtureRNN
 
 Nodes = tuple[Float[np.ndarray, "node d"], Float[np.ndarray, " node"]]
 
@@ -72,7 +73,7 @@ class GaussHermite(AbstractRule):
 
 
 def population(
-    overlaps: Overlaps | LowRankRNN,
+    overlaps: Overlaps | LowRankRNN | MixtureRNN,
     nodes: int = 192,
     *,
     dt: ArrayLike | None = None,
@@ -84,9 +85,9 @@ def population(
     """The N → ∞ limit of a network with Gaussian loadings, without closure.
 
     (1/N) Σ_i over random neurons becomes Σ_j w_j over nodes θ_j of a rule for the Gaussian law with
-    Gram matrix Q_0:
+    Gram matrix Q_0 (and means μ, where it has them):
 
-        θ_j = A x_j,  AᵀA = Q_0,  x_j whitened so that Σ_j w_j x_j x_jᵀ = 1 and Q(0) = Q_0 exactly
+        θ_j = μ + A x_j,   AᵀA = Q_0 − μμᵀ,   x_j whitened: Σ_j w_j x_j x_jᵀ = 1, so Q(0) = Q_0
 
     The result is a `LowRankRNN` with a scale 1/w_j per node: it is trained by the same code as a
     network, and its overlaps follow those of an infinitely wide one, with an error that falls with
@@ -94,7 +95,8 @@ def population(
     nodes follow and the closure does not).
 
     Arguments:
-        overlaps: Q_0, or a network to take it, dt, φ and frozen columns from.
+        overlaps: Q_0; or a network or mixture to take it, dt, φ and frozen columns from. A mixture
+            of P populations gets nodes/P nodes in each.
         nodes: about how many.
         dt, activation, frozen: of the network; left out when a network is given.
         rule: `Sobol()` (default) or `GaussHermite()`.
@@ -104,24 +106,40 @@ def population(
 
     Source: ours.
     """
-    if isinstance(overlaps, LowRankRNN):
+    weights = np.ones(1)
+    if not isinstance(overlaps, Overlaps):
         network = overlaps
         overlaps, dt = network.overlaps, network.dt if dt is None else dt
         activation = network.activation if activation is None else activation
         frozen = frozen or network.frozen
+        weights = np.asarray(network.weights) if isinstance(network, MixtureRNN) else weights
     if dt is None:
         raise ValueError("Give `dt`, the Euler step, together with overlaps.")
     activation = Identity() if activation is None else activation
-    dimension = gram_rank(overlaps.gram)
+    rule = Sobol() if rule is None else rule
+    roles, k = overlaps.roles, overlaps.roles.size
+    parts, shares = [], []
+    for gram, weight in zip(overlaps.gram.reshape(-1, k, k), weights):
+        key, now = jr.split(key)
+        law, each = Overlaps(gram, roles), -(-nodes // len(weights))
+        theta, w = _nodes(law, each, rule, activation.odd and not roles.means, now)
+        parts.append(theta)
+        shares.append(weight * w)
+    theta = jnp.asarray(np.concatenate(parts), overlaps.gram.dtype)
+    scale = jnp.asarray(1 / np.concatenate(shares), theta.dtype)
+    options = {"dt": dt, "activation": activation, "frozen": frozen}
+    return LowRankRNN.from_stack(theta, roles, scale, **options)
+
+
+def _nodes(law: Overlaps, nodes: int, rule: AbstractRule, odd: bool, key: PRNGKeyArray) -> Nodes:
+    """Nodes θ_j and weights of the Gaussian law with these overlaps; a column of ones is kept."""
+    covariance = law.covariance
+    dimension = gram_rank(covariance)
     if nodes < dimension:
         raise ValueError(
             f"These overlaps span {dimension} dimensions: give at least as many nodes."
         )
-    rule = Sobol() if rule is None else rule
-    x, w = rule.points(nodes, dimension, odd=activation.odd, key=key)
+    x, w = rule.points(nodes, dimension, odd=odd, key=key)
     values, vectors = np.linalg.eigh(x.T @ (w[:, None] * x))
     x = x @ (vectors / np.sqrt(values)) @ vectors.T
-    theta = jnp.asarray(x, overlaps.gram.dtype) @ root(overlaps.gram, dimension)
-    parts = {f: theta[:, s] for f, s in overlaps.roles.slices.items()}
-    scale = jnp.asarray(1 / w, theta.dtype)
-    return LowRankRNN(**parts, scale=scale, dt=dt, activation=activation, frozen=frozen)
+    return np.asarray(law.mean) + x @ np.asarray(root(covariance, dimension)), w

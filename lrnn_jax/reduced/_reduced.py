@@ -31,18 +31,23 @@ class ReducedRNN(AbstractRNN):
     with κ = (κ_m, κ_u) and S = [S_z; S_v]. Linear φ: g = 1, exact. Odd nonlinear φ: the Gaussian
     closure g = G(Δ) = ⟨φ'(√Δ ξ)⟩, Δ = κᵀRκ, with R the Gram matrix of [M U] (g' from κ'); exact for
     infinitely many neurons with jointly Gaussian loadings, which learning does not keep Gaussian:
-    compare with `population`.
+    compare with `population`. With means (a column of ones in Q), for any φ,
+
+        (1/N) Σ_i θ_i φ(h_i) = g (S_θ κ − μ_θ μ_h) + μ_θ ⟨φ⟩,   μ_h = μ_right κ,   Δ = κᵀRκ − μ_h²
+
+    for θ = z, v, with g and ⟨φ⟩ the averages of φ' and φ over N(μ_h, Δ). Biases are one latent
+    more, κ_b' = κ_b + dt (1 − κ_b).
 
     Arguments:
         overlaps: Q and roles; for nonlinear φ in the scaling s = N.
         dt: Euler step in membrane time constants, in (0, 1].
-        activation: φ; linear or odd.
+        activation: φ; without means linear or odd.
         frozen: vectors that do not learn: families ("m") or single columns ("u2").
 
-    Errors: ValueError for dt outside (0, 1] or φ that is not odd; UnknownOverlap for a wrong name
-    in `frozen`.
+    Errors: ValueError for dt outside (0, 1], or nonlinear φ without the means it needs;
+    UnknownOverlap for a wrong name in `frozen`.
 
-    Source: [LR] eq. 5.
+    Source: [LR] eq. 5; means and biases: ours.
     """
 
     overlaps: Overlaps
@@ -58,11 +63,7 @@ class ReducedRNN(AbstractRNN):
         activation: AbstractActivation = Identity(),
         frozen: tuple[str, ...] = (),
     ):
-        if not activation.odd:
-            raise ValueError(
-                f"The Gaussian closure takes an odd activation, φ(−h) = −φ(h), but "
-                f"{type(activation).__name__} is not. Use `population` for the infinite width."
-            )
+        check_closure(overlaps.roles, activation)
         check_dt(dt)
         overlaps.roles.frozen_columns(frozen)
         self.overlaps = overlaps
@@ -85,7 +86,11 @@ class ReducedRNN(AbstractRNN):
 
     @property
     def state_size(self) -> int:
-        return self.roles.inputs + self.roles.rank
+        return self.roles.right - self.roles.left
+
+    @property
+    def biased(self) -> bool:
+        return self.roles.bias
 
     @property
     def dtype(self) -> jnp.dtype:
@@ -98,10 +103,10 @@ class ReducedRNN(AbstractRNN):
     def system(self) -> LinearSystem:
         """The latents' linear dynamics.
 
-        Errors: ValueError for nonlinear φ.
+        Errors: ValueError for nonlinear φ, or with biases.
         """
-        if not self.activation.linear:
-            raise ValueError("Only a linear network is a linear system.")
+        if not self.is_linear_system:
+            raise ValueError("Only a linear network without biases is a linear system.")
         dt, s = self.dt.astype(self.dtype), self.overlaps.S
         inputs, rank = self.roles.inputs, self.roles.rank
         s_z, s_v = s[: self.roles.outputs], s[self.roles.outputs :]
@@ -112,10 +117,9 @@ class ReducedRNN(AbstractRNN):
     def step(
         self, state: Float[Array, "*batch d"], x: Float[Array, "*batch inputs"]
     ) -> Float[Array, "*batch d"]:
-        dt = self.dt.astype(self.dtype)
-        s_v = self.overlaps.S[self.roles.outputs :]
-        drive = jnp.concatenate([x, self._gain(state) * (state @ s_v.T)], axis=-1)
-        return state + dt * (drive - state)
+        outputs, left = self.roles.outputs, self.roles.left
+        recurrent = read(self.overlaps, self.activation, state, outputs, left)
+        return latent_step(self.dt.astype(self.dtype), self.roles, state, x, recurrent)
 
     def _states(
         self,
@@ -123,22 +127,76 @@ class ReducedRNN(AbstractRNN):
         state: Float[Array, "*batch d"],
         noise: Float[Array, "time *batch d"] | None,
     ) -> Float[Array, "time *batch d"]:
-        if self.activation.linear:
-            return scan_states(self, inputs, state, noise)
-        return closure_states(self, inputs, state, noise)
+        if self._centred:
+            return closure_states(self, inputs, state, noise)
+        return scan_states(self, inputs, state, noise)
 
     def readout(self, state: Float[Array, "*batch d"]) -> Float[Array, "*batch outputs"]:
-        if not self.activation.linear:
+        if self._centred:
             return closure_readout(self, state)
-        return state @ self.overlaps.S[: self.roles.outputs].T
+        return read(self.overlaps, self.activation, state, 0, self.roles.outputs)
 
-    def variance(self, state: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
-        """Δ = κᵀRκ ≥ 0, the variance of the activity over neurons."""
-        return jnp.maximum(jnp.sum((state @ self.overlaps.R) * state, axis=-1), 0)
+    @property
+    def _centred(self) -> bool:
+        """Whether this is the closure for odd φ, without means."""
+        return not self.activation.linear and not self.roles.means
 
-    def _gain(self, state: Float[Array, "*batch d"]) -> Float[Array, "*batch _"]:
-        """g, with a last axis of length 1."""
-        if self.activation.linear:
-            return jnp.ones((*state.shape[:-1], 1), state.dtype)
-        variance = self.variance(state)
-        return self.activation.gain(jnp.zeros_like(variance), variance)[..., None]
+    def activity(
+        self, state: Float[Array, "*batch d"]
+    ) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
+        """Mean μ_h and variance Δ ≥ 0 of the activity over neurons."""
+        return activity(self.overlaps, state)
+
+
+def activity(
+    overlaps: Overlaps, state: Float[Array, "*batch d"]
+) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
+    """μ_h = μ_right κ (zero without means) and Δ = κᵀRκ − μ_h² ≥ 0, over neurons."""
+    square = jnp.sum((state @ overlaps.R) * state, axis=-1)
+    if not overlaps.roles.means:
+        return jnp.zeros_like(square), jnp.maximum(square, 0)
+    mean = state @ overlaps.mean[overlaps.roles.left : overlaps.roles.right]
+    return mean, jnp.maximum(square - mean**2, 0)
+
+
+def read(
+    overlaps: Overlaps,
+    activation: AbstractActivation,
+    state: Float[Array, "*batch d"],
+    start: int,
+    stop: int,
+) -> Float[Array, "*batch read"]:
+    """(1/N) Σ_i θ_i φ(h_i) in the closure, for the columns θ = start … stop − 1 of [Z V]."""
+    linear = state @ overlaps.S[start:stop].T
+    if activation.linear:
+        return linear
+    mean, variance = activity(overlaps, state)
+    gain = activation.gain(mean, variance)[..., None]
+    if not overlaps.roles.means:
+        return gain * linear
+    offset = activation.average(mean, variance)[..., None] - gain * mean[..., None]
+    return gain * linear + offset @ overlaps.mean[None, start:stop]
+
+
+def latent_step(
+    dt: Float[Array, ""],
+    roles: Roles,
+    state: Float[Array, "*batch d"],
+    x: Float[Array, "*batch inputs"],
+    recurrent: Float[Array, "*batch rank"],
+) -> Float[Array, "*batch d"]:
+    """κ' = κ + dt (−κ + (x, recurrent[, 1]))."""
+    drive = [x, recurrent] + ([jnp.ones_like(x[..., :1])] if roles.bias else [])
+    return state + dt * (jnp.concatenate(drive, axis=-1) - state)
+
+
+def check_closure(roles: Roles, activation: AbstractActivation) -> None:
+    """Raise ValueError unless the roles have the means that φ needs."""
+    if activation.linear or roles.means:
+        return
+    needs = "biases" if roles.bias else f"{type(activation).__name__}, which is not odd,"
+    if roles.bias or not activation.odd:
+        raise ValueError(
+            f"The Gaussian closure with {needs} needs the means of the vectors: add the column of "
+            f"ones with overlaps.with_means(z=…, v=…, …), or reduce a network, which has it."
+        )

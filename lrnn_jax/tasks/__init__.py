@@ -1,7 +1,9 @@
 """Open-loop tasks: objectives with a target output."""
 
 from lrnn_jax.tasks._base import AbstractObjective as AbstractObjective
+from lrnn_jax.tasks._base import AbstractTask as AbstractTask
 from lrnn_jax.tasks._base import Evaluation as Evaluation
+from lrnn_jax.tasks._base import Trials as Trials
 from lrnn_jax.tasks._decision import DecisionMaking as DecisionMaking
 from lrnn_jax.tasks._filter import AbstractFilter as AbstractFilter
 from lrnn_jax.tasks._filter import ExponentialFilter as ExponentialFilter
@@ -14,7 +16,6 @@ from lrnn_jax.tasks._response import gramian as gramian
 from lrnn_jax.tasks._response import impulse_response as impulse_response
 from lrnn_jax.tasks._response import power_sum as power_sum
 from lrnn_jax.tasks._trials import AbstractTrialTask as AbstractTrialTask
-from lrnn_jax.tasks._trials import Trials as Trials
 from lrnn_jax.tasks._white_noise import AbstractWhiteNoise as AbstractWhiteNoise
 from lrnn_jax.tasks._white_noise import TeacherStudent as TeacherStudent
 from lrnn_jax.tasks._white_noise import WhiteNoise as WhiteNoise

@@ -2,7 +2,7 @@
 
 import enum
 from abc import abstractmethod
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import numpy as np
@@ -50,6 +50,32 @@ class AbstractObjective(eqx.Module):
     @abstractmethod
     def loss(self, model: AbstractRNN, batch: Any = None) -> Float[Array, ""]:
         """The loss of a model on the data of one epoch."""
+
+    @abstractmethod
+    def output(self, model: AbstractRNN, batch: Any = None) -> Float[Array, "..."]:
+        """Everything the loss looks at, on the data of one epoch; channels on the last axis."""
+
+
+class Trials(NamedTuple):
+    """What goes in, what should come out, and where that counts.
+
+    Fields: inputs, shape (trial, time, inputs); target, shape (trial, time, outputs); mask, 1 where
+    scored, shape (trial, time). With several epochs of them, that axis first.
+    """
+
+    inputs: Float[Array, "*epoch trial time inputs"]
+    target: Float[Array, "*epoch trial time outputs"]
+    mask: Float[Array, "*epoch trial time"]
+
+
+class AbstractTask(AbstractObjective):
+    """An objective in open loop: given inputs, wanted outputs."""
+
+    dt: eqx.AbstractVar[Float[Array, ""]]
+
+    @abstractmethod
+    def trials(self, batch: Any = None) -> Trials:
+        """The trials of one epoch, from its data (None for a deterministic task): to be drawn."""
 
 
 def check_channels(objective: AbstractObjective, model: AbstractRNN, inputs: int, outputs: int):

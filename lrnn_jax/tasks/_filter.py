@@ -11,8 +11,9 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from lrnn_jax._types import as_float, check_dt, check_finite
 from lrnn_jax.networks import AbstractRNN
 from lrnn_jax.tasks._base import (
-    AbstractObjective,
+    AbstractTask,
     Evaluation,
+    Trials,
     check_channels,
     check_same_dt,
     check_steps,
@@ -28,7 +29,7 @@ from lrnn_jax.tasks._response import (
 )
 
 
-class AbstractFilter(AbstractObjective):
+class AbstractFilter(AbstractTask):
     """A task defined by the response to an impulse of 1/dt at step 0, one input at a time.
 
         L = dt Σ_{t<T} Σ_{io} (Y_t[i, o] − F_t[i, o] − σ ξ_t[i, o])²
@@ -36,7 +37,6 @@ class AbstractFilter(AbstractObjective):
     F is the target, ξ ~ N(0, 1) label noise drawn afresh in each epoch.
     """
 
-    dt: eqx.AbstractVar[Float[Array, ""]]
     label_noise: eqx.AbstractVar[Float[Array, ""] | None]
     evaluation: eqx.AbstractVar[Evaluation]
 
@@ -86,9 +86,18 @@ class AbstractFilter(AbstractObjective):
         way = Evaluation.AUTO if batch is not None else self.evaluation
         return response_error(model, target, self.duration, evaluation=way)
 
-    def output(self, model: AbstractRNN) -> Float[Array, "time inputs outputs"]:
+    def output(
+        self, model: AbstractRNN, batch: Float[Array, "time inputs outputs"] | None = None
+    ) -> Float[Array, "time inputs outputs"]:
         """The model's own impulse response Y, to be compared with `samples`."""
         return impulse_response(model, self.duration)
+
+    def trials(self, batch: Float[Array, "time inputs outputs"] | None = None) -> Trials:
+        """One trial an input channel: an impulse of 1/dt, and the response to become."""
+        target = jnp.swapaxes(self.samples if batch is None else self.samples + batch, 0, 1)
+        inputs = jnp.zeros((*target.shape[:2], target.shape[0]), target.dtype)
+        pulse = jnp.eye(target.shape[0], dtype=target.dtype) / self.dt.astype(target.dtype)
+        return Trials(inputs.at[:, 0].set(pulse), target, jnp.ones(target.shape[:2], target.dtype))
 
 
 class ImpulseResponse(AbstractFilter):

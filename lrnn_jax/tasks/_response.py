@@ -126,7 +126,7 @@ def choose_evaluation(model: AbstractRNN, target: Target, asked: Evaluation) -> 
 
     Errors: ValueError when the one asked for does not apply to this reduction and target.
     """
-    if not isinstance(model, ReducedRNN) or not model.activation.linear:
+    if not isinstance(model, ReducedRNN) or not model.is_linear_system:
         return Evaluation.ROLLOUT
     closed = isinstance(target, Modes) and model.roles.rank == 1
     doubles = isinstance(target, (Modes, LinearSystem))

@@ -1,28 +1,18 @@
 """Tasks made of random trials with a scored part."""
 
 from abc import abstractmethod
-from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from lrnn_jax._types import is_traced
 from lrnn_jax.networks import AbstractRNN
-from lrnn_jax.tasks._base import AbstractObjective, check_channels, check_same_dt
+from lrnn_jax.tasks._base import AbstractTask, Trials, check_channels, check_same_dt
 
 
-class Trials(NamedTuple):
-    """A minibatch: what goes in, what should come out, and where that counts.
-
-    Fields: inputs, target, shape (trial, time, 1); mask, 1 where scored, shape (trial, time).
-    """
-
-    inputs: Float[Array, "*epoch trial time inputs"]
-    target: Float[Array, "*epoch trial time outputs"]
-    mask: Float[Array, "*epoch trial time"]
-
-
-class AbstractTrialTask(AbstractObjective):
+class AbstractTrialTask(AbstractTask):
     """A task with one input and one output, drawn afresh in each epoch.
 
         L = Σ mask (y − y*)² / Σ mask      over trials and steps
@@ -30,7 +20,6 @@ class AbstractTrialTask(AbstractObjective):
     Source: [LR] methods.
     """
 
-    dt: eqx.AbstractVar[Float[Array, ""]]
     batch: eqx.AbstractVar[int]
 
     @property
@@ -52,6 +41,36 @@ class AbstractTrialTask(AbstractObjective):
 
     def loss(self, model: AbstractRNN, batch: Trials) -> Float[Array, ""]:
         """L on the trials of one epoch."""
-        error = model.rollout(batch.inputs) - batch.target.astype(model.dtype)
-        mask = batch.mask.astype(model.dtype)
+        return self.score(self.output(model, batch), batch)
+
+    def output(self, model: AbstractRNN, batch: Trials) -> Float[Array, "trial time outputs"]:
+        """y on the trials of one epoch."""
+        return model.rollout(batch.inputs)
+
+    def score(self, output: Float[Array, "trial time outputs"], batch: Trials) -> Float[Array, ""]:
+        """L of outputs y.
+
+        Errors: ValueError (outside a trace) for trials whose mask is zero everywhere.
+        """
+        if not is_traced(batch.mask) and not np.asarray(batch.mask).any():
+            raise ValueError(
+                "Nothing is scored: the mask of these trials is zero everywhere. Set it to 1 where "
+                "the output counts."
+            )
+        # time first, as simulations make outputs and tasks make targets: no copies to reorder them
+        error = jnp.swapaxes(output, 0, 1) - jnp.swapaxes(batch.target, 0, 1).astype(output.dtype)
+        mask = jnp.swapaxes(batch.mask, 0, 1).astype(output.dtype)
         return jnp.sum(mask * jnp.sum(error**2, axis=-1)) / jnp.sum(mask)
+
+    def trials(self, batch: Trials) -> Trials:
+        """The data of one epoch are trials already."""
+        return batch
+
+
+def time_first(
+    inputs: Float[Array, "time trial"],
+    target: Float[Array, "time trial"],
+    mask: Float[Array, "time trial"],
+) -> Trials:
+    """`Trials` of one input and output from arrays that lie time first."""
+    return Trials(inputs.T[..., None], target.T[..., None], mask.T)

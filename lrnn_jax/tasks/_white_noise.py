@@ -10,8 +10,9 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from lrnn_jax.networks import AbstractRNN, LowRankRNN
 from lrnn_jax.reduced import ReducedRNN, reduce
 from lrnn_jax.tasks._base import (
-    AbstractObjective,
+    AbstractTask,
     Evaluation,
+    Trials,
     check_batch,
     check_channels,
     check_same_dt,
@@ -25,11 +26,12 @@ from lrnn_jax.tasks._response import (
     impulse_response,
     response_error,
 )
+from lrnn_jax.tasks._trials import AbstractTrialTask
 
-Trials = tuple[Float[Array, "trial time inputs"], Float[Array, "trial time outputs"]]
+Pairs = tuple[Float[Array, "trial time inputs"], Float[Array, "trial time outputs"]]
 
 
-class AbstractWhiteNoise(AbstractObjective):
+class AbstractWhiteNoise(AbstractTask):
     """Imitate a system on white-noise input, by minibatch or in exact expectation.
 
         x_t ~ N(0, σ²) per step and input,      L = dt Σ_{t<T} ⟨‖y_t − y*_t‖²⟩ over trials
@@ -43,6 +45,7 @@ class AbstractWhiteNoise(AbstractObjective):
 
     steps: eqx.AbstractVar[int]
     std: eqx.AbstractVar[Float[Array, ""]]
+    signal: eqx.AbstractVar["AbstractTrialTask | None"]
     batch: eqx.AbstractVar[int | None]
     evaluation: eqx.AbstractVar[Evaluation]
 
@@ -74,32 +77,51 @@ class AbstractWhiteNoise(AbstractObjective):
     def check(self, model: AbstractRNN) -> None:
         check_channels(self, model, *self.channels)
         check_same_dt(self, self.dt, model)
-        if self.batch is None and not model.activation.linear:
+        if self.batch is None and not model.is_linear_system:
             raise ValueError(
-                f"The expected loss of {type(self).__name__} is known for linear networks; give "
-                f"`batch` to train this {type(model).__name__} on samples."
+                f"The expected loss of {type(self).__name__} is known for linear networks without "
+                f"biases; give `batch` to train this {type(model).__name__} on samples."
             )
         if self.batch is None:
             choose_evaluation(model, self.response, self.evaluation)
 
-    def sample(self, key: PRNGKeyArray) -> Trials | None:
+    def sample(self, key: PRNGKeyArray) -> Pairs | None:
         """Inputs and targets of one minibatch; None for the exact expectation."""
         if self.batch is None:
             return None
-        inputs = self.std * jr.normal(key, (self.batch, self.steps, self.channels[0]))
+        noise_key, signal_key = jr.split(key)
+        shape = self.steps, self.batch, self.channels[0]
+        inputs = self.std * jnp.swapaxes(jr.normal(noise_key, shape, self.std.dtype), 0, 1)
+        if self.signal is not None:
+            inputs = inputs + self.signal.sample(signal_key).inputs
         return inputs, self.imitate(inputs)
 
-    def loss(self, model: AbstractRNN, batch: Trials | None = None) -> Float[Array, ""]:
+    def loss(self, model: AbstractRNN, batch: Pairs | None = None) -> Float[Array, ""]:
         """L of a minibatch, or ⟨L⟩ where `batch` is None."""
         dt = model.dt.astype(model.dtype)
         if batch is not None:
             inputs, target = batch
-            error = model.rollout(inputs) - target.astype(model.dtype)
+            # time first, as simulations make outputs: no copies to reorder them
+            output = jnp.swapaxes(model.rollout(inputs), 0, 1)
+            error = output - jnp.swapaxes(target, 0, 1).astype(model.dtype)
             return dt * jnp.sum(error**2) / inputs.shape[0]
         error = response_error(
             model, self.response, self.steps, evaluation=self.evaluation, triangular=True
         )
         return (self.std.astype(model.dtype) * dt) ** 2 * error
+
+    def output(self, model: AbstractRNN, batch: Pairs | None = None) -> Float[Array, "..."]:
+        """y on a minibatch; the impulse response, which decides ⟨L⟩, where `batch` is None."""
+        return impulse_response(model, self.steps) if batch is None else model.rollout(batch[0])
+
+    def trials(self, batch: Pairs | None = None) -> Trials:
+        """A minibatch as trials.
+
+        Errors: ValueError without one: the exact expectation has no trials.
+        """
+        if batch is None:
+            raise ValueError("The exact expectation has no trials: give `batch` trials a number.")
+        return Trials(*batch, jnp.ones(batch[0].shape[:2], batch[0].dtype))
 
 
 class WhiteNoise(AbstractWhiteNoise):
@@ -116,6 +138,7 @@ class WhiteNoise(AbstractWhiteNoise):
 
     filter: AbstractFilter
     std: Float[Array, ""]
+    signal: None
     batch: int | None = eqx.field(static=True)
     evaluation: Evaluation = eqx.field(static=True)
 
@@ -131,6 +154,7 @@ class WhiteNoise(AbstractWhiteNoise):
             raise ValueError("Label noise belongs to the impulse task; give a filter without it.")
         check_batch(batch)
         self.filter = filter
+        self.signal = None
         self.std = non_negative(std, "std")
         self.batch = batch
         self.evaluation = evaluation
@@ -163,10 +187,13 @@ class WhiteNoise(AbstractWhiteNoise):
 class TeacherStudent(AbstractWhiteNoise):
     """Imitate another network on white-noise input: y* is the teacher's output.
 
+    With a `signal`, the input is that of another task plus the noise.
+
     Arguments:
         teacher: a full or reduced network; sets dt and channels.
         steps: T.
         std: σ, standard deviation of the input per step.
+        signal: a task whose inputs are added to the noise; its batch must be ours.
         batch: trials per epoch, or None for the exact expectation (linear networks).
         evaluation: how a reduction's expected loss is computed.
 
@@ -178,6 +205,7 @@ class TeacherStudent(AbstractWhiteNoise):
     teacher: AbstractRNN
     steps: int = eqx.field(static=True)
     std: Float[Array, ""]
+    signal: AbstractTrialTask | None
     batch: int | None = eqx.field(static=True)
     evaluation: Evaluation = eqx.field(static=True)
 
@@ -187,15 +215,23 @@ class TeacherStudent(AbstractWhiteNoise):
         steps: int,
         *,
         std: ArrayLike = 1.0,
+        signal: AbstractTrialTask | None = None,
         batch: int | None = None,
         evaluation: Evaluation = Evaluation.AUTO,
     ):
         check_steps(steps)
         check_batch(batch)
-        if batch is None and not teacher.activation.linear:
+        if batch is None and not teacher.is_linear_system:
             raise ValueError(
-                "The expected loss is known for linear teachers; give `batch` for this one."
+                "The expected loss is known for linear teachers without biases; give `batch` for "
+                "this one."
             )
+        if signal is not None and (signal.batch, signal.duration) != (batch, steps):
+            raise ValueError(
+                f"The signal has {signal.batch} trials of {signal.duration} steps, but this task "
+                f"{batch} of {steps}: give both the same."
+            )
+        self.signal = signal
         self.teacher = teacher
         self.steps = steps
         self.std = non_negative(std, "std")
