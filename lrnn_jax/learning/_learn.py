@@ -130,8 +130,7 @@ def learn(
     Source: ours (theory in the README).
     """
     _check_counts(epochs=(epochs, 0), record=(record, 1))
-    direct = isinstance(method, DirectDescent)
-    where = direct_coordinates(model) if direct else coordinates(model)
+    where = (direct_coordinates if isinstance(method, DirectDescent) else coordinates)(model)
     objective.check(model)
     if not isinstance(method, (Flow, AbstractUpdate)):
         raise TypeError(f"`method` must be a learning method, e.g. Descent(lr=…); got {method!r}.")

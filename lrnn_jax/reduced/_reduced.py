@@ -128,12 +128,13 @@ class ReducedRNN(AbstractRNN):
         noise: Float[Array, "time *batch d"] | None,
     ) -> Float[Array, "time *batch d"]:
         if self._centred:
-            return closure_states(self, inputs, state, noise)
+            dt = self.dt.astype(self.dtype)
+            return closure_states(self.overlaps, self.activation, dt, inputs, state, noise)
         return scan_states(self, inputs, state, noise)
 
     def readout(self, state: Float[Array, "*batch d"]) -> Float[Array, "*batch outputs"]:
         if self._centred:
-            return closure_readout(self, state)
+            return closure_readout(self.overlaps, self.activation, state)
         return read(self.overlaps, self.activation, state, 0, self.roles.outputs)
 
     @property
