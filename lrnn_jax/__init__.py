@@ -15,6 +15,7 @@ from lrnn_jax.learning import Isospectral as Isospectral
 from lrnn_jax.learning import LearningCurve as LearningCurve
 from lrnn_jax.learning import Muon as Muon
 from lrnn_jax.learning import NormalisedDescent as NormalisedDescent
+from lrnn_jax.learning import Slowed as Slowed
 from lrnn_jax.learning import Training as Training
 from lrnn_jax.learning import decode as decode
 from lrnn_jax.learning import diagnose_closure as diagnose_closure

@@ -27,4 +27,5 @@ from lrnn_jax.learning._sequence import excursion as excursion
 from lrnn_jax.learning._sequence import holonomy as holonomy
 from lrnn_jax.learning._sequence import join_curves as join_curves
 from lrnn_jax.learning._sequence import learn_sequence as learn_sequence
+from lrnn_jax.learning._slowed import Slowed as Slowed
 from lrnn_jax.learning._training import Training as Training

@@ -97,6 +97,7 @@ def _accuracy(
         return w - jnp.linalg.solve(curvature, slope), None
 
     w, _ = jax.lax.scan(newton, jnp.zeros(x.shape[1], dtype), length=12)
-    right = (sign * (x @ w) > 0).astype(dtype)
+    margin = sign * (x @ w)  # 0: a guess
+    right = jnp.where(margin == 0, 0.5, (margin > 0).astype(dtype))
     test = 1 - weight
     return jnp.sum(weight * right) / count, jnp.sum(test * right) / jnp.sum(test)

@@ -42,8 +42,9 @@ class AbstractUpdate(AbstractMethod):
         gradient: Weights,
         memory: Any,
         epoch: Any,
+        loss: Any,
     ) -> tuple[Weights, Any]:
-        """Weights and memory one epoch later, from the gradient XΓ."""
+        """Weights and memory one epoch later, from the gradient XΓ and the loss before it."""
 
 
 class Descent(AbstractUpdate):
@@ -99,7 +100,13 @@ class Descent(AbstractUpdate):
         return no_momentum(where, self.momentum)
 
     def update(
-        self, where: AbstractCoordinates, x: Weights, gradient: Weights, memory: Any, epoch: Any
+        self,
+        where: AbstractCoordinates,
+        x: Weights,
+        gradient: Weights,
+        memory: Any,
+        epoch: Any,
+        loss: Any,
     ) -> tuple[Weights, Any]:
         rates = where.rates(self.rates)
         g = times(gradient, rates)
@@ -157,7 +164,13 @@ class NormalisedDescent(AbstractUpdate):
         return no_momentum(where, self.momentum)
 
     def update(
-        self, where: AbstractCoordinates, x: Weights, gradient: Weights, memory: Any, epoch: Any
+        self,
+        where: AbstractCoordinates,
+        x: Weights,
+        gradient: Weights,
+        memory: Any,
+        epoch: Any,
+        loss: Any,
     ) -> tuple[Weights, Any]:
         g = times(gradient, where.rates(self.rates))
         norm = where.norm(g)
@@ -223,7 +236,13 @@ class Muon(AbstractUpdate):
         return no_momentum(where, self.momentum)
 
     def update(
-        self, where: AbstractCoordinates, x: Weights, gradient: Weights, memory: Any, epoch: Any
+        self,
+        where: AbstractCoordinates,
+        x: Weights,
+        gradient: Weights,
+        memory: Any,
+        epoch: Any,
+        loss: Any,
     ) -> tuple[Weights, Any]:
         g, memory = accumulate(gradient, memory, self.momentum, self.nesterov)
         images = where.blocks(where.metric(g))

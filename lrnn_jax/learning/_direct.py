@@ -82,7 +82,13 @@ class DirectDescent(AbstractUpdate):
         return None
 
     def update(
-        self, where: AbstractCoordinates, x: Weights, gradient: Weights, memory: Any, epoch: Any
+        self,
+        where: AbstractCoordinates,
+        x: Weights,
+        gradient: Weights,
+        memory: Any,
+        epoch: Any,
+        loss: Any,
     ) -> tuple[Weights, Any]:
         return descend(x, gradient, rate_at(self.lr, epoch)), memory
 

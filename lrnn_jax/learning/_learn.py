@@ -128,8 +128,7 @@ def learn(
     Source: ours (theory in the README).
     """
     _check_counts(epochs=(epochs, 0), record=(record, 1))
-    direct = isinstance(method, DirectDescent)
-    where = direct_coordinates(model) if direct else coordinates(model)
+    where = (direct_coordinates if isinstance(method, DirectDescent) else coordinates)(model)
     objective.check(model)
     if not isinstance(method, (Flow, AbstractUpdate)):
         raise TypeError(f"`method` must be a learning method, e.g. Descent(lr=…); got {method!r}.")
@@ -181,7 +180,7 @@ def _update(problem: _Problem, state: _State) -> tuple[_State, Float[Array, ""]]
     method, where = problem.method, problem.where
     assert isinstance(method, AbstractUpdate)
     loss, gradient = where.gradient(problem.loss(state.epoch), state.x)
-    x, memory = method.update(where, state.x, gradient, state.memory, state.epoch)
+    x, memory = method.update(where, state.x, gradient, state.memory, state.epoch, loss)
     finite = jnp.isfinite(loss)
     for leaf in jax.tree.leaves(x):
         # so far below overflow that the overlaps of these weights are finite too

@@ -169,7 +169,7 @@ class _Step(eqx.Module):
         block = slope.reshape(left, right)
         gamma = jnp.zeros_like(gram).at[:left, left:].set(block).at[left:, :left].set(block.T)
         where = GramCoordinates(self.reduction.with_gram(gram))
-        x, _ = self.method.update(where, where.start, gamma, None, epoch)
+        x, _ = self.method.update(where, where.start, gamma, None, epoch, None)
         return Overlaps(small_matmul(x.T, small_matmul(gram, x)), roles).vector()
 
     def gradient(

@@ -58,9 +58,15 @@ class Training(AbstractUpdate):
             return self.optimiser.init(where.blocks(where.start))
 
     def update(
-        self, where: AbstractCoordinates, x: Weights, gradient: Weights, memory: Any, epoch: Any
+        self,
+        where: AbstractCoordinates,
+        x: Weights,
+        gradient: Weights,
+        memory: Any,
+        epoch: Any,
+        loss: Any,
     ) -> tuple[Weights, Any]:
-        del epoch
+        del epoch, loss
         rates = where.rates({})
         if rates is not None:
             gradient = jax.tree.map(jnp.multiply, gradient, rates)

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from lrnn_jax._types import is_traced
+
 if TYPE_CHECKING:
     from typing import ClassVar as AbstractClassVar
 else:
@@ -89,6 +91,8 @@ class Erf(AbstractActivation):
 
     def gain(self, mean: Float[Array, "..."], variance: Float[Array, "..."]) -> Float[Array, "..."]:
         c = 1 + np.pi / 2 * variance
+        if not is_traced(mean) and not np.asarray(mean).any():
+            return jax.lax.rsqrt(c)
         return jnp.exp(-np.pi / 4 * mean**2 / c) / jnp.sqrt(c)
 
     def average(

@@ -127,19 +127,20 @@ class ReducedRNN(AbstractRNN):
         state: Float[Array, "*batch d"],
         noise: Float[Array, "time *batch d"] | None,
     ) -> Float[Array, "time *batch d"]:
-        if not self._fast:
-            return scan_states(self, inputs, state, noise)
-        return closure_states(self, inputs, state, noise)
-
-    @property
-    def _fast(self) -> bool:
-        """Whether this is the closure of an odd activation, which `_closure` does faster."""
-        return not (self.activation.linear or self.roles.means)
+        if self._centred:
+            dt = self.dt.astype(self.dtype)
+            return closure_states(self.overlaps, self.activation, dt, inputs, state, noise)
+        return scan_states(self, inputs, state, noise)
 
     def readout(self, state: Float[Array, "*batch d"]) -> Float[Array, "*batch outputs"]:
-        if not self._fast:
-            return read(self.overlaps, self.activation, state, 0, self.roles.outputs)
-        return closure_readout(self, state)
+        if self._centred:
+            return closure_readout(self.overlaps, self.activation, state)
+        return read(self.overlaps, self.activation, state, 0, self.roles.outputs)
+
+    @property
+    def _centred(self) -> bool:
+        """Whether this is the closure for odd φ, without means."""
+        return not self.activation.linear and not self.roles.means
 
     def activity(
         self, state: Float[Array, "*batch d"]

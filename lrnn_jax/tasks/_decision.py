@@ -9,7 +9,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from lrnn_jax._types import as_float, check_dt
 from lrnn_jax.tasks._base import Trials, non_negative
 from lrnn_jax.tasks._flip_flop import check_trials
-from lrnn_jax.tasks._trials import AbstractTrialTask
+from lrnn_jax.tasks._trials import AbstractTrialTask, time_first
 
 FIXATION, STIMULUS, DELAY, RESPONSE = 1.0, 9.0, 1.0, 9.0
 """Lengths of the phases of a trial [membrane time constants]."""
@@ -61,13 +61,13 @@ class DecisionMaking(AbstractTrialTask):
 
     def sample(self, key: PRNGKeyArray) -> Trials:
         level_key, sign_key, noise_key = jr.split(key, 3)
-        magnitude = jr.choice(level_key, self.coherences, (self.batch, 1))
-        coherence = magnitude * jr.rademacher(sign_key, (self.batch, 1), magnitude.dtype)
-        time = self.dt * jnp.arange(self.steps, dtype=self.dt.dtype)[None, :] + 1e-6 * self.dt
+        magnitude = jr.choice(level_key, self.coherences, (1, self.batch))
+        coherence = magnitude * jr.rademacher(sign_key, (1, self.batch), magnitude.dtype)
+        time = self.dt * jnp.arange(self.steps, dtype=self.dt.dtype)[:, None] + 1e-6 * self.dt
         stimulus = (time >= FIXATION) & (time < FIXATION + STIMULUS)
         response = time >= FIXATION + STIMULUS + DELAY
-        noise = self.noise * jr.normal(noise_key, (self.batch, self.steps), self.dt.dtype)
+        noise = self.noise * jr.normal(noise_key, (self.steps, self.batch), self.dt.dtype)
         inputs = jnp.where(stimulus, coherence * (3.2 / 100) + noise, 0)
         target = jnp.where(response, coherence / 16, 0)
         mask = jnp.broadcast_to(response, inputs.shape).astype(self.dt.dtype)
-        return Trials(inputs[..., None], target[..., None], mask)
+        return time_first(inputs, target, mask)

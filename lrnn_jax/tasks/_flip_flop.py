@@ -10,7 +10,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from lrnn_jax._types import as_float, check_dt, is_traced
 from lrnn_jax.tasks._base import Trials, check_steps
-from lrnn_jax.tasks._trials import AbstractTrialTask
+from lrnn_jax.tasks._trials import AbstractTrialTask, time_first
 
 FIRST, PULSE, DELAY = 0.5, 0.5, 2.0
 """Time of the first pulse, length of a pulse, unscored time after it [membrane time constants]."""
@@ -91,19 +91,19 @@ class FlipFlop(AbstractTrialTask):
         shape = (self.pulses - 1, self.batch)
         waits = jr.uniform(wait_key, shape, self.dt.dtype, low, high)
         starts = FIRST + jnp.cumsum(PULSE + DELAY + waits, axis=0)
-        time = self.dt * jnp.arange(self.steps, dtype=self.dt.dtype)[None, :] + 1e-6 * self.dt
-        since = jnp.broadcast_to(time - FIRST, (self.batch, self.steps))
-        sign = jnp.broadcast_to(signs[0][:, None], since.shape)
+        time = self.dt * jnp.arange(self.steps, dtype=self.dt.dtype)[:, None] + 1e-6 * self.dt
+        since = jnp.broadcast_to(time - FIRST, (self.steps, self.batch))
+        sign = jnp.broadcast_to(signs[0][None], since.shape)
         # one pass over all steps for each pulse: a few, and cheaper than looking up the last one
         for start, new in zip(starts, signs[1:]):
-            begun = time >= start[:, None]
-            since = jnp.where(begun, time - start[:, None], since)
-            sign = jnp.where(begun, new[:, None], sign)
+            begun = time >= start[None]
+            since = jnp.where(begun, time - start[None], since)
+            sign = jnp.where(begun, new[None], sign)
         pulse = (since >= 0) & (since < PULSE)
         scored = since >= PULSE + DELAY
         inputs = jnp.where(pulse, self.input_amp * sign, 0)
         target = jnp.where(since >= 0, self.target_amp * sign, 0)
-        return Trials(inputs[..., None], target[..., None], scored.astype(self.dt.dtype))
+        return time_first(inputs, target, scored.astype(self.dt.dtype))
 
 
 def check_trials(batch: int) -> None:

@@ -57,10 +57,20 @@ class AbstractTrialTask(AbstractTask):
                 "Nothing is scored: the mask of these trials is zero everywhere. Set it to 1 where "
                 "the output counts."
             )
-        error = output - batch.target.astype(output.dtype)
-        mask = batch.mask.astype(output.dtype)
+        # time first, as simulations make outputs and tasks make targets: no copies to reorder them
+        error = jnp.swapaxes(output, 0, 1) - jnp.swapaxes(batch.target, 0, 1).astype(output.dtype)
+        mask = jnp.swapaxes(batch.mask, 0, 1).astype(output.dtype)
         return jnp.sum(mask * jnp.sum(error**2, axis=-1)) / jnp.sum(mask)
 
     def trials(self, batch: Trials) -> Trials:
         """The data of one epoch are trials already."""
         return batch
+
+
+def time_first(
+    inputs: Float[Array, "time trial"],
+    target: Float[Array, "time trial"],
+    mask: Float[Array, "time trial"],
+) -> Trials:
+    """`Trials` of one input and output from arrays that lie time first."""
+    return Trials(inputs.T[..., None], target.T[..., None], mask.T)

@@ -26,6 +26,7 @@ from lrnn_jax.tasks._response import (
     impulse_response,
     response_error,
 )
+from lrnn_jax.tasks._trials import AbstractTrialTask
 
 Pairs = tuple[Float[Array, "trial time inputs"], Float[Array, "trial time outputs"]]
 
@@ -44,6 +45,7 @@ class AbstractWhiteNoise(AbstractTask):
 
     steps: eqx.AbstractVar[int]
     std: eqx.AbstractVar[Float[Array, ""]]
+    signal: eqx.AbstractVar["AbstractTrialTask | None"]
     batch: eqx.AbstractVar[int | None]
     evaluation: eqx.AbstractVar[Evaluation]
 
@@ -87,7 +89,11 @@ class AbstractWhiteNoise(AbstractTask):
         """Inputs and targets of one minibatch; None for the exact expectation."""
         if self.batch is None:
             return None
-        inputs = self.std * jr.normal(key, (self.batch, self.steps, self.channels[0]))
+        noise_key, signal_key = jr.split(key)
+        shape = self.steps, self.batch, self.channels[0]
+        inputs = self.std * jnp.swapaxes(jr.normal(noise_key, shape, self.std.dtype), 0, 1)
+        if self.signal is not None:
+            inputs = inputs + self.signal.sample(signal_key).inputs
         return inputs, self.imitate(inputs)
 
     def loss(self, model: AbstractRNN, batch: Pairs | None = None) -> Float[Array, ""]:
@@ -95,7 +101,9 @@ class AbstractWhiteNoise(AbstractTask):
         dt = model.dt.astype(model.dtype)
         if batch is not None:
             inputs, target = batch
-            error = model.rollout(inputs) - target.astype(model.dtype)
+            # time first, as simulations make outputs: no copies to reorder them
+            output = jnp.swapaxes(model.rollout(inputs), 0, 1)
+            error = output - jnp.swapaxes(target, 0, 1).astype(model.dtype)
             return dt * jnp.sum(error**2) / inputs.shape[0]
         error = response_error(
             model, self.response, self.steps, evaluation=self.evaluation, triangular=True
@@ -130,6 +138,7 @@ class WhiteNoise(AbstractWhiteNoise):
 
     filter: AbstractFilter
     std: Float[Array, ""]
+    signal: None
     batch: int | None = eqx.field(static=True)
     evaluation: Evaluation = eqx.field(static=True)
 
@@ -145,6 +154,7 @@ class WhiteNoise(AbstractWhiteNoise):
             raise ValueError("Label noise belongs to the impulse task; give a filter without it.")
         check_batch(batch)
         self.filter = filter
+        self.signal = None
         self.std = non_negative(std, "std")
         self.batch = batch
         self.evaluation = evaluation
@@ -177,10 +187,13 @@ class WhiteNoise(AbstractWhiteNoise):
 class TeacherStudent(AbstractWhiteNoise):
     """Imitate another network on white-noise input: y* is the teacher's output.
 
+    With a `signal`, the input is that of another task plus the noise.
+
     Arguments:
         teacher: a full or reduced network; sets dt and channels.
         steps: T.
         std: σ, standard deviation of the input per step.
+        signal: a task whose inputs are added to the noise; its batch must be ours.
         batch: trials per epoch, or None for the exact expectation (linear networks).
         evaluation: how a reduction's expected loss is computed.
 
@@ -192,6 +205,7 @@ class TeacherStudent(AbstractWhiteNoise):
     teacher: AbstractRNN
     steps: int = eqx.field(static=True)
     std: Float[Array, ""]
+    signal: AbstractTrialTask | None
     batch: int | None = eqx.field(static=True)
     evaluation: Evaluation = eqx.field(static=True)
 
@@ -201,6 +215,7 @@ class TeacherStudent(AbstractWhiteNoise):
         steps: int,
         *,
         std: ArrayLike = 1.0,
+        signal: AbstractTrialTask | None = None,
         batch: int | None = None,
         evaluation: Evaluation = Evaluation.AUTO,
     ):
@@ -211,6 +226,12 @@ class TeacherStudent(AbstractWhiteNoise):
                 "The expected loss is known for linear teachers without biases; give `batch` for "
                 "this one."
             )
+        if signal is not None and (signal.batch, signal.duration) != (batch, steps):
+            raise ValueError(
+                f"The signal has {signal.batch} trials of {signal.duration} steps, but this task "
+                f"{batch} of {steps}: give both the same."
+            )
+        self.signal = signal
         self.teacher = teacher
         self.steps = steps
         self.std = non_negative(std, "std")

@@ -1,0 +1,63 @@
+"""Smaller steps from some point on."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float
+
+from lrnn_jax.learning._coordinates import AbstractCoordinates, Weights
+from lrnn_jax.learning._descent import AbstractUpdate, number
+
+
+class Slowed(AbstractUpdate):
+    """Another method, with its steps divided once the loss has been small for the first time.
+
+        X' = X + (step of the method) / d,      d = factor from the first epoch with L < below on
+
+    The loss is that of the epoch's own data.
+
+    Arguments:
+        method: any but `Flow`.
+        below: the loss that has to be reached.
+        factor: what steps are divided by from then on.
+
+    Errors: ValueError for a method that takes no steps, factor ≤ 0.
+
+    Source: [LR] methods (memory).
+    """
+
+    method: AbstractUpdate
+    below: Float[Array, ""]
+    factor: Float[Array, ""]
+
+    def __init__(self, method: AbstractUpdate, below: ArrayLike, factor: ArrayLike):
+        if not isinstance(method, AbstractUpdate):
+            raise ValueError(f"`method` must take steps, e.g. Descent(lr=…); got {method!r}.")
+        self.method = method
+        self.below = number(below, "below", 0)
+        self.factor = number(factor, "factor", 0, open_start=True)
+
+    def check(self, where: AbstractCoordinates) -> None:
+        self.method.check(where)
+
+    def init(self, where: AbstractCoordinates) -> Any:
+        return self.method.init(where), jnp.array(False)
+
+    def update(
+        self,
+        where: AbstractCoordinates,
+        x: Weights,
+        gradient: Weights,
+        memory: Any,
+        epoch: Any,
+        loss: Any,
+    ) -> tuple[Weights, Any]:
+        inner, slow = memory
+        slow = slow | (loss < self.below.astype(loss.dtype))
+        new, inner = self.method.update(where, x, gradient, inner, epoch, loss)
+
+        def shorter(a: Array, b: Array) -> Array:
+            return jnp.where(slow, a + (b - a) / self.factor.astype(a.dtype), b)
+
+        return jax.tree.map(shorter, x, new), (inner, slow)

@@ -1,0 +1,229 @@
+"""Sequences of tasks, what they leave behind, noise theory, leaves, decoders."""
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+import pytest
+
+import lrnn_jax as lrnn
+from lrnn_jax.learning import Slowed, join_curves, lift
+from lrnn_jax.overlaps import is_realisable, markov_parameters
+
+A = lrnn.ExponentialFilter(0.2, 0.05, 100)
+B = lrnn.ExponentialFilter(0.4, 0.05, 100)
+START = lrnn.degenerate_twin(
+    lrnn.LowRankRNN.normalised(30, dt=0.05, key=jr.key(0)), uu=2.048, mu=0.8
+)
+DESCENT = lrnn.Descent(5e-3)
+
+
+def largest(x):
+    return float(jnp.max(jnp.abs(x)))
+
+
+# --- sequences --------------------------------------------------------------------------------
+
+
+def test_a_sequence_is_its_phases_one_after_the_other():
+    reduced = lrnn.reduce(START)
+    phases = [(A, DESCENT, 40), (B, DESCENT, 25)]
+    curve = lrnn.learn_sequence(reduced, phases, record=10)
+    assert curve.epochs.tolist() == [0, 10, 20, 30, 40, 50, 60, 65]
+    first = lrnn.learn(reduced, A, DESCENT, epochs=40, record=10)
+    second = lrnn.learn(first.model, B, DESCENT, epochs=25, record=10)
+    assert largest(curve.gram[:5] - first.gram) == 0
+    assert largest(curve.gram[4:] - second.gram) == 0
+    assert largest(curve.loss[4] - second.loss[0]) == 0
+    assert abs(float(first.loss[-1] - second.loss[0])) > 1e-3  # the new task's loss
+
+
+def test_a_sequence_lifts_and_a_network_goes_the_same_way():
+    phases = [(A, DESCENT, 40), (B, DESCENT, 25)]
+    theory = lrnn.learn_sequence(lrnn.reduce(START), phases, record=10)
+    truth = lrnn.learn_sequence(START, phases, record=10)
+    # rounding of 65 epochs
+    assert float(theory.distance(truth).max) < 1e-12
+    assert largest(lift(theory, START).vectors - truth.model.vectors) < 1e-11
+
+
+def test_a_sequence_that_fails_says_where_and_keeps_what_there_is():
+    phases = [(A, DESCENT, 20), (B, lrnn.Descent(1e3), 20)]
+    with pytest.raises(lrnn.LearningError, match="Phase 2 of 2") as caught:
+        lrnn.learn_sequence(lrnn.reduce(START), phases)
+    curve = caught.value.curve
+    assert curve.epochs[-1] == 40
+    assert 20 <= int(curve.stopped) < 40
+    assert bool(jnp.isfinite(curve.gram[:21]).all())
+
+
+def test_empty_sequences_and_joins_are_refused():
+    with pytest.raises(ValueError, match="empty"):
+        lrnn.learn_sequence(START, [])
+    with pytest.raises(ValueError, match="at least one"):
+        join_curves()
+
+
+def test_adam_goes_through_a_sequence():
+    adam = lrnn.Training(optax.adam(1e-3))
+    curve = lrnn.learn_sequence(START, [(A, adam, 20), (B, adam, 20)], record=20)
+    assert curve.transform is None
+    assert largest(curve.gram[-1] - curve.gram[0]) > 0.01
+
+
+def test_excursions_are_read_off_the_curve():
+    curve = lrnn.learn_sequence(lrnn.reduce(START), [(A, DESCENT, 40), (B, DESCENT, 25)], record=5)
+    found = lrnn.excursion(curve, 40, 65)
+    part = curve.overlaps.vector()[8:]
+    assert largest(found.leftover - (part[-1] - part[0])) == 0
+    assert largest(found.size - jnp.abs(part - part[:1]).max(0)) == 0
+    for wrong in ((40, 63), (65, 40)):
+        with pytest.raises(ValueError, match="recorded epochs"):
+            lrnn.excursion(curve, *wrong)
+
+
+# --- what cycles leave ------------------------------------------------------------------------
+
+
+def test_cycles_of_tasks_leave_a_little_that_adds_up():
+    task_a, task_b = (lrnn.ExponentialFilter(c, 0.05, 400) for c in (0.2, 0.4))
+    gone = lrnn.holonomy(
+        lrnn.reduce(START), (task_a, task_b), lrnn.Flow(5e-3), epochs=3000, cycles=2
+    )
+    assert largest(gone.losses) < 1e-8  # back at the solution
+    first, second = gone.leftover
+    assert 1e-4 < largest(first) < 3e-3
+    # the second cycle starts from almost the same place
+    assert largest(second - first) < 0.3 * largest(first)
+    zm, vu = (gone.names.index(n) for n in ("zm", "vu"))
+    assert abs(float(first[zm])) + abs(float(first[vu])) < 1e-6  # what the loss fixes
+
+
+def test_a_cycle_needs_two_tasks():
+    with pytest.raises(ValueError, match="two tasks"):
+        lrnn.holonomy(lrnn.reduce(START), (A,), DESCENT, epochs=10)
+
+
+@pytest.mark.parametrize(
+    ("rank", "inputs", "dimension", "function"), [(1, 1, 5, 3), (2, 1, 12, 5), (1, 2, 9, 5)]
+)
+def test_the_leaf_is_what_the_invariants_leave(rank, inputs, dimension, function):
+    k = 1 + inputs + 2 * rank
+    theta = jr.normal(jr.key(3), (9, k))
+    q = lrnn.Overlaps.from_gram(theta.T @ theta / 9, rank, inputs, 1)
+    found = lrnn.leaf(q)
+    assert (found.dimension, found.function) == (dimension, function)
+    assert found.of == k * (k + 1) // 2
+    # k eigenvalues of JQ and the r(r+1)/2 entries of UᵀU − VᵀV are conserved
+    assert found.dimension == found.of - k - rank * (rank + 1) // 2
+
+
+def test_one_function_alone_has_a_one_dimensional_leaf():
+    q = lrnn.reduce(START).overlaps
+    assert lrnn.leaf(q, lambda overlaps: overlaps["vu"][None]).dimension == 1
+    assert markov_parameters(q).shape == (3,)
+
+
+# --- label noise ------------------------------------------------------------------------------
+
+
+def test_the_noise_theory_predicts_the_drift_of_noisy_runs():
+    sigma, epochs, runs = 0.1, 150, 300
+    start = lrnn.learn(lrnn.reduce(START), A, DESCENT, epochs=3000, record=3000).model
+    theory = lrnn.noise_drift(
+        start, lrnn.ExponentialFilter(0.2, 0.05, 100, label_noise=sigma), DESCENT, epochs=epochs
+    )
+
+    def run(key, sign):
+        task = lrnn.ExponentialFilter(0.2, 0.05, 100, label_noise=sign * sigma)
+        options = {"epochs": epochs, "record": epochs, "key": key, "throw": False}
+        return lrnn.learn(start, task, DESCENT, **options).overlaps.vector()[-1]
+
+    both = jax.jit(jax.vmap(jax.vmap(run, in_axes=(None, 0)), in_axes=(0, None)))(
+        jr.split(jr.key(1), runs), jnp.array([1.0, -1.0])
+    )
+    # noise and its negative: what is linear in it cancels, the drift is quadratic
+    drift = both.mean(axis=1) - start.overlaps.vector()[None]
+    mean, error = drift.mean(axis=0), drift.std(axis=0, ddof=1) / np.sqrt(runs)
+    predicted = theory.mean[-1] - theory.mean[0]
+    assert float(jnp.max(jnp.abs(predicted) / error)) > 10  # there is something to predict
+    assert float(jnp.max(jnp.abs(predicted - mean) / error)) < 4  # ten normal variables
+    spread = both[:, 0].std(axis=0, ddof=1)
+    # the standard deviation of 300 runs is known to 1/√600 = 4 %
+    assert largest(theory.std[-1] / spread - 1) < 0.2
+
+
+def test_the_noise_theory_refuses_what_it_is_not_for():
+    reduced = lrnn.reduce(START)
+    noisy = lrnn.ExponentialFilter(0.2, 0.05, 100, label_noise=0.1)
+    with pytest.raises(ValueError, match="label noise"):
+        lrnn.noise_drift(reduced, A, DESCENT, epochs=2)
+    with pytest.raises(ValueError, match="momentum"):
+        lrnn.noise_drift(reduced, noisy, lrnn.Descent(1e-3, momentum=0.9), epochs=2)
+
+
+# --- random overlaps, decoder, slower steps ---------------------------------------------------
+
+
+def test_random_overlaps_are_realisable_and_of_the_given_size():
+    grams = jax.jit(jax.vmap(lambda k: lrnn.random_overlaps(key=k).gram))(jr.split(jr.key(0), 500))
+    assert bool(is_realisable(grams).all())
+    assert float(grams.min()) >= 0
+    norms = jnp.diagonal(grams, axis1=-2, axis2=-1)
+    assert 0.5 <= float(norms.min()) < 0.55
+    assert 1.9 < float(norms.max()) <= 2.0
+    with pytest.raises(ValueError, match="norms"):
+        lrnn.random_overlaps(norms=(0.0, 1.0), key=jr.key(0))
+
+
+def test_the_decoder_reads_what_is_there_and_nothing_else():
+    x = jr.normal(jr.key(1), (12, 2, 4))
+    told = x.at[:, 1, 2].add(8.0)
+    features = jnp.stack([x, told, jnp.stack([x[:, 0]] * 2, axis=1)])
+    quiet = lrnn.decode(features, key=jr.key(2))
+    assert quiet.test.shape == (3, 50)
+    none, clear, same = quiet.test.mean(-1)
+    assert 0.3 < float(none) < 0.7
+    assert float(clear) > 0.95  # 18 training members only
+    assert float(same) == 0.5
+    loud = lrnn.decode(features, noise=100.0, key=jr.key(2))
+    assert float(loud.test[1].mean()) < 0.7
+    with pytest.raises(ValueError, match="held_out"):
+        lrnn.decode(x, held_out=12, key=jr.key(0))
+
+
+def test_steps_are_slowed_from_the_first_small_loss_on():
+    reduced = lrnn.reduce(START)
+    plain = lrnn.learn(reduced, A, DESCENT, epochs=60)
+    below = float(plain.loss[30]) + 1e-9
+    first = int(np.flatnonzero(np.asarray(plain.loss) < below)[0])
+    slowed = lrnn.learn(reduced, A, Slowed(DESCENT, below, 5.0), epochs=60)
+    assert largest(slowed.gram[: first + 1] - plain.gram[: first + 1]) == 0
+    rest = lrnn.learn(
+        reduced.with_gram(plain.gram[first]), A, lrnn.Descent(1e-3), epochs=60 - first
+    )
+    assert largest(slowed.gram[first:] - rest.gram) < 1e-13
+
+
+def test_hidden_noise_is_added_to_every_state():
+    x = jr.normal(jr.key(0), (7, 1))
+    kicks = jr.normal(jr.key(1), (7, 30))
+    h, outputs = jnp.zeros(30), []
+    for now, kick in zip(x, kicks):
+        h = START.step(h, now) + kick
+        outputs.append(START.readout(h))
+    assert largest(START.rollout(x, noise=kicks) - jnp.stack(outputs)) < 1e-13
+
+
+def test_the_closure_over_trials_is_its_step_repeated():
+    rnn = lrnn.ReducedRNN(lrnn.random_overlaps(2, 2, 1, std=0.1, key=jr.key(0)), dt=0.1,
+                          activation=lrnn.Tanh())  # fmt: skip
+    x, kicks = jr.normal(jr.key(1), (3, 6, 2)), jr.normal(jr.key(2), (3, 6, 4))
+    start = jr.normal(jr.key(3), (3, 4))
+    h, states = start, []
+    for t in range(6):
+        h = rnn.step(h, x[:, t]) + kicks[:, t]
+        states.append(h)
+    assert largest(rnn.states(x, start, kicks) - jnp.stack(states, axis=1)) < 1e-14
+    assert largest(rnn.rollout(x, start, kicks) - rnn.readout(jnp.stack(states, axis=1))) < 1e-14
