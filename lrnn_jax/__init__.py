@@ -8,6 +8,15 @@ from typing import Any as _Any
 
 from lrnn_jax._results import RESULTS as RESULTS
 from lrnn_jax._results import LearningError as LearningError
+from lrnn_jax.environments import ClosedLoop as ClosedLoop
+from lrnn_jax.environments import FixedStart as FixedStart
+from lrnn_jax.environments import GaussianStart as GaussianStart
+from lrnn_jax.environments import KIntegrator as KIntegrator
+from lrnn_jax.environments import LinearPlant as LinearPlant
+from lrnn_jax.environments import LoopTrials as LoopTrials
+from lrnn_jax.environments import Pendulum as Pendulum
+from lrnn_jax.environments import TrackingPlant as TrackingPlant
+from lrnn_jax.environments import UniformStart as UniformStart
 from lrnn_jax.learning import Descent as Descent
 from lrnn_jax.learning import DirectDescent as DirectDescent
 from lrnn_jax.learning import Flow as Flow
