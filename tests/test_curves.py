@@ -75,7 +75,8 @@ def test_distance_between_curves(curve):
     other = run(method=lrnn.Descent(0.05))
     distance = curve.distance(other)
     assert distance.names == RED.overlaps.names
-    assert gap(distance.max, jnp.max(jnp.abs(curve.gram - other.gram))) == 0
+    # both triangles of Q here, one of them there: equal to rounding
+    assert gap(distance.max, jnp.max(jnp.abs(curve.gram - other.gram))) < 1e-14
     assert gap(distance.loss, jnp.max(jnp.abs(curve.loss - other.loss))) == 0
     position = distance.names.index("vu")
     assert gap(distance.overlaps[position], jnp.max(jnp.abs(curve["vu"] - other["vu"]))) == 0

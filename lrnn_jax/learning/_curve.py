@@ -72,6 +72,7 @@ class LearningCurve(eqx.Module):
         stopped: epoch of an early end; −1 if there was none.
         result: how the run ended.
         model: the network or reduction at the end (of a diverged run: the last finite one).
+        watched: what `learn(watch=…)` returned, a pytree of arrays of shape (..., record, …).
     """
 
     epochs: Int[Array, "*batch record"]
@@ -81,6 +82,7 @@ class LearningCurve(eqx.Module):
     stopped: Int[Array, "*batch"]
     result: RESULTS
     model: AbstractRNN
+    watched: Any = None
 
     @property
     def overlaps(self) -> Overlaps:

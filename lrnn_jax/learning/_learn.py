@@ -28,6 +28,7 @@ from lrnn_jax.tasks import AbstractObjective
 
 _SUCCESS: Any = RESULTS.successful
 Progress = Callable[[int, int, float], None]
+Watch = Callable[[AbstractRNN], Any]
 
 
 class _Data(eqx.Module):
@@ -53,6 +54,13 @@ class _Problem(eqx.Module):
     objective: AbstractObjective
     method: AbstractMethod
     data: _Data
+    watch: Watch | None
+
+    def watched(self, x: Weights) -> Any:
+        """What the user watches, as arrays; None where nothing is."""
+        if self.watch is None:
+            return None
+        return jax.tree.map(jnp.asarray, self.watch(self.where.model(x)))
 
     def loss(self, epoch: Any) -> Callable[[AbstractRNN], Float[Array, ""]]:
         batch = self.data.at(self.objective, epoch)
@@ -74,6 +82,7 @@ class _Record(NamedTuple):
     loss: Float[Array, "..."]
     gram: Float[Array, "..."]
     transform: Float[Array, "..."] | None
+    watched: Any
 
 
 def learn(
@@ -85,6 +94,7 @@ def learn(
     key: PRNGKeyArray | None = None,
     batches: Any = None,
     record: int = 1,
+    watch: Watch | None = None,
     throw: bool = True,
     progress: Progress | None = None,
 ) -> LearningCurve:
@@ -103,8 +113,11 @@ def learn(
             the same data.
         batches: the data of each epoch instead, as `objective.sample` returns them, with a leading
             axis of length epochs (or epochs + 1: the last is for the final loss, which otherwise
-            uses the last batch).
+            uses the last batch). For `Flow`, data that stay the same: a leading axis of length 1.
         record: keep every n-th epoch (and always the last): bounds memory on long runs.
+        watch: a function of the model whose result (arrays, in any pytree) is kept in
+            `curve.watched` for every recorded epoch; the same function object each time, or JAX
+            compiles again.
         throw: raise `LearningError`, which holds the curve, when learning fails; otherwise the
             outcome is in `curve.result`.
         progress: called as progress(epoch, epochs, loss) about forty times in the run.
@@ -126,7 +139,7 @@ def learn(
         raise TypeError(f"`method` must be a learning method, e.g. Descent(lr=…); got {method!r}.")
     method.check(where)
     _check_data(objective, method, epochs, key, batches)
-    problem = _Problem(where, objective, method, _Data(key, batches))
+    problem = _Problem(where, objective, method, _Data(key, batches), watch)
     if isinstance(method, Flow):
         records = -(-epochs // record) + 1
         curve = _flow(problem, _recorded_epochs(records, record, jnp.asarray(epochs)))
@@ -141,18 +154,21 @@ def learn(
 def _check_data(
     objective: AbstractObjective, method: AbstractMethod, epochs: int, key: Any, batches: Any
 ) -> None:
-    name = type(objective).__name__
+    name, flows = type(objective).__name__, isinstance(method, Flow)
     if batches is not None:
+        least = 1 if flows else max(epochs, 1)
         lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(batches)}
-        if len(lengths) != 1 or () in lengths or next(iter(lengths))[0] < max(epochs, 1):
+        if len(lengths) != 1 or () in lengths or next(iter(lengths))[0] < least:
             raise ValueError(
-                f"`batches` hold the data of each epoch along their first axis, at least {epochs} "
+                f"`batches` hold the data of each epoch along their first axis, at least {least} "
                 f"of them; got arrays of shapes {[jnp.shape(x) for x in jax.tree.leaves(batches)]}."
             )
-    if isinstance(method, Flow) and (objective.stochastic or batches is not None):
+    fixed = batches is not None and jax.tree.leaves(batches)[0].shape[0] == 1
+    if flows and not fixed and (objective.stochastic or batches is not None):
         raise ValueError(
             f"Flow follows the gradient of one loss, but {name} draws fresh data in each epoch. "
-            f"Use its expectation (batch=None, no label noise), or Descent."
+            f"Use its expectation (batch=None, no label noise), fixed data (`batches` with a "
+            f"leading axis of length 1), or Descent."
         )
     if objective.stochastic and key is None and batches is None:
         raise ValueError(f"{name} draws fresh data in each epoch: pass `key` or `batches`.")
@@ -180,8 +196,14 @@ def _update(problem: _Problem, state: _State) -> tuple[_State, Float[Array, ""]]
 
 def _record(problem: _Problem, state: _State, loss: Float[Array, ""]) -> _Record:
     """What is kept of the weights before an update; NaN once the run has stopped."""
-    kept = _Record(loss, problem.where.gram(state.x), problem.where.transform(state.x))
-    return jax.tree.map(lambda a: jnp.where(state.stopped < 0, a, jnp.nan), kept)
+    where, x = problem.where, state.x
+    kept = _Record(loss, where.gram(x), where.transform(x), problem.watched(x))
+    return jax.tree.map(lambda a: jnp.where(state.stopped < 0, a, _nothing(a)), kept)
+
+
+def _nothing(a: Array) -> Any:
+    """What stands for a value that there is none of: NaN, or zero for whole numbers."""
+    return jnp.nan if jnp.issubdtype(a.dtype, jnp.inexact) else jnp.zeros((), a.dtype)
 
 
 def _start(problem: _Problem) -> _State:
@@ -234,6 +256,7 @@ def _finish(
         loss=history.loss,
         gram=history.gram,
         transform=history.transform,
+        watched=history.watched,
         stopped=stopped,
         result=_realisable(problem.where, result),
         model=model,
@@ -288,7 +311,8 @@ def _flow(problem: _Problem, saved_epochs: Int[Array, " record"]) -> LearningCur
     assert isinstance(method, Flow)
 
     def record(x: Weights) -> _Record:
-        return _Record(loss(where.model(x)), where.gram(x), where.transform(x))
+        now = loss(where.model(x))
+        return _Record(now, where.gram(x), where.transform(x), problem.watched(x))
 
     dtype = jax.tree.leaves(where.start)[0].dtype
     times = saved_epochs.astype(dtype)
@@ -302,13 +326,14 @@ def _flow(problem: _Problem, saved_epochs: Int[Array, " record"]) -> LearningCur
     saved = jax.tree.map(lambda a, b: a.at[0].set(b), saved, record(where.start))
     inside = ~early | (times <= end)
     saved = jax.tree.map(
-        lambda a: jnp.where(inside.reshape(-1, *[1] * (a.ndim - 1)), a, jnp.nan), saved
+        lambda a: jnp.where(inside.reshape(-1, *[1] * (a.ndim - 1)), a, _nothing(a)), saved
     )
     return LearningCurve(
         epochs=saved_epochs,
         loss=saved.loss,
         gram=saved.gram,
         transform=saved.transform,
+        watched=saved.watched,
         stopped=jnp.where(early, jnp.floor(end).astype(saved_epochs.dtype), -1),
         result=_realisable(where, result),
         model=where.model(x),
