@@ -4,6 +4,8 @@ from lrnn_jax.environments._base import AbstractPlant as AbstractPlant
 from lrnn_jax.environments._closed_loop import ClosedLoop as ClosedLoop
 from lrnn_jax.environments._closed_loop import LoopTrials as LoopTrials
 from lrnn_jax.environments._closed_loop import Trajectories as Trajectories
+from lrnn_jax.environments._demonstrations import Demonstrations as Demonstrations
+from lrnn_jax.environments._demonstrations import LoopLoss as LoopLoss
 from lrnn_jax.environments._linear import AbstractLinearPlant as AbstractLinearPlant
 from lrnn_jax.environments._linear import KIntegrator as KIntegrator
 from lrnn_jax.environments._linear import LinearPlant as LinearPlant

@@ -50,7 +50,7 @@ class AbstractLinearPlant(AbstractAutonomousPlant):
 class LinearPlant(AbstractLinearPlant):
     """A linear plant from your own matrices.
 
-        x_{t+1} = A x_t + B u_t + F_w w_t,   o_t = C x_t + F_v v_t,   cost x_{t+1}ᵀQx_{t+1} + u_tᵀRu_t
+        x_{t+1} = A x_t + B u_t + F_w w_t,   o_t = C x_t + F_v v_t,   cost xᵀQx + uᵀRu
 
     Arguments:
         a, b, c: A (state, state), B (state, controls), C (observed, state), per time step.
@@ -118,7 +118,7 @@ class LinearPlant(AbstractLinearPlant):
 class KIntegrator(AbstractLinearPlant):
     """A chain of k integrators: x_i' = x_i + dt x_{i+1}, controls at its end.
 
-        A = 1 + dt (ones above the diagonal),   B = dt (last `inputs` columns of 1),   C = first rows
+        A = 1 + dt (ones above the diagonal),   B = dt (last columns of 1),   C = first rows of 1
 
     The cost is the mean square of the state, Q = 1/k.
 
@@ -197,8 +197,8 @@ def check_cost(cost: ArrayLike, size: int, name: str) -> Array:
     lowest = float(np.linalg.eigvalsh(values).min())
     if lowest < -1e-6 * max(float(np.abs(values).max()), 1e-300):
         raise ValueError(
-            f"`{name}` weighs a cost and must have no negative eigenvalue, but one is {lowest:.4g}: "
-            f"a loop would learn to make it large."
+            f"`{name}` weighs a cost and must have no negative eigenvalue, but one is "
+            f"{lowest:.4g}: a loop would learn to make that cost large."
         )
     return cost
 

@@ -272,7 +272,7 @@ def _model_to_arrays(model: AbstractRNN) -> tuple[str, dict[str, Any], dict[str,
         names, header["frozen"] = ("z", "v", "m", "u", "scale", "dt"), model.frozen
         return "LowRankRNN", {n: getattr(model, n) for n in names}, header
     if isinstance(model, DenseRNN):
-        names, header["frozen"] = ("w", "w_in", "w_out", "dt"), model.frozen
+        names, header["frozen"] = (*model.weights, "dt"), model.frozen
         return "DenseRNN", {n: getattr(model, n) for n in names}, header
     assert isinstance(model, ReducedRNN)
     roles = model.roles
@@ -289,7 +289,7 @@ def _model_from_arrays(header: dict[str, Any], arrays: dict[str, Any]) -> Abstra
     if header["kind"] == "LowRankRNN":
         return LowRankRNN(*(arrays[n] for n in "zvmu"), scale=arrays["scale"], **options)
     if header["kind"] == "DenseRNN":
-        return DenseRNN(arrays["w"], arrays["w_in"], arrays["w_out"], **options)
+        return DenseRNN(*(arrays.get(n) for n in ("w", "w_in", "w_out", "b")), **options)
     assert header["kind"] == "ReducedRNN"
     overlaps = Overlaps(jnp.asarray(arrays["gram"]), Roles(*header["roles"]))
     return ReducedRNN(overlaps, **options)
