@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -128,12 +129,14 @@ def stability_epoch(
     return int(epochs[first]) if first < len(radii) else -1
 
 
-class CoupledMatrix:
+class CoupledMatrix(eqx.Module):
     """Records P of a model's closed loop: `learn(watch=CoupledMatrix(plant))`.
 
     Arguments:
-        plant: what the model controls.
+        plant: what the model controls, or the closed loop around it.
     """
+
+    plant: AbstractPlant
 
     def __init__(self, plant: AbstractPlant | ClosedLoop):
         self.plant = plant.plant if isinstance(plant, ClosedLoop) else plant
