@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from lrnn_jax._types import as_float, check_finite, is_traced, small_matmul
+from lrnn_jax._types import as_float, check_finite, is_traced
 from lrnn_jax.environments._base import AbstractAutonomousPlant, check_plant_dt
 from lrnn_jax.environments._starts import AbstractStart, as_start, check_noise
 
@@ -243,6 +243,6 @@ def warn_of_hidden_modes(plant: AbstractLinearPlant) -> None:
 
 def _rows(x: Float[Array, "*batch i"], matrix: Float[Array, "j i"]) -> Float[Array, "*batch j"]:
     """The matrix times every row of x; few states compile into the operations around."""
-    if matrix.size <= 16 and x.ndim:
-        return small_matmul(x[..., None, :], matrix.T)[..., 0, :]
+    if matrix.size <= 16:
+        return jnp.sum(x[..., None, :] * matrix.reshape(*[1] * (x.ndim - 1), *matrix.shape), -1)
     return x @ matrix.T

@@ -32,11 +32,12 @@ class Scaled(NamedTuple):
         return jnp.log(self.value) + two * self.exponent.astype(self.value.dtype)
 
     def bounded(self) -> Float[Array, "..."]:
-        """The number itself below 2^480 (float32: 2^32), and above that with this exponent.
+        """The number itself below 2^480 (float32: 2^48), and above that with this exponent.
 
         Bounded so that squares of gradients stay finite; their direction is right at any size.
         """
-        cap = _layout(self.value.dtype)[2] // 2 - 31
+        integer, _, bias = _layout(self.value.dtype)
+        cap = bias // 2 + 1 - 4 * integer.itemsize
         return self.value * _power_of_two(jnp.minimum(self.exponent, cap), self.value.dtype)
 
 
