@@ -17,8 +17,8 @@ class Demonstrations(AbstractObjective):
         L = Σ_t ⟨‖y_t − y*_t‖²⟩ / T,      y*: the teacher's control after the observation o_t
 
     ⟨ ⟩: mean over trials. The student's own control has no effect: the loop is open. For
-    white-noise observations use `TeacherStudent`. To follow how the student would do in the loop, give `learn`
-    a `watch` function that returns `loop.loss(model, test_trials)`.
+    white-noise observations use `TeacherStudent`. `learn(watch=LoopLoss(loop, trials))` follows how
+    the student would do in the loop.
 
     Arguments:
         teacher: a trained controller, full or reduced.

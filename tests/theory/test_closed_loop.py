@@ -54,7 +54,7 @@ def test_network_and_reduction_learn_alike(net, plant, beta):
 
 
 def test_expected_losses_lead_network_and_reduction_alike():
-    loop, method = lrnn.ClosedLoop(NOISY, 20, control_cost=0.1), lrnn.Descent(0.01, clip=1.0)
+    loop, method = lrnn.ClosedLoop(NOISY, 16, control_cost=0.1), lrnn.Descent(0.01, clip=1.0)
     full = lrnn.learn(network(), loop, method, epochs=60)
     reduced = lrnn.learn(lrnn.reduce(network()), loop, method, epochs=60)
     assert reduced.distance(full).max < ROUNDING
@@ -82,8 +82,8 @@ EXPECTED = {
 
 @pytest.mark.parametrize(("plant", "net", "beta"), EXPECTED.values(), ids=EXPECTED)
 def test_expectation_is_the_mean_of_samples_and_has_their_gradient(plant, net, beta):
-    exact = lrnn.ClosedLoop(plant, 12, control_cost=beta)
-    sampled = lrnn.ClosedLoop(plant, 12, batch=50, control_cost=beta)
+    exact = lrnn.ClosedLoop(plant, 8, control_cost=beta)
+    sampled = lrnn.ClosedLoop(plant, 8, batch=50, control_cost=beta)
     reduction = lrnn.reduce(net)
 
     @jax.jit
@@ -139,22 +139,20 @@ def test_moments_of_unstable_loops_are_exact_beyond_floating_point():
     start[:2, :2] = np.eye(2)
     exact = exact_moment(np.asarray(system.matrix), start, 1000)
     assert int(total.exponent) > 1100
-    for i, j in ((0, 0), (0, 1), (1, 1), (0, 2)):
-        size = Fraction(float(total.value[i, j])) * Fraction(2) ** int(total.exponent)
-        if exact[i][j] == 0:
-            assert size == 0
-        else:
-            # 20 squarings double relative rounding errors each time: ~ 1000 eps
-            small = abs(size / exact[i][j] - 1)
-            assert small < Fraction(1, 10**12) or abs(exact[i][j]) < Fraction(1, 10**10)
+    largest = max(abs(x) for row in exact for x in row)
+    for i in range(3):
+        for j in range(3):
+            size = Fraction(float(total.value[i, j])) * Fraction(2) ** int(total.exponent)
+            # 10 squarings, each of which doubles relative rounding errors: about 1000 eps
+            assert abs(size - exact[i][j]) < largest / 10**12
 
 
 def unstable():
     """A loop with |λ| = 1.5: λ = 1 ± √zm with zm = 1/4."""
-    zm = 0.25
-    rows = np.eye(4)
-    vectors = [np.sqrt(zm) * rows[:, :1], 0.1 * rows[:, 1:2]]
-    return lrnn.LowRankRNN(*vectors, np.sqrt(zm) * rows[:, :1], 0.1 * rows[:, 2:3], 1.0, dt=1.0)
+    values = {"zm": 0.25, "zz": 1.0, "mm": 1.0, "uu": 1.0, "vv": 1.0}
+    names = ("zu", "vm", "vu", "mu", "zv")
+    overlaps = lrnn.Overlaps.from_values(**values, **dict.fromkeys(names, 0.0))
+    return lrnn.LowRankRNN.with_overlaps(overlaps, 10, 1.0, dt=1.0, key=jr.key(0))
 
 
 @pytest.mark.parametrize("plant", [DOUBLE, NOISY], ids=["quiet", "noisy"])
@@ -173,16 +171,17 @@ def test_long_unstable_loops_overflow_nothing(plant):
 
     capped, exact = slope(loop.loss), slope(loop.log_loss)
     assert jnp.max(jnp.abs(capped - exact)) < 1e-12
-    # a step along it makes the loop less unstable, on the network and on its reduction alike
-    method = lrnn.Descent(0.01, clip=1.0)
-    full = lrnn.learn(net, loop, method, epochs=200)
-    reduced = lrnn.learn(reduction, loop, method, epochs=200)
-    assert jnp.all(jnp.isfinite(full.loss))
-    assert reduced.distance(full).max < 1e-9  # a stiff problem: 1e-11 grows on the way
-    assert loop.log_loss(full.model) < log - 1000
-    sampled = lrnn.ClosedLoop(plant, 1000, batch=2)
+
+
+def test_long_unstable_loops_learn():
+    loop, method = lrnn.ClosedLoop(DOUBLE, 1000), lrnn.Descent(0.01, clip=1.0)
+    reduction = lrnn.reduce(unstable())
+    run = lrnn.learn(reduction, loop, method, epochs=100)
+    assert jnp.all(jnp.isfinite(run.loss))
+    assert loop.log_loss(run.model) < loop.log_loss(reduction) - 500
+    sampled = lrnn.ClosedLoop(DOUBLE, 1000, batch=2, evaluation=lrnn.Evaluation.ROLLOUT)
     run = lrnn.learn(reduction, sampled, method, epochs=1, key=jr.key(0), throw=False)
-    assert (run.result == lrnn.RESULTS.diverged) or jnp.isfinite(run.loss[0])
+    assert run.result == lrnn.RESULTS.diverged
 
 
 def test_small_loops_are_unaffected_by_scaling():
