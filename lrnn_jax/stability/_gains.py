@@ -120,7 +120,8 @@ def gain_landscape(loop: ClosedLoop, gains: Float[Array, "*grid controls state"]
     assert isinstance(plant, AbstractLinearPlant)
     grid = gains.shape[:-2]
     log_loss = jax.vmap(lambda k: _log_loss(plant, loop, k))(gains.reshape(-1, *gains.shape[-2:]))
-    values = np.linalg.eigvals(np.asarray(plant.a + jnp.einsum("ij,...jk->...ik", plant.b, gains)))
+    loops = np.asarray(plant.a) + np.einsum("ij,...jk->...ik", plant.b, gains)
+    values = np.linalg.eigvals(loops)
     size = np.abs(values)
     leading = np.take_along_axis(values, size.argmax(axis=-1)[..., None], axis=-1)[..., 0]
     radius = jnp.asarray(size.max(axis=-1))

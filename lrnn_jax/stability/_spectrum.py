@@ -98,7 +98,7 @@ def track(values: Complex[np.ndarray, "record d"]) -> Complex[np.ndarray, "recor
 
 
 def outliers(
-    values: Complex[np.ndarray, "*record d"], bulk: complex, count: int
+    values: Complex[np.ndarray, "*record d"], bulk: complex | float, count: int
 ) -> Complex[np.ndarray, "*record count"]:
     """The `count` eigenvalues farthest from `bulk` (1 − dt for a low-rank network)."""
     order = np.argsort(-np.abs(values - bulk), axis=-1, kind="stable")[..., :count]

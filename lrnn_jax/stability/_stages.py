@@ -143,7 +143,8 @@ def stage_one_eigenvalues(zm: ArrayLike) -> Complex[Array, "*batch 2"]:
 
     Source: [CL] eq. 11.
     """
-    root = jnp.sqrt(as_float(zm) + 0j)
+    zm = as_float(zm)
+    root = jnp.sqrt(zm.astype(jnp.result_type(zm.dtype, jnp.complex64)))
     return jnp.stack([1 + root, 1 - root], axis=-1)
 
 
