@@ -140,7 +140,7 @@ def _report(
             closed.oscillatory >= 0 and closed.stable > closed.oscillatory,
         ),
         Claim(
-            "the open-loop student's loss in the loop rises again by orders of magnitude on its way",
+            "the open-loop student's loss in the loop rises again by orders of magnitude",
             f"from {loss['open'][dip]:.3g} at epoch {epochs[dip]} to {loss['open'][peak]:.3g} at "
             f"epoch {epochs[peak]} ({rise:.3g} times)",
             rise > 30,

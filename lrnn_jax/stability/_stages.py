@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float
@@ -144,7 +145,7 @@ def stage_one_eigenvalues(zm: ArrayLike) -> Complex[Array, "*batch 2"]:
     Source: [CL] eq. 11.
     """
     zm = as_float(zm)
-    root = jnp.sqrt(zm.astype(jnp.result_type(zm.dtype, jnp.complex64)))
+    root = jnp.sqrt(jax.lax.complex(zm, jnp.zeros_like(zm)))
     return jnp.stack([1 + root, 1 - root], axis=-1)
 
 
