@@ -1,4 +1,4 @@
-"""`three_stages`: a low-rank controller learns in three stages, predicted exactly by its overlaps."""
+"""`three_stages`: a low-rank controller learns in three stages, exactly as its overlaps say."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -101,13 +101,11 @@ def three_stages(
     values = spectrum(curves["reduced"], loop)
     report = _report(config, loop, curves, found, values)
     report.seconds = seconds
-    zm = np.asarray(many.overlaps["zm"])
+    dims, loss, zm = ("start", "epoch"), np.asarray(many.loss), np.asarray(many.overlaps["zm"])
     report.arrays |= {
-        "many_loss": (
-            ("start", "epoch"), np.asarray(many.loss), {"long_name": "loss by start", "units": "state²"},
-        ),
-        "many_zm": (("start", "epoch"), zm, {"long_name": "zm by start", "units": "1"}),
-    }  # fmt: skip
+        "many_loss": (dims, loss, {"long_name": "loss by start", "units": "state²"}),
+        "many_zm": (dims, zm, {"long_name": "zm by start", "units": "1"}),
+    }
     return report
 
 
@@ -181,7 +179,7 @@ def _report(
             gap <= 1e-9,
         ),
         Claim(
-            "three stages, found from the spectrum: a complex pair, then stability, then refinement",
+            "three stages in the spectrum: a complex pair, then stability, then refinement",
             f"complex pair for {share['complex pair']:.0%} of {len(found)} starts at epoch "
             f"{min(negative)}-{max(negative)} (median {np.median(negative):g}), stable for "
             f"{share['stable']:.0%} at {min(stable)}-{max(stable)} (median {np.median(stable):g}), "
@@ -233,10 +231,11 @@ def _report(
         seconds={},
         curves=dict(curves),
     )
+    cost = {"long_name": "½ Σ‖x‖² in stage 1, loop and formula", "units": "state²"}
     report.arrays = {
         "zm": ("feedback", FEEDBACKS, {"long_name": "direct feedback zm", "units": "1"}),
-        "stage_one_loop": ("feedback", simulated, {"long_name": "½ Σ‖x‖² of the loop", "units": "state²"}),
-        "stage_one_formula": ("feedback", formula, {"long_name": "formula of stage 1", "units": "state²"}),
+        "stage_one_loop": ("feedback", simulated, cost),
+        "stage_one_formula": ("feedback", formula, cost),
         "radius": ("epoch", radius(values), {"long_name": "max |λ|", "units": "1"}),
     } | {
         f"eigenvalue_{part}": (

@@ -61,7 +61,8 @@ class _Meter(eqx.Module):
 
     def __call__(self, model: AbstractRNN) -> tuple[Array, Array, Array]:
         assert isinstance(model, DenseRNN)
-        assert isinstance(plant := self.loop.plant, TrackingPlant)
+        plant = self.loop.plant
+        assert isinstance(plant, TrackingPlant)
         run = self.loop.simulate(model, self.phases)
         error = run.states[1:, :, : plant.axes] - run.signals
         parts = jnp.mean(plant.amplitudes(jnp.moveaxis(error, 0, 1), SETTLED), axis=0)
