@@ -155,6 +155,7 @@ def _report(
     gap = outlier_gap(config, curves["full"], loop)
     simulated, formula = stage_one_losses(config.steps)
     off = np.abs(np.log10(formula / simulated))
+    far = float(off[np.abs(FEEDBACKS) > 0.099].max())
     negative = [s.oscillatory for s in found]
     stable = [s.stable for s in found]
     share = {
@@ -187,9 +188,10 @@ def _report(
             share["complex pair"] == 1 and share["stable"] >= 0.9,
         ),
         Claim(
-            "the formula of stage 1 has the loop's size over zm ∈ [−0.5, 0.3] (within a factor 3)",
-            f"largest ratio {10 ** off.max():.3g}",
-            bool(off.max() < np.log10(3)),
+            "the formula of stage 1 has the loop's size (within a factor 10) for |zm| ≥ 0.1; at zm = 0 "
+            "it misses the growth of a double eigenvalue",
+            f"largest ratio {10**far:.3g} there, {10 ** off.max():.3g} over [−0.5, 0.3]",
+            bool(far < 1),
         ),
     ]
     rows = [

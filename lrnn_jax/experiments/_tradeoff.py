@@ -23,7 +23,7 @@ class TradeoffConfig:
     """α, weights of L_∞ against L_0."""
     power: int = 10
     """T of L_∞."""
-    episodes: tuple[int, ...] = (3, 5, 10, 20, 50)
+    episodes: tuple[int, ...] = (20, 35, 50, 100)
     """Lengths of trials in full training."""
     lr: float = 1e-3
     """η, learning rate of both."""
@@ -41,7 +41,7 @@ class TradeoffConfig:
             raise ValueError(f"`episodes` are lengths of at least one step; got {self.episodes}.")
 
 
-QUICK = TradeoffConfig(n=20, alphas=(0.0, 0.5, 1.0), episodes=(3, 50))
+QUICK = TradeoffConfig(n=20, alphas=(0.0, 0.5, 1.0), episodes=(8, 64))
 
 
 def tradeoff(config: TradeoffConfig = TradeoffConfig(), progress: Progress | None = None) -> Report:
