@@ -208,7 +208,7 @@ def _arrays(
     units = {"units": "1"}
     arrays["k1"] = ("k1", GRID[0], {"long_name": "gain on position", **units})
     arrays["k2"] = ("k2", GRID[1], {"long_name": "gain on velocity", **units})
-    for field in ("log_loss", "stable", "oscillatory"):
+    for field in ("log_loss", "radius", "oscillatory"):
         name = {"long_name": f"static gains: {field.replace('_', ' ')}", **units}
         arrays[f"land_{field}"] = (("k1", "k2"), np.asarray(getattr(land, field), float), name)
     return arrays

@@ -188,8 +188,8 @@ def _report(
             share["complex pair"] == 1 and share["stable"] >= 0.9,
         ),
         Claim(
-            "the formula of stage 1 has the loop's size (within a factor 10) for |zm| ≥ 0.1; at zm = 0 "
-            "it misses the growth of a double eigenvalue",
+            "the formula of stage 1 has the loop's size (within a factor 10) for |zm| ≥ 0.1; at "
+            "zm = 0 it misses the growth of a double eigenvalue",
             f"largest ratio {10**far:.3g} there, {10 ** off.max():.3g} over [−0.5, 0.3]",
             bool(far < 1),
         ),

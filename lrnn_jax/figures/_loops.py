@@ -45,11 +45,11 @@ def plot_landscape(ax: Axes, k1: np.ndarray, k2: np.ndarray, land: dict[str, np.
     Arguments:
         ax: where to draw.
         k1, k2: gains on position and velocity.
-        land: "log_loss", "stable", "oscillatory", shape (k1, k2).
+        land: "log_loss", "radius", "oscillatory", shape (k1, k2).
     """
     shown = np.minimum(land["log_loss"] / np.log(10), 6)
     ax.pcolormesh(k1, k2, shown.T, cmap=_GREYS, shading="auto", rasterized=True)
-    ax.contour(k1, k2, land["stable"].T, levels=[0.5], colors="#1a1a1a", linewidths=1.0)
+    ax.contour(k1, k2, land["radius"].T, levels=[1.0], colors="#1a1a1a", linewidths=1.0)
     edge = {"levels": [0.5], "colors": "#1a1a1a", "linewidths": 0.8, "linestyles": "dotted"}
     ax.contour(k1, k2, land["oscillatory"].T, **edge)
     ax.set(xlabel="gain on position $k_1$", ylabel="gain on velocity $k_2$")
@@ -67,7 +67,7 @@ def mark_epochs(ax: Axes, epochs: dict[str, tuple[int, str]]) -> Axes:
         if epoch >= 0:
             ax.axvline(epoch, color=colour, linewidth=0.8, linestyle=":", zorder=0)
             ax.annotate(
-                name, (epoch, 1), xycoords=("data", "axes fraction"), xytext=(2, -1),
+                name, (epoch, 0.98), xycoords=("data", "axes fraction"), xytext=(3, 0),
                 textcoords="offset points", color=colour, fontsize=6.5, va="top", rotation=90,
             )  # fmt: skip
     return ax
@@ -91,7 +91,7 @@ def open_vs_closed(report: Any) -> Figure:
     axes[1].axhline(1, color="0.6", linewidth=0.8, zorder=0)
     stable = report.values["stable"]
     mark_epochs(axes[1], {f"stable: {n}": (e, LOOPS[n][1]["color"]) for n, e in stable.items()})
-    land = {k: arrays[f"land_{k}"][1] for k in ("log_loss", "stable", "oscillatory")}
+    land = {k: arrays[f"land_{k}"][1] for k in ("log_loss", "radius", "oscillatory")}
     k1, k2 = arrays["k1"][1], arrays["k2"][1]
     plot_landscape(axes[2], k1, k2, land)
     axes[2].plot(*report.values["lqr"], "x", color="#1a1a1a", markersize=6, markeredgewidth=1.4)
@@ -147,28 +147,20 @@ def three_stages(report: Any) -> Figure:
 
 
 def tradeoff(report: Any) -> Figure:
-    """Paths of the leading eigenvalue under different objectives and episode lengths."""
-    figure, axes = plt.subplots(1, 2, figsize=(TEXT * 0.75, 2.6))
+    """Size of the leading eigenvalue under different objectives and episode lengths."""
+    figure, axes = plt.subplots(1, 2, figsize=(TEXT * 0.75, 2.5), sharey=True)
     paths = report.arrays["path_real"][1] + 1j * report.arrays["path_imag"][1]
     names = report.values["objectives"]
-    for ax, letter, title in zip(axes, "αT", ("weights α of the long term", "episodes of T steps")):
+    for ax, letter, title in zip(axes, "αT", ("long-term weight", "steps of an episode")):
         chosen = [i for i, name in enumerate(names) if name.startswith(letter)]
         shades = [plt.get_cmap("viridis")(x) for x in np.linspace(0, 0.85, len(chosen))]
-        spread = paths[chosen]
-        for i, colour in zip(chosen, shades):
-            ax.plot(paths[i].real, paths[i].imag, color=colour, label=names[i], linewidth=1.6)
-            ax.plot(paths[i][-1].real, paths[i][-1].imag, "o", color=colour, markersize=4)
-        ax.plot(paths[0][0].real, paths[0][0].imag, "o", color="#1a1a1a", markerfacecolor="w")
-        radius = abs(paths[0][0])
-        angle = np.linspace(0, np.pi / 2, 400)
-        ax.plot(
-            radius * np.cos(angle), radius * np.sin(angle), color="0.6", linewidth=0.8, zorder=0
-        )
-        margin = 0.15 * max(np.ptp(spread.real), np.ptp(spread.imag), 1e-3)
-        ax.set_xlim(spread.real.min() - margin, spread.real.max() + margin)
-        ax.set_ylim(max(spread.imag.min() - margin, 0), spread.imag.max() + margin)
-        ax.set(xlabel=r"Re $\lambda$", ylabel=r"Im $\lambda$")
-        ax.legend(title=title, title_fontsize=7)
+        for order, (i, colour) in enumerate(zip(chosen, shades)):
+            line = ("-", "--", "-.", ":", (0, (5, 1)))[order % 5]
+            ax.plot(np.abs(paths[i]), color=colour, label=names[i], linestyle=line, linewidth=1.6)
+        ax.axhline(1, color="0.6", linewidth=0.8, zorder=0)
+        ax.set(xlabel="epoch from the start in stage 2", ylabel=r"$|\lambda_{1,2}|$")
+        ax.set_xlim(0, paths.shape[1] - 1)
+        ax.legend(title=title, title_fontsize=7, loc="upper left")
     return figure
 
 
