@@ -8,6 +8,17 @@ from typing import Any as _Any
 
 from lrnn_jax._results import RESULTS as RESULTS
 from lrnn_jax._results import LearningError as LearningError
+from lrnn_jax.environments import ClosedLoop as ClosedLoop
+from lrnn_jax.environments import Demonstrations as Demonstrations
+from lrnn_jax.environments import FixedStart as FixedStart
+from lrnn_jax.environments import GaussianStart as GaussianStart
+from lrnn_jax.environments import KIntegrator as KIntegrator
+from lrnn_jax.environments import LinearPlant as LinearPlant
+from lrnn_jax.environments import LoopLoss as LoopLoss
+from lrnn_jax.environments import LoopTrials as LoopTrials
+from lrnn_jax.environments import Pendulum as Pendulum
+from lrnn_jax.environments import TrackingPlant as TrackingPlant
+from lrnn_jax.environments import UniformStart as UniformStart
 from lrnn_jax.learning import Descent as Descent
 from lrnn_jax.learning import DirectDescent as DirectDescent
 from lrnn_jax.learning import Flow as Flow
@@ -50,6 +61,13 @@ from lrnn_jax.reduced import Sobol as Sobol
 from lrnn_jax.reduced import degenerate_twin as degenerate_twin
 from lrnn_jax.reduced import population as population
 from lrnn_jax.reduced import reduce as reduce
+from lrnn_jax.stability import CoupledMatrix as CoupledMatrix
+from lrnn_jax.stability import effective_gains as effective_gains
+from lrnn_jax.stability import gain_landscape as gain_landscape
+from lrnn_jax.stability import lqr_gain as lqr_gain
+from lrnn_jax.stability import spectrum as spectrum
+from lrnn_jax.stability import stability_epoch as stability_epoch
+from lrnn_jax.stability import stages as stages
 from lrnn_jax.tasks import DecisionMaking as DecisionMaking
 from lrnn_jax.tasks import Evaluation as Evaluation
 from lrnn_jax.tasks import ExponentialFilter as ExponentialFilter

@@ -6,6 +6,8 @@ from lrnn_jax.experiments._base import Claim as Claim
 from lrnn_jax.experiments._base import Report as Report
 from lrnn_jax.experiments._base import Stopwatch as Stopwatch
 from lrnn_jax.experiments._base import Timing as Timing
+from lrnn_jax.experiments._control_cost import ControlCostConfig as ControlCostConfig
+from lrnn_jax.experiments._control_cost import control_cost as control_cost
 from lrnn_jax.experiments._coupling import CouplingConfig as CouplingConfig
 from lrnn_jax.experiments._coupling import coupling as coupling
 from lrnn_jax.experiments._degeneracy import DegeneracyConfig as DegeneracyConfig
@@ -16,8 +18,16 @@ from lrnn_jax.experiments._memory_aba import MemoryAbaConfig as MemoryAbaConfig
 from lrnn_jax.experiments._memory_aba import memory_aba as memory_aba
 from lrnn_jax.experiments._memory_adam import MemoryAdamConfig as MemoryAdamConfig
 from lrnn_jax.experiments._memory_adam import memory_adam as memory_adam
+from lrnn_jax.experiments._open_vs_closed import OpenVsClosedConfig as OpenVsClosedConfig
+from lrnn_jax.experiments._open_vs_closed import open_vs_closed as open_vs_closed
 from lrnn_jax.experiments._oscillator import OscillatorConfig as OscillatorConfig
 from lrnn_jax.experiments._oscillator import oscillator as oscillator
 from lrnn_jax.experiments._registry import REGISTRY as REGISTRY
 from lrnn_jax.experiments._registry import Experiment as Experiment
 from lrnn_jax.experiments._registry import get as get
+from lrnn_jax.experiments._three_stages import ThreeStagesConfig as ThreeStagesConfig
+from lrnn_jax.experiments._three_stages import three_stages as three_stages
+from lrnn_jax.experiments._tracking import TrackingConfig as TrackingConfig
+from lrnn_jax.experiments._tracking import tracking as tracking
+from lrnn_jax.experiments._tradeoff import TradeoffConfig as TradeoffConfig
+from lrnn_jax.experiments._tradeoff import tradeoff as tradeoff

@@ -109,7 +109,7 @@ def _tasks(config: MemoryTwinsConfig) -> dict[str, AbstractObjective]:
     taught = ReducedRNN(teacher, dt=dt, activation=Erf())
     return {
         "A": FlipFlop(**flips, target_amp=1.0),
-        "B": DecisionMaking(dt, batch, (2.0, 8.0, 16.0), noise=0.05),
+        "B": DecisionMaking(dt, batch, np.array([2.0, 8.0, 16.0]), noise=0.05),
         "C": TeacherStudent(taught, steps, std=1.5, signal=signal, batch=batch),
     }
 

@@ -5,12 +5,17 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from lrnn_jax.experiments import (
+    _control_cost,
     _coupling,
     _degeneracy,
     _filter,
     _memory_aba,
     _memory_adam,
+    _open_vs_closed,
     _oscillator,
+    _three_stages,
+    _tracking,
+    _tradeoff,
 )
 from lrnn_jax.experiments._base import Report
 
@@ -80,6 +85,46 @@ REGISTRY: dict[str, Experiment] = {
             _coupling.CouplingConfig(),
             _coupling.QUICK,
             _coupling.coupling,
+        ),
+        Experiment(
+            "open_vs_closed",
+            "[CL] fig. 1, 2",
+            "a dense controller learns by acting, its twin by imitating it on noise",
+            _open_vs_closed.OpenVsClosedConfig(),
+            _open_vs_closed.QUICK,
+            _open_vs_closed.open_vs_closed,
+        ),
+        Experiment(
+            "three_stages",
+            "[CL] fig. 3-5",
+            "a low-rank controller learns in three stages, exactly as its overlaps say",
+            _three_stages.ThreeStagesConfig(),
+            _three_stages.QUICK,
+            _three_stages.three_stages,
+        ),
+        Experiment(
+            "tradeoff",
+            "[CL] fig. 4",
+            "short-term cost against long-term stability of the closed loop",
+            _tradeoff.TradeoffConfig(),
+            _tradeoff.QUICK,
+            _tradeoff.tradeoff,
+        ),
+        Experiment(
+            "control_cost",
+            "[CL] fig. 5",
+            "a stable policy is refined under several prices of control",
+            _control_cost.ControlCostConfig(),
+            _control_cost.QUICK,
+            _control_cost.control_cost,
+        ),
+        Experiment(
+            "tracking",
+            "[CL] fig. 6",
+            "a controller learns to track a reference, one frequency after another",
+            _tracking.TrackingConfig(),
+            _tracking.QUICK,
+            _tracking.tracking,
         ),
     )
 }

@@ -201,17 +201,22 @@ class MixtureCoordinates(AbstractCoordinates):
 
 
 class DenseCoordinates(AbstractCoordinates):
-    """Weight matrices of a dense network, each with one row a neuron: X = (W, W_in, W_outᵀ)."""
+    """Weight matrices of a dense network, each with one row a neuron: X = (W, W_in, W_outᵀ, b)."""
 
     network: DenseRNN
 
     @property
     def start(self) -> Weights:
-        return {"w": self.network.w, "w_in": self.network.w_in, "w_out": self.network.w_out.T}
+        net = self.network
+        start = {"w": net.w, "w_in": net.w_in, "w_out": net.w_out.T}
+        return start if net.b is None else {**start, "b": net.b[:, None]}
 
     def model(self, x: Weights) -> AbstractRNN:
-        new = (x["w"], x["w_in"], x["w_out"].T)
-        return eqx.tree_at(lambda net: (net.w, net.w_in, net.w_out), self.network, new)
+        new = {"w_out": x["w_out"].T} | ({"b": x["b"][:, 0]} if "b" in x else {})
+        values = [new.get(name, x[name]) for name in self.network.weights]
+        return eqx.tree_at(
+            lambda net: [getattr(net, name) for name in net.weights], self.network, values
+        )
 
     def gradient(self, loss: Loss, x: Weights) -> tuple[Float[Array, ""], Weights]:
         return jax.value_and_grad(lambda weights: loss(self.model(weights)))(x)
@@ -232,7 +237,7 @@ class DenseCoordinates(AbstractCoordinates):
         return None
 
     def rates(self, values: Mapping[str, Any]) -> Weights | None:
-        names = ("w", "w_in", "w_out")
+        names = self.network.weights
         if unknown := set(values) - set(names):
             raise ValueError(f"`rates` of a dense network are for {names}; got {sorted(unknown)}.")
         if not values and not self.network.frozen:

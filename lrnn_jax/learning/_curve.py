@@ -300,7 +300,7 @@ def _model_to_arrays(model: AbstractRNN) -> tuple[str, dict[str, Any], dict[str,
         names, header["frozen"] = ("z", "v", "m", "u", "scale", "dt", *biases), model.frozen
         return "LowRankRNN", {n: getattr(model, n) for n in names}, header
     if isinstance(model, DenseRNN):
-        names, header["frozen"] = ("w", "w_in", "w_out", "dt"), model.frozen
+        names, header["frozen"] = (*model.weights, "dt"), model.frozen
         return "DenseRNN", {n: getattr(model, n) for n in names}, header
     assert isinstance(model, (ReducedRNN, MixtureRNN))
     header |= {"frozen": model.frozen, "roles": list(dataclasses.astuple(model.roles))}
@@ -320,7 +320,8 @@ def _model_from_arrays(header: dict[str, Any], arrays: dict[str, Any]) -> Abstra
         options |= {"scale": arrays["scale"], "b": arrays.get("b")}
         return LowRankRNN(*(arrays[n] for n in "zvmu"), **options)
     if header["kind"] == "DenseRNN":
-        return DenseRNN(arrays["w"], arrays["w_in"], arrays["w_out"], **options)
+        weights = (arrays[n] for n in ("w", "w_in", "w_out"))
+        return DenseRNN(*weights, b=arrays.get("b"), **options)
     gram, roles = jnp.asarray(arrays["gram"]), Roles(*header["roles"])
     if header["kind"] == "MixtureRNN":
         each = [Overlaps(q, roles) for q in gram]

@@ -23,8 +23,8 @@ class Training(AbstractUpdate):
     """Learning with an optax optimiser.
 
     On a network the optimiser sees its own arrays, {"z", "v", "m", "u"} (dense: {"w", "w_in",
-    "w_out"}), and the gradients s ∂L/∂Θ, so that `optax.sgd(η)` is `Descent(η)`. Frozen columns
-    get zero gradients and no update.
+    "w_out", "b"}), and the gradients s ∂L/∂Θ, so that `optax.sgd(η)` is `Descent(η)`. Frozen
+    columns get zero gradients and no update.
 
     On a reduction the optimiser must keep the weights in the column space of Θ_0 with coefficients
     that do not depend on N: then Θ_t = Θ_0 T_t and it acts on T. Whether it does is measured, on

@@ -18,15 +18,16 @@ WEIGHTS = ("w", "w_in", "w_out")
 class DenseRNN(AbstractRNN):
     """A network with an unconstrained recurrent weight matrix.
 
-        h_{t+1} = (1 − dt) h_t + dt φ(W h_t + W_in x_t),      y_t = W_out h_{t+1}
+        h_{t+1} = (1 − dt) h_t + dt φ(W h_t + W_in x_t + b),      y_t = W_out h_{t+1}
 
     Arguments:
         w: W, recurrent weights, shape (N, N).
         w_in: W_in, input weights, shape (N, d_in).
         w_out: W_out, read-out weights, shape (d_out, N).
+        b: biases, shape (N,); None: none, and none are learned.
         dt: Euler step in membrane time constants, in (0, 1].
         activation: φ.
-        frozen: weight matrices that do not learn, among "w", "w_in", "w_out".
+        frozen: weight matrices that do not learn, among "w", "w_in", "w_out", "b".
 
     Errors: ValueError for arrays that do not fit each other, entries that are not finite, dt
     outside (0, 1], or an unknown name in `frozen`.
@@ -37,6 +38,7 @@ class DenseRNN(AbstractRNN):
     w: Float[Array, "n n"]
     w_in: Float[Array, "n inputs"]
     w_out: Float[Array, "outputs n"]
+    b: Float[Array, " n"] | None
     dt: Float[Array, ""]
     activation: AbstractActivation
     frozen: tuple[str, ...] = eqx.field(static=True)
@@ -46,12 +48,14 @@ class DenseRNN(AbstractRNN):
         w: ArrayLike,
         w_in: ArrayLike,
         w_out: ArrayLike,
+        b: ArrayLike | None = None,
         *,
         dt: ArrayLike,
         activation: AbstractActivation = Identity(),
         frozen: tuple[str, ...] = (),
     ):
         self.w, self.w_in, self.w_out = as_float(w), as_float(w_in), as_float(w_out)
+        self.b = None if b is None else as_float(b)
         shapes = {name: getattr(self, name).shape for name in WEIGHTS}
         n = shapes["w"][0] if self.w.ndim else 0
         fits = (
@@ -66,14 +70,21 @@ class DenseRNN(AbstractRNN):
                 f"A dense network of N neurons takes w (N, N), w_in (N, inputs) and w_out "
                 f"(outputs, N); got {', '.join(f'{k} {v}' for k, v in shapes.items())}."
             )
-        for name in WEIGHTS:
+        if self.b is not None and self.b.shape != (n,):
+            raise ValueError(f"`b` holds one bias for each of {n} neurons; got {self.b.shape}.")
+        for name in self.weights:
             check_finite(getattr(self, name), name)
-        if unknown := set(frozen) - set(WEIGHTS):
-            raise ValueError(f"`frozen` names weights among {WEIGHTS}; got {sorted(unknown)}.")
+        if unknown := set(frozen) - set(self.weights):
+            raise ValueError(f"`frozen` names weights among {self.weights}; got {sorted(unknown)}.")
         check_dt(dt)
         self.dt = as_float(dt)
         self.activation = activation
         self.frozen = tuple(frozen)
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """Names of the arrays that learn."""
+        return WEIGHTS if self.b is None else (*WEIGHTS, "b")
 
     @property
     def inputs(self) -> int:
@@ -89,7 +100,7 @@ class DenseRNN(AbstractRNN):
 
     @property
     def biased(self) -> bool:
-        return False
+        return self.b is not None
 
     @property
     def dtype(self) -> jnp.dtype:
@@ -99,7 +110,10 @@ class DenseRNN(AbstractRNN):
         self, state: Float[Array, "*batch n"], x: Float[Array, "*batch inputs"]
     ) -> Float[Array, "*batch n"]:
         dt = self.dt.astype(self.dtype)
-        return (1 - dt) * state + dt * self.activation(state @ self.w.T + x @ self.w_in.T)
+        drive = state @ self.w.T + x @ self.w_in.T
+        if self.b is not None:
+            drive = drive + self.b.reshape(*[1] * (drive.ndim - 1), -1)
+        return (1 - dt) * state + dt * self.activation(drive)
 
     def _states(
         self,
@@ -165,6 +179,8 @@ def factorise(
 
     Source: ours.
     """
+    if network.b is not None and bool(jnp.any(network.b != 0)):
+        raise ValueError("A low-rank network has no biases: factorise takes dense ones without.")
     if not network.activation.linear:
         raise ValueError(
             "Only a linear dense network equals a low-rank one after factorising W: with another "

@@ -148,6 +148,10 @@ def choose_evaluation(model: AbstractRNN, target: Target, asked: Evaluation) -> 
     return Evaluation.DOUBLING if doubles else Evaluation.ROLLOUT
 
 
+def _plus(*sums: Any) -> Any:
+    return jax.tree.map(lambda *x: sum(x[1:], x[0]), *sums)
+
+
 def power_sum(
     steps: int,
     power: Power,
@@ -155,6 +159,7 @@ def power_sum(
     compose: Callable[[Power, Power], Power],
     shift: Callable[[Power, Sums], Sums],
     *,
+    plus: Callable[..., Sums] = _plus,
     triangular: bool = False,
 ) -> Sums:
     """Σ_{t<T} ω_t f_t in O(log T) operations, for terms that a linear shift moves through time.
@@ -170,12 +175,9 @@ def power_sum(
         first: f_0 (e.g. the covariance B Bᵀ); a pytree.
         compose: power over m and n steps → power over m + n steps (e.g. the matrix product).
         shift: power over n steps, Σ_t f_t → Σ_t f_{t+n} (e.g. P, W → P W Pᵀ), linear in the sums.
+        plus: addition of sums (default: leaf by leaf).
         triangular: ω_t = T − t (the sum V) in place of 1 (the sum S).
     """
-
-    def plus(*sums: Sums) -> Sums:
-        return jax.tree.map(lambda *x: sum(x[1:], x[0]), *sums)
-
     n, now, s, v = 1, power, first, first
     for bit in f"{steps:b}"[1:]:
         if triangular:

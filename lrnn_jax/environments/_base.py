@@ -1,0 +1,97 @@
+"""The contract of every plant: what a controller acts on and observes."""
+
+from abc import abstractmethod
+from typing import Any
+
+import equinox as eqx
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from lrnn_jax._types import is_traced
+from lrnn_jax.environments._starts import AbstractStart
+
+
+class AbstractPlant(eqx.Module):
+    """A system in discrete time that a network observes and controls.
+
+        x_{t+1} = step(x_t, u_t) + F_w w_t,      o_t = observe(x_t, s_t) + F_v v_t
+
+    with white process noise w, observation noise v and signals s_t (references) that are fixed by
+    where a trial starts. The cost of a step is cost(x_{t+1}, u_t, s_{t+1}). All methods take
+    leading axes (time, trials) before the last one.
+    """
+
+    dt: eqx.AbstractVar[Float[Array, ""] | None]
+    start: eqx.AbstractVar[AbstractStart]
+    process_noise: eqx.AbstractVar[Float[Array, "state state"] | None]
+    observation_noise: eqx.AbstractVar[Float[Array, "seen seen"] | None]
+
+    @property
+    @abstractmethod
+    def state_size(self) -> int:
+        """Number of state variables."""
+
+    @property
+    @abstractmethod
+    def controls(self) -> int:
+        """Number of control inputs: the controller's outputs."""
+
+    @property
+    @abstractmethod
+    def observations(self) -> int:
+        """Number of observed channels: the controller's inputs."""
+
+    @property
+    @abstractmethod
+    def start_size(self) -> int:
+        """Numbers that fix a trial: the initial state, or what it and the signals depend on."""
+
+    @abstractmethod
+    def initial(self, start: Float[Array, "*trial start"]) -> Float[Array, "*trial state"]:
+        """x_0 of trials."""
+
+    @abstractmethod
+    def signals(self, start: Float[Array, "*trial start"], steps: int) -> Any:
+        """s_1 … s_T of trials, time first; None where a plant has none."""
+
+    @abstractmethod
+    def step(
+        self, x: Float[Array, "*batch state"], u: Float[Array, "*batch controls"]
+    ) -> Float[Array, "*batch state"]:
+        """x_{t+1} without noise."""
+
+    @abstractmethod
+    def observe(self, x: Float[Array, "*batch state"], signal: Any) -> Float[Array, "*batch seen"]:
+        """o_t without noise."""
+
+    @abstractmethod
+    def cost(
+        self, x: Float[Array, "*batch state"], u: Float[Array, "*batch controls"], signal: Any
+    ) -> Float[Array, "*batch"]:
+        """Cost of the state x_{t+1} and of the control u_t that led there."""
+
+    def sample(self, key: PRNGKeyArray, trials: int) -> Float[Array, "trial start"]:
+        """Where some trials start, drawn from the law `start`."""
+        return self.start.sample(key, trials, self.start_size)
+
+
+class AbstractAutonomousPlant(AbstractPlant):
+    """A plant without signals, fixed by its initial state."""
+
+    @property
+    def start_size(self) -> int:
+        return self.state_size
+
+    def initial(self, start: Float[Array, "*trial start"]) -> Float[Array, "*trial state"]:
+        return start
+
+    def signals(self, start: Float[Array, "*trial start"], steps: int) -> None:
+        return None
+
+
+def check_plant_dt(dt: Any) -> None:
+    """Raise ValueError unless dt > 0 (outside a trace)."""
+    if not is_traced(dt) and not 0 < float(dt) < float("inf"):
+        raise ValueError(
+            f"`dt` is the plant's time step in membrane time constants and must be positive; "
+            f"got {dt}."
+        )

@@ -1,0 +1,265 @@
+"""The closed loop: a network that acts on what it observes, as an objective of learning."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+
+from lrnn_jax.environments._base import AbstractPlant
+from lrnn_jax.environments._linear import AbstractLinearPlant
+from lrnn_jax.environments._moments import Coupled, Scaled, add, cast, coupled, moments
+from lrnn_jax.environments._starts import AbstractStart, as_start
+from lrnn_jax.networks import AbstractRNN, LowRankRNN
+from lrnn_jax.reduced import ReducedRNN, reduce
+from lrnn_jax.tasks import (
+    AbstractObjective,
+    Evaluation,
+    check_batch,
+    check_channels,
+    check_same_dt,
+    non_negative,
+)
+
+
+class LoopTrials(NamedTuple):
+    """The data of one epoch of a noisy loop: where trials start, and white noise.
+
+    Fields: start, shape (trial, start); process, shape (trial, time, state), and observation, shape
+    (trial, time, observed), standard normal numbers; None for a noise that the plant has not.
+    """
+
+    start: Float[Array, "*epoch trial start"]
+    process: Float[Array, "*epoch trial time state"] | None
+    observation: Float[Array, "*epoch trial time seen"] | None
+
+
+class Trajectories(NamedTuple):
+    """What happened in some trials; time comes first.
+
+    Fields: states x_0 … x_T, shape (time + 1, trial, state); controls u_0 … u_{T-1}, shape (time,
+    trial, controls); observations o_1 … o_T, shape (time, trial, observed); signals s_1 … s_T.
+    """
+
+    states: Float[Array, "time_1 *trial state"]
+    controls: Float[Array, "time *trial controls"]
+    observations: Float[Array, "time *trial seen"]
+    signals: Any
+
+
+class ClosedLoop(AbstractObjective):
+    """A network that controls a plant through its own observations.
+
+        u_t = y(h_t),   x_{t+1} = step(x_t, u_t),   h_{t+1} = h-step(h_t, o_{t+1}),   h_0 = 0
+        L = (1/T) Σ_{t=1}^{T} ⟨cost(x_t, u_{t−1}, s_t)⟩ + β Σ_{t=0}^{T−1} ⟨‖u_t‖²⟩
+
+    ⟨ ⟩: mean over trials. There is no control at t = 0, because h_0 = 0; x_0, which no control can
+    change, is not counted. For the integrators cost = ‖x‖²/k: L is the mean over time, state and
+    trials of x², plus β times the mean over trials of Σ_t u², in the normalisation of [CL].
+
+    `batch=None` is the exact expectation over initial states and noise, for linear plants and
+    networks, in O(log T) products of matrices (`evaluation`: those of a reduction even where
+    batches are given). It stays finite for unstable loops and long horizons: above 2^480 its size
+    (not the direction of its gradient) is cut; `log_loss` has no bound. Sampled losses overflow
+    and end learning as diverged.
+
+    Arguments:
+        plant: what is controlled.
+        horizon: T, steps of a trial.
+        batch: trials per epoch, drawn by `learn(key=…)`; None for the exact expectation, or for
+            `learn(batches=…)` of initial states, shape (epochs, trial, start), or, for noisy
+            plants, `LoopTrials`.
+        control_cost: β.
+        start: law of initial states in place of the plant's.
+        evaluation: ROLLOUT simulates; DOUBLING (and AUTO for linear reductions) takes second
+            moments of the trials. Noise draws and full networks are always simulated.
+
+    Errors: ValueError for horizon or batch < 1, β < 0, a model whose channels or dt do not fit, an
+    expectation of what is not linear.
+
+    Source: [CL] eq. 1-5; the expectation: ours.
+    """
+
+    plant: AbstractPlant
+    horizon: int = eqx.field(static=True)
+    batch: int | None = eqx.field(static=True)
+    control_cost: Float[Array, ""]
+    evaluation: Evaluation = eqx.field(static=True)
+
+    def __init__(
+        self,
+        plant: AbstractPlant,
+        horizon: int,
+        batch: int | None = None,
+        control_cost: ArrayLike = 0.0,
+        *,
+        start: AbstractStart | ArrayLike | None = None,
+        evaluation: Evaluation = Evaluation.AUTO,
+    ):
+        if not isinstance(horizon, int) or horizon < 1:
+            raise ValueError(
+                f"`horizon` is the number of steps of a trial, at least 1; got {horizon!r}."
+            )
+        check_batch(batch)
+        if evaluation is Evaluation.CLOSED_FORM:
+            raise ValueError("A closed loop has no closed form; use AUTO, DOUBLING or ROLLOUT.")
+        if start is not None:
+            start = as_start(start)
+            start.check(plant.start_size)
+            plant = eqx.tree_at(lambda p: p.start, plant, start)
+        self.plant = plant
+        self.horizon = horizon
+        self.batch = batch
+        self.control_cost = non_negative(control_cost, "control_cost")
+        self.evaluation = evaluation
+
+    @property
+    def stochastic(self) -> bool:
+        return self.batch is not None
+
+    @property
+    def noisy(self) -> bool:
+        """Whether the plant has process or observation noise."""
+        return self.plant.process_noise is not None or self.plant.observation_noise is not None
+
+    def check(self, model: AbstractRNN) -> None:
+        check_channels(self, model, self.plant.observations, self.plant.controls)
+        if self.plant.dt is not None:
+            check_same_dt(self, self.plant.dt, model)
+
+    def sample(self, key: PRNGKeyArray) -> Float[Array, "trial start"] | LoopTrials | None:
+        """Initial states of one epoch, with noise draws if there is noise; None: expectation."""
+        if self.batch is None:
+            return None
+        keys, plant = jr.split(key, 3), self.plant
+        start = plant.sample(keys[0], self.batch)
+        if not self.noisy:
+            return start
+        shape = (self.batch, self.horizon)
+        draws = [
+            None if noise is None else jr.normal(k, (*shape, len(noise)), start.dtype)
+            for k, noise in zip(keys[1:], (plant.process_noise, plant.observation_noise))
+        ]
+        return LoopTrials(start, *draws)
+
+    def loss(
+        self, model: AbstractRNN, batch: Float[Array, "trial start"] | LoopTrials | None = None
+    ) -> Float[Array, ""]:
+        """L of some trials, or ⟨L⟩ where `batch` is None."""
+        trials = self._trials(batch, model)
+        linear = model.is_linear_system and isinstance(self.plant, AbstractLinearPlant)
+        if trials is None:
+            return self._expected(model, None).bounded()
+        quiet = trials.process is None and trials.observation is None
+        reduced = isinstance(model, ReducedRNN) and self.evaluation is Evaluation.AUTO
+        if linear and quiet and (reduced or self.evaluation is Evaluation.DOUBLING):
+            moment = trials.start.T @ trials.start / trials.start.shape[0]
+            return self._expected(model, moment).bounded()
+        return self.loss_of(self.simulate(model, trials))
+
+    def output(
+        self, model: AbstractRNN, batch: Float[Array, "trial start"] | LoopTrials | None = None
+    ) -> Float[Array, "time trial controls"]:
+        """Controls u_t in some trials; without data, in quiet ones from each unit initial state."""
+        if batch is None:
+            batch = LoopTrials(jnp.eye(self.plant.start_size, dtype=model.dtype), None, None)
+        return self.simulate(model, batch).controls
+
+    def log_loss(self, model: AbstractRNN) -> Float[Array, ""]:
+        """ln ⟨L⟩, exact also where ⟨L⟩ itself is too large for a floating-point number."""
+        return self._expected(model, None).log()
+
+    def loss_of(self, run: Trajectories) -> Float[Array, ""]:
+        """L of simulated trials."""
+        plant, beta = cast(self.plant, run.states.dtype), self.control_cost
+        cost = jnp.mean(plant.cost(run.states[1:], run.controls, run.signals))
+        control = self.horizon * jnp.mean(jnp.sum(run.controls**2, axis=-1))
+        return cost + beta.astype(cost.dtype) * control
+
+    def simulate(
+        self, model: AbstractRNN, batch: Float[Array, "trial start"] | LoopTrials
+    ) -> Trajectories:
+        """Run trials of the loop.
+
+        Arguments:
+            model: a network or a reduction.
+            batch: where trials start, and noise draws if the plant is noisy.
+        """
+        trials = self._trials(batch, model)
+        assert trials is not None
+        plant = cast(self.plant, model.dtype)
+        signals = plant.signals(trials.start, self.horizon)
+        noise = [
+            None if draws is None or factor is None else jnp.moveaxis(draws, -2, 0) @ factor.T
+            for draws, factor in (
+                (trials.process, plant.process_noise),
+                (trials.observation, plant.observation_noise),
+            )
+        ]
+
+        def body(carry: tuple[Array, Array], now: Any) -> Any:
+            (x, h), (signal, w, v) = carry, now
+            u = model.readout(h)
+            x = plant.step(x, u) if w is None else plant.step(x, u) + w
+            o = plant.observe(x, signal)
+            o = o if v is None else o + v
+            return (x, model.step(h, o)), (x, u, o)
+
+        x = plant.initial(trials.start)
+        h = jnp.zeros((*x.shape[:-1], model.state_size), model.dtype)
+        _, (states, controls, seen) = jax.lax.scan(
+            body, (x, h), (signals, *noise), length=self.horizon
+        )
+        return Trajectories(jnp.concatenate([x[None], states]), controls, seen, signals)
+
+    def second_moments(self, model: AbstractRNN) -> tuple[Coupled, Scaled, Scaled]:
+        """The linear loop, and Σ_t ⟨s_t s_tᵀ⟩ of s = (x, h) over t < T and over 0 < t ≤ T."""
+        return self._moments(model, None)
+
+    def _moments(
+        self, model: AbstractRNN, start: Float[Array, "state state"] | None
+    ) -> tuple[Coupled, Scaled, Scaled]:
+        model = reduce(model) if isinstance(model, LowRankRNN) else model
+        plant = cast(self.plant, model.dtype)
+        system = coupled(model, plant)
+        moment = plant.start.moment(plant.state_size) if start is None else start
+        return system, *moments(system, moment.astype(model.dtype), self.horizon)
+
+    def _expected(self, model: AbstractRNN, start: Float[Array, "state state"] | None) -> Scaled:
+        """⟨L⟩ = tr(Q Σ_{t=1}^{T} ⟨x xᵀ⟩)/T + tr((R/T + β) Σ_{t<T} ⟨u uᵀ⟩)."""
+        if not model.is_linear_system or not isinstance(self.plant, AbstractLinearPlant):
+            what = type(self.plant if model.is_linear_system else model).__name__
+            raise ValueError(
+                f"The expected loss of a loop is known for linear networks and plants, and this "
+                f"{what} is not linear: give `batch`, or pass `batches` to learn."
+            )
+        system, before, after = self._moments(model, start)
+        plant, n = cast(self.plant, model.dtype), self.plant.state_size
+        assert isinstance(plant, AbstractLinearPlant)
+        beta = self.control_cost.astype(model.dtype)
+        r = plant.r / self.horizon + beta * jnp.eye(plant.controls, dtype=model.dtype)
+        weight = system.control.T @ r @ system.control
+        cost = jnp.sum(plant.q * after.value[:n, :n]) / self.horizon
+        control = jnp.sum(weight * before.value)
+        return add(Scaled(cost, after.exponent), Scaled(control, before.exponent))
+
+    def _trials(self, batch: Any, model: AbstractRNN) -> LoopTrials | None:
+        """The data of an epoch in standard form, in the model's dtype."""
+        if batch is None:
+            return None
+        if not isinstance(batch, LoopTrials):
+            if self.noisy:
+                raise ValueError(
+                    "This plant is noisy: a batch holds its initial states and noise draws, "
+                    "LoopTrials(start, process, observation), as `sample` returns them."
+                )
+            batch = LoopTrials(batch, None, None)
+        size = self.plant.start_size
+        if batch.start.ndim != 2 or batch.start.shape[1] != size:
+            raise ValueError(
+                f"Trials of a {type(self.plant).__name__} start from arrays of shape (trial, "
+                f"{size}); got {batch.start.shape}."
+            )
+        return jax.tree.map(lambda x: x.astype(model.dtype), batch)

@@ -1,0 +1,189 @@
+"""Second moments of linear closed loops: exact expectations that do not overflow.
+
+A quantity is carried as value · 2^exponent with a whole exponent and entries of the value below 1,
+so that |λ|^{2T} may leave the range of floating-point numbers. Exponents are constants for
+differentiation, and powers of two are exact, so that neither values nor gradients lose a digit.
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from lrnn_jax._types import small_matmul
+from lrnn_jax.environments._base import AbstractPlant
+from lrnn_jax.networks import AbstractRNN
+from lrnn_jax.tasks import power_sum
+
+_FEW = 8  # rows of matrices whose products compile into the operations around them
+
+
+class Scaled(NamedTuple):
+    """value · 2^exponent, with entries of the value below 1 in size."""
+
+    value: Float[Array, "..."]
+    exponent: Int[Array, ""]
+
+    def log(self) -> Float[Array, "..."]:
+        """Natural logarithm."""
+        two = jnp.log(jnp.asarray(2, self.value.dtype))
+        return jnp.log(self.value) + two * self.exponent.astype(self.value.dtype)
+
+    def bounded(self) -> Float[Array, "..."]:
+        """The number itself below 2^480 (float32: 2^48), and above that with this exponent.
+
+        Bounded so that squares of gradients stay finite; their direction is right at any size.
+        """
+        integer, _, bias = _layout(self.value.dtype)
+        cap = bias // 2 + 1 - 4 * integer.itemsize
+        return self.value * _power_of_two(jnp.minimum(self.exponent, cap), self.value.dtype)
+
+
+class Coupled(eqx.Module):
+    """A plant and its controller as one linear system: s_{t+1} = P s_t + noise, s = (x, h).
+
+    Arguments:
+        matrix: P, shape (d, d), d = state + neurons (or latents).
+        control: K with u_t = K s_t, shape (controls, d).
+        noise: covariance of the noise per step, shape (d, d); None without noise.
+    """
+
+    matrix: Float[Array, "d d"]
+    control: Float[Array, "controls d"]
+    noise: Float[Array, "d d"] | None
+
+
+def coupled(model: AbstractRNN, plant: AbstractPlant) -> Coupled:
+    """The closed loop of a plant and a controller as one linear system.
+
+        x' = A x + B C_h h,   h' = A_h h + B_h C x'      (noise w enters x' and h', v enters h')
+
+    Nonlinear ones are linearised at x = 0, h = 0 without signals.
+
+    Arguments:
+        model: controller, a network or a reduction.
+        plant: what it controls.
+
+    Source: [CL] eq. 9 (rank 1, double integrator).
+    """
+    plant, n = cast(plant, model.dtype), plant.state_size
+    d = n + model.state_size
+
+    def joint(s: Float[Array, " d"]) -> tuple[Array, Array]:
+        x, h = s[:n], s[n:]
+        u = model.readout(h)
+        x = plant.step(x, u)
+        return jnp.concatenate([x, model.step(h, plant.observe(x, zero_signals(plant)))]), u
+
+    origin, eye = jnp.zeros(d, model.dtype), jnp.eye(d, dtype=model.dtype)
+    along = jax.vmap(lambda direction: jax.jvp(joint, (origin,), (direction,))[1])(eye)
+    matrix, control = along[0].T, along[1].T
+    noise = jnp.zeros((d, d), model.dtype)
+    into_h = jax.vmap(
+        lambda o: jax.jvp(
+            lambda o: model.step(origin[n:], o), (jnp.zeros(model.inputs, o.dtype),), (o,)
+        )[1]
+    )
+    if (factor := plant.process_noise) is not None:
+        seen = jax.vmap(lambda w: plant.observe(w, zero_signals(plant)))(factor.T)
+        joined = jnp.concatenate([factor, into_h(seen).T])
+        noise = noise + joined @ joined.T
+    if (factor := plant.observation_noise) is not None:
+        joined = jnp.concatenate([jnp.zeros((n, len(factor)), factor.dtype), into_h(factor.T).T])
+        noise = noise + joined @ joined.T
+    quiet = plant.process_noise is None and plant.observation_noise is None
+    return Coupled(matrix, control, None if quiet else noise)
+
+
+def zero_signals(plant: AbstractPlant) -> Array | None:
+    """Signals of a plant at rest, for one state."""
+    shape = jax.eval_shape(lambda: plant.signals(jnp.zeros(plant.start_size), 1))
+    return None if shape is None else jnp.zeros(shape.shape[1:], shape.dtype)
+
+
+def moments(system: Coupled, start: Float[Array, "x x"], steps: int) -> tuple[Scaled, Scaled]:
+    """Σ_{t<T} ⟨s_t s_tᵀ⟩ and Σ_{t≤T, t>0} ⟨s_t s_tᵀ⟩ in O(log T) products of matrices.
+
+        S_{t+1} = P S_t Pᵀ + N,      S_0 = Σ_0 for the plant's state, 0 for the controller's
+
+    Arguments:
+        system: P and N.
+        start: Σ_0 = ⟨x_0 x_0ᵀ⟩.
+        steps: T.
+    """
+    d, n = len(system.matrix), len(start)
+    first = jnp.zeros((d, d), start.dtype).at[:n, :n].set(start)
+    one = jnp.ones((), start.dtype)
+    power = scaled(system.matrix), None if system.noise is None else scaled(system.noise)
+
+    def compose(left: tuple, right: tuple) -> tuple:
+        """Pᵐ⁺ⁿ and N_{m+n} = Pᵐ N_n Pᵐᵀ + N_m."""
+        p = scaled(_matmul(left[0].value, right[0].value), left[0].exponent + right[0].exponent)
+        if left[1] is None:
+            return p, None
+        return p, add(_congruence(left[0], right[1]), left[1])
+
+    def shift(power: tuple, sums: tuple) -> tuple:
+        """Σ_t S_{t+n} = Pⁿ (Σ_t S_t) Pⁿᵀ + (number of terms) N_n."""
+        p, noise = power
+        total, count = sums
+        moved = _congruence(p, total)
+        if noise is not None:
+            moved = add(moved, Scaled(count * noise.value, noise.exponent))
+        return moved, count
+
+    def plus(a: tuple, b: tuple) -> tuple:
+        return add(a[0], b[0]), a[1] + b[1]
+
+    total = power_sum(steps, power, (scaled(first), one), compose, shift, plus=plus)
+    return total[0], shift(power, total)[0]
+
+
+def scaled(value: Float[Array, "..."], exponent: Int[Array, ""] | int = 0) -> Scaled:
+    """value · 2^exponent in standard form; zero, infinity and NaN stay what they are."""
+    own = _exponent(jnp.max(jnp.abs(jax.lax.stop_gradient(value)))) + 1
+    return Scaled(value * _power_of_two(-own, value.dtype), own + exponent)
+
+
+def add(a: Scaled, b: Scaled) -> Scaled:
+    """The sum."""
+    top = jnp.maximum(a.exponent, b.exponent)
+    parts = (x.value * _power_of_two(x.exponent - top, x.value.dtype) for x in (a, b))
+    return scaled(sum(parts, jnp.zeros_like(a.value)), top)
+
+
+def cast(plant: AbstractPlant, dtype: jnp.dtype) -> AbstractPlant:
+    """The plant in another floating dtype."""
+    return jax.tree.map(lambda x: x.astype(dtype) if eqx.is_inexact_array(x) else x, plant)
+
+
+def _congruence(p: Scaled, s: Scaled) -> Scaled:
+    """P S Pᵀ."""
+    value = _matmul(_matmul(p.value, s.value), p.value.T)
+    return scaled(value, 2 * p.exponent + s.exponent)
+
+
+def _matmul(a: Float[Array, "i j"], b: Float[Array, "j k"]) -> Float[Array, "i k"]:
+    return small_matmul(a, b) if len(b) <= _FEW else a @ b
+
+
+def _layout(dtype: jnp.dtype) -> tuple[jnp.dtype, int, int]:
+    """Integer type, bits of the mantissa and exponent bias of a floating dtype."""
+    info = jnp.finfo(dtype)
+    return jnp.dtype(f"int{info.bits}"), int(info.nmant), int(info.maxexp) - 1
+
+
+def _exponent(x: Float[Array, ""]) -> Int[Array, ""]:
+    """⌊log₂ x⌋ of x ≥ 0, read off its bits; −bias for 0 and numbers below the normal ones."""
+    integer, mantissa, bias = _layout(x.dtype)
+    bits = jax.lax.bitcast_convert_type(x, integer)
+    return (bits >> mantissa).astype(jnp.int32) - bias
+
+
+def _power_of_two(exponent: Int[Array, ""], dtype: jnp.dtype) -> Float[Array, ""]:
+    """2^exponent exactly, from its bits; 0 below the normal numbers, inf above."""
+    integer, mantissa, bias = _layout(dtype)
+    bits = (jnp.clip(exponent, -bias, bias + 1) + bias).astype(integer) << mantissa
+    return jax.lax.bitcast_convert_type(bits, dtype)

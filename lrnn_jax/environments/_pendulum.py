@@ -1,0 +1,81 @@
+"""A small nonlinear plant: balance a pendulum upside down."""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+
+from lrnn_jax._types import as_float
+from lrnn_jax.environments._base import AbstractAutonomousPlant, check_plant_dt
+from lrnn_jax.environments._starts import AbstractStart, as_start, check_noise
+
+
+class Pendulum(AbstractAutonomousPlant):
+    """An inverted pendulum, θ = 0 upright, of which the angle is seen.
+
+        θ' = θ + dt ω,   ω' = ω + dt (g sin θ − γ ω + u),      o = θ,   cost (θ² + ω²)/2
+
+    Arguments:
+        gravity: g, gravity over length [1 / time²]; near θ = 0 it grows at rate √g.
+        damping: γ [1 / time].
+        dt: time step in membrane time constants; the controller's.
+        noise: standard deviation of the process noise per step, one or one for each state.
+        observation_noise: standard deviation of the observation noise.
+        start: law of (θ, ω) at step 0; a number or an array is the half-width of a uniform one.
+
+    Errors: ValueError for dt ≤ 0, negative damping or noise.
+
+    Source: ours.
+    """
+
+    gravity: Float[Array, ""]
+    damping: Float[Array, ""]
+    dt: Float[Array, ""]
+    start: AbstractStart
+    process_noise: Float[Array, "state state"] | None
+    observation_noise: Float[Array, "seen seen"] | None
+
+    def __init__(
+        self,
+        gravity: ArrayLike = 1.0,
+        damping: ArrayLike = 0.1,
+        *,
+        dt: ArrayLike = 0.1,
+        noise: ArrayLike | None = None,
+        observation_noise: ArrayLike | None = None,
+        start: AbstractStart | ArrayLike = 0.5,
+    ):
+        check_plant_dt(dt)
+        if not float(np.asarray(damping)) >= 0:
+            raise ValueError(f"`damping` must not be negative; got {damping}.")
+        self.gravity, self.damping, self.dt = as_float(gravity), as_float(damping), as_float(dt)
+        self.start = as_start(start)
+        self.start.check(2)
+        self.process_noise = check_noise(noise, 2, "noise")
+        self.observation_noise = check_noise(observation_noise, 1, "observation_noise")
+
+    @property
+    def state_size(self) -> int:
+        return 2
+
+    @property
+    def controls(self) -> int:
+        return 1
+
+    @property
+    def observations(self) -> int:
+        return 1
+
+    def step(
+        self, x: Float[Array, "*batch state"], u: Float[Array, "*batch controls"]
+    ) -> Float[Array, "*batch state"]:
+        angle, speed = x[..., :1], x[..., 1:]
+        push = self.gravity * jnp.sin(angle) - self.damping * speed + u
+        return jnp.concatenate([angle + self.dt * speed, speed + self.dt * push], axis=-1)
+
+    def observe(self, x: Float[Array, "*batch state"], signal: None) -> Float[Array, "*batch seen"]:
+        return x[..., :1]
+
+    def cost(
+        self, x: Float[Array, "*batch state"], u: Float[Array, "*batch controls"], signal: None
+    ) -> Float[Array, "*batch"]:
+        return jnp.sum(x**2, axis=-1) / 2

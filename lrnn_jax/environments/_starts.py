@@ -1,0 +1,170 @@
+"""Laws of the initial state of a plant: where trials start."""
+
+from abc import abstractmethod
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+
+from lrnn_jax._types import as_float, check_finite, is_traced
+
+
+class AbstractStart(eqx.Module):
+    """A law of initial states, with the second moment that expected losses need."""
+
+    @abstractmethod
+    def check(self, size: int) -> None:
+        """Raise ValueError unless the law fits states of this size."""
+
+    @abstractmethod
+    def sample(self, key: PRNGKeyArray, trials: int, size: int) -> Float[Array, "trial size"]:
+        """Initial states of some trials."""
+
+    @abstractmethod
+    def moment(self, size: int) -> Float[Array, "size size"]:
+        """Σ_0 = ⟨x_0 x_0ᵀ⟩."""
+
+
+class UniformStart(AbstractStart):
+    """Independent uniform components: x_i ~ U(−a_i, a_i), Σ_0 = diag(a²/3).
+
+    Arguments:
+        half_width: a ≥ 0, one for all components or one each, shape () or (state,).
+
+    Errors: ValueError for a negative or infinite width.
+    """
+
+    half_width: Float[Array, "*component"]
+
+    def __init__(self, half_width: ArrayLike):
+        self.half_width = _spread(half_width, "half_width")
+
+    def check(self, size: int) -> None:
+        _check_size(self.half_width, size, "half_width")
+
+    def sample(self, key: PRNGKeyArray, trials: int, size: int) -> Float[Array, "trial size"]:
+        width = jnp.broadcast_to(self.half_width, (1, size))
+        return width * jr.uniform(key, (trials, size), width.dtype, -1.0, 1.0)
+
+    def moment(self, size: int) -> Float[Array, "size size"]:
+        return jnp.diag(jnp.broadcast_to(self.half_width**2 / 3, (size,)))
+
+
+class GaussianStart(AbstractStart):
+    """A normal law with mean zero: x_0 = F ξ, ξ ~ N(0, 1), Σ_0 = F Fᵀ.
+
+    Arguments:
+        factor: one standard deviation for all components, one each, shape (state,), or F, shape
+            (state, state).
+
+    Errors: ValueError for a negative or infinite standard deviation.
+    """
+
+    factor: Float[Array, "*shape"]
+
+    def __init__(self, factor: ArrayLike):
+        self.factor = noise_factor(factor, "factor")
+
+    def check(self, size: int) -> None:
+        _check_size(self.factor, size, "factor")
+
+    def sample(self, key: PRNGKeyArray, trials: int, size: int) -> Float[Array, "trial size"]:
+        return jr.normal(key, (trials, size), self.factor.dtype) @ as_matrix(self.factor, size).T
+
+    def moment(self, size: int) -> Float[Array, "size size"]:
+        factor = as_matrix(self.factor, size)
+        return factor @ factor.T
+
+
+class FixedStart(AbstractStart):
+    """Given initial states, each as likely as the others: Σ_0 = Σ_p x_p x_pᵀ / P.
+
+    Arguments:
+        states: x_p, shape (points, state); one state of shape (state,) is one point.
+
+    Errors: ValueError for entries that are not finite or no points.
+    """
+
+    states: Float[Array, "point size"]
+
+    def __init__(self, states: ArrayLike):
+        states = as_float(states)
+        self.states = states[None] if states.ndim == 1 else states
+        check_finite(self.states, "states")
+        if self.states.ndim != 2 or 0 in self.states.shape:
+            raise ValueError(
+                f"`states` holds initial states, shape (points, state); got {self.states.shape}."
+            )
+
+    def check(self, size: int) -> None:
+        if self.states.shape[1] != size:
+            raise ValueError(
+                f"`states` has {self.states.shape[1]} component(s), the plant starts from {size}."
+            )
+
+    def sample(self, key: PRNGKeyArray, trials: int, size: int) -> Float[Array, "trial size"]:
+        return self.states[jr.randint(key, (trials,), 0, self.states.shape[0])]
+
+    def moment(self, size: int) -> Float[Array, "size size"]:
+        return self.states.T @ self.states / self.states.shape[0]
+
+
+def as_start(start: "AbstractStart | ArrayLike") -> AbstractStart:
+    """A law; a number or an array is the half-width of a uniform one."""
+    return start if isinstance(start, AbstractStart) else UniformStart(start)
+
+
+def noise_factor(noise: ArrayLike, name: str) -> Array:
+    """F with covariance F Fᵀ: a standard deviation, one each, or a matrix as it is.
+
+    Errors: ValueError for negative standard deviations, entries that are not finite, or more than
+    two axes.
+    """
+    noise = as_float(noise)
+    check_finite(noise, name)
+    if noise.ndim < 2:
+        return _spread(noise, name)
+    if noise.ndim > 2 or noise.shape[0] != noise.shape[1]:
+        raise ValueError(
+            f"`{name}` is a standard deviation, one for each component, or a square matrix F "
+            f"(covariance F Fᵀ); got shape {noise.shape}."
+        )
+    return noise
+
+
+def as_matrix(factor: Float[Array, "..."], size: int) -> Float[Array, "size size"]:
+    """A noise factor as a matrix."""
+    return factor if factor.ndim == 2 else jnp.diag(jnp.broadcast_to(factor, (size,)))
+
+
+def check_noise(noise: ArrayLike | None, size: int, name: str) -> Array | None:
+    """The matrix F of a noise with covariance F Fᵀ; None where there is none.
+
+    Errors: ValueError when it does not fit the size, or is negative.
+    """
+    if noise is None:
+        return None
+    factor = noise_factor(noise, name)
+    _check_size(factor, size, name)
+    if not is_traced(factor) and not np.asarray(factor).any():
+        return None
+    return as_matrix(factor, size)
+
+
+def _spread(x: ArrayLike, name: str) -> Array:
+    x = as_float(x)
+    if x.ndim > 1:
+        raise ValueError(f"`{name}` is one number or one for each component; got shape {x.shape}.")
+    if not is_traced(x) and not ((np.asarray(x) >= 0) & np.isfinite(np.asarray(x))).all():
+        raise ValueError(f"`{name}` must be finite and not negative; got {x}.")
+    return x
+
+
+def _check_size(x: Array, size: int, name: str) -> None:
+    if x.ndim and x.shape[0] != size:
+        raise ValueError(
+            f"`{name}` has {x.shape[0]} component(s), but there are {size}: give one number, or "
+            f"{size} of them."
+        )

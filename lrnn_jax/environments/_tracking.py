@@ -1,0 +1,160 @@
+"""Follow a moving reference in the plane."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+
+from lrnn_jax._types import as_float
+from lrnn_jax.environments._base import AbstractPlant, check_plant_dt
+from lrnn_jax.environments._starts import AbstractStart, as_start, check_noise
+
+FREQUENCIES = ((0.1, 0.3), (0.2, 0.4))
+"""Of the reference, by axis [1 / time unit]."""
+
+
+class TrackingPlant(AbstractPlant):
+    """A point mass in the plane that should follow a sum of sinusoids.
+
+        p' = clip(p + dt v),  v' = clip(v + dt u),      o = (p_x, p_y, r_x, r_y)
+        r_i(t) = min(t/ramp, 1) a Σ_j sin(2π f_ij t + φ_ij),      cost Σ_i (p_i − r_i)²
+
+    A trial is fixed by its phases φ, shape (axes × sinusoids,), axis by axis; it starts at rest at
+    the origin. The state is (p_x, p_y, v_x, v_y).
+
+    Arguments:
+        dt: time step in membrane time constants; the controller's.
+        frequencies: f, by axis, shape (axes, sinusoids) [1 / membrane time constant].
+        amplitude: a.
+        ramp: time over which the reference sets in [membrane time constants]; 0: at once.
+        clamp: bound on positions and velocities; None: none.
+        noise: standard deviation of the process noise per step, one or one for each state.
+        observation_noise: standard deviation of the observation noise, likewise.
+        start: law of the phases; default U(−π, π).
+
+    Errors: ValueError for dt ≤ 0, a clamp ≤ 0, a negative ramp, frequencies that are not a
+    rectangle.
+
+    Source: [CL] fig. 6.
+    """
+
+    dt: Float[Array, ""]
+    frequencies: Float[Array, "axes sinusoids"]
+    amplitude: Float[Array, ""]
+    ramp: Float[Array, ""]
+    clamp: float | None = eqx.field(static=True)
+    start: AbstractStart
+    process_noise: Float[Array, "state state"] | None
+    observation_noise: Float[Array, "seen seen"] | None
+
+    def __init__(
+        self,
+        dt: ArrayLike = 0.1,
+        frequencies: ArrayLike | tuple[tuple[float, ...], ...] = FREQUENCIES,
+        amplitude: ArrayLike = 2.31,
+        ramp: ArrayLike = 1.0,
+        clamp: float | int | None = 10.0,
+        *,
+        noise: ArrayLike | None = None,
+        observation_noise: ArrayLike | None = None,
+        start: AbstractStart | ArrayLike = np.pi,
+    ):
+        check_plant_dt(dt)
+        self.dt = as_float(dt)
+        self.frequencies = as_float(np.asarray(frequencies, float))
+        if self.frequencies.ndim != 2 or 0 in self.frequencies.shape:
+            raise ValueError(
+                f"`frequencies` are given by axis, equally many for each, shape (axes, sinusoids); "
+                f"got {self.frequencies.shape}."
+            )
+        if clamp is not None and not clamp > 0:
+            raise ValueError(f"`clamp` bounds positions and velocities: positive; got {clamp}.")
+        if not float(np.asarray(ramp)) >= 0:
+            raise ValueError(f"`ramp` is a time and must not be negative; got {ramp}.")
+        self.amplitude, self.ramp = as_float(amplitude), as_float(ramp)
+        self.clamp = None if clamp is None else float(clamp)
+        self.start = as_start(start)
+        self.start.check(self.start_size)
+        self.process_noise = check_noise(noise, self.state_size, "noise")
+        self.observation_noise = check_noise(
+            observation_noise, self.observations, "observation_noise"
+        )
+
+    @property
+    def axes(self) -> int:
+        """Dimensions of the space."""
+        return self.frequencies.shape[0]
+
+    @property
+    def state_size(self) -> int:
+        return 2 * self.axes
+
+    @property
+    def controls(self) -> int:
+        return self.axes
+
+    @property
+    def observations(self) -> int:
+        return 2 * self.axes
+
+    @property
+    def start_size(self) -> int:
+        return self.frequencies.size
+
+    def initial(self, start: Float[Array, "*trial start"]) -> Float[Array, "*trial state"]:
+        return jnp.zeros((*start.shape[:-1], self.state_size), start.dtype)
+
+    def signals(
+        self, start: Float[Array, "*trial start"], steps: int
+    ) -> Float[Array, "time *trial axes"]:
+        """r at the steps 1 … T."""
+        phases = start.reshape(1, *start.shape[:-1], *self.frequencies.shape)
+        time = self.dt * jnp.arange(1, steps + 1, dtype=self.dt.dtype)
+        time = time.reshape(-1, *[1] * (phases.ndim - 1))
+        frequencies = self.frequencies.reshape(*[1] * (phases.ndim - 2), *self.frequencies.shape)
+        waves = jnp.sum(jnp.sin(2 * np.pi * frequencies * time + phases), axis=-1)
+        # the smallest positive number makes a ramp of 0 a step
+        tiny = float(jnp.finfo(time.dtype).tiny)
+        ramp = jnp.minimum(time[..., 0] / jnp.maximum(self.ramp, tiny), 1.0)
+        return self.amplitude * ramp * waves
+
+    def step(
+        self, x: Float[Array, "*batch state"], u: Float[Array, "*batch controls"]
+    ) -> Float[Array, "*batch state"]:
+        position, velocity = x[..., : self.axes], x[..., self.axes :]
+        new = jnp.concatenate([position + self.dt * velocity, velocity + self.dt * u], axis=-1)
+        return new if self.clamp is None else jnp.clip(new, -self.clamp, self.clamp)
+
+    def observe(
+        self, x: Float[Array, "*batch state"], signal: Float[Array, "*batch axes"]
+    ) -> Float[Array, "*batch seen"]:
+        return jnp.concatenate([x[..., : self.axes], signal], axis=-1)
+
+    def cost(
+        self,
+        x: Float[Array, "*batch state"],
+        u: Float[Array, "*batch controls"],
+        signal: Float[Array, "*batch axes"],
+    ) -> Float[Array, "*batch"]:
+        return jnp.sum((x[..., : self.axes] - signal) ** 2, axis=-1)
+
+    def amplitudes(
+        self, error: Float[Array, "*batch time axes"], first: int
+    ) -> Float[Array, "*batch axes sinusoids"]:
+        """Mean square of the error's components at the reference's frequencies.
+
+            ½ |c_ij|²,   c_ij = (2/n) Σ_t e_i(t) e^{−2πi f_ij t}
+
+        Arguments:
+            error: p − r at the steps 1 … T.
+            first: where to start counting (after the transient); best with whole periods after it.
+        """
+        steps = error.shape[-2]
+        time = self.dt * jnp.arange(first + 1, steps + 1, dtype=self.dt.dtype)
+        angle = 2 * np.pi * self.frequencies[None] * time[:, None, None]
+        part = error[..., first:, :]
+        cosine, sine = (
+            2 / (steps - first) * jnp.einsum("...ta,taf->...af", part, wave)
+            for wave in (jnp.cos(angle), jnp.sin(angle))
+        )
+        return (cosine**2 + sine**2) / 2

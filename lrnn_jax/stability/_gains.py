@@ -1,0 +1,149 @@
+"""Controllers seen as static gains, the best of them, and their landscape."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from lrnn_jax.environments import AbstractLinearPlant, ClosedLoop, Coupled, cast, moments
+from lrnn_jax.networks import AbstractRNN
+
+
+def effective_gains(
+    model: AbstractRNN, loop: ClosedLoop, batch: Any = None
+) -> Float[Array, "controls state"]:
+    """The static gains nearest to a controller: regression of u on x without intercept.
+
+        k = ⟨Σ_t u_t x_tᵀ⟩ ⟨Σ_t x_t x_tᵀ⟩⁻¹,      t = 1 … T
+
+    t = 0 is left out: no controller acts there (h_0 = 0). Linear loops need no trials: the sums are
+    exact expectations, also where the loop is unstable.
+
+    Arguments:
+        model: a network or a reduction.
+        loop: the loop that it acts in.
+        batch: trials to simulate (needed unless model and plant are linear).
+
+    Returns: k with u ≈ k x, shape (controls, state).
+
+    Source: [CL] fig. 2.
+    """
+    if batch is None:
+        n = loop.plant.state_size
+        if not model.activation.linear or not isinstance(loop.plant, AbstractLinearPlant):
+            raise ValueError(
+                "Effective gains are known without trials for linear networks and plants only: "
+                "give `batch`, e.g. loop.plant.sample(key, 100)."
+            )
+        system, _, after = loop.second_moments(model)
+        return system.control @ after.value[:, :n] @ jnp.linalg.inv(after.value[:n, :n])
+    run = loop.simulate(model, batch)
+    x, u = run.states[1:-1], run.controls[1:]
+    ux, xx = (jnp.einsum("tbi,tbj->ij", a, x) for a in (u, x))
+    return ux @ jnp.linalg.inv(xx)
+
+
+def lqr_gain(loop: ClosedLoop) -> Float[np.ndarray, "controls state"]:
+    """The best static state feedback over an infinite horizon: the linear-quadratic regulator.
+
+        minimise Σ_t xᵀQx + uᵀ(R + Tβ)u    →    u = k x,  k = −(R' + BᵀPB)⁻¹ BᵀPA
+
+    with P from the discrete Riccati equation (SciPy). T weighs β as in the loop's loss, in which
+    the state cost is a mean over T steps and the control cost a sum.
+
+    Arguments:
+        loop: a closed loop around a linear plant.
+
+    Returns: k, shape (controls, state); negative for stabilising feedback on positive states.
+
+    Errors: ValueError for a plant that is not linear, controls that cost nothing, or a plant that
+    no feedback stabilises.
+
+    Source: [CL] fig. 2.
+    """
+    from scipy.linalg import solve_discrete_are
+
+    plant = loop.plant
+    if not isinstance(plant, AbstractLinearPlant):
+        raise ValueError(f"The regulator is known for linear plants, not a {type(plant).__name__}.")
+    a, b, q, r = (np.asarray(x, float) for x in (plant.a, plant.b, plant.q, plant.r))
+    r = r + loop.horizon * float(loop.control_cost) * np.eye(len(r))
+    if np.linalg.eigvalsh(r).min() <= 0:
+        raise ValueError(
+            "The Riccati equation needs a control cost above zero: give the loop a `control_cost` "
+            "(a small one comes close to no cost)."
+        )
+    try:
+        p = solve_discrete_are(a, b, q, r)
+    except np.linalg.LinAlgError as error:
+        raise ValueError(f"No feedback stabilises this plant at finite cost ({error}).") from None
+    return -np.linalg.solve(r + b.T @ p @ b, b.T @ p @ a)
+
+
+class Landscape(NamedTuple):
+    """Loops closed by static gains u = k x, over any grid of k.
+
+    Fields: log_loss, ln of the expected loss; radius, max |λ| of A + Bk; stable, max |λ| < 1;
+    oscillatory, the largest |λ| belongs to a complex pair; all of shape (*grid,).
+    """
+
+    log_loss: Float[Array, "*grid"]
+    radius: Float[Array, "*grid"]
+    stable: Bool[Array, "*grid"]
+    oscillatory: Bool[Array, "*grid"]
+
+
+def gain_landscape(loop: ClosedLoop, gains: Float[Array, "*grid controls state"]) -> Landscape:
+    """Expected loss and stability of static state feedback u_t = k x_t, all at once.
+
+        x_{t+1} = (A + B k) x_t,      no control at t = 0
+
+    Arguments:
+        loop: a closed loop around a linear plant.
+        gains: k, shape (..., controls, state).
+
+    Errors: ValueError for a plant that is not linear, or gains that do not fit.
+
+    Source: [CL] fig. 2.
+    """
+    plant = loop.plant
+    if not isinstance(plant, AbstractLinearPlant):
+        raise ValueError(f"The landscape is known for linear plants, not {type(plant).__name__}.")
+    if gains.shape[-2:] != (plant.controls, plant.state_size):
+        raise ValueError(
+            f"Gains of this plant have shape (..., {plant.controls}, {plant.state_size}), "
+            f"(controls, state); got {gains.shape}."
+        )
+    plant = cast(plant, gains.dtype)
+    assert isinstance(plant, AbstractLinearPlant)
+    grid = gains.shape[:-2]
+    log_loss = jax.vmap(lambda k: _log_loss(plant, loop, k))(gains.reshape(-1, *gains.shape[-2:]))
+    loops = np.asarray(plant.a) + np.einsum("ij,...jk->...ik", plant.b, gains)
+    values = np.linalg.eigvals(loops)
+    size = np.abs(values)
+    leading = np.take_along_axis(values, size.argmax(axis=-1)[..., None], axis=-1)[..., 0]
+    radius = jnp.asarray(size.max(axis=-1))
+    oscillatory = jnp.asarray(np.abs(np.imag(leading)) > 1e-9 * np.maximum(np.abs(leading), 1e-300))
+    return Landscape(log_loss.reshape(grid), radius, radius < 1, oscillatory)
+
+
+def _log_loss(
+    plant: AbstractLinearPlant, loop: ClosedLoop, k: Float[Array, "controls state"]
+) -> Float[Array, ""]:
+    """ln of the mean cost of x_1 … x_T and of u_1 … u_{T−1}; x_1 = A x_0."""
+    noise = plant.process_noise
+    covariance = jnp.zeros_like(plant.a) if noise is None else noise @ noise.T
+    start = plant.a @ plant.start.moment(plant.state_size).astype(k.dtype) @ plant.a.T + covariance
+    steps, beta = loop.horizon, loop.control_cost.astype(k.dtype)
+    system = Coupled(plant.a + plant.b @ k, k, None if noise is None else covariance)
+    total, _ = moments(system, start, steps)
+    weight = plant.q / steps
+    r = k.T @ (plant.r / steps + beta * jnp.eye(plant.controls, dtype=k.dtype)) @ k
+    cost = jnp.sum(weight * total.value)
+    if steps > 1:
+        before, _ = moments(system, start, steps - 1)
+        shrink = jnp.exp2((before.exponent - total.exponent).astype(k.dtype))
+        cost = cost + shrink * jnp.sum(r * before.value)
+    return total._replace(value=cost).log()

@@ -1,0 +1,145 @@
+"""Eigenvalues of the closed loop, and when it becomes stable."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float
+
+from lrnn_jax.environments import AbstractPlant, ClosedLoop, coupled
+from lrnn_jax.learning import LearningCurve
+from lrnn_jax.networks import AbstractRNN
+from lrnn_jax.reduced import ReducedRNN, reduce
+
+
+def coupled_matrix(
+    model: AbstractRNN | LearningCurve, plant: AbstractPlant | ClosedLoop
+) -> Float[Array, "*record d d"]:
+    """P of the closed loop (x, h)_{t+1} = P (x, h)_t; over the recorded epochs for a curve.
+
+    A curve of a low-rank network or of a reduction gives the matrix of the reduction, of size state
+    + inputs + rank; for a dense network, record it with `learn(watch=CoupledMatrix(plant))`.
+
+    Arguments:
+        model: a network, a reduction, or a learning curve.
+        plant: what it controls (nonlinear ones are linearised at rest).
+
+    Errors: ValueError for the curve of a dense network.
+
+    Source: [CL] eq. 9.
+    """
+    plant = plant.plant if isinstance(plant, ClosedLoop) else plant
+    if not isinstance(model, LearningCurve):
+        return coupled(model, plant).matrix
+    if not model.gram.size:
+        raise ValueError(
+            "A dense network's curve holds no overlaps to make its loop from: record the matrix "
+            "with learn(watch=CoupledMatrix(plant)), and pass curve.watched to numpy's eigvals."
+        )
+    end = model.model
+    rnn = end if isinstance(end, ReducedRNN) else reduce(end)
+    return jax.vmap(lambda gram: coupled(rnn.with_gram(gram), plant).matrix)(model.gram)
+
+
+def spectrum(
+    model: AbstractRNN | LearningCurve | Float[Array, "*record d d"],
+    plant: AbstractPlant | ClosedLoop | None = None,
+) -> Complex[np.ndarray, "*record d"]:
+    """Eigenvalues λ of the closed loop of a controller and a plant: stable where all |λ| < 1.
+
+    For a low-rank network of N neurons all but state + inputs + rank of them are 1 − dt (0 for
+    dt = 1); the others, the outliers, are the spectrum of its reduction, exactly. Of one model they
+    are sorted by size, largest first; over the epochs of a curve each column is one eigenvalue
+    followed by continuity (`track`), sorted by size at epoch 0.
+
+    Arguments:
+        model: a network, a reduction, a learning curve, or P itself, shape (..., d, d).
+        plant: what it controls; not needed with P.
+
+    Returns: λ, shape (d,) or (record, d); NaN at epochs after an early end.
+
+    Errors: ValueError for the curve of a dense network (see `coupled_matrix`).
+
+    Source: [CL] fig. 3.
+    """
+    if isinstance(model, (AbstractRNN, LearningCurve)):
+        if plant is None:
+            raise ValueError("The spectrum of a closed loop needs the `plant` of the controller.")
+        model = coupled_matrix(model, plant)
+    matrix = np.asarray(model)
+    values = np.full(matrix.shape[:-1], np.nan + 0j)
+    fine = np.isfinite(matrix).all(axis=(-2, -1))
+    values[fine] = np.linalg.eigvals(matrix[fine])
+    order = np.argsort(-np.abs(values), axis=-1, kind="stable")
+    values = np.take_along_axis(values, order, axis=-1)
+    return track(values) if values.ndim == 2 else values
+
+
+def track(values: Complex[np.ndarray, "record d"]) -> Complex[np.ndarray, "record d"]:
+    """The same eigenvalues, so ordered that each column moves as little as possible.
+
+    From each record to the next, the assignment that minimises Σ |λ' − λ|² (optimal assignment).
+    Where eigenvalues collide and part at right angles, which one goes where is not defined.
+
+    Arguments:
+        values: eigenvalues, shape (record, d), in any order.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    out = np.array(values)
+    for i in range(1, len(out)):
+        if not (np.isfinite(out[i]).all() and np.isfinite(out[i - 1]).all()):
+            continue
+        distance = np.abs(out[i - 1][:, None] - out[i][None, :]) ** 2
+        out[i] = out[i][linear_sum_assignment(distance)[1]]
+    return out
+
+
+def outliers(
+    values: Complex[np.ndarray, "*record d"], bulk: complex | float, count: int
+) -> Complex[np.ndarray, "*record count"]:
+    """The `count` eigenvalues farthest from `bulk` (1 − dt for a low-rank network)."""
+    order = np.argsort(-np.abs(values - bulk), axis=-1, kind="stable")[..., :count]
+    return np.take_along_axis(values, order, axis=-1)
+
+
+def radius(values: Any) -> Float[np.ndarray, "*record"]:
+    """Spectral radius, max |λ|."""
+    return np.abs(np.asarray(values)).max(axis=-1)
+
+
+def stability_epoch(
+    radii: Float[np.ndarray, " record"], epochs: Any = None, *, limit: float = 1.0
+) -> int:
+    """The first epoch from which on the loop is stable, max |λ| < 1, for good; −1: never.
+
+    Arguments:
+        radii: max |λ| at the recorded epochs, shape (record,); see `radius(spectrum(…))`.
+        epochs: the recorded epochs; default 0, 1, 2, …
+        limit: bound on |λ|.
+
+    Source: [CL] fig. 5.
+    """
+    radii = np.asarray(radii)
+    epochs = np.arange(len(radii)) if epochs is None else np.asarray(epochs)
+    unstable = np.flatnonzero(~(radii < limit))
+    first = unstable[-1] + 1 if len(unstable) else 0
+    return int(epochs[first]) if first < len(radii) else -1
+
+
+class CoupledMatrix(eqx.Module):
+    """Records P of a model's closed loop: `learn(watch=CoupledMatrix(plant))`.
+
+    Arguments:
+        plant: what the model controls, or the closed loop around it.
+    """
+
+    plant: AbstractPlant
+
+    def __init__(self, plant: AbstractPlant | ClosedLoop):
+        self.plant = plant.plant if isinstance(plant, ClosedLoop) else plant
+
+    def __call__(self, model: AbstractRNN) -> Float[Array, "d d"]:
+        return jnp.asarray(coupled(model, self.plant).matrix)

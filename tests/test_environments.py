@@ -1,0 +1,225 @@
+"""Plants, laws of initial states and closed loops: laws, messages, simulation by hand."""
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+import pytest
+
+import lrnn_jax as lrnn
+
+ROUNDING = 1e-12  # a few steps of numbers of order 1
+
+
+def network(seed=0, n=20, inputs=1, outputs=1, rank=1, dt=1.0):
+    """Entries of order 1/√N, s = 1."""
+    theta = np.random.default_rng(seed).normal(size=(n, inputs + outputs + 2 * rank)) / np.sqrt(n)
+    z, v, m, u = np.split(theta, np.cumsum([outputs, rank, inputs]), axis=1)
+    return lrnn.LowRankRNN(z, v, m, u, scale=1.0, dt=dt)
+
+
+PLANTS = {
+    "integrators": lrnn.KIntegrator(3, 2, 2, dt=0.1, noise=0.1, observation_noise=0.2),
+    "matrices": lrnn.LinearPlant(
+        np.array([[0.5, 1], [0, 1.1]]), np.array([[0.0], [1]]), np.array([[1.0, 0]]), dt=0.1
+    ),
+    "tracking": lrnn.TrackingPlant(dt=0.1, noise=0.1),
+    "pendulum": lrnn.Pendulum(dt=0.1, observation_noise=0.1),
+}
+
+
+@pytest.mark.parametrize("plant", PLANTS.values(), ids=PLANTS)
+def test_the_loop_is_what_it_says(plant):
+    """Simulated step by step in plain Python, for a network, its reduction and a dense network."""
+    net = network(1, inputs=plant.observations, outputs=plant.controls, dt=0.1)
+    loop = lrnn.ClosedLoop(plant, 5, batch=3, control_cost=0.7)
+    batch = loop.sample(jr.key(0))
+    trials = batch if loop.noisy else lrnn.LoopTrials(batch, None, None)
+    x, signals = plant.initial(trials.start), plant.signals(trials.start, 5)
+    h, cost = jnp.zeros((3, 20)), 0.0
+    for t in range(5):
+        u = net.readout(h)
+        assert t > 0 or not jnp.any(u)
+        x = plant.step(x, u)
+        if trials.process is not None:
+            x = x + trials.process[:, t] @ plant.process_noise.T
+        signal = None if signals is None else signals[t]
+        o = plant.observe(x, signal)
+        if trials.observation is not None:
+            o = o + trials.observation[:, t] @ plant.observation_noise.T
+        h = net.step(h, o)
+        cost += jnp.mean(plant.cost(x, u, signal)) / 5 + 0.7 * jnp.mean(jnp.sum(u**2, -1))
+    dense = lrnn.DenseRNN(net.u @ net.v.T, net.m, net.z.T, dt=0.1)
+    for model in (net, lrnn.reduce(net), dense):
+        assert abs(loop.loss(model, batch) / cost - 1) < ROUNDING
+
+
+def test_integrators_are_chains():
+    plant = lrnn.KIntegrator(3, 2, 1, dt=0.5)
+    x = plant.step(jnp.array([1.0, 2.0, 3.0]), jnp.array([10.0, 20.0]))
+    assert jnp.allclose(x, jnp.array([1 + 1.0, 2 + 1.5 + 5, 3 + 10.0]), atol=ROUNDING)
+    assert plant.observe(x, None).tolist() == [2.0]
+    assert float(plant.cost(x, jnp.zeros(2), None)) == pytest.approx(float(jnp.mean(x**2)))
+
+
+def test_the_reference_is_a_ramped_sum_of_sinusoids():
+    plant = lrnn.TrackingPlant(dt=0.1)
+    phases = jnp.array([[0.3, 1.0, -0.5, 2.0]])
+    r = plant.signals(phases, 300)
+    assert r.shape == (300, 1, 2)
+    t = 0.1 * np.arange(1, 301)
+    by_hand = 2.31 * (np.sin(2 * np.pi * 0.2 * t - 0.5) + np.sin(2 * np.pi * 0.4 * t + 2.0))
+    assert np.allclose(r[:, 0, 1], np.minimum(t, 1) * by_hand, atol=ROUNDING)
+    # after the ramp and over whole periods, each sinusoid has the mean square a²/2
+    powers = plant.amplitudes(jnp.moveaxis(r, 0, 1), first=100)
+    assert np.allclose(powers, 2.31**2 / 2, atol=1e-9)
+    far = plant.step(jnp.array([9.99, 0.0, 5.0, 0.0]), jnp.zeros(2))
+    assert float(far[0]) == 10.0
+
+
+LAWS = {
+    "uniform": lrnn.UniformStart(np.array([2.0, 0.5])),
+    "gaussian": lrnn.GaussianStart(np.array([[1.0, 0.0], [0.5, 2.0]])),
+    "fixed": lrnn.FixedStart(np.array([[1.0, -1.0], [0.0, 3.0]])),
+}
+
+
+@pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
+def test_second_moments_are_those_of_the_samples(law):
+    x = np.asarray(law.sample(jr.key(0), 40_000, 2))
+    products = x[:, :, None] * x[:, None, :]
+    error = products.std(0) / np.sqrt(len(x)) + 1e-12
+    assert (np.abs(products.mean(0) - law.moment(2)) < 5 * error).all()
+    assert np.abs(law.moment(2)).max() > 0.1
+
+
+def test_every_network_learns_in_every_plant():
+    pendulum = lrnn.ClosedLoop(lrnn.Pendulum(dt=0.1), 20, batch=5)
+    a, b = np.random.default_rng(0).normal(size=(2, 20, 20)) / 10
+    dense = lrnn.DenseRNN(
+        a, b[:, :1], b[:1], b[:, 1], dt=0.1, activation=lrnn.Tanh(), frozen=("w_in",)
+    )
+    method = lrnn.Training(optax.adam(1e-2))
+    curve = lrnn.learn(dense, pendulum, method, epochs=60, key=jr.key(0))
+    assert curve.loss[-1] < curve.loss[0]
+    assert not jnp.array_equal(curve.model.b, dense.b)
+    assert jnp.array_equal(curve.model.w_in, dense.w_in)
+    tanh = lrnn.LowRankRNN.normalised(20, dt=0.1, key=jr.key(0), activation=lrnn.Tanh())
+    for model in (tanh, lrnn.reduce(tanh)):
+        curve = lrnn.learn(model, pendulum, lrnn.Descent(0.1, clip=1.0), epochs=60, key=jr.key(0))
+        assert curve.loss[-1] < curve.loss[0]
+
+
+def test_biases_are_saved_and_refused_where_they_do_not_fit(tmp_path):
+    w = np.eye(3)
+    net = lrnn.DenseRNN(0.1 * w, w[:, :1], w[:1], np.arange(3.0), dt=0.5)
+    assert jnp.allclose(net.step(jnp.zeros(3), jnp.ones(1)), 0.5 * jnp.array([1.0, 1, 2]))
+    loop = lrnn.ClosedLoop(lrnn.KIntegrator(dt=0.5), 3, batch=2)
+    curve = lrnn.learn(net, loop, lrnn.Descent(0.1), epochs=2, key=jr.key(0))
+    curve.save(tmp_path / "curve.npz")
+    loaded = lrnn.LearningCurve.load(tmp_path / "curve.npz")
+    assert jnp.array_equal(loaded.model.b, curve.model.b)
+    with pytest.raises(ValueError, match=r"one bias for each of 3 neurons; got \(2,\)"):
+        lrnn.DenseRNN(w, w[:, :1], w[:1], np.zeros(2), dt=0.5)
+    with pytest.raises(ValueError, match="no biases"):
+        lrnn.factorise(net)
+
+
+def test_a_student_imitates_what_the_teacher_met():
+    loop = lrnn.ClosedLoop(lrnn.KIntegrator(dt=1.0), 10, batch=20)
+    teacher, student = network(0), network(1)
+    task = lrnn.Demonstrations(teacher, loop)
+    seen, target = task.sample(jr.key(0))
+    run = loop.simulate(teacher, loop.sample(jr.key(0)))
+    assert jnp.allclose(jnp.moveaxis(seen, 1, 0), run.observations, atol=ROUNDING)
+    # y after o_t is the control u_t of the next step
+    assert jnp.allclose(target[:, :-1], jnp.moveaxis(run.controls[1:], 0, 1), atol=1e-9)
+    assert task.loss(teacher, (seen, target)) < ROUNDING
+    watch = lrnn.LoopLoss(loop, loop.plant.sample(jr.key(1), 20))
+    options = {"epochs": 30, "key": jr.key(2), "watch": watch}
+    full = lrnn.learn(student, task, lrnn.Descent(0.01, clip=1.0), **options)
+    reduced = lrnn.learn(lrnn.reduce(student), task, lrnn.Descent(0.01, clip=1.0), **options)
+    assert full.loss[-1] < full.loss[0]
+    assert reduced.distance(full).max < 1e-11
+    assert jnp.max(jnp.abs(reduced.watched / full.watched - 1)) < 1e-9
+    assert jnp.ptp(full.watched) > 1e-3
+
+
+MESSAGES = {
+    r"A plant of n states takes A \(n, n\).*A \(2, 2\), B \(3, 1\)": lambda: lrnn.LinearPlant(
+        np.eye(2), np.ones((3, 1)), np.ones((1, 2))
+    ),
+    r"`q` weighs a cost.*one is -1": lambda: lrnn.LinearPlant(
+        np.array([[0.5]]), np.array([[1.0]]), np.array([[1.0]]), q=np.array([[-1.0]])
+    ),
+    r"`r` weighs a cost.*one is -2": lambda: lrnn.LinearPlant(
+        np.array([[0.5]]), np.array([[1.0]]), np.array([[1.0]]), r=-2.0
+    ),
+    r"`q` must be symmetric": lambda: lrnn.LinearPlant(
+        np.eye(2), np.eye(2), np.eye(2), q=np.array([[1.0, 1], [0, 1]])
+    ),
+    r"`horizon` is the number of steps.*got 0": lambda: lrnn.ClosedLoop(lrnn.KIntegrator(), 0),
+    r"`control_cost` must be finite and not negative": lambda: lrnn.ClosedLoop(
+        lrnn.KIntegrator(), 5, control_cost=-1.0
+    ),
+    r"`batch` must be a whole number": lambda: lrnn.ClosedLoop(lrnn.KIntegrator(), 5, 0),
+    r"`dt` is the plant's time step.*got 0": lambda: lrnn.KIntegrator(dt=0),
+    r"`dt` is the plant's time step.*got -0.1": lambda: lrnn.TrackingPlant(dt=-0.1),
+    r"`dt` is the plant's time step.*got 0.0": lambda: lrnn.Pendulum(dt=0.0),
+    r"`observed` counts states.* 1 … 2; got 3": lambda: lrnn.KIntegrator(2, observed=3),
+    r"`half_width` has 3 component\(s\), but there are 2": lambda: lrnn.KIntegrator(
+        start=np.ones(3)
+    ),
+    r"`noise` must be finite and not negative": lambda: lrnn.KIntegrator(noise=-1.0),
+    r"has no closed form": lambda: lrnn.ClosedLoop(
+        lrnn.KIntegrator(), 5, evaluation=lrnn.Evaluation.CLOSED_FORM
+    ),
+    r"ClosedLoop has 1 input.*2 output.*LowRankRNN with 1 input": lambda: lrnn.learn(
+        network(), lrnn.ClosedLoop(lrnn.KIntegrator(2, 2), 5), lrnn.Descent(0.1), epochs=1
+    ),
+    r"sampled at dt = 0.5.*dt = 1": lambda: lrnn.ClosedLoop(lrnn.KIntegrator(dt=0.5), 5).check(
+        network()
+    ),
+    r"ClosedLoop draws fresh data.*`key`": lambda: lrnn.learn(
+        network(), lrnn.ClosedLoop(lrnn.KIntegrator(), 5, 3), lrnn.Descent(0.1), epochs=1
+    ),
+    r"expected loss.*Pendulum is not linear": lambda: lrnn.ClosedLoop(
+        lrnn.Pendulum(dt=1.0), 5
+    ).loss(network()),
+    r"This plant is noisy: a batch holds": lambda: lrnn.ClosedLoop(
+        lrnn.KIntegrator(noise=1.0), 5
+    ).loss(network(), jnp.ones((3, 2))),
+    r"start from arrays of shape \(trial, 2\); got \(3, 1\)": lambda: lrnn.ClosedLoop(
+        lrnn.KIntegrator(), 5
+    ).loss(network(), jnp.ones((3, 1))),
+    r"give the loop a `batch`": lambda: lrnn.Demonstrations(
+        network(), lrnn.ClosedLoop(lrnn.KIntegrator(), 5)
+    ),
+}
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+def test_what_cannot_be_is_refused_with_advice(message):
+    with pytest.raises(ValueError, match=message):
+        MESSAGES[message]()
+
+
+def test_hidden_modes_are_named():
+    a = np.diag([0.5, 1.2])
+    with pytest.warns(UserWarning, match=r"uncontrollable.*λ = 1.2; 1 of them do not decay"):
+        lrnn.LinearPlant(a, np.array([[1.0], [0.0]]), np.eye(2))
+    with pytest.warns(UserWarning, match=r"unobservable.*λ = 0.5; they decay by themselves"):
+        lrnn.LinearPlant(a, np.eye(2), np.array([[0.0, 1.0]]))
+    turned = np.linalg.qr(np.random.default_rng(0).normal(size=(2, 2)))[0]
+    with pytest.warns(UserWarning, match=r"uncontrollable.*λ = 1.2;"):
+        lrnn.LinearPlant(turned @ a @ turned.T, turned @ np.array([[1.0], [0.0]]), np.eye(2))
+
+
+def test_float32_works_and_is_close():
+    loop = lrnn.ClosedLoop(lrnn.KIntegrator(noise=0.1), 50)
+    net = network()
+    single = jax.tree.map(lambda x: x.astype(jnp.float32), net)
+    loss = loop.loss(lrnn.reduce(single))
+    assert loss.dtype == jnp.float32
+    assert abs(loss.astype(float) / loop.loss(lrnn.reduce(net)) - 1) < 1e-4
