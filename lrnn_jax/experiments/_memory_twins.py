@@ -59,7 +59,9 @@ class MemoryTwinsConfig:
         check_config(self, record=(1, self.epochs), held_out=(1, self.pairs - 1), noise=(0, 1e3))
 
 
-QUICK = MemoryTwinsConfig(pairs=6, dt=0.2, steps=100, batch=16, epochs=1500, lr=0.05, record=50)
+QUICK = MemoryTwinsConfig(
+    pairs=6, dt=0.2, steps=100, batch=16, epochs=5000, lr=0.05, lr_c=0.01, record=100
+)
 
 
 def memory_twins(
