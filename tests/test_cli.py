@@ -51,6 +51,19 @@ def test_the_folder_holds_config_data_figures_and_report(finished):
     assert "max \\|ΔQ\\|" in (made / "report.md").read_text()
 
 
+def test_report_collects_runs_in_one_page(finished, tmp_path, capsys):
+    folder = finished[0] / "runs" / "filter"
+    out = tmp_path / "all.html"
+    assert main(["report", str(folder), str(folder), "--out", str(out)]) == 0
+    written = out.read_text()
+    assert written.count("data:image/png;base64,") == 2
+    assert 'src="http' not in written
+    assert "max |ΔQ|" in written
+    assert "<td>epochs</td><td>1000</td>" in written
+    assert main(["report", str(tmp_path)]) == 2
+    assert "no config.json, report.md, figure.png" in capsys.readouterr().err
+
+
 def test_analyse_reports_a_dense_network(tmp_path):
     rng = np.random.default_rng(0)
     u, v = rng.normal(size=(2, 40, 2))
@@ -108,7 +121,9 @@ def test_an_unwritable_folder_is_named(tmp_path, capsys):
     assert "Choose a folder with --out" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help"), ("list",), ("--version",)])
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("run", "--help"), ("report", "--help"), ("list",), ("--version",)]
+)
 def test_help_and_list(arguments, capsys):
     assert main(list(arguments)) == 0
     assert capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Commands: run, list, analyse. Without arguments, `run filter`."""
+"""Commands: run, list, report, analyse. Without arguments, `run filter`."""
 
 import dataclasses
 import difflib
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from lrnn_jax._results import LearningError
+from lrnn_jax.cli._html import page
 from lrnn_jax.cli._output import as_json, dumps, text, write
 from lrnn_jax.cli._progress import ProgressBar
 from lrnn_jax.cli._setup import setup_jax
@@ -23,6 +24,7 @@ commands:
   (none)               the main job, the same as `run filter`
   run NAME             run an experiment: table, figure and dataset in a folder
   list                 the experiments
+  report DIR…          several runs as one HTML page, figures embedded
   analyse NET.npz      what the theory says about your own network
 
 Every command explains its options with --help, e.g. `lrnn-jax run filter --help`.
@@ -68,6 +70,7 @@ def main(arguments: list[str]) -> int:
     commands: dict[str, Callable[[list[str]], int]] = {
         "run": _run,
         "list": _list,
+        "report": _report,
         "analyse": _analyse,
     }
     if command not in commands:
@@ -103,6 +106,32 @@ def _list(rest: list[str]) -> int:
         print("usage: lrnn-jax list\n\nThe experiments: name, what it shows, paper and figure.")
         return 0
     print(_listing())
+    return 0
+
+
+def _report(rest: list[str]) -> int:
+    usage = (
+        "usage: lrnn-jax report DIR… [--out FILE]\n\nCollect finished runs in one self-contained "
+        "HTML page (default report.html)."
+    )
+    if not rest or rest[0] in ("-h", "--help"):
+        print(usage)
+        return 0 if rest else 2
+    out, folders, words = Path("report.html"), [], iter(rest)
+    for word in words:
+        if word == "--out":
+            out = Path(next(words, "report.html"))
+        elif word.startswith("--out="):
+            out = Path(word.partition("=")[2])
+        elif word.startswith("-"):
+            raise ValueError(f"report has no option {word!r}.\n{usage}")
+        else:
+            folders.append(Path(word))
+    try:
+        out.write_text(page(folders), encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"Cannot write {out}: {error}. Choose a file with --out.") from None
+    print(out.resolve())
     return 0
 
 

@@ -18,6 +18,8 @@ from lrnn_jax.experiments._memory_aba import MemoryAbaConfig as MemoryAbaConfig
 from lrnn_jax.experiments._memory_aba import memory_aba as memory_aba
 from lrnn_jax.experiments._memory_adam import MemoryAdamConfig as MemoryAdamConfig
 from lrnn_jax.experiments._memory_adam import memory_adam as memory_adam
+from lrnn_jax.experiments._memory_twins import MemoryTwinsConfig as MemoryTwinsConfig
+from lrnn_jax.experiments._memory_twins import memory_twins as memory_twins
 from lrnn_jax.experiments._open_vs_closed import OpenVsClosedConfig as OpenVsClosedConfig
 from lrnn_jax.experiments._open_vs_closed import open_vs_closed as open_vs_closed
 from lrnn_jax.experiments._oscillator import OscillatorConfig as OscillatorConfig

@@ -11,6 +11,7 @@ from lrnn_jax.experiments import (
     _filter,
     _memory_aba,
     _memory_adam,
+    _memory_twins,
     _open_vs_closed,
     _oscillator,
     _three_stages,
@@ -77,6 +78,14 @@ REGISTRY: dict[str, Experiment] = {
             _memory_adam.MemoryAdamConfig(),
             _memory_adam.QUICK,
             _memory_adam.memory_adam,
+        ),
+        Experiment(
+            "memory_twins",
+            "[LR] fig. 4d-f, 9, 10",
+            "what twins learned first is written in overlaps that no loss can see",
+            _memory_twins.MemoryTwinsConfig(),
+            _memory_twins.QUICK,
+            _memory_twins.memory_twins,
         ),
         Experiment(
             "coupling",

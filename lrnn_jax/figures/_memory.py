@@ -237,9 +237,93 @@ def _memory_adam(report: Any) -> Figure:
     return figure
 
 
+def plot_accuracy(
+    ax: Axes, stages: Sequence[str], accuracies: dict[str, tuple[np.ndarray, dict[str, Any]]]
+) -> Axes:
+    """Mean accuracy of decoders with standard deviations over splits, at several stages.
+
+    Arguments:
+        ax: where to draw.
+        stages: names along the x axis.
+        accuracies: by label, accuracies of shape (stage, split) and how they are drawn.
+    """
+    count = len(accuracies)
+    for i, (label, (values, look)) in enumerate(accuracies.items()):
+        places = np.arange(len(stages)) + 0.12 * (i - (count - 1) / 2)
+        spread = values.std(axis=1)
+        ax.errorbar(places, values.mean(axis=1), spread, capsize=2, label=label, **look)
+    ax.axhline(0.5, color="0.5", linewidth=0.8, linestyle=":")
+    ax.set_xticks(range(len(stages)), [stage.replace(" ", "\n", 1) for stage in stages])
+    ax.set(ylabel="test accuracy", ylim=(0, 1.08))
+    ax.legend(loc="lower right")
+    return ax
+
+
+def _memory_twins(report: Any) -> Figure:
+    figure, axes = plt.subplots(2, 3, figsize=(TEXT, 4.4))
+    arrays = {name: values for name, (_, values, _) in report.arrays.items()}
+    epochs, names = arrays["epoch"], list(arrays["overlap"])
+    looks = (("A, then C", FIRST["color"]), ("B, then C", SECOND["color"]))
+    both = np.concatenate([epochs, epochs + epochs[-1]])
+    bounds, phases = [0, epochs[-1], 2 * epochs[-1]], ("A or B", "C")
+    losses = np.concatenate([arrays["loss_first"], arrays["loss_last"]], axis=2)
+    for twin, (label, colour) in enumerate(looks):
+        lines = [np.maximum(losses[pair, twin], 1e-6) for pair in range(len(losses))]
+        faint: dict[str, Any] = {"color": colour, "linewidth": 0.7, "alpha": 0.6}
+        shown = [(label if i == 0 else None, line, faint) for i, line in enumerate(lines)]
+        plot_lines(axes[0, 0], both, shown)
+    axes[0, 0].set(xlabel="epoch", ylabel=r"loss $L$", yscale="log")
+    shade_phases(axes[0, 0], bounds, phases)
+    for ax, pair in ((axes[0, 1], ("zm", "vu")), (axes[0, 2], ("zv", "zz"))):
+        _twin_plane(ax, report, arrays, names, pair, looks)
+    gaps, seen = report.values["twin_gap"], report.values["visible"]
+    order = [n for n in names if n in seen] + [n for n in names if n not in seen]
+    symbols = dict(zip(names, report.values["latex"]))
+    for stage, (label, look) in enumerate(
+        (("after A or B", {"color": "0.75"}), ("after C", {"color": "#1a1a1a"})), start=1
+    ):
+        places = np.arange(len(order)) + 0.4 * (stage - 1.5)
+        axes[1, 0].bar(places, [gaps[n][stage] for n in order], width=0.38, label=label, **look)
+    axes[1, 0].axvline(len(seen) - 0.5, color="0.5", linewidth=0.8, linestyle=":")
+    axes[1, 0].set_xticks(range(len(order)), [symbols[n] for n in order], rotation=90)
+    axes[1, 0].set_ylabel("mean |difference| of twins")
+    axes[1, 0].legend(title="visible | invisible")
+    stages = report.values["stages"]
+    for ax, kind, title in ((axes[1, 1], "quiet", "0"), (axes[1, 2], "noisy", "")):
+        accuracies = {
+            "visible": (arrays[f"accuracy_visible_{kind}"], {"color": VISIBLE[1], "marker": "o"}),
+            "invisible": (
+                arrays[f"accuracy_invisible_{kind}"],
+                {"color": INVISIBLE[1], "marker": "s", "linestyle": "--"},
+            ),
+        }
+        plot_accuracy(ax, stages, accuracies)
+        noise = title or f"{report.config.noise:g}"
+        ax.set_xlabel(f"read-out noise {noise}")
+    letter(axes)
+    return figure
+
+
+def _twin_plane(
+    ax: Axes, report: Any, arrays: Any, names: list[str], pair: tuple[str, str], looks: Any
+) -> None:
+    """Paths of all networks in the plane of two overlaps, through both tasks."""
+    i, j = (names.index(name) for name in pair)
+    symbols = dict(zip(names, report.values["latex"]))
+    path = np.concatenate([arrays["overlaps_first"], arrays["overlaps_last"]], axis=2)
+    middle = arrays["overlaps_first"].shape[2] - 1
+    for twin, (_, colour) in enumerate(looks):
+        for line in path[:, twin]:
+            ax.plot(line[:, i], line[:, j], color=colour, linewidth=0.7, alpha=0.6)
+            ax.plot(line[middle, i], line[middle, j], "o", color=colour, markersize=2.5)
+            ax.plot(line[-1, i], line[-1, j], "s", color="#1a1a1a", markersize=3, zorder=3)
+    ax.set(xlabel=symbols[pair[0]], ylabel=symbols[pair[1]])
+
+
 MEMORY: dict[str, Callable[[Any], Figure]] = {
     "degeneracy": _degeneracy,
     "memory_aba": _memory_aba,
     "memory_adam": _memory_adam,
+    "memory_twins": _memory_twins,
 }
 """The figures of this module by experiment."""
