@@ -184,7 +184,7 @@ class ClosedLoop(AbstractObjective):
         plant = cast(self.plant, model.dtype)
         signals = plant.signals(trials.start, self.horizon)
         noise = [
-            None if draws is None else jnp.moveaxis(draws, -2, 0) @ factor.T
+            None if draws is None or factor is None else jnp.moveaxis(draws, -2, 0) @ factor.T
             for draws, factor in (
                 (trials.process, plant.process_noise),
                 (trials.observation, plant.observation_noise),

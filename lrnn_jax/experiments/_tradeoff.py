@@ -87,7 +87,7 @@ def tradeoff(config: TradeoffConfig = TradeoffConfig(), progress: Progress | Non
 def _leading(curve: LearningCurve, loop: Any) -> np.ndarray:
     """The eigenvalue of the leading pair with Im λ ≥ 0, over epochs."""
     values = spectrum(curve, loop)
-    upper = np.where(values.imag >= 0, np.abs(values), -1)
+    upper = np.where(np.imag(values) >= 0, np.abs(values), -1)
     return np.take_along_axis(values, upper.argmax(axis=1)[:, None], axis=1)[:, 0]
 
 

@@ -125,7 +125,7 @@ def gain_landscape(loop: ClosedLoop, gains: Float[Array, "*grid controls state"]
     size = np.abs(values)
     leading = np.take_along_axis(values, size.argmax(axis=-1)[..., None], axis=-1)[..., 0]
     radius = jnp.asarray(size.max(axis=-1))
-    oscillatory = jnp.asarray(np.abs(leading.imag) > 1e-9 * np.maximum(np.abs(leading), 1e-300))
+    oscillatory = jnp.asarray(np.abs(np.imag(leading)) > 1e-9 * np.maximum(np.abs(leading), 1e-300))
     return Landscape(log_loss.reshape(grid), radius, radius < 1, oscillatory)
 
 

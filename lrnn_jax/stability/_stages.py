@@ -122,7 +122,7 @@ def leading_is_complex(values: Complex[np.ndarray, "*record d"]) -> np.ndarray:
     values = np.asarray(values)
     largest = np.abs(values).argmax(axis=-1)[..., None]
     leading = np.take_along_axis(values, largest, axis=-1)[..., 0]
-    return np.abs(leading.imag) > 1e-9 * np.abs(leading)
+    return np.abs(np.imag(leading)) > 1e-9 * np.abs(leading)
 
 
 def characteristic_polynomial(overlaps: Overlaps) -> Float[Array, "*batch 5"]:
