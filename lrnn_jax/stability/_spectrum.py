@@ -44,7 +44,7 @@ def coupled_matrix(
 
 
 def spectrum(
-    model: AbstractRNN | LearningCurve | Float[Array, "*record d d"],
+    model: AbstractRNN | LearningCurve | Float[Array | np.ndarray, "*record d d"],
     plant: AbstractPlant | ClosedLoop | None = None,
 ) -> Complex[np.ndarray, "*record d"]:
     """Eigenvalues λ of the closed loop of a controller and a plant: stable where all |λ| < 1.
