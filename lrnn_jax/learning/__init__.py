@@ -1,9 +1,11 @@
 """Learning: exact steps, flow and training, one function and one result type for all."""
 
+from lrnn_jax.learning._curve import OUTCOMES as OUTCOMES
 from lrnn_jax.learning._curve import Distance as Distance
 from lrnn_jax.learning._curve import LearningCurve as LearningCurve
 from lrnn_jax.learning._curve import lift as lift
 from lrnn_jax.learning._curve import outcome as outcome
+from lrnn_jax.learning._curve import outcome_code as outcome_code
 from lrnn_jax.learning._descent import AbstractMethod as AbstractMethod
 from lrnn_jax.learning._descent import AbstractUpdate as AbstractUpdate
 from lrnn_jax.learning._descent import Descent as Descent
