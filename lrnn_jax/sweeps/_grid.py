@@ -103,6 +103,23 @@ class Design:
         if not self.axes:
             raise ValueError("A sweep needs at least one axis.")
 
+    @classmethod
+    def from_json(cls, axes: Sequence[Mapping[str, Any]]) -> "Design":
+        """The design that `to_json` wrote down; objects are their names."""
+        return cls(
+            tuple(
+                Axis(axis["name"], {n: as_column(n, v) for n, v in axis["columns"].items()})
+                for axis in axes
+            )
+        )
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Axes with the values of their parameters."""
+        return [
+            {"name": axis.name, "columns": {n: c.shown() for n, c in axis.columns.items()}}
+            for axis in self.axes
+        ]
+
     def __mul__(self, other: "Design") -> "Design":
         return Design((*self.axes, *other.axes))
 

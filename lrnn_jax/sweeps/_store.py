@@ -75,7 +75,7 @@ class Store:
         record = self._create(self.path / "groups" / f"{index}.json", record)
         with self._guard():
             root = self._zarr.open_group(self.path / "data", mode="a", zarr_format=3)
-            for name, spec in _specs(record).items():
+            for name, spec in specs_of(record).items():
                 if spec.coordinate or f"{index}/{name}" in root:
                     continue
                 with contextlib.suppress(self._zarr.errors.ContainsArrayError):
@@ -213,6 +213,57 @@ class Store:
             ) from error
 
 
+class Memory:
+    """Results held in memory, for sweeps without a store; the same methods as far as needed."""
+
+    def __init__(self) -> None:
+        self.manifest: dict[str, Any] | None = None
+        self._groups: dict[int, dict[str, Any]] = {}
+        self._coordinates: dict[int, dict[str, Any]] = {}
+        self._arrays: dict[tuple[int, str], np.ndarray] = {}
+        self._done: dict[tuple[int, int], dict[str, Any]] = {}
+
+    def claim(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        self.manifest = dict(manifest)
+        return self.manifest
+
+    def group(self, index: int) -> dict[str, Any] | None:
+        return self._groups.get(index)
+
+    def add_group(self, index: int, record: Mapping[str, Any]) -> dict[str, Any]:
+        self._groups[index] = dict(record)
+        for name, spec in specs_of(record).items():
+            if not spec.coordinate:
+                shape = (record["cells"], *spec.shape)
+                self._arrays[index, name] = np.full(shape, spec.fill, spec.dtype)
+        return self._groups[index]
+
+    def coordinates(self, index: int, found: Mapping[str, np.ndarray] | None = None) -> dict[str, Any]:
+        if found is not None:
+            self._coordinates.setdefault(index, {n: x.tolist() for n, x in found.items()})
+        return self._coordinates.get(index, {})
+
+    def array(self, index: int, name: str) -> np.ndarray:
+        return self._arrays[index, name]
+
+    def write(
+        self, index: int, unit: int, start: int, arrays: Mapping[str, np.ndarray], note: dict[str, Any]
+    ) -> None:
+        for name, values in arrays.items():
+            self._arrays[index, name][start : start + len(values)] = values
+        self._done[index, unit] = {"start": start, **note}
+
+    def done(self) -> dict[tuple[int, int], dict[str, Any]]:
+        return self._done
+
+    def is_done(self, index: int, unit: int) -> bool:
+        return (index, unit) in self._done
+
+    @contextlib.contextmanager
+    def lock(self, index: int, unit: int) -> Iterator[bool]:
+        yield True
+
+
 def checksum(values: np.ndarray) -> str:
     """A hash of an array's dtype, shape and bytes."""
     values = np.ascontiguousarray(values)
@@ -220,7 +271,8 @@ def checksum(values: np.ndarray) -> str:
     return hashlib.blake2b(head + values.tobytes(), digest_size=16).hexdigest()
 
 
-def _specs(record: Mapping[str, Any]) -> dict[str, Spec]:
+def specs_of(record: Mapping[str, Any]) -> dict[str, Spec]:
+    """The variables of a group, from what was written down about it."""
     return {name: Spec.from_json(fields) for name, fields in record["variables"].items()}
 
 
