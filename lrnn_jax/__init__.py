@@ -36,6 +36,8 @@ from lrnn_jax.reduced import Sobol as Sobol
 from lrnn_jax.reduced import degenerate_twin as degenerate_twin
 from lrnn_jax.reduced import population as population
 from lrnn_jax.reduced import reduce as reduce
+from lrnn_jax.sweeps import Sweep as Sweep
+from lrnn_jax.sweeps import sweep as sweep
 from lrnn_jax.tasks import DecisionMaking as DecisionMaking
 from lrnn_jax.tasks import Evaluation as Evaluation
 from lrnn_jax.tasks import ExponentialFilter as ExponentialFilter
