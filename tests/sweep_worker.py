@@ -3,7 +3,8 @@
 import os
 import sys
 
-store, devices, shard, coordinator = [*sys.argv[1:], "1", "", ""][:4]
+defaults = ["", "1", "", ""]
+store, devices, shard, coordinator = [*sys.argv[1:], *defaults[len(sys.argv) - 1 :]]
 os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
 
 import jax
@@ -20,9 +21,7 @@ import lrnn_jax as lrnn
 def run(key, lr, rate, steps=20):
     net = lrnn.LowRankRNN.normalised(12, dt=0.1, key=key)
     task = lrnn.ExponentialFilter(rate, 0.1, steps, evaluation=lrnn.Evaluation.ROLLOUT)
-    return lrnn.learn(
-        lrnn.reduce(net), task, lrnn.Descent(lr), epochs=30, record=10, throw=False
-    )
+    return lrnn.learn(lrnn.reduce(net), task, lrnn.Descent(lr), epochs=30, record=10, throw=False)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,16 @@ import numpy as np
 import pytest
 
 import lrnn_jax as lrnn
-from lrnn_jax.sweeps import Store, StoreError, grid, open_sweep, sampled, summarise, zipped
+from lrnn_jax.sweeps import (
+    Labelled,
+    Store,
+    StoreError,
+    grid,
+    open_sweep,
+    sampled,
+    summarise,
+    zipped,
+)
 
 WORKER = Path(__file__).parent / "sweep_worker.py"
 TRACES = []
@@ -33,6 +42,10 @@ def cell(key, lr, rate, n=12):
 
 def square(x, y=0.0):
     return {"square": x * x + y}
+
+
+def drawn(key, lr, rate):
+    return {"loss": Labelled(rate + lr * jr.normal(key, (3,)), "epoch", long_name="loss")}
 
 
 def start(*arguments):
@@ -71,13 +84,13 @@ def test_the_dataset_is_labelled_and_a_bad_cell_harms_no_other():
 
 
 def test_a_cell_is_what_it_would_be_alone_in_any_other_sweep():
-    small = lrnn.sweep({"lr": [0.02], "rate": [0.4]}, cell, key=jr.key(0), chunk=3)
+    small = lrnn.sweep({"lr": [0.02], "rate": [0.4]}, drawn, key=jr.key(0), chunk=3)
     large = lrnn.sweep(
-        {"rate": [0.1, 0.4], "lr": [0.01, 0.02, 0.03]}, cell, key=jr.key(0), chunk=3
+        {"rate": [0.1, 0.4], "lr": [0.01, 0.02, 0.03]}, drawn, key=jr.key(0), chunk=3
     )
     ours, theirs = small.loss[0, 0].values, large.loss.sel(lr=0.02, rate=0.4).values
     np.testing.assert_array_equal(ours, theirs)
-    other = lrnn.sweep({"lr": [0.02], "rate": [0.4]}, cell, key=jr.key(1), chunk=3)
+    other = lrnn.sweep({"lr": [0.02], "rate": [0.4]}, drawn, key=jr.key(1), chunk=3)
     assert (other.loss.values != small.loss.values).all()
 
 
@@ -176,9 +189,9 @@ def test_wrong_input_is_answered_clearly(arguments, options, answer):
 def test_a_store_goes_on_and_finds_damage(tmp_path):
     def make(**changed):
         options = {"key": jr.key(0), "chunk": 2, "store": tmp_path / "s"} | changed
-        return lrnn.Sweep({"lr": [0.01, 0.02], "rate": [0.2, 0.4]}, cell, **options)
+        return lrnn.Sweep({"lr": [0.01, 0.02], "rate": [0.2, 0.4]}, drawn, **options)
 
-    whole = lrnn.sweep({"lr": [0.01, 0.02], "rate": [0.2, 0.4]}, cell, key=jr.key(0), chunk=2)
+    whole = lrnn.sweep({"lr": [0.01, 0.02], "rate": [0.2, 0.4]}, drawn, key=jr.key(0), chunk=2)
     first = make().run(shard=(1, 2))
     assert (first.result == -1).sum() == 2
     with pytest.raises(ValueError, match="already holds 1 chunk"):

@@ -100,7 +100,9 @@ def draw_sweep(
         rows = -(-len(panels) // columns)
         width = COLUMN if columns == 1 else TEXT
         size = (width, rows * (2.6 if columns == 1 else 2.1))
-        figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, sharex=True, sharey=True)
+        figure, grid = plt.subplots(
+            rows, columns, figsize=size, squeeze=False, sharex=True, sharey=True
+        )
         image = None
         for ax, panel in zip(grid.flat, panels):
             if kinds:

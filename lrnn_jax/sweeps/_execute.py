@@ -162,7 +162,9 @@ class OneByOne:
 def outcomes(chunk: Chunk) -> dict[str, int]:
     """How many cells of a chunk ended in which way, by code."""
     codes, counts = np.unique(chunk.arrays["result"], return_counts=True)
-    return {str(code): count for code, count in zip(codes.tolist(), counts.tolist()) if code != NOT_RUN}
+    return {
+        str(code): count for code, count in zip(codes.tolist(), counts.tolist()) if code != NOT_RUN
+    }
 
 
 def _padded(cells: np.ndarray, batch: int) -> np.ndarray:

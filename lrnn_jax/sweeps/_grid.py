@@ -96,7 +96,10 @@ class Design:
 
     def __post_init__(self) -> None:
         names = [axis.name for axis in self.axes]
-        for kind, found in (("axes", names), ("parameters", [n for a in self.axes for n in a.columns])):
+        for kind, found in (
+            ("axes", names),
+            ("parameters", [n for a in self.axes for n in a.columns]),
+        ):
             double = sorted({name for name in found if found.count(name) > 1})
             if double:
                 raise ValueError(f"Two {kind} have the same name: {', '.join(double)}.")
@@ -240,7 +243,11 @@ def sampled(
     from scipy.stats import qmc
 
     for name, (low, high, *scale) in ranges.items():
-        if not low < high or scale not in ([], ["linear"], ["log"]) or (scale == ["log"] and low <= 0):
+        if (
+            not low < high
+            or scale not in ([], ["linear"], ["log"])
+            or (scale == ["log"] and low <= 0)
+        ):
             raise ValueError(
                 f"The range of {name!r} is (low, high) or (low, high, 'log') with low < high, and "
                 f"0 < low for 'log'; got {ranges[name]}."

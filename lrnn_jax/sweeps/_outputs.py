@@ -137,8 +137,8 @@ def _collect(name: str, output: Any, found: dict[str, Labelled], codes: list[Arr
         _collect(name, _curve(output), found, codes)
     elif isinstance(output, Mapping):
         for key, value in output.items():
-            plain = name and not (isinstance(value, Labelled) and value.coordinate)
-            _collect(f"{name}_{key}" if plain else str(key), value, found, codes)
+            joined = name and key and not (isinstance(value, Labelled) and value.coordinate)
+            _collect(f"{name}_{key}" if joined else str(key) or name, value, found, codes)
     elif isinstance(output, Labelled) or _is_array(output):
         if not isinstance(output, Labelled):
             array = jnp.asarray(output)

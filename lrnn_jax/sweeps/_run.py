@@ -1,5 +1,6 @@
 """Sweeps: one function over many cells, compiled once, in chunks, on any devices, resumable."""
 
+import contextlib
 import difflib
 import hashlib
 import inspect
@@ -22,7 +23,7 @@ from lrnn_jax.sweeps._grid import Group, as_design, groups
 from lrnn_jax.sweeps._outputs import Spec
 from lrnn_jax.sweeps._progress import bar
 from lrnn_jax.sweeps._shard import LARGEST, SHARE, Traced, available, fit, readable, trace
-from lrnn_jax.sweeps._store import FORMAT, Memory, Store, StoreError
+from lrnn_jax.sweeps._store import FORMAT, Memory, Store
 
 LEAST_CHUNKS = 8
 """On a CPU a group is cut into this many chunks at least: work for devices, points to resume."""
@@ -91,7 +92,9 @@ class Sweep:
             if name not in columns:
                 raise ValueError(f"`static` names {name!r}, but the axes are {list(columns)}.")
         objects = [name for name, column in columns.items() if column.labels is not None]
-        self.static = list(columns) if not traced else [n for n in columns if n in {*static, *objects}]
+        self.static = (
+            list(columns) if not traced else [n for n in columns if n in {*static, *objects}]
+        )
         if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
             raise ValueError(f"`chunk` must be a whole number of at least 1; got {chunk!r}.")
         self.takes_key = _check_parameters(function, list(columns))
@@ -177,21 +180,19 @@ class Sweep:
 
     def _open(self, store: Store | Memory, resume: bool, devices: Sequence[Any]) -> None:
         manifest, found = self._manifest(devices), store.manifest
-        if found is None:
-            found = store.claim(manifest)
-        elif differences := _differences(found, manifest):
+        new = found is None
+        found = store.claim(manifest) if found is None else found
+        if differences := _differences(found, manifest):
             raise ValueError(
                 f"The store {self.store} holds another sweep. "
                 + " ".join(differences)
                 + " Choose another store, or make the sweep the same."
             )
-        elif not resume:
+        if not new and not resume:
             raise ValueError(
                 f"The store {self.store} already holds {len(store.done())} chunk(s) of this sweep: "
                 f"go on with resume=True (--resume), or choose another store."
             )
-        if found["hash"] != manifest["hash"]:
-            raise ValueError(f"Another sweep was started in the store {self.store} at this moment.")
 
     def _manifest(self, devices: Sequence[Any]) -> dict[str, Any]:
         function = self.function
@@ -204,7 +205,6 @@ class Sweep:
             "design": self.design.to_json(),
             "static": self.static,
             "key": key,
-            "chunk": self.chunk,
             "dtype": str(np.dtype(jax.numpy.result_type(float))),
             "platform": devices[0].platform,
             "compiler": sorted(f for f in flags if "device_count" not in f),
@@ -212,7 +212,7 @@ class Sweep:
         }
         text = json.dumps(same, sort_keys=True)
         digest = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-        return same | {"hash": digest, "labels": self.labels}
+        return same | {"hash": digest, "labels": self.labels, "chunk": self.chunk}
 
     def _trace(self, group: Group) -> Traced:
         numbers = {n: c.values for n, c in self.design.columns.items() if n not in self.static}
@@ -342,8 +342,6 @@ def _pass(
 
     While one step is written, the next is computed.
     """
-    import contextlib
-
     held: list[int] = []
     locks: dict[int, contextlib.ExitStack] = {}
 
@@ -407,9 +405,7 @@ def _units(group: Group, chunk: int, share: tuple[int, int]) -> range:
     return range(share[0], -(-len(group.cells) // chunk), share[1])
 
 
-def _record(
-    group: Group, chunk: int, specs: Mapping[str, Spec], program: str
-) -> dict[str, Any]:
+def _record(group: Group, chunk: int, specs: Mapping[str, Spec], program: str) -> dict[str, Any]:
     shown = {name: spec.to_json() for name, spec in specs.items()}
     return {
         "statics": group.labels,
@@ -438,9 +434,7 @@ def _check_parameters(function: Callable[..., Any], names: list[str]) -> bool:
                     f"{', '.join(p for p in parameters if p != 'key')}."
                 )
     plain = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    needed = [
-        p.name for p in parameters.values() if p.kind in plain and p.default is p.empty
-    ]
+    needed = [p.name for p in parameters.values() if p.kind in plain and p.default is p.empty]
     if missing := [n for n in needed if n not in (*names, "key")]:
         raise ValueError(f"The function needs values for {', '.join(missing)}: add axes for them.")
     return "key" in parameters
@@ -453,7 +447,9 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     after = {name: v for axis in new["design"] for name, v in axis["columns"].items()}
     for name in dict.fromkeys([*before, *after]):
         if before.get(name) != after.get(name):
-            out.append(f"Axis {name!r}: {_some(before.get(name))} there, {_some(after.get(name))} now.")
+            out.append(
+                f"Axis {name!r}: {_some(before.get(name))} there, {_some(after.get(name))} now."
+            )
     if not out and old["design"] != new["design"]:
         out.append("The axes are combined in another way or order.")
     for name in new:

@@ -17,6 +17,7 @@ from jax.sharding import PartitionSpec as P
 
 from lrnn_jax.sweeps._outputs import Spec, variables
 
+_NEEDS_NUMBER = (jax.errors.ConcretizationTypeError, jax.errors.TracerIntegerConversionError)
 SHARE = 0.5
 """The share of the available memory that a sweep plans to use."""
 LARGEST = {"cpu": 256, "gpu": 65_536, "tpu": 65_536}
@@ -70,7 +71,9 @@ def trace(
 
     try:
         jaxpr = jax.make_jaxpr(flat)(jax.eval_shape(lambda: jr.key(0)), *structs)
-    except (jax.errors.ConcretizationTypeError, jax.errors.TracerIntegerConversionError) as error:
+    except TypeError as error:
+        if not isinstance(error, _NEEDS_NUMBER) and "concrete" not in str(error):
+            raise
         raise ValueError(
             f"One of the parameters {', '.join(names)} decides a shape or a branch, but numbers "
             f"vary within one compiled program. Name it in `static`, e.g. static=({names[0]!r},)."
@@ -89,7 +92,9 @@ def _digest(jaxpr: Any) -> str:
     digest = hashlib.blake2b(text.encode(), digest_size=16)
     for constant in _constants(jaxpr):
         array = np.asarray(constant)
-        digest.update(f"{array.shape}{array.dtype}".encode() + np.ascontiguousarray(array).tobytes())
+        digest.update(
+            f"{array.shape}{array.dtype}".encode() + np.ascontiguousarray(array).tobytes()
+        )
     return digest.hexdigest()
 
 
@@ -184,9 +189,7 @@ def _compile(
     arguments = [jax.ShapeDtypeStruct((cells, *s), d, sharding=where) for s, d in shapes]
     key = jax.eval_shape(lambda: jr.key_data(jr.key(0)))
     specs = (P(), *[P("cell")] * len(arguments))
-    sharded = jax.shard_map(
-        many, mesh=mesh, in_specs=specs, out_specs=P("cell"), check_vma=False
-    )
+    sharded = jax.shard_map(many, mesh=mesh, in_specs=specs, out_specs=P("cell"), check_vma=False)
     call = jax.jit(sharded).lower(key, *arguments).compile()
     need = call.memory_analysis()
     once = need.argument_size_in_bytes + need.output_size_in_bytes
@@ -230,10 +233,11 @@ def _host_memory() -> int:
     return max(min(free), 1)
 
 
-def readable(size: float) -> str:
+def readable(size: int) -> str:
     """A number of bytes for people."""
+    shown = float(size)
     for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"
+        if shown < 1000:
+            return f"{shown:.3g} {unit}"
+        shown /= 1000
+    return f"{shown:.3g} TB"

@@ -50,7 +50,9 @@ class Store:
         try:
             import zarr
         except ImportError as error:
-            raise ImportError("A sweep's store needs zarr: pip install 'lrnn_jax[sweep]'.") from error
+            raise ImportError(
+                "A sweep's store needs zarr: pip install 'lrnn_jax[sweep]'."
+            ) from error
         self._zarr = zarr
         self.path = Path(path)
         with self._guard():
@@ -89,7 +91,9 @@ class Store:
                     )
         return record
 
-    def coordinates(self, index: int, found: Mapping[str, np.ndarray] | None = None) -> dict[str, Any]:
+    def coordinates(
+        self, index: int, found: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, Any]:
         """The positions along a group's axes, such as recorded epochs; kept the first time."""
         path = self.path / "groups" / f"{index}.coordinates.json"
         if found is not None and not path.exists():
@@ -101,7 +105,12 @@ class Store:
         return self._zarr.open_array(self.path / "data" / str(index) / name, mode="r+")
 
     def write(
-        self, index: int, unit: int, start: int, arrays: Mapping[str, np.ndarray], note: dict[str, Any]
+        self,
+        index: int,
+        unit: int,
+        start: int,
+        arrays: Mapping[str, np.ndarray],
+        note: dict[str, Any],
     ) -> None:
         """Write one chunk of cells, then the marker that it is complete.
 
@@ -238,7 +247,9 @@ class Memory:
                 self._arrays[index, name] = np.full(shape, spec.fill, spec.dtype)
         return self._groups[index]
 
-    def coordinates(self, index: int, found: Mapping[str, np.ndarray] | None = None) -> dict[str, Any]:
+    def coordinates(
+        self, index: int, found: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, Any]:
         if found is not None:
             self._coordinates.setdefault(index, {n: x.tolist() for n, x in found.items()})
         return self._coordinates.get(index, {})
@@ -247,7 +258,12 @@ class Memory:
         return self._arrays[index, name]
 
     def write(
-        self, index: int, unit: int, start: int, arrays: Mapping[str, np.ndarray], note: dict[str, Any]
+        self,
+        index: int,
+        unit: int,
+        start: int,
+        arrays: Mapping[str, np.ndarray],
+        note: dict[str, Any],
     ) -> None:
         for name, values in arrays.items():
             self._arrays[index, name][start : start + len(values)] = values
