@@ -1,4 +1,5 @@
-"""A sweep in a process of its own: `python sweep_worker.py STORE [devices] [shard] [coordinator]`."""
+# ruff: noqa: E402
+"""A sweep in its own process: `sweep_worker.py STORE [devices] [shard] [coordinator]`."""
 
 import os
 import sys

@@ -159,8 +159,9 @@ def _design(content: dict[str, Any], fields: dict[str, Any]) -> Design:
     if drawn := dict(content.get("sample", {})):
         options = {n: drawn.pop(n) for n in ("count", "seed", "method") if n in drawn}
         _known(drawn, tuple(fields), "field of [sample]")
-        ranges = {name: tuple(v) for name, v in drawn.items()}
-        parts.append(sampled(**({"seed": 0, "count": 0} | options), **ranges))
+        ranges: dict[str, Any] = {name: tuple(v) for name, v in drawn.items()}
+        options: dict[str, Any] = {"seed": 0, "count": 0, **options}
+        parts.append(sampled(**options, **ranges))
     if not parts:
         raise ValueError("The file sweeps nothing: give [axes], [zip] or [sample].")
     design = parts[0]

@@ -61,8 +61,8 @@ class Batches:
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" in str(error):
                 raise MemoryError(
-                    f"A device ran out of memory with chunks of {self.compiled.batch} cells: take a "
-                    f"smaller `chunk`. What was complete is kept."
+                    f"A device ran out of memory with chunks of {self.compiled.batch} cells: take "
+                    f"a smaller `chunk`. What was complete is kept."
                 ) from error
             return [self._isolated(chunk) for chunk in chunks]
         batch = self.compiled.batch

@@ -10,11 +10,11 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Any
 
 import jax
 import jax.random as jr
-import jaxlib
 import numpy as np
 
 from lrnn_jax.sweeps._dataset import dataset
@@ -208,7 +208,7 @@ class Sweep:
             "dtype": str(np.dtype(jax.numpy.result_type(float))),
             "platform": devices[0].platform,
             "compiler": sorted(f for f in flags if "device_count" not in f),
-            "versions": {"jax": jax.__version__, "jaxlib": jaxlib.__version__},
+            "versions": {"jax": jax.__version__, "jaxlib": metadata.version("jaxlib")},
         }
         text = json.dumps(same, sort_keys=True)
         digest = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -138,7 +138,7 @@ class Compiled:
 
 def fit(
     traced: Traced,
-    devices: Sequence[jax.Device],
+    devices: Sequence[Any],
     parameters: int,
     batch: int,
     budget: int,
@@ -173,9 +173,7 @@ def fit(
         batch = max(1, min(batch // 2, int(batch * budget / compiled.bytes)))
 
 
-def _compile(
-    traced: Traced, devices: Sequence[jax.Device], parameters: int, batch: int
-) -> Compiled:
+def _compile(traced: Traced, devices: Sequence[Any], parameters: int, batch: int) -> Compiled:
     mesh = Mesh(np.array(devices), ("cell",), axis_types=(AxisType.Auto,))
     one = jaxpr_as_fun(traced.jaxpr)
 
@@ -192,6 +190,7 @@ def _compile(
     sharded = jax.shard_map(many, mesh=mesh, in_specs=specs, out_specs=P("cell"), check_vma=False)
     call = jax.jit(sharded).lower(key, *arguments).compile()
     need = call.memory_analysis()
+    assert need is not None
     once = need.argument_size_in_bytes + need.output_size_in_bytes
     size = need.temp_size_in_bytes + need.generated_code_size_in_bytes + 2 * once
     return Compiled(call, batch, mesh, size)
@@ -204,7 +203,7 @@ def cell_key(base: Any, words: Any) -> Any:
     return base
 
 
-def available(devices: Sequence[jax.Device]) -> int:
+def available(devices: Sequence[Any]) -> int:
     """Bytes that are free for each device: read from the device, or from the operating system."""
     stats = [device.memory_stats() or {} for device in devices]
     if all("bytes_limit" in s for s in stats):

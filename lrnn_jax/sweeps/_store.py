@@ -75,12 +75,14 @@ class Store:
     def add_group(self, index: int, record: Mapping[str, Any]) -> dict[str, Any]:
         """Write down a group unless it is there, make its arrays, and return what is there."""
         record = self._create(self.path / "groups" / f"{index}.json", record)
+        from zarr.errors import ContainsArrayError
+
         with self._guard():
             root = self._zarr.open_group(self.path / "data", mode="a", zarr_format=3)
             for name, spec in specs_of(record).items():
                 if spec.coordinate or f"{index}/{name}" in root:
                     continue
-                with contextlib.suppress(self._zarr.errors.ContainsArrayError):
+                with contextlib.suppress(ContainsArrayError):
                     root.create_array(
                         f"{index}/{name}",
                         shape=(record["cells"], *spec.shape),
