@@ -6,13 +6,13 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import BoundaryNorm, ListedColormap, LogNorm, Normalize
+from matplotlib.colors import ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from lrnn_jax.figures._style import COLUMN, TEXT, style
 
-PHASES = ("#08306b", "#d95f02", "#7fb8dc", "#1b7837", "#f4a582", "#7a7a7a", "#67000d", "#d9d9d9")
+PHASES = ("#08306b", "#d95f02", "#7fb8dc", "#1b7837", "#f4a582", "#7a7a7a", "#67000d")
 MISSING = "#d9d9d9"
 
 
@@ -49,16 +49,17 @@ def plot_phases(
         codes: whole numbers, shape (rows, columns); −1 for cells of no kind.
         names: of the codes 0, 1, ….
     """
-    norm = BoundaryNorm(np.arange(-1, len(PHASES)) + 0.5, len(PHASES) - 1)
-    colours = ListedColormap(PHASES[:-1])
+    norm = Normalize(-0.5, len(PHASES) - 0.5)
     shown = np.ma.masked_less(codes, 0)
     ax.set_facecolor(MISSING)
     present = [int(code) for code in np.unique(codes) if code >= 0]
-    ranks = np.ma.masked_array(np.searchsorted(present, np.maximum(codes, 0)), shown.mask)
-    ax.pcolormesh(_edges(x), _edges(y), ranks, cmap=colours, norm=norm)
+    ranks = np.ma.masked_array(
+        np.searchsorted(present, np.maximum(codes, 0)) % len(PHASES), shown.mask
+    )
+    ax.pcolormesh(_edges(x), _edges(y), ranks, cmap=ListedColormap(PHASES), norm=norm)
     _scales(ax, x, y)
     handles = [
-        Patch(color=PHASES[i % (len(PHASES) - 1)], label=names[code].replace("_", " "))
+        Patch(color=PHASES[i % len(PHASES)], label=names[code].replace("_", " "))
         for i, code in enumerate(present)
     ]
     ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
