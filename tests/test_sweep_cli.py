@@ -102,7 +102,7 @@ def test_sweeps_are_drawn_over_two_axes_and_a_third():
         assert "kind = 2" in shown[1].get_title(loc="left")
         plt.close(figure)
     figure = figures.draw_sweep(data.isel(kind=0), "height", "lr", "rate")
-    assert figure.axes[-1].get_ylabel() == "height (m)"
+    assert figure.axes[-1].get_ylabel() == "height\n(m)"
     plt.close(figure)
     with pytest.raises(ValueError, match="select from the others"):
         figures.draw_sweep(data, "height", "lr", "rate")

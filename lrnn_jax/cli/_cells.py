@@ -9,6 +9,19 @@ from lrnn_jax.experiments import REGISTRY, Experiment, get
 
 STATIC = ("n", "rank", "steps", "epochs", "record", "batch", "keep", "task", "method", "model")
 """Fields of `learning` that decide shapes or branches."""
+LABELS = {
+    "lr": ("learning rate η", "1"),
+    "rate": ("decay rate c*", "1 / membrane time constant"),
+    "frequency": ("angular frequency ω*", "radians / membrane time constant"),
+    "amplitude": ("amplitude a*", "1"),
+    "dt": ("Euler step", "membrane time constants"),
+    "n": ("neurons N", "1"),
+    "rank": ("rank", "1"),
+    "steps": ("steps T", "1"),
+    "epochs": ("parameter updates", "1"),
+    "momentum": ("momentum", "1"),
+}
+"""Long names and units for tables and plots."""
 
 
 def learning(

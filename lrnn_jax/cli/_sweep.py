@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lrnn_jax.cli._cells import STATIC, check_value, experiment_cell, fields_of, learning
+from lrnn_jax.cli._cells import LABELS, STATIC, check_value, experiment_cell, fields_of, learning
 from lrnn_jax.cli._setup import setup_jax
 from lrnn_jax.experiments import get
 from lrnn_jax.sweeps import (
@@ -141,7 +141,9 @@ def read_sweep(path: Path, store: Path | None) -> Sweep:
         static = [name for name in STATIC if name in design.columns]
         function = functools.partial(learning, **fixed)
         function.__qualname__ = f"learning {sorted(fixed.items())}"  # pyright: ignore
-        return Sweep(design, function, key=jr.key(seed), static=static, chunk=chunk, store=store)
+        named = {name: text for name, text in LABELS.items() if name in design.columns}
+        options = {"static": static, "chunk": chunk, "store": store, "labels": named}
+        return Sweep(design, function, key=jr.key(seed), **options)
     check_value("preset", preset, str)
     function = functools.partial(experiment_cell(get(run), preset), **fixed)
     function.__qualname__ = f"{run} {preset} {sorted(fixed.items())}"  # pyright: ignore

@@ -120,13 +120,15 @@ def draw_sweep(
         figure.supxlabel(_title(data[x], x), fontsize=8)
         figure.supylabel(_title(data[y], y), fontsize=8)
         if image is not None:
-            figure.colorbar(image, ax=grid, label=_title(array, name), shrink=0.9)
+            figure.colorbar(image, ax=grid, label=_title(array, name, "\n"), shrink=0.9)
     return figure
 
 
-def _title(array: Any, name: str) -> str:
+def _title(array: Any, name: str, gap: str = " ") -> str:
     units = array.attrs.get("units", "")
-    return array.attrs.get("long_name", name) + (f" ({units})" if units not in ("", "1") else "")
+    return array.attrs.get("long_name", name) + (
+        f"{gap}({units})" if units not in ("", "1") else ""
+    )
 
 
 def _log(values: np.ndarray) -> bool:
