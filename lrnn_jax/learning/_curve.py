@@ -219,7 +219,7 @@ def outcome(result: RESULTS) -> str:
 def outcome_code(result: RESULTS) -> Int[Array, "*batch"]:
     """The position of a result, or of each of a batch, in `OUTCOMES`: plain numbers for storage."""
     fits = [result == getattr(RESULTS, name) for name in OUTCOMES]
-    return sum(i * jnp.asarray(fit).astype(int) for i, fit in enumerate(fits))
+    return jnp.argmax(jnp.stack([jnp.asarray(fit) for fit in fits]), axis=0)
 
 
 def lift(curve: LearningCurve, network: LowRankRNN, epoch: int | None = None) -> LowRankRNN:

@@ -1,6 +1,5 @@
 """Sweeps: one function over many cells, compiled once, in chunks, on any devices, resumable."""
 
-import contextlib
 import difflib
 import hashlib
 import inspect
@@ -8,7 +7,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -18,12 +17,13 @@ import jax.random as jr
 import numpy as np
 
 from lrnn_jax.sweeps._dataset import dataset
-from lrnn_jax.sweeps._execute import Batches, OneByOne, outcomes
+from lrnn_jax.sweeps._execute import Batches, OneByOne
 from lrnn_jax.sweeps._grid import Group, as_design, groups
 from lrnn_jax.sweeps._outputs import Spec
 from lrnn_jax.sweeps._progress import bar
 from lrnn_jax.sweeps._shard import LARGEST, SHARE, Traced, available, fit, readable, trace
 from lrnn_jax.sweeps._store import FORMAT, Memory, Store
+from lrnn_jax.sweeps._work import compute, record_of, units_of
 
 LEAST_CHUNKS = 8
 """On a CPU a group is cut into this many chunks at least: work for devices, points to resume."""
@@ -198,7 +198,7 @@ class Sweep:
         function = self.function
         name = getattr(function, "__qualname__", type(function).__name__)
         key = None if self.key is None else np.asarray(jr.key_data(self.key)).tolist()
-        flags = os.environ.get("XLA_FLAGS", "").split()
+        flags = os.getenv("XLA_FLAGS", "").split()
         same: dict[str, Any] = {
             "format": FORMAT,
             "function": f"{getattr(function, '__module__', '')}.{name}",
@@ -253,12 +253,12 @@ class Sweep:
         if not self.traced:
             key = jr.key(0) if self.key is None else self.key
             work = OneByOne(group, self.function, key, self.takes_key, self.design)
-            _compute(store, index, group, work, 1, share, advance, None)
+            compute(store, index, group, work, 1, share, advance, None)
             return
         traced, record, work = self._trace(group), store.group(index), None
         if record is None:
             work = self._batches(group, traced, devices, None)
-            fields = _record(group, work.compiled.batch, traced.specs, traced.digest)
+            fields = record_of(group, work.compiled.batch, traced.specs, traced.digest)
             record = store.add_group(index, fields)
         if record["program"] != traced.digest:
             where = f" for {group.labels}" if group.labels else ""
@@ -268,12 +268,12 @@ class Sweep:
             )
         store.add_group(index, record)
         chunk = record["chunk"]
-        if all(store.is_done(index, unit) for unit in _units(group, chunk, share)):
-            _compute(store, index, group, None, chunk, share, advance, record)
+        if all(store.is_done(index, unit) for unit in units_of(group, chunk, share)):
+            compute(store, index, group, None, chunk, share, advance, record)
             return
         if work is None or work.compiled.batch != chunk:
             work = self._batches(group, traced, devices, chunk)
-        _compute(store, index, group, work, chunk, share, advance, record)
+        compute(store, index, group, work, chunk, share, advance, record)
 
 
 def sweep(cells: Any, function: Callable[..., Any], **options: Any) -> Any:
@@ -307,113 +307,6 @@ def as_devices(devices: Any) -> list[Any]:
             f"with XLA_FLAGS=--xla_force_host_platform_device_count={devices}."
         )
     return local[:devices]
-
-
-def _compute(
-    store: Any,
-    index: int,
-    group: Group,
-    work: Any,
-    chunk: int,
-    share: tuple[int, int],
-    advance: Callable[[int], None],
-    record: Any,
-) -> None:
-    """Compute the chunks of a group that nobody has computed, then wait for those in work."""
-    waiting = list(_units(group, chunk, share))
-    while waiting:
-        before = len(waiting)
-        waiting = _pass(store, index, group, work, chunk, waiting, advance, record)
-        if len(waiting) == before:
-            time.sleep(0.2)  # all that is left is in the hands of other processes
-
-
-def _pass(
-    store: Any,
-    index: int,
-    group: Group,
-    work: Any,
-    chunk: int,
-    units: list[int],
-    advance: Callable[[int], None],
-    record: Any,
-) -> list[int]:
-    """Go through the chunks once; returns those that other processes hold.
-
-    While one step is written, the next is computed.
-    """
-    held: list[int] = []
-    locks: dict[int, contextlib.ExitStack] = {}
-
-    def finish(step: list[int], pending: Any, started: float) -> None:
-        cells = [group.cells[u * chunk : (u + 1) * chunk] for u in step]
-        for unit, here, result in zip(step, cells, work.finish(cells, pending)):
-            if record is None:
-                store.add_group(index, _record(group, chunk, work.specs, ""))
-            if result.coordinates:
-                store.coordinates(index, result.coordinates)
-            raised = {str(int(here[i])): text for i, text in result.raised.items()}
-            note = {"cells": len(here), "outcomes": outcomes(result), "raised": raised}
-            note["seconds"] = time.perf_counter() - started
-            store.write(index, unit, unit * chunk, result.arrays, note)
-            locks.pop(unit).close()
-            advance(len(here))
-
-    def free() -> Iterator[int]:
-        for unit in units:
-            if store.is_done(index, unit):
-                advance(min(chunk, len(group.cells) - unit * chunk))
-                continue
-            stack = contextlib.ExitStack()
-            if stack.enter_context(store.lock(index, unit)) and not store.is_done(index, unit):
-                locks[unit] = stack
-                yield unit
-            else:
-                stack.close()
-                held.append(unit)
-
-    flight: Any = None
-    step: list[int] = []
-    try:
-        for unit in free():
-            step.append(unit)
-            if len(step) == work.width:
-                flight, step = _swap(work, group, chunk, step, flight, finish), []
-        if step:
-            flight = _swap(work, group, chunk, step, flight, finish)
-        if flight is not None:
-            finish(*flight)
-    finally:
-        for stack in locks.values():
-            stack.close()
-    return held
-
-
-def _swap(
-    work: Any, group: Group, chunk: int, step: list[int], flight: Any, finish: Callable[..., None]
-) -> Any:
-    """Start a step, and finish the one before it."""
-    cells = [group.cells[u * chunk : (u + 1) * chunk] for u in step]
-    started = time.perf_counter()
-    pending = work.start(cells)
-    if flight is not None:
-        finish(*flight)
-    return step, pending, started
-
-
-def _units(group: Group, chunk: int, share: tuple[int, int]) -> range:
-    return range(share[0], -(-len(group.cells) // chunk), share[1])
-
-
-def _record(group: Group, chunk: int, specs: Mapping[str, Spec], program: str) -> dict[str, Any]:
-    shown = {name: spec.to_json() for name, spec in specs.items()}
-    return {
-        "statics": group.labels,
-        "cells": len(group.cells),
-        "chunk": chunk,
-        "program": program,
-        "variables": shown,
-    }
 
 
 def _bytes(specs: Mapping[str, Spec]) -> int:
