@@ -68,6 +68,8 @@ from lrnn_jax.stability import lqr_gain as lqr_gain
 from lrnn_jax.stability import spectrum as spectrum
 from lrnn_jax.stability import stability_epoch as stability_epoch
 from lrnn_jax.stability import stages as stages
+from lrnn_jax.sweeps import Sweep as Sweep
+from lrnn_jax.sweeps import sweep as sweep
 from lrnn_jax.tasks import DecisionMaking as DecisionMaking
 from lrnn_jax.tasks import Evaluation as Evaluation
 from lrnn_jax.tasks import ExponentialFilter as ExponentialFilter

@@ -12,6 +12,7 @@ from lrnn_jax.cli._html import page
 from lrnn_jax.cli._output import as_json, dumps, text, write
 from lrnn_jax.cli._progress import ProgressBar
 from lrnn_jax.cli._setup import setup_jax
+from lrnn_jax.cli._sweep import sweep_command
 from lrnn_jax.experiments import REGISTRY, AnalysisConfig, Experiment, Report, analyse, get
 from lrnn_jax.networks import load_network
 
@@ -25,6 +26,7 @@ commands:
   run NAME             run an experiment: table, figure and dataset in a folder
   list                 the experiments
   report DIR…          several runs as one HTML page, figures embedded
+  sweep FILE.toml      many cells, resumable; `sweep status DIR` reports
   analyse NET.npz      what the theory says about your own network
 
 Every command explains its options with --help, e.g. `lrnn-jax run filter --help`.
@@ -72,6 +74,7 @@ def main(arguments: list[str]) -> int:
         "list": _list,
         "report": _report,
         "analyse": _analyse,
+        "sweep": sweep_command,
     }
     if command not in commands:
         close = difflib.get_close_matches(command, [*commands, *REGISTRY], n=1)

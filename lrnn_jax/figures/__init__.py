@@ -13,3 +13,6 @@ from lrnn_jax.figures._panels import plot_response as plot_response
 from lrnn_jax.figures._style import COLUMN as COLUMN
 from lrnn_jax.figures._style import TEXT as TEXT
 from lrnn_jax.figures._style import style as style
+from lrnn_jax.figures._sweeps import draw_sweep as draw_sweep
+from lrnn_jax.figures._sweeps import plot_heatmap as plot_heatmap
+from lrnn_jax.figures._sweeps import plot_phases as plot_phases

@@ -3,10 +3,12 @@
 from lrnn_jax.learning._closure import ClosureReport as ClosureReport
 from lrnn_jax.learning._closure import closure_strain as closure_strain
 from lrnn_jax.learning._closure import diagnose_closure as diagnose_closure
+from lrnn_jax.learning._curve import OUTCOMES as OUTCOMES
 from lrnn_jax.learning._curve import Distance as Distance
 from lrnn_jax.learning._curve import LearningCurve as LearningCurve
 from lrnn_jax.learning._curve import lift as lift
 from lrnn_jax.learning._curve import outcome as outcome
+from lrnn_jax.learning._curve import outcome_code as outcome_code
 from lrnn_jax.learning._decoder import Decoding as Decoding
 from lrnn_jax.learning._decoder import decode as decode
 from lrnn_jax.learning._descent import AbstractMethod as AbstractMethod

@@ -28,11 +28,12 @@ from lrnn_jax.networks import (
 from lrnn_jax.overlaps import Overlaps, Roles, invariants_of
 from lrnn_jax.reduced import MixtureRNN, ReducedRNN
 
-_OUTCOMES = (
+OUTCOMES = (
     "successful", "diverged", "unrealisable", "invariants_lost", "event_occurred",
     "max_steps_reached", "dt_min_reached", "max_steps_rejected", "nonlinear_divergence",
     "internal_error",
 )  # fmt: skip
+"""Names of all outcomes; `outcome_code` counts along them."""
 _BROKEN = (EOFError, BadZipFile)
 _ACTIVATIONS: dict[str, type[AbstractActivation]] = {
     kind.__name__: kind for kind in (Identity, Erf, Tanh, ReLU, Softplus)
@@ -221,7 +222,7 @@ class LearningCurve(eqx.Module):
                 if name.startswith("watched.")
             }
             fields["watched"] = watched or None
-            assert header["result"] in _OUTCOMES
+            assert header["result"] in OUTCOMES
             fields["result"] = getattr(RESULTS, header["result"])
         except (OSError, LookupError, ValueError, AssertionError, TypeError, *_BROKEN) as error:
             raise ValueError(
@@ -236,7 +237,13 @@ def _vectors(roles: Roles) -> Roles:
 
 def outcome(result: RESULTS) -> str:
     """The name of a single (not batched) result: "successful", "diverged", …"""
-    return next(name for name in _OUTCOMES if bool(result == getattr(RESULTS, name)))
+    return next(name for name in OUTCOMES if bool(result == getattr(RESULTS, name)))
+
+
+def outcome_code(result: RESULTS) -> Int[Array, "*batch"]:
+    """The position of a result, or of each of a batch, in `OUTCOMES`: plain numbers for storage."""
+    fits = [result == getattr(RESULTS, name) for name in OUTCOMES]
+    return jnp.argmax(jnp.stack([jnp.asarray(fit) for fit in fits]), axis=0)
 
 
 def lift(curve: LearningCurve, network: LowRankRNN, epoch: int | None = None) -> LowRankRNN:

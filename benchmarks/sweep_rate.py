@@ -1,0 +1,70 @@
+"""Sweeps at full size: rate and memory over the number of cells, and networks against theory.
+
+    python benchmarks/sweep_rate.py [DEVICES]
+
+prints one line a sweep. Rates include everything but compiling: data in and out, the store too.
+"""
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+
+EPOCHS, STEPS = 2000, 400
+
+
+def one(cells: int, devices: int) -> None:
+    """A sweep of closed-form learning over random networks, in this process; prints its rate."""
+    import jax.random as jr
+    import numpy as np
+
+    import lrnn_jax as lrnn
+    from lrnn_jax.sweeps import Store, summarise
+
+    def run(key, number):
+        net = lrnn.LowRankRNN.normalised(50, dt=0.05, key=key)
+        task = lrnn.ExponentialFilter(0.2, 0.05, STEPS)
+        options = {"epochs": EPOCHS, "record": EPOCHS, "throw": False}
+        return summarise(lrnn.learn(lrnn.reduce(net), task, lrnn.Descent(5e-3), **options))
+
+    with tempfile.TemporaryDirectory() as folder:
+        sweep = lrnn.Sweep(
+            {"number": np.arange(cells)}, run, key=jr.key(0), chunk=125, store=folder
+        )
+        plan = sweep.plan(devices=devices)[0]
+        data = sweep.run(devices=devices, progress=False)
+        codes = np.asarray(data.result)
+        markers = sorted(Store(folder).done().values(), key=lambda marker: marker["time"])
+    # from the end of the first step to that of the last: without compiling
+    seconds = markers[-1]["time"] - markers[devices - 1]["time"]
+    counted = cells - sum(marker["cells"] for marker in markers[:devices])
+    busy = time.process_time()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(
+        f"{cells} cells × {EPOCHS} epochs, {devices} device(s): {seconds:.2f} s, "
+        f"{counted * EPOCHS / seconds / 1e6:.2f} million network-epochs/s, peak {peak:.0f} MB, "
+        f"{plan.chunk} at a time, {(codes == 0).mean():.1%} successful, "
+        f"processor time {busy:.1f} s in all",
+        flush=True,
+    )
+
+
+def main(devices: int) -> None:
+    """Each size in a process of its own, for its own peak of memory."""
+    for cells in (1000, 10_000, 16_384, 100_000):
+        subprocess.run([sys.executable, __file__, str(devices), str(cells)], check=True)
+
+
+if __name__ == "__main__":
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 2
+    flag = f"--xla_force_host_platform_device_count={count}"
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
+    if len(sys.argv) > 2:
+        from lrnn_jax.cli._setup import setup_jax
+
+        setup_jax()
+        one(int(sys.argv[2]), count)
+    else:
+        main(count)

@@ -1,0 +1,331 @@
+"""Designs: which cells a sweep has, and which of them share a compiled program."""
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+Range = tuple[float, float] | tuple[float, float, Literal["linear", "log"]]
+
+
+@dataclass(frozen=True)
+class Column:
+    """The values of one parameter along an axis.
+
+    Arguments:
+        values: numbers, shape (size,) or (size, …); or a tuple of other objects.
+        labels: a name for each object; None for numbers, which name themselves.
+    """
+
+    values: Any
+    labels: tuple[str, ...] | None = None
+
+    @property
+    def size(self) -> int:
+        """How many values there are."""
+        return len(self.values)
+
+    @cached_property
+    def words(self) -> np.ndarray:
+        """64 bits that stand for each value in the cells' keys, shape (size, 2), uint32.
+
+        They depend on the value alone: 1 and 1.0 are the same.
+        """
+        if self.labels is None and self.values.ndim == 1:
+            bits = np.ascontiguousarray(self.values.astype(np.float64) + 0.0)  # −0 is 0
+            return bits.view(np.uint32).reshape(-1, 2)
+        texts = self.labels or [np.asarray(row, np.float64).tobytes() for row in self.values]
+        return np.stack([digest_words(text) for text in texts])
+
+    @cached_property
+    def codes(self) -> np.ndarray:
+        """A number for each value, the same for equal values, in order of first appearance."""
+        known: dict[Any, int] = {}
+        names = self.labels or [x.tobytes() for x in self.values]
+        return np.array([known.setdefault(name, len(known)) for name in names])
+
+    def item(self, index: int) -> Any:
+        """One value as a Python object."""
+        value = self.values[index]
+        return value.item() if isinstance(value, np.generic) else value
+
+    def shown(self) -> list[Any]:
+        """The values as JSON has them."""
+        return list(self.labels) if self.labels else np.asarray(self.values).tolist()
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One dimension of a sweep: a name, and one or more parameters that vary together along it."""
+
+    name: str
+    columns: dict[str, Column]
+
+    def __post_init__(self) -> None:
+        sizes = {name: column.size for name, column in self.columns.items()}
+        if len(set(sizes.values())) > 1:
+            raise ValueError(
+                f"Parameters of one axis vary together and need equally many values; got {sizes}."
+            )
+        if not sizes or 0 in sizes.values():
+            raise ValueError(f"The axis {self.name!r} is empty: give each axis at least one value.")
+
+    @property
+    def size(self) -> int:
+        """How many values there are."""
+        return next(iter(self.columns.values())).size
+
+
+@dataclass(frozen=True)
+class Design:
+    """The cells of a sweep: every combination of the positions along its axes, the last fastest.
+
+    Designs multiply: `grid(lr=[…]) * zipped(n=[…], steps=[…])` has every combination of both.
+
+    Arguments:
+        axes: dimensions, in order.
+
+    Errors: ValueError for two axes, or two parameters, of the same name.
+    """
+
+    axes: tuple[Axis, ...]
+
+    def __post_init__(self) -> None:
+        names = [axis.name for axis in self.axes]
+        for kind, found in (
+            ("axes", names),
+            ("parameters", [n for a in self.axes for n in a.columns]),
+        ):
+            double = sorted({name for name in found if found.count(name) > 1})
+            if double:
+                raise ValueError(f"Two {kind} have the same name: {', '.join(double)}.")
+        if not self.axes:
+            raise ValueError("A sweep needs at least one axis.")
+
+    @classmethod
+    def from_json(cls, axes: Sequence[Mapping[str, Any]]) -> "Design":
+        """The design that `to_json` wrote down; objects are their names."""
+        return cls(
+            tuple(
+                Axis(axis["name"], {n: as_column(n, v) for n, v in axis["columns"].items()})
+                for axis in axes
+            )
+        )
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Axes with the values of their parameters."""
+        return [
+            {"name": axis.name, "columns": {n: c.shown() for n, c in axis.columns.items()}}
+            for axis in self.axes
+        ]
+
+    def __mul__(self, other: "Design") -> "Design":
+        return Design((*self.axes, *other.axes))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of positions along each axis."""
+        return tuple(axis.size for axis in self.axes)
+
+    @property
+    def size(self) -> int:
+        """Number of cells."""
+        return math.prod(self.shape)
+
+    @property
+    def columns(self) -> dict[str, Column]:
+        """All parameters by name."""
+        return {name: column for axis in self.axes for name, column in axis.columns.items()}
+
+    def positions(self, name: str, cells: np.ndarray) -> np.ndarray:
+        """Where the given cells stand along the axis of a parameter."""
+        axis = next(i for i, axis in enumerate(self.axes) if name in axis.columns)
+        after = math.prod(self.shape[axis + 1 :])
+        return cells // after % self.shape[axis]
+
+    def values(self, name: str, cells: np.ndarray) -> np.ndarray:
+        """A numerical parameter in the given cells."""
+        return self.columns[name].values[self.positions(name, cells)]
+
+    def key_words(self, cells: np.ndarray) -> np.ndarray:
+        """What the cells' keys depend on: names and values of their parameters, in name order.
+
+        Returns: shape (cells, parameters, 4), uint32.
+        """
+        parts = []
+        for name in sorted(self.columns):
+            value = self.columns[name].words[self.positions(name, cells)]
+            parts.append(np.concatenate([np.tile(digest_words(name), (len(cells), 1)), value], 1))
+        return np.stack(parts, axis=1)
+
+
+@dataclass(frozen=True)
+class Group:
+    """The cells that share their static parameters, and so one compiled program.
+
+    Arguments:
+        statics: the static parameters' values by name.
+        labels: the same as JSON has them.
+        cells: numbers of its cells in the design, ascending.
+    """
+
+    statics: dict[str, Any]
+    labels: dict[str, Any]
+    cells: np.ndarray
+
+
+def groups(design: Design, static: Sequence[str]) -> list[Group]:
+    """The design's cells by the values of their static parameters, in order of appearance."""
+    cells = np.arange(design.size)
+    code = np.zeros(design.size, int)
+    for name in static:
+        column = design.columns[name]
+        code = code * (column.codes.max() + 1) + column.codes[design.positions(name, cells)]
+    kinds, first = np.unique(code, return_index=True)
+    out = []
+    for kind, start in sorted(zip(kinds.tolist(), first.tolist()), key=lambda pair: pair[1]):
+        where = {name: int(design.positions(name, np.array([start]))[0]) for name in static}
+        statics = {name: design.columns[name].item(i) for name, i in where.items()}
+        labels = {name: design.columns[name].shown()[i] for name, i in where.items()}
+        members = cells if len(kinds) == 1 else np.flatnonzero(code == kind)
+        out.append(Group(statics, labels, members))
+    return out
+
+
+def grid(**axes: Any) -> Design:
+    """Every combination of the given values: one axis a parameter.
+
+    Arguments:
+        axes: values by parameter: numbers, or other objects (which are then static), as a sequence
+            or, with names for them, as a mapping.
+
+    Errors: ValueError for an empty axis, or objects whose names are not distinct.
+    """
+    return Design(tuple(Axis(name, {name: as_column(name, v)}) for name, v in axes.items()))
+
+
+def zipped(axis: str = "cell", /, **columns: Any) -> Design:
+    """Parameters that vary together, one cell a position: a list of cells, by parameter.
+
+    Arguments:
+        axis: name of the one axis.
+        columns: values by parameter, as in `grid`, equally many; arrays of shape (cells, …) give
+            each cell an array.
+
+    Errors: ValueError for numbers of values that differ.
+    """
+    return Design((Axis(axis, {name: as_column(name, v) for name, v in columns.items()}),))
+
+
+def sampled(
+    count: int,
+    *,
+    seed: int,
+    method: Literal["sobol", "halton", "latin", "uniform"] = "sobol",
+    axis: str = "sample",
+    **ranges: Range,
+) -> Design:
+    """Cells drawn from a box, by quasi-Monte-Carlo (scrambled), Latin hypercube or at random.
+
+    Arguments:
+        count: number of cells.
+        seed: of the draw.
+        method: how points fill the box; low-discrepancy sequences leave the smallest holes.
+        axis: name of the one axis.
+        ranges: (low, high) by parameter, or (low, high, "log") for uniform logarithms.
+
+    Errors: ValueError for an empty range, or a logarithmic one that touches 0.
+    """
+    from scipy.stats import qmc
+
+    for name, (low, high, *scale) in ranges.items():
+        if (
+            not low < high
+            or scale not in ([], ["linear"], ["log"])
+            or (scale == ["log"] and low <= 0)
+        ):
+            raise ValueError(
+                f"The range of {name!r} is (low, high) or (low, high, 'log') with low < high, and "
+                f"0 < low for 'log'; got {ranges[name]}."
+            )
+    if not ranges or count < 1:
+        raise ValueError(f"Give at least one range and one cell; got {count} of {list(ranges)}.")
+    rng = np.random.default_rng(seed)
+    if method == "uniform":
+        points = rng.random((count, len(ranges)))
+    elif method == "sobol":
+        engine = qmc.Sobol(len(ranges), rng=rng)
+        points = engine.random_base2(max(count - 1, 0).bit_length())[:count]
+    else:
+        engines = {"halton": qmc.Halton, "latin": qmc.LatinHypercube}
+        points = engines[method](len(ranges), rng=rng).random(count)
+    columns = {}
+    for (name, (low, high, *scale)), x in zip(ranges.items(), points.T):
+        logs = scale == ["log"]
+        low, high = (math.log(low), math.log(high)) if logs else (low, high)
+        columns[name] = np.exp(low + (high - low) * x) if logs else low + (high - low) * x
+    return zipped(axis, **columns)
+
+
+def as_design(cells: Any) -> Design:
+    """A design from what describes one: itself, a mapping (`grid`) or a list of cells (`zipped`).
+
+    Errors: ValueError for cells whose parameters differ; TypeError for anything else.
+    """
+    if isinstance(cells, Design):
+        return cells
+    if isinstance(cells, Mapping):
+        return grid(**cells)
+    cells = list(cells) if isinstance(cells, Iterable) else [cells]
+    if not cells or not all(isinstance(cell, Mapping) for cell in cells):
+        raise TypeError(
+            "The cells of a sweep are a mapping {parameter: values}, a list of mappings "
+            f"{{parameter: value}}, or a design (grid, zipped, sampled); got {cells!r:.80}."
+        )
+    names = list(cells[0])
+    for number, cell in enumerate(cells):
+        if set(cell) != set(names):
+            raise ValueError(f"Cell {number} has {sorted(cell)}, but cell 0 has {sorted(names)}.")
+    return zipped(**{name: [cell[name] for cell in cells] for name in names})
+
+
+def as_column(name: str, values: Any) -> Column:
+    """The values of one parameter, checked."""
+    if isinstance(values, Mapping):
+        return Column(tuple(values.values()), tuple(map(str, values)))
+    values = values if hasattr(values, "__array__") else list(values)
+    if not len(values):
+        raise ValueError(f"The axis {name!r} is empty: give each axis at least one value.")
+    if not any(isinstance(x, str) or x is None for x in values):
+        try:
+            array = np.asarray(values)
+        except (ValueError, TypeError):
+            array = np.empty(0, object)
+        if array.dtype.kind in "fiub":
+            return Column(array)
+    labels, known = tuple(_label(value) for value in values), {}
+    for label, value in zip(labels, values):
+        if known.setdefault(label, value) is not value and not _names_itself(value):
+            raise ValueError(
+                f"Two values of {name!r} have the same name {label!r}: pass {{name: value, …}}."
+            )
+    return Column(tuple(values), labels)
+
+
+def _names_itself(value: Any) -> bool:
+    return value is None or isinstance(value, (str, bool, int, float))
+
+
+def _label(value: Any) -> str:
+    named = getattr(value, "__name__", type(value).__name__)
+    return str(value) if _names_itself(value) else named
+
+
+def digest_words(text: str | bytes) -> np.ndarray:
+    """64 bits of a text's hash, shape (2,), uint32."""
+    data = text.encode() if isinstance(text, str) else text
+    return np.frombuffer(hashlib.blake2b(data, digest_size=8).digest(), np.uint32)

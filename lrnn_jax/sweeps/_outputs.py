@@ -1,0 +1,229 @@
+"""What a cell returns, as labelled variables; and summaries of learning curves."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from lrnn_jax._results import RESULTS
+from lrnn_jax.learning import OUTCOMES as LEARNING_OUTCOMES
+from lrnn_jax.learning import LearningCurve, outcome_code
+
+OUTCOMES = (*LEARNING_OUTCOMES, "raised")
+"""How a cell can end: as learning does, or with an error that its function raised."""
+DIVERGED, RAISED, NOT_RUN = OUTCOMES.index("diverged"), OUTCOMES.index("raised"), -1
+
+
+class Labelled(eqx.Module):
+    """An output of a sweep's function with names for its axes.
+
+    Arguments:
+        value: the array, or a number.
+        dims: a name for each of its axes.
+        labels: what stands at each position of an axis, by its name.
+        long_name, units: for tables and plots.
+        coordinate: this array gives the positions along its one axis (the same in every cell).
+    """
+
+    value: Array
+    dims: tuple[str, ...] = eqx.field(static=True)
+    labels: dict[str, tuple[str, ...]] = eqx.field(static=True)
+    long_name: str = eqx.field(static=True)
+    units: str = eqx.field(static=True)
+    coordinate: bool = eqx.field(static=True)
+
+    def __init__(
+        self,
+        value: Any,
+        *dims: str,
+        labels: Mapping[str, tuple[str, ...]] | None = None,
+        long_name: str = "",
+        units: str = "",
+        coordinate: bool = False,
+    ):
+        self.value = jnp.asarray(value)
+        if len(dims) != self.value.ndim:
+            raise ValueError(
+                f"An array of shape {self.value.shape} needs a name for each of its axes; got "
+                f"{dims}."
+            )
+        self.dims, self.labels = tuple(dims), dict(labels or {})
+        self.long_name, self.units, self.coordinate = long_name, units, coordinate
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Shape and labels of one variable of one cell."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    dims: tuple[str, ...] = ()
+    labels: dict[str, tuple[str, ...]] | None = None
+    long_name: str = ""
+    units: str = ""
+    coordinate: bool = False
+
+    @classmethod
+    def of(cls, variable: Labelled) -> "Spec":
+        """The spec of a variable, traced or not."""
+        return cls(
+            tuple(variable.value.shape),
+            str(variable.value.dtype),
+            variable.dims,
+            variable.labels,
+            variable.long_name,
+            variable.units,
+            variable.coordinate,
+        )
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> "Spec":
+        """The spec that `to_json` wrote down."""
+        labels = {dim: tuple(names) for dim, names in (fields["labels"] or {}).items()}
+        tuples = {"shape": tuple(fields["shape"]), "dims": tuple(fields["dims"]), "labels": labels}
+        return cls(**(dict(fields) | tuples))
+
+    def to_json(self) -> dict[str, Any]:
+        """Its fields."""
+        return asdict(self)
+
+    @property
+    def bytes(self) -> int:
+        """Size of one cell's value."""
+        return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
+
+    @property
+    def fill(self) -> Any:
+        """What stands where a cell has no value: NaN; −1 for whole numbers; False."""
+        kind = np.dtype(self.dtype).kind
+        return np.nan if kind in "fc" else kind == "i" and -1
+
+
+def variables(output: Any) -> dict[str, Labelled]:
+    """The variables in what a sweep's function returned for one cell.
+
+    A learning curve gives loss, overlaps, stopped and result over its recorded epochs. A mapping
+    gives its entries: numbers, arrays, `Labelled` arrays; a learning curve in it gives variables
+    with its name in front. Without any `RESULTS` among them, a cell counts as diverged when one of
+    its floating-point numbers is not finite.
+
+    Errors: TypeError for other outputs; ValueError for curves recorded at different epochs.
+    """
+    found: dict[str, Labelled] = {}
+    codes: list[Array] = []
+    _collect("", output, found, codes)
+    if not codes:
+        finite = jnp.ones((), bool)
+        for variable in found.values():
+            if jnp.issubdtype(variable.value.dtype, jnp.inexact):
+                finite &= jnp.all(jnp.isfinite(variable.value))
+        codes = [jnp.where(finite, 0, DIVERGED).astype(int)]
+    code = codes[0]
+    for other in codes[1:]:
+        code = jnp.where(code == 0, other, code)
+    found["result"] = Labelled(code, long_name="outcome")
+    return found
+
+
+def _collect(name: str, output: Any, found: dict[str, Labelled], codes: list[Array]) -> None:
+    if isinstance(output, RESULTS):
+        codes.append(outcome_code(output))
+    elif isinstance(output, LearningCurve):
+        _collect(name, _curve(output), found, codes)
+    elif isinstance(output, Mapping):
+        for key, value in output.items():
+            joined = name and key and not (isinstance(value, Labelled) and value.coordinate)
+            _collect(f"{name}_{key}" if joined else str(key) or name, value, found, codes)
+    elif isinstance(output, Labelled) or _is_array(output):
+        if not isinstance(output, Labelled):
+            array = jnp.asarray(output)
+            dims = tuple(f"{name or 'value'}_{axis}" for axis in range(array.ndim))
+            output = Labelled(array, *dims)
+        known = found.setdefault(name or "value", output)
+        if known.value.shape != output.value.shape:
+            raise ValueError(
+                f"Two outputs give {name!r} in different lengths, {known.value.shape} and "
+                f"{output.value.shape}: record both curves at the same epochs."
+            )
+    else:
+        raise TypeError(
+            f"A sweep's function returns a learning curve, an array, or a mapping of names to "
+            f"these; got {type(output).__name__}" + (f" for {name!r}." if name else ".")
+        )
+
+
+def _is_array(output: Any) -> bool:
+    return isinstance(output, (jax.Array, np.ndarray, np.generic, bool, int, float, complex))
+
+
+def _curve(curve: LearningCurve) -> dict[str, Any]:
+    """Loss and overlaps of a curve over its recorded epochs."""
+    units = "output² × membrane time constant"
+    out: dict[str, Any] = {
+        "epoch": Labelled(curve.epochs, "epoch", long_name="parameter updates", coordinate=True),
+        "loss": Labelled(curve.loss, "epoch", long_name="loss", units=units),
+        "stopped": _stopped(curve),
+        "result": curve.result,
+    }
+    if curve.gram.size:
+        overlaps = curve.overlaps
+        out["overlaps"] = _overlaps(overlaps.vector(), overlaps.names, "epoch")
+    return out
+
+
+def _overlaps(vector: Float[Array, "..."], names: tuple[str, ...], *dims: str) -> Labelled:
+    labels, long_name = {"overlap": names}, "overlap of loading vectors"
+    return Labelled(vector, *dims, "overlap", labels=labels, long_name=long_name, units="1")
+
+
+def _stopped(curve: LearningCurve) -> Labelled:
+    return Labelled(curve.stopped, long_name="epoch of an early end, −1 for none")
+
+
+def summarise(
+    curve: LearningCurve, criterion: Any = None, rates: dict[str, float] | None = None
+) -> dict[str, Any]:
+    """A few numbers in place of a curve: for sweeps too large to keep every epoch.
+
+    Arguments:
+        curve: of one run, recorded at its ends at least.
+        criterion: a loss; gives `epochs_to_criterion`, the first recorded epoch with a loss below
+            it (NaN: never).
+        rates: multipliers the run was made with, as for `LearningCurve.invariant_drift`.
+
+    Returns: variables for a sweep: `final_loss`, `final_overlaps`, `invariant_drift` (largest
+    change between first and last epoch of what gradient flow conserves), `stopped`, `result` and,
+    with a criterion, `epochs_to_criterion`.
+    """
+    units = "output² × membrane time constant"
+    out: dict[str, Any] = {
+        "final_loss": Labelled(curve.loss[-1], long_name="final loss", units=units),
+        "stopped": _stopped(curve),
+        "result": curve.result,
+    }
+    if curve.gram.size:
+        overlaps = curve.overlaps
+        out["final_overlaps"] = _overlaps(overlaps.vector()[-1], overlaps.names)
+        ends = eqx.tree_at(lambda c: c.gram, curve, curve.gram[jnp.array([0, -1])])
+        drift = ends.invariant_drift(rates)[-1]
+        long_name = "largest change of a conserved quantity"
+        out["invariant_drift"] = Labelled(drift, long_name=long_name, units="1")
+    if criterion is not None:
+        reached = time_to(curve.loss, curve.epochs, criterion)
+        long_name = "parameter updates to criterion"
+        out["epochs_to_criterion"] = Labelled(reached, long_name=long_name)
+    return out
+
+
+def time_to(
+    loss: Float[Array, " record"], epochs: Int[Array, " record"], criterion: Any
+) -> Float[Array, ""]:
+    """The first recorded epoch with a loss below the criterion; NaN if there is none."""
+    below = loss < jnp.asarray(criterion).astype(loss.dtype)
+    first = epochs[jnp.argmax(below)].astype(loss.dtype)
+    return jnp.where(jnp.any(below), first, jnp.nan)

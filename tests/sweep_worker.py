@@ -1,0 +1,33 @@
+# ruff: noqa: E402
+"""A sweep in its own process: `sweep_worker.py STORE [devices] [shard] [coordinator]`."""
+
+import os
+import sys
+
+defaults = ["", "1", "", ""]
+store, devices, shard, coordinator = [*sys.argv[1:], *defaults[len(sys.argv) - 1 :]]
+os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
+
+import jax
+import jax.random as jr
+
+jax.config.update("jax_enable_x64", True)
+if coordinator:
+    address, number = coordinator.split("/")
+    jax.distributed.initialize(address, num_processes=2, process_id=int(number))
+
+import lrnn_jax as lrnn
+
+
+def run(key, lr, rate, steps=20):
+    net = lrnn.LowRankRNN.normalised(12, dt=0.1, key=key)
+    task = lrnn.ExponentialFilter(rate, 0.1, steps, evaluation=lrnn.Evaluation.ROLLOUT)
+    return lrnn.learn(lrnn.reduce(net), task, lrnn.Descent(lr), epochs=30, record=10, throw=False)
+
+
+if __name__ == "__main__":
+    cells = {"lr": [0.01, 0.02, 0.03], "rate": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]}
+    sweep = lrnn.Sweep(cells, run, key=jr.key(0), chunk=2, store=store)
+    part = tuple(map(int, shard.split("/"))) if shard else None
+    data = sweep.run(resume=True, shard=part)
+    print("done", int((data.result >= 0).sum()), len(jax.local_devices()))

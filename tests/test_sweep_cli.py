@@ -1,0 +1,108 @@
+"""`lrnn-jax sweep`: files are checked before anything runs; stores resume and report."""
+
+import jax
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+
+import lrnn_jax as lrnn
+from lrnn_jax import figures
+from lrnn_jax.cli import main
+from lrnn_jax.sweeps import open_sweep
+
+GOOD = """
+[fixed]
+epochs = 20
+n = 10
+steps = 20
+[axes]
+lr = {from = 1e-3, to = 1e-1, count = 3, spacing = "log"}
+rate = [0.1, 0.2]
+"""
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def write(text):
+        path = tmp_path / "file.toml"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+def test_a_file_runs_and_reports(written, capsys):
+    assert main(["sweep", written(GOOD), "--store", "s"]) == 0
+    printed = capsys.readouterr()
+    assert "6 cells, 1 program" in printed.err
+    assert "6 successful" in printed.out
+    data = open_sweep("s")
+    assert data.final_loss.dims == ("lr", "rate")
+    np.testing.assert_allclose(data.lr, [1e-3, 1e-2, 1e-1], rtol=1e-12)
+    assert main(["sweep", "status", "s", "--verify"]) == 0
+    assert "6 of 6 cells" in capsys.readouterr().out
+    assert main(["sweep", written(GOOD), "--store", "s"]) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert main(["sweep", written(GOOD), "--store", "s", "--resume"]) == 0
+    changed = GOOD.replace("epochs = 20", "epochs = 30")
+    assert main(["sweep", written(changed), "--store", "s", "--resume"]) == 2
+    assert "epochs" in capsys.readouterr().err
+    jax.config.update("jax_enable_x64", True)
+
+
+def test_experiments_are_swept_too(written):
+    text = '[sweep]\nrun = "coupling"\npreset = "quick"\n[axes]\nrank = [1, 2]\n'
+    assert main(["sweep", written(text), "--store", "s"]) == 0
+    data = open_sweep("s")
+    assert list(data["rank"].values) == [1, 2]
+    assert (data.claims_hold == 1).all()
+    jax.config.update("jax_enable_x64", True)
+
+
+WRONG = {
+    "table": ("[axis]\nlr = [1.0]", "Did you mean 'axes'"),
+    "field": ("[axes]\nlrr = [1.0]", "Did you mean 'lr'"),
+    "type": ('[axes]\nlr = ["fast"]', "`lr` is a number"),
+    "whole": ("[axes]\nn = [1.5]", "`n` is a whole number"),
+    "choice": ('[axes]\ntask = ["sine"]', "`task` is one of"),
+    "empty": ("[axes]\nlr = []", "'lr' is empty"),
+    "nothing": ("[fixed]\nlr = 1.0", "sweeps nothing"),
+    "both": ("[fixed]\nlr = 1.0\n[axes]\nlr = [1.0]", "Both fixed and swept: lr"),
+    "range": ("[axes]\nlr = {from = 1, to = 2}", "needs 'count'"),
+    "run": ('[sweep]\nrun = "osculator"\n[axes]\nlr = [1.0]', "Did you mean 'oscillator'"),
+    "syntax": ("[axes\n", "not a readable sweep file"),
+}
+
+
+@pytest.mark.parametrize(("text", "answer"), WRONG.values(), ids=WRONG)
+def test_a_wrong_file_is_answered_clearly(written, capsys, text, answer):
+    assert main(["sweep", written(text)]) == 2
+    assert answer in capsys.readouterr().err
+
+
+def test_sweeps_are_drawn_over_two_axes_and_a_third():
+    cells = {"lr": np.geomspace(1e-3, 1, 4), "rate": [0.1, 0.2, 0.3], "kind": [1, 2]}
+
+    def run(lr, rate, kind):
+        return {"height": jax.numpy.log(0.5 - lr) + rate * kind.astype(float)}
+
+    labels = {"lr": ("learning rate", "1"), "height": ("height", "m")}
+    data = lrnn.sweep(cells, run, labels=labels)
+    for name in ("height", "result"):
+        figure = figures.draw_sweep(data, name, "lr", "rate", over="kind")
+        figure.canvas.draw()
+        shown = [ax for ax in figure.axes if ax.get_visible()]
+        assert shown[0].get_xscale() == "log"
+        assert "kind = 2" in shown[1].get_title(loc="left")
+        plt.close(figure)
+    figure = figures.draw_sweep(data.isel(kind=0), "height", "lr", "rate")
+    assert figure.axes[-1].get_ylabel() == "height\n(m)"
+    plt.close(figure)
+    with pytest.raises(ValueError, match="select from the others"):
+        figures.draw_sweep(data, "height", "lr", "rate")

@@ -1,0 +1,312 @@
+"""Sweeps: every cell as if run alone, one compilation a group, nothing lost or changed by kills."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import lrnn_jax as lrnn
+from lrnn_jax.sweeps import (
+    Labelled,
+    Store,
+    StoreError,
+    grid,
+    open_sweep,
+    sampled,
+    summarise,
+    zipped,
+)
+
+WORKER = Path(__file__).parent / "sweep_worker.py"
+TRACES = []
+
+
+def cell(key, lr, rate, n=12):
+    TRACES.append(n)
+    net = lrnn.LowRankRNN.normalised(n, dt=0.1, key=key)
+    task = lrnn.ExponentialFilter(rate, 0.1, 20, evaluation=lrnn.Evaluation.ROLLOUT)
+    method = lrnn.Descent(lr)
+    return lrnn.learn(lrnn.reduce(net), task, method, epochs=20, record=10, throw=False)
+
+
+def square(x, y=0.0):
+    return {"square": x * x + y}
+
+
+def drawn(key, lr, rate):
+    return {"loss": Labelled(rate + lr * jr.normal(key, (3,)), "epoch", long_name="loss")}
+
+
+def start(*arguments):
+    command = [sys.executable, str(WORKER), *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finished(process):
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err[-2000:]
+    return out
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    """The worker's sweep on one device, never interrupted."""
+    path = tmp_path_factory.mktemp("sweep") / "store"
+    assert "done 21 1" in finished(start(path))
+    return path
+
+
+def test_the_dataset_is_labelled_and_a_bad_cell_harms_no_other():
+    TRACES.clear()
+    cells = {"lr": [0.01, 50.0], "rate": np.array([0.2, 0.4, 0.6]), "n": [12, 14]}
+    labels = {"lr": ("learning rate", "1")}
+    data = lrnn.sweep(cells, cell, key=jr.key(0), static=("n",), labels=labels, chunk=4)
+    assert TRACES == [12, 14]  # each group is traced, and compiled, once
+    assert data.loss.dims == ("lr", "rate", "n", "epoch")
+    assert list(data.epoch.values) == [0, 10, 20]
+    assert data.lr.attrs == {"long_name": "learning rate", "units": "1"}
+    assert data.loss.attrs["units"]
+    meanings = data.result.attrs["flag_meanings"].split()
+    assert (data.result.sel(lr=0.01) == meanings.index("successful")).all()
+    assert (data.result.sel(lr=50.0) == meanings.index("diverged")).all()
+    assert np.isfinite(data.loss.sel(lr=0.01)).all()
+
+
+def test_a_cell_is_what_it_would_be_alone_in_any_other_sweep():
+    small = lrnn.sweep({"lr": [0.02], "rate": [0.4]}, drawn, key=jr.key(0), chunk=3)
+    large = lrnn.sweep(
+        {"rate": [0.1, 0.4], "lr": [0.01, 0.02, 0.03]}, drawn, key=jr.key(0), chunk=3
+    )
+    ours, theirs = small.loss[0, 0].values, large.loss.sel(lr=0.02, rate=0.4).values
+    np.testing.assert_array_equal(ours, theirs)
+    other = lrnn.sweep({"lr": [0.02], "rate": [0.4]}, drawn, key=jr.key(1), chunk=3)
+    assert (other.loss.values != small.loss.values).all()
+
+
+def test_zipped_sampled_and_combined_designs():
+    listed = lrnn.sweep([{"x": 1.0, "y": 2.0}, {"x": 3.0, "y": 4.0}], square)
+    np.testing.assert_array_equal(listed.square, [3.0, 13.0])
+    assert listed.square.dims == ("cell",)
+    both = lrnn.sweep(zipped(x=[1.0, 2.0, 3.0]) * grid(y=[0.0, 1.0]), square)
+    np.testing.assert_array_equal(both.square.sel(y=1.0), [2.0, 5.0, 10.0])
+    for method in ("sobol", "halton", "latin", "uniform"):
+        box = {"x": (1.0, 2.0), "y": (1e-3, 1.0, "log")}
+        drawn = lrnn.sweep(sampled(20, seed=0, method=method, **box), square)
+        assert ((drawn.x >= 1) & (drawn.x <= 2) & (drawn.y >= 1e-3) & (drawn.y <= 1)).all()
+        np.testing.assert_allclose(drawn.square, drawn.x**2 + drawn.y, rtol=1e-15)
+
+
+def test_objects_are_static_and_outputs_of_several_shapes_are_joined():
+    def run(x, rank, f):
+        return {"values": f(x) * jnp.arange(float(rank))}
+
+    cells = {"x": [1.0, 2.0], "rank": [1, 3], "f": {"sine": jnp.sin, "cosine": jnp.cos}}
+    data = lrnn.sweep(cells, run, static=("rank",))
+    assert list(data.f.values) == ["sine", "cosine"]
+    found = data["values"].sel(f="cosine", x=2.0)
+    np.testing.assert_allclose(found.sel(rank=3), np.cos(2) * np.arange(3), rtol=1e-15)
+    assert np.isnan(found.sel(rank=1).values[1:]).all()
+
+
+def test_cells_that_raise_are_marked_and_the_rest_is_kept():
+    def run(x):
+        gram = jnp.diag(jnp.stack([x, x, x, x]))
+        return {"zz": lrnn.Overlaps.from_gram(gram)["zz"]}
+
+    data = lrnn.sweep({"x": [1.0, -1.0, 2.0, 3.0, -2.0]}, run, chunk=5)
+    meanings = data.result.attrs["flag_meanings"].split()
+    assert [meanings[i] for i in data.result.values[[0, 1, 4]]] == ["successful", *["raised"] * 2]
+    np.testing.assert_array_equal(data.zz, [1.0, np.nan, 2.0, 3.0, np.nan])
+
+
+def test_functions_that_cannot_be_traced_run_on_the_host():
+    data = lrnn.sweep({"x": [1.0, 2.0]}, lambda x: {"text": float(str(x))}, traced=False)
+    np.testing.assert_array_equal(data.text, [1.0, 2.0])
+
+
+def test_summaries_agree_with_curves():
+    def run(key, lr):
+        curve = cell(key, lr, 0.4)
+        return {"curve": curve, **summarise(curve, criterion=1.0)}
+
+    data = lrnn.sweep({"lr": [0.01, 0.05]}, run, key=jr.key(0))
+    np.testing.assert_array_equal(data.final_loss, data.curve_loss[:, -1])
+    np.testing.assert_array_equal(data.final_overlaps, data.curve_overlaps[:, -1])
+    below = data.curve_loss < 1.0
+    expected = np.where(below.any("epoch"), data.epoch.values[below.argmax("epoch")], np.nan)
+    np.testing.assert_array_equal(data.epochs_to_criterion, expected)
+    assert np.isfinite(data.epochs_to_criterion).any()
+    assert (data.invariant_drift > 0).all()
+
+
+def test_chunks_fit_the_memory_they_are_given():
+    def run(x):
+        return {"history": x * jnp.arange(1000.0)}
+
+    cells = {"x": np.arange(64.0)}
+    plenty = lrnn.Sweep(cells, run, memory=10**9).plan()[0]
+    assert plenty.chunk == 8  # an eighth of the cells
+    tight = lrnn.Sweep(cells, run, memory=60_000, store="unused").plan()[0]
+    assert 1 <= tight.chunk < 8
+    assert tight.working_bytes <= 60_000
+    with pytest.raises(ValueError, match="give a `store`"):
+        lrnn.Sweep(cells, run, memory=60_000).plan()
+    with pytest.raises(ValueError, match="one cell needs"):
+        lrnn.Sweep(cells, run, memory=1000, store="unused").plan()
+
+
+WRONG = {
+    "unknown": (({"z": [1.0]}, square), {}, "no parameter 'z'"),
+    "missing": (({"y": [1.0]}, square), {}, "needs values for x"),
+    "empty": (({"x": []}, square), {}, "'x' is empty"),
+    "static": (({"x": [1.0]}, square), {"static": ("n",)}, "the axes are"),
+    "key": (({"lr": [1.0], "rate": [1.0]}, cell), {}, "pass `key`"),
+    "chunk": (({"x": [1.0]}, square), {"chunk": 0}, "`chunk` must"),
+    "cells": (([{"x": 1.0}, {"y": 1.0}], square), {}, "Cell 1 has"),
+    "shape": (({"x": [1, 2]}, lambda x: jnp.zeros(x)), {}, "static="),
+    "names": (({"x": [1.0]}, lambda x: {"x": x}), {}, "same names: x"),
+    "shard": (({"x": [1.0]}, square), {"shard": (0, 2)}, "`store`"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "options", "answer"), WRONG.values(), ids=WRONG)
+def test_wrong_input_is_answered_clearly(arguments, options, answer):
+    with pytest.raises(ValueError, match=answer):
+        lrnn.sweep(*arguments, **options)
+
+
+def test_a_store_goes_on_and_finds_damage(tmp_path):
+    def make(**changed):
+        options = {"key": jr.key(0), "chunk": 2, "store": tmp_path / "s"} | changed
+        return lrnn.Sweep({"lr": [0.01, 0.02], "rate": [0.2, 0.4]}, drawn, **options)
+
+    whole = lrnn.sweep({"lr": [0.01, 0.02], "rate": [0.2, 0.4]}, drawn, key=jr.key(0), chunk=2)
+    first = make().run(shard=(1, 2))
+    assert (first.result == -1).sum() == 2
+    with pytest.raises(ValueError, match="already holds 1 chunk"):
+        make().run()
+    assert make().run(resume=True).load().identical(whole)
+    chunks = sorted((tmp_path / "s" / "data" / "0" / "loss" / "c").rglob("*"))
+    files = [path for path in chunks if path.is_file()]
+    files[0].write_bytes(files[0].read_bytes()[:-7])
+    files[1].unlink()
+    assert Store(tmp_path / "s").damaged() == [(0, 0), (0, 1)]
+    assert make().run(resume=True).load().identical(whole)
+    assert Store(tmp_path / "s").damaged() == []
+    assert open_sweep(tmp_path / "s").loss.isel(lr=1, epoch=-1).equals(whole.loss[1, :, -1])
+
+
+def test_another_sweep_is_refused_with_what_differs(tmp_path):
+    factor = 2.0
+
+    def run(x):
+        return {"y": jax.jit(lambda x: factor * x)(x)}
+
+    def make(values=(1.0, 2.0), **options):
+        return lrnn.Sweep({"x": list(values)}, run, store=tmp_path, **options)
+
+    make(chunk=1).run()
+    with pytest.raises(ValueError, match=r"Axis 'x': 2 value\(s\).* 3 value\(s\)"):
+        make((1.0, 2.0, 3.0)).run(resume=True)
+    with pytest.raises(ValueError, match="chunk: 1 there, 2 now"):
+        make(chunk=2).run(resume=True)
+    make().run(resume=True)
+    factor = 3.0
+    with pytest.raises(ValueError, match="computes something else now"):
+        make().run(resume=True)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="Cannot write to the store"):
+        lrnn.sweep({"x": [1.0]}, square, store=tmp_path / "file")
+
+
+def test_a_full_disk_loses_nothing_that_was_complete(tmp_path):
+    resource = pytest.importorskip("resource")
+
+    def run(x, big):
+        return {"y": x * jr.normal(jr.key(0), (20_000 if big else 1,))}
+
+    make = lambda: lrnn.Sweep(  # noqa: E731
+        {"big": [False, True], "x": [1.0, 2.0]}, run, static=("big",), chunk=2, store=tmp_path
+    )
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+    try:
+        with pytest.raises(StoreError, match="disk is full"):
+            make().run()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(Store(tmp_path).done()) == [(0, 0)]
+    assert (make().run(resume=True).result == 0).all()
+
+
+@pytest.mark.parametrize("devices", [2, 4])
+def test_any_number_of_devices_gives_the_same_bits(tmp_path, reference, devices):
+    assert f"done 21 {devices}" in finished(start(tmp_path / "s", devices))
+    assert open_sweep(tmp_path / "s").load().identical(open_sweep(reference).load())
+
+
+def test_two_processes_and_job_arrays_share_a_store(tmp_path, reference):
+    jobs = [start(tmp_path / "free") for _ in range(2)]
+    jobs += [start(tmp_path / "array", 1, f"{i}/2") for i in range(2)]
+    for job in jobs:
+        finished(job)
+    for name in ("free", "array"):
+        assert open_sweep(tmp_path / name).load().identical(open_sweep(reference).load())
+        assert Store(tmp_path / name).damaged() == []
+
+
+def test_two_hosts_under_jax_distributed(tmp_path, reference):
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{s.getsockname()[1]}"
+    jobs = [start(tmp_path / "s", 1, "", f"{address}/{i}") for i in range(2)]
+    for job in jobs:
+        assert "done 21 1" in finished(job)
+    assert open_sweep(tmp_path / "s").load().identical(open_sweep(reference).load())
+
+
+def killed_until_done(path, kills, rng):
+    """Start the worker again and again, kill it at random moments; returns how often."""
+    killed = 0
+    while killed < kills:
+        job = start(path)
+        # from before the first to after the last chunk
+        before = len(list(path.glob("done/*.json")))
+        deadline = time.monotonic() + 60
+        while len(list(path.glob("done/*.json"))) == before and job.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        time.sleep(float(rng.uniform(0, 0.02)))
+        job.send_signal(signal.SIGKILL)
+        job.communicate()
+        killed += job.returncode == -signal.SIGKILL
+        if job.returncode == 0:  # complete: begin again in a new place
+            shutil.rmtree(path)
+    return killed
+
+
+def test_killed_and_resumed_is_as_if_never_interrupted(tmp_path, reference):
+    killed_until_done(tmp_path / "s", 2, np.random.default_rng(0))
+    assert len(Store(tmp_path / "s").done()) < 11
+    finished(start(tmp_path / "s"))
+    assert open_sweep(tmp_path / "s").load().identical(open_sweep(reference).load())
+
+
+def test_markers_say_how_cells_ended(reference):
+    markers = [json.loads(path.read_text()) for path in (reference / "done").glob("*.json")]
+    assert sum(marker["outcomes"]["0"] for marker in markers) == 21
+    assert os.listdir(reference / "locks") == []

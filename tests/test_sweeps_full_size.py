@@ -1,0 +1,45 @@
+"""Sweeps at full size: `pytest -m slow -s tests/test_sweeps_full_size.py` prints the numbers."""
+
+import jax.random as jr
+import numpy as np
+import pytest
+from test_sweeps import finished, killed_until_done, start
+
+import lrnn_jax as lrnn
+from lrnn_jax.sweeps import Store, open_sweep, summarise
+
+pytestmark = pytest.mark.slow
+
+
+def test_networks_and_their_reductions_agree_in_every_cell(tmp_path):
+    def run(key, lr, rate, number):
+        del number  # counts the repetitions
+        net = lrnn.LowRankRNN.normalised(100, dt=0.05, key=key)
+        task = lrnn.ExponentialFilter(rate, 0.05, 100)
+        options = {"epochs": 100, "record": 20, "throw": False}
+        full, reduced = (
+            lrnn.learn(model, task, lrnn.Descent(lr), **options)
+            for model in (net, lrnn.reduce(net))
+        )
+        return {**summarise(full), "gap": reduced.distance(full).max}
+
+    cells = {"lr": np.geomspace(1e-3, 1e-2, 8), "rate": np.linspace(0.1, 0.8, 8)}
+    cells["number"] = np.arange(16)
+    data = lrnn.sweep(cells, run, key=jr.key(0), store=tmp_path, progress=False)
+    worst, fine = float(data.gap.max()), int((data.result == 0).sum())
+    print(f"\n{data.gap.size} networks of 100 neurons: max |ΔQ| = {worst:.2e}, {fine} successful")
+    assert data.gap.size == 1024
+    assert fine == 1024
+    assert np.isfinite(data.gap).all()
+    assert worst <= 1e-10
+
+
+def test_a_hundred_kills_lose_nothing(tmp_path):
+    finished(start(tmp_path / "whole"))
+    rng = np.random.default_rng(0)
+    killed = killed_until_done(tmp_path / "s", 100, rng)
+    finished(start(tmp_path / "s"))
+    assert open_sweep(tmp_path / "s").load().identical(open_sweep(tmp_path / "whole").load())
+    assert Store(tmp_path / "s").damaged() == []
+    print(f"\n{killed} kills, resumed each time: identical to the uninterrupted result")
+    assert killed == 100
