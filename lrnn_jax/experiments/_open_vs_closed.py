@@ -159,18 +159,8 @@ def _report(
         ),
     ]
     scale = 2 * config.steps
-    marks = sorted(
-        {0, 12, 110, 200, closed.stable, opened.stable, int(epochs[peak]), config.epochs}
-    )
-    rows = [
-        [
-            str(e),
-            *(f"{scale * x:.3g}" for x in (loss[n][np.abs(epochs - e).argmin()] for n in loss)),
-        ]
-        for e in marks
-        if e >= 0
-    ]
-    header = ["epoch", *(f"2T × loss, {name}" for name in loss)]
+    marks = {closed.stable, opened.stable, int(epochs[peak]), config.epochs}
+    table = _table(epochs, loss, marks, scale)
     values = {
         "stable": {name: s.stable for name, s in found.items()},
         "oscillatory": {name: s.oscillatory for name, s in found.items()},
@@ -179,9 +169,20 @@ def _report(
         "gains": {name: k.tolist() for name, k in ends.items()},
         "lqr": best.tolist(),
     }
-    report = Report("open_vs_closed", config, claims, values, (header, rows), {}, dict(curves))
+    report = Report("open_vs_closed", config, claims, values, table, {}, dict(curves))
     report.arrays = _arrays(loop, loss, gains, spectra)
     return report
+
+
+def _table(
+    epochs: np.ndarray, loss: dict[str, np.ndarray], marks: set[int], scale: int
+) -> tuple[list[str], list[list[str]]]:
+    """Losses in the normalisation of the reference, at its epochs and at ours."""
+    rows = []
+    for epoch in sorted({0, 12, 110, 200} | {mark for mark in marks if mark >= 0}):
+        near = np.abs(epochs - epoch).argmin()
+        rows.append([str(epoch), *(f"{scale * loss[name][near]:.3g}" for name in loss)])
+    return ["epoch", *(f"2T × loss, {name}" for name in loss)], rows
 
 
 def _arrays(

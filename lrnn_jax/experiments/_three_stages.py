@@ -155,7 +155,6 @@ def _report(
     gap = outlier_gap(config, curves["full"], loop)
     simulated, formula = stage_one_losses(config.steps)
     off = np.abs(np.log10(formula / simulated))
-    far = float(off[np.abs(FEEDBACKS) > 0.099].max())
     negative = [s.oscillatory for s in found]
     stable = [s.stable for s in found]
     share = {
@@ -168,51 +167,9 @@ def _report(
     own = stages(curves["reduced"], loop)
     final = [s.losses[-1] for s in found]
     claims = [
-        Claim(
-            "full network = reduced descent with the same batches (overlaps ≤ 1e-11, loss ≤ 1e-12 "
-            "relative)",
-            f"max |ΔQ| = {float(exact.max):.2g}, loss {loss:.2g}",
-            float(exact.max) <= 1e-11 and loss <= 1e-12,
-        ),
-        Claim(
-            "the reduced spectrum is the outliers of the (N+2)-dimensional matrix (≤ 1e-9)",
-            f"largest distance {gap:.2g}",
-            gap <= 1e-9,
-        ),
-        Claim(
-            "three stages in the spectrum: a complex pair, then stability, then refinement",
-            f"complex pair for {share['complex pair']:.0%} of {len(found)} starts at epoch "
-            f"{min(negative)}-{max(negative)} (median {np.median(negative):g}), stable for "
-            f"{share['stable']:.0%} at {min(stable)}-{max(stable)} (median {np.median(stable):g}), "
-            f"final loss {min(final):.3g}-{max(final):.3g}",
-            share["complex pair"] == 1 and share["stable"] >= 0.9,
-        ),
-        Claim(
-            "the formula of stage 1 has the loop's size (within a factor 10) for |zm| ≥ 0.1; at "
-            "zm = 0 it misses the growth of a double eigenvalue",
-            f"largest ratio {10**far:.3g} there, {10 ** off.max():.3g} over [−0.5, 0.3]",
-            bool(far < 1),
-        ),
-    ]
-    rows = [
-        [
-            str(i),
-            str(s.oscillatory),
-            str(s.stable),
-            *(f"{x:.3g}" for x in s.losses),
-            str(s.reversals),
-        ]
-        for i, s in enumerate(found)
-    ]
-    header = [
-        "start",
-        "complex pair",
-        "stable",
-        "loss before",
-        "at pair",
-        "when stable",
-        "end",
-        "turns of |λ|",
+        *_exactness(float(exact.max), loss, gap),
+        _stages_claim(found, share),
+        _formula_claim(off),
     ]
     report = Report(
         name="three_stages",
@@ -229,7 +186,7 @@ def _report(
             "stages": {"oscillatory": own.oscillatory, "stable": own.stable},
             "verdicts": list(own.verdicts),
         },
-        table=(header, rows),
+        table=_table(found),
         seconds={},
         curves=dict(curves),
     )
@@ -248,3 +205,52 @@ def _report(
         for part in ("real", "imag")
     }  # fmt: skip
     return report
+
+
+def _exactness(gap_q: float, loss: float, gap: float) -> list[Claim]:
+    return [
+        Claim(
+            "full network = reduced descent with the same batches (overlaps ≤ 1e-11, loss ≤ 1e-12 "
+            "relative)",
+            f"max |ΔQ| = {gap_q:.2g}, loss {loss:.2g}",
+            gap_q <= 1e-11 and loss <= 1e-12,
+        ),
+        Claim(
+            "the reduced spectrum is the outliers of the (N+2)-dimensional matrix (≤ 1e-9)",
+            f"largest distance {gap:.2g}",
+            gap <= 1e-9,
+        ),
+    ]
+
+
+def _stages_claim(found: list[Stages], share: dict[str, float]) -> Claim:
+    pair, stable = [s.oscillatory for s in found], [s.stable for s in found]
+    final = [s.losses[-1] for s in found]
+    return Claim(
+        "three stages in the spectrum: a complex pair, then stability, then refinement",
+        f"complex pair for {share['complex pair']:.0%} of {len(found)} starts at epoch "
+        f"{min(pair)}-{max(pair)} (median {np.median(pair):g}), stable for "
+        f"{share['stable']:.0%} at {min(stable)}-{max(stable)} (median {np.median(stable):g}), "
+        f"final loss {min(final):.3g}-{max(final):.3g}",
+        share["complex pair"] == 1 and share["stable"] >= 0.9,
+    )
+
+
+def _formula_claim(off: np.ndarray) -> Claim:
+    far = float(off[np.abs(FEEDBACKS) > 0.099].max())
+    return Claim(
+        "the formula of stage 1 has the loop's size (within a factor 10) for |zm| ≥ 0.1; at "
+        "zm = 0 it misses the growth of a double eigenvalue",
+        f"largest ratio {10**far:.3g} there, {10 ** off.max():.3g} over [−0.5, 0.3]",
+        bool(far < 1),
+    )
+
+
+def _table(found: list[Stages]) -> tuple[list[str], list[list[str]]]:
+    header = ["start", "complex pair", "stable", "loss before", "at pair", "when stable", "end"]
+    rows = [
+        [str(i), str(s.oscillatory), str(s.stable), *(f"{x:.3g}" for x in s.losses)]
+        + [str(s.reversals)]
+        for i, s in enumerate(found)
+    ]
+    return [*header, "turns of |λ|"], rows

@@ -157,25 +157,14 @@ def _report(
             )
         )
     rows = [
-        [
-            f"{f:g}",
-            str(e),
-            f"{parts[0, i]:.3g}",
-            f"{parts[-1, i]:.3g}",
-            f"{before[i]:.2g}",
-            f"{near[i]:.2g}",
-        ]
+        [f"{f:g}", str(e), *(f"{x:.3g}" for x in (parts[0, i], parts[-1, i], before[i], near[i]))]
         for i, (f, e) in enumerate(zip(frequencies, first))
     ]
     header = ["frequency", "below 1 at epoch", "loss before", "after", "|Im λ − ω| before", "after"]
+    stride = max(len(epochs) // 10, 1)
     values = {
         "first_below_1": first,
-        "loss": {
-            str(int(e)): float(x)
-            for e, x in zip(
-                epochs[:: max(len(epochs) // 10, 1)], losses[:: max(len(epochs) // 10, 1)]
-            )
-        },
+        "loss": {str(int(e)): float(x) for e, x in zip(epochs[::stride], losses[::stride])},
         "final_parts": parts[-1].tolist(),
         "eigenvalue_distance": near,
     }
