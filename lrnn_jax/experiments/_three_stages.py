@@ -155,14 +155,11 @@ def _report(
     gap = outlier_gap(config, curves["full"], loop)
     simulated, formula = stage_one_losses(config.steps)
     off = np.abs(np.log10(formula / simulated))
-    negative = [s.oscillatory for s in found]
-    stable = [s.stable for s in found]
+    negative, stable = [s.oscillatory for s in found], [s.stable for s in found]
     share = {
         "complex pair": float(np.mean([e >= 0 for e in negative])),
         "stable": float(np.mean([e >= 0 for e in stable])),
-        "all three": float(
-            np.mean([s.oscillatory >= 0 and s.stable > s.oscillatory for s in found])
-        ),
+        "all three": float(np.mean([s.stable > s.oscillatory >= 0 for s in found])),
     }
     own = stages(curves["reduced"], loop)
     final = [s.losses[-1] for s in found]
@@ -249,8 +246,7 @@ def _formula_claim(off: np.ndarray) -> Claim:
 def _table(found: list[Stages]) -> tuple[list[str], list[list[str]]]:
     header = ["start", "complex pair", "stable", "loss before", "at pair", "when stable", "end"]
     rows = [
-        [str(i), str(s.oscillatory), str(s.stable), *(f"{x:.3g}" for x in s.losses)]
-        + [str(s.reversals)]
+        list(map(str, (i, s.oscillatory, s.stable, *(f"{x:.3g}" for x in s.losses), s.reversals)))
         for i, s in enumerate(found)
     ]
     return [*header, "turns of |λ|"], rows
