@@ -1,4 +1,4 @@
-"""Closed-loop claims at the papers' size: `pytest -m slow -s`."""
+"""Closed-loop claims at the papers' size: `pytest -m slow -n 0 -s`."""
 
 import jax.numpy as jnp
 import jax.random as jr

@@ -1,4 +1,4 @@
-"""The main claims at full size: `pytest -m slow -s tests/test_full_size.py` prints the numbers."""
+"""The main claims at full size: `pytest -m slow -n 0 -s tests/test_full_size.py`."""
 
 import jax.numpy as jnp
 import jax.random as jr

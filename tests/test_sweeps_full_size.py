@@ -1,4 +1,4 @@
-"""Sweeps at full size: `pytest -m slow -s tests/test_sweeps_full_size.py` prints the numbers."""
+"""Sweeps at full size: `pytest -m slow -n 0 -s tests/test_sweeps_full_size.py`."""
 
 import jax.random as jr
 import numpy as np

@@ -14,6 +14,8 @@ from lrnn_jax.experiments._degeneracy import DegeneracyConfig as DegeneracyConfi
 from lrnn_jax.experiments._degeneracy import degeneracy as degeneracy
 from lrnn_jax.experiments._filter import FilterConfig as FilterConfig
 from lrnn_jax.experiments._filter import filter as filter
+from lrnn_jax.experiments._flip_flop import FlipFlopConfig as FlipFlopConfig
+from lrnn_jax.experiments._flip_flop import flip_flop as flip_flop
 from lrnn_jax.experiments._memory_aba import MemoryAbaConfig as MemoryAbaConfig
 from lrnn_jax.experiments._memory_aba import memory_aba as memory_aba
 from lrnn_jax.experiments._memory_adam import MemoryAdamConfig as MemoryAdamConfig
@@ -22,6 +24,8 @@ from lrnn_jax.experiments._memory_twins import MemoryTwinsConfig as MemoryTwinsC
 from lrnn_jax.experiments._memory_twins import memory_twins as memory_twins
 from lrnn_jax.experiments._open_vs_closed import OpenVsClosedConfig as OpenVsClosedConfig
 from lrnn_jax.experiments._open_vs_closed import open_vs_closed as open_vs_closed
+from lrnn_jax.experiments._optimisers import OptimisersConfig as OptimisersConfig
+from lrnn_jax.experiments._optimisers import optimisers as optimisers
 from lrnn_jax.experiments._oscillator import OscillatorConfig as OscillatorConfig
 from lrnn_jax.experiments._oscillator import oscillator as oscillator
 from lrnn_jax.experiments._registry import REGISTRY as REGISTRY

@@ -49,7 +49,7 @@ class MemoryTwinsConfig:
     record: int = 300
     """Keep every n-th epoch."""
     precision: Literal["float32", "float64"] = "float32"
-    """Floating precision of learning; float32 is twice as fast (its error: see the tests)."""
+    """Floating precision of learning; float32 is twice as fast."""
     seed: int = 0
     """Random seed of overlaps, trials and splits."""
 

@@ -1,5 +1,6 @@
 """Learning: exact steps, flow and training, one function and one result type for all."""
 
+from lrnn_jax.learning._closure import ClosureGap as ClosureGap
 from lrnn_jax.learning._closure import ClosureReport as ClosureReport
 from lrnn_jax.learning._closure import closure_strain as closure_strain
 from lrnn_jax.learning._closure import diagnose_closure as diagnose_closure

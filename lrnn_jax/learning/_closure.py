@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from lrnn_jax.learning._curve import LearningCurve
 from lrnn_jax.learning._descent import AbstractUpdate, rate_at
-from lrnn_jax.learning._learn import learn
+from lrnn_jax.learning._learn import Progress, learn
 from lrnn_jax.networks import AbstractRNN, LowRankRNN, gaussianity, share_outside_span
 from lrnn_jax.reduced import ReducedRNN, reduce
 from lrnn_jax.tasks import AbstractTask, Trials
@@ -80,6 +80,7 @@ def diagnose_closure(
     key: PRNGKeyArray,
     batches: Any = None,
     record: int = 1,
+    progress: Progress | None = None,
 ) -> ClosureReport:
     """Train a network and its closure on the same data, and compare them over learning.
 
@@ -90,6 +91,7 @@ def diagnose_closure(
         method: the update rule, the same for both.
         epochs, batches, record: as in `learn`.
         key: draws the data of every epoch, and the trials on which activity is looked at.
+        progress: as in `learn`, for the network.
 
     Returns: a `ClosureReport`, with `verdict`.
 
@@ -101,7 +103,9 @@ def diagnose_closure(
         task.sample(jax.random.fold_in(key, 2**32 - 1)) if task.stochastic else None
     )
     options: Any = {"epochs": epochs, "key": key, "batches": batches, "record": record}
-    truth = learn(network, task, method, watch=_Loadings(probe.inputs), **options)
+    truth = learn(
+        network, task, method, watch=_Loadings(probe.inputs), progress=progress, **options
+    )
     closure = learn(reduce(network), task, method, watch=_Strain(probe), **options)
     seen, strain = truth.watched, closure.watched
     lr = getattr(method, "lr", None)
@@ -144,6 +148,30 @@ def closure_strain(closure: ReducedRNN, trials: Trials) -> Float[Array, ""]:
     mask = trials.mask.astype(closure.dtype)
     slope = 2 * mask * jnp.sqrt(jnp.sum(error**2, axis=-1)) / jnp.sum(mask)
     return jnp.sum(slope * jnp.sqrt(jnp.maximum(outside, 0)))
+
+
+class ClosureGap(eqx.Module):
+    """Watches, for `learn(watch=ClosureGap(inputs))`, what the closure misses in a network.
+
+    Keeps "gap", the error of the closure's output at the network's own overlaps, ‖y − y_c‖/‖y‖ over
+    all trials and steps, and the `Gaussianity` of the loadings: "kurtosis", "joint", "chance".
+    Meaningful for every optimiser, also where no reduction can follow.
+
+    Arguments:
+        inputs: on which outputs are compared, shape (trial, time, inputs).
+
+    Source: ours.
+    """
+
+    inputs: Float[Array, "trial time inputs"]
+
+    def __call__(self, network: AbstractRNN) -> dict[str, Array]:
+        assert isinstance(network, LowRankRNN)
+        found = gaussianity(network)
+        y = network.rollout(self.inputs)
+        off = jnp.linalg.norm(jnp.ravel(y - reduce(network).rollout(self.inputs)))
+        named = {"kurtosis": found.kurtosis, "joint": found.joint, "chance": found.chance}
+        return named | {"gap": off / jnp.linalg.norm(jnp.ravel(y))}
 
 
 class _Loadings(eqx.Module):

@@ -1,0 +1,162 @@
+"""`optimisers`: larger steps and Adam make loadings less Gaussian, and the closure worse."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+
+from lrnn_jax.experiments._base import Claim, Progress, Report, check_config, reporter, timed
+from lrnn_jax.learning import ClosureGap, Descent, LearningCurve, Training, learn
+from lrnn_jax.networks import Erf, LowRankRNN
+from lrnn_jax.tasks import FlipFlop
+
+LABELS = {"small": "small steps", "large": "large steps", "adam": "Adam"}
+
+
+@dataclass(frozen=True)
+class OptimisersConfig:
+    """The flip-flop by small steps, large ones and Adam: are loadings Gaussian? [LR] fig. 8."""
+
+    n: int = 600
+    """N, neurons."""
+    dt: float = 0.025
+    """Euler step [membrane time constants]."""
+    steps: int = 800
+    """T, steps of a trial."""
+    batch: int = 10
+    """Trials per epoch."""
+    wait: tuple[float, float] = (2.0, 5.0)
+    """Lowest and highest scored waiting time [membrane time constants]."""
+    input_amp: float = 1.0
+    """Amplitude of the pulses."""
+    target_amp: float = 1.0
+    """Amplitude of the target."""
+    small: float = 5e-2
+    """η of the small steps (the network's own is N η)."""
+    large: float = 5e-1
+    """η of the large steps."""
+    adam: float = 5e-3
+    """Learning rate of Adam."""
+    epochs: int = 2000
+    """Parameter updates."""
+    record: int = 20
+    """Keep every n-th epoch."""
+    seed: int = 0
+    """Random seed of the initial network and the trials."""
+
+    def __post_init__(self) -> None:
+        check_config(self, n=(8, 1e6), steps=(2, 1e6), batch=(1, 1e6), small=(0, 1e3))
+        check_config(self, epochs=(2, 1e8), record=(1, self.epochs), large=(0, 1e3), adam=(0, 1e3))
+
+
+QUICK = OptimisersConfig(
+    n=200, dt=0.1, steps=100, wait=(1.0, 2.0), input_amp=2.0, target_amp=0.7, epochs=200,
+    small=0.05, large=0.5, adam=0.02,
+)  # fmt: skip
+
+
+def optimisers(
+    config: OptimisersConfig = OptimisersConfig(), progress: Progress | None = None
+) -> Report:
+    """Train one network three ways, and see how Gaussian its loadings stay.
+
+    The closure cannot follow Adam, but it can be asked at every epoch what output it gives at the
+    network's own overlaps: the difference to the network's is its error there.
+
+    Arguments:
+        config: sizes, task and learning rates.
+        progress: called as progress(what, epoch, epochs, loss).
+
+    Returns: a `Report` with curves "small", "large", "adam".
+
+    Source: [LR] fig. 8; the error of the closure: ours.
+    """
+    keys = jr.split(jr.key(config.seed), 3)
+    task = FlipFlop(
+        config.dt, config.steps, config.batch, config.wait, config.input_amp, config.target_amp
+    )
+    net = LowRankRNN.normalised(config.n, dt=config.dt, key=keys[0], activation=Erf())
+    watch = ClosureGap(task.sample(keys[2]).inputs)
+    methods: dict[str, Any] = {
+        "small": Descent(config.small),
+        "large": Descent(config.large),
+        "adam": Training(optax.adam(config.adam)),
+    }
+    curves: dict[str, LearningCurve] = {}
+    seconds: dict[str, Any] = {}
+    for name, method in methods.items():
+
+        def work(name: str = name, method: Any = method) -> LearningCurve:
+            return learn(
+                net,
+                task,
+                method,
+                epochs=config.epochs,
+                key=keys[1],
+                record=config.record,
+                watch=watch,
+                progress=reporter(progress, LABELS[name]),
+            )
+
+        curves[name], seconds[LABELS[name]] = timed(work)
+    report = _report(config, curves)
+    report.seconds = seconds
+    return report
+
+
+def _report(config: OptimisersConfig, curves: dict[str, LearningCurve]) -> Report:
+    joint = {name: float(c.watched["joint"][-1]) for name, c in curves.items()}
+    gap = {name: float(c.watched["gap"][-1]) for name, c in curves.items()}
+    falls = {name: float(jnp.mean(c.loss[-5:]) / c.loss[0]) for name, c in curves.items()}
+
+    def listed(values: dict[str, float]) -> str:
+        return ", ".join(f"{LABELS[name]} {x:.3g}" for name, x in values.items())
+
+    claims = [
+        Claim(
+            "loadings leave the Gaussian law further by large steps and by Adam than by small ones "
+            "(joint fourth cumulant)",
+            f"{listed(joint)}; chance {float(curves['small'].watched['chance'][0]):.3g}",
+            joint["small"] < min(joint["large"], joint["adam"]),
+        ),
+        Claim(
+            "the closure's error follows: largest where the cumulant is largest, smallest where it "
+            "is smallest (outputs at the network's own overlaps, relative)",
+            listed(gap),
+            min(gap, key=gap.__getitem__) == min(joint, key=joint.__getitem__)
+            and max(gap, key=gap.__getitem__) == max(joint, key=joint.__getitem__),
+        ),
+    ]
+    header = [
+        "optimiser",
+        "loss, last / first",
+        "joint cumulant",
+        "error of the closure",
+        "kurtosis",
+    ]
+    rows = [
+        [
+            LABELS[name],
+            f"{falls[name]:.2g}",
+            f"{joint[name]:.3g}",
+            f"{gap[name]:.2%}",
+            " ".join(f"{x:.2f}" for x in curve.watched["kurtosis"][-1]),
+        ]
+        for name, curve in curves.items()
+    ]
+    values = {"joint": joint, "closure_error": gap, "loss_ratio": falls}
+    report = Report("optimisers", config, claims, values, (header, rows), {}, curves)
+    texts = {
+        "joint": "norm of the joint fourth cumulant of the loadings",
+        "gap": "relative error of the closure's output at the network's own overlaps",
+    }
+    for name, curve in curves.items():
+        for field, text in texts.items():
+            array = np.asarray(curve.watched[field])
+            report.arrays[f"{field}_{name}"] = ("record", array, {"long_name": text, "units": "1"})
+    chance = np.asarray(curves["small"].watched["chance"][0])
+    report.arrays["chance"] = ((), chance, {"long_name": "joint cumulant of a Gaussian sample"})
+    return report
