@@ -52,8 +52,8 @@ class FlipFlopConfig:
 
 
 QUICK = FlipFlopConfig(
-    n=200, dt=0.1, steps=100, wait=(1.0, 2.0), input_amp=2.0, target_amp=0.7, lr=0.2, epochs=300,
-    nodes=96, finer=384,
+    n=200, dt=0.1, steps=80, batch=8, wait=(1.0, 2.0), input_amp=2.0, target_amp=0.7, lr=0.2,
+    epochs=250, record=10,
 )  # fmt: skip
 
 
@@ -98,10 +98,7 @@ def flip_flop(
 def _report(
     config: FlipFlopConfig, full: ClosureReport, nodes: ClosureReport, finer: LearningCurve
 ) -> Report:
-    size = float(jnp.linalg.norm(finer.gram[-1]))
-    apart = float(jnp.linalg.norm(nodes.truth.gram[-1] - finer.gram[-1])) / size
-    off = float(jnp.linalg.norm(nodes.closure.gram[-1] - finer.gram[-1])) / size
-    finite = float(jnp.linalg.norm(full.truth.gram[-1] - finer.gram[-1])) / size
+    apart, off, finite = (_farthest(c, finer) for c in (nodes.truth, nodes.closure, full.truth))
     curves = {
         "full": full.truth, "closure": full.closure, "population": nodes.truth, "finer": finer,
     }  # fmt: skip
@@ -114,13 +111,13 @@ def _report(
         ),
         Claim(
             f"{config.nodes} nodes stand for infinitely many neurons: relative error of Q below "
-            f"1 % (Frobenius norm, against {config.finer} nodes)",
+            f"2 % at all epochs (Frobenius norm, against {config.finer} nodes)",
             f"{apart:.2%}; a network of {config.n} neurons {finite:.2%}",
-            apart < 0.01,
+            apart < 0.02,
         ),
         Claim(
             "the closure's own error exceeds that of the nodes",
-            f"{off:.2%} of Q at the end. {nodes.verdict}",
+            f"{off:.2%} of Q. {nodes.verdict}",
             off > apart,
         ),
     ]
@@ -142,6 +139,12 @@ def _report(
     report = Report("flip_flop", config, claims, values, (header, rows), {}, curves)
     report.arrays = _arrays(full, nodes)
     return report
+
+
+def _farthest(curve: LearningCurve, limit: LearningCurve) -> float:
+    """Largest relative difference of Q over epochs, in the Frobenius norm."""
+    gap, size = (jnp.linalg.norm(q, axis=(1, 2)) for q in (curve.gram - limit.gram, limit.gram))
+    return float(jnp.max(gap / size))
 
 
 def _arrays(full: ClosureReport, nodes: ClosureReport) -> dict[str, Any]:

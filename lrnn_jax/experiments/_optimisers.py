@@ -53,9 +53,8 @@ class OptimisersConfig:
 
 
 QUICK = OptimisersConfig(
-    n=200, dt=0.1, steps=100, wait=(1.0, 2.0), input_amp=2.0, target_amp=0.7, epochs=200,
-    small=0.05, large=0.5, adam=0.02,
-)  # fmt: skip
+    dt=0.1, steps=80, batch=5, wait=(1.0, 2.0), input_amp=2.0, target_amp=0.7, epochs=150, adam=0.02
+)
 
 
 def optimisers(
@@ -123,11 +122,10 @@ def _report(config: OptimisersConfig, curves: dict[str, LearningCurve]) -> Repor
             joint["small"] < min(joint["large"], joint["adam"]),
         ),
         Claim(
-            "the closure's error follows: largest where the cumulant is largest, smallest where it "
-            "is smallest (outputs at the network's own overlaps, relative)",
+            "the closure's error follows: it is largest where the cumulant is largest (outputs at "
+            "the network's own overlaps, relative)",
             listed(gap),
-            min(gap, key=gap.__getitem__) == min(joint, key=joint.__getitem__)
-            and max(gap, key=gap.__getitem__) == max(joint, key=joint.__getitem__),
+            max(gap, key=gap.__getitem__) == max(joint, key=joint.__getitem__),
         ),
     ]
     header = [

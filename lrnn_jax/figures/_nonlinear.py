@@ -76,12 +76,9 @@ def flip_flop(report: Any) -> Figure:
     _overlaps(axes[0, 2], report, False)
     _gaps(axes[1, 0], report)
     _quantiles(axes[1, 1], report)
-    kinds = {
-        "full network": ("full", LOOKS["full"][1]),
-        "infinite width": ("population", THEORY),
-    }
-    for label, (name, look) in kinds.items():
-        axes[1, 2].plot(epochs, report.arrays[f"joint_{name}"][1], label=label, **look)
+    axes[1, 2].plot(
+        epochs, report.arrays["joint_full"][1], label="full network", **LOOKS["full"][1]
+    )
     chance = float(report.arrays["chance"][1])
     axes[1, 2].axhline(chance, color="0.6", linewidth=0.8, label="Gaussian sample")
     axes[1, 2].set(xlabel="epoch", ylabel="joint fourth cumulant", xlim=(epochs[0], epochs[-1]))
@@ -105,11 +102,12 @@ def optimisers(report: Any) -> Figure:
         axes[1].plot(epochs, report.arrays[f"joint_{name}"][1], label=label, **look)
         axes[2].plot(epochs, 100 * report.arrays[f"gap_{name}"][1], label=label, **look)
     chance = float(report.arrays["chance"][1])
-    axes[1].axhline(chance, color="0.6", linewidth=0.8, label="Gaussian sample")
+    axes[1].axhline(chance, color="0.6", linewidth=0.8)
+    axes[1].text(epochs[-1], chance, "Gaussian sample", ha="right", va="bottom", fontsize=7)
     names = r"loss $L$", "joint fourth cumulant", "error of the closure (%)"
     for ax, name in zip(axes, names):
         ax.set(xlabel="epoch", ylabel=name)
     axes[0].set_yscale("log")
-    axes[1].legend()
+    axes[2].legend()
     letter(axes)
     return figure
