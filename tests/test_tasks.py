@@ -117,7 +117,7 @@ def test_teachers_answer_for_themselves():
         (
             lrnn.TeacherStudent,
             {"teacher": lrnn.LowRankRNN(*np.eye(4), dt=0.1, activation=lrnn.Tanh())},
-            "linear teachers; give `batch`",
+            "linear teachers without biases; give `batch`",
         ),
     ],
 )
