@@ -92,7 +92,9 @@ def test_things_of_another_type():
         def readout(self, state):
             return state
 
-    with pytest.raises(TypeError, match=r"LowRankRNN, a DenseRNN or a ReducedRNN; got Other"):
+    with pytest.raises(
+        TypeError, match=r"LowRankRNN, a DenseRNN, a ReducedRNN or a MixtureRNN; got Other"
+    ):
         run(model=Other(jnp.asarray(0.1), lrnn.Identity()))
 
 

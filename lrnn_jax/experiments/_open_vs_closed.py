@@ -126,9 +126,9 @@ def _report(
         found[name] = stages(curve, values=spectra[name], loss=jnp.asarray(loss[name]))
     epochs = np.asarray(curves["closed"].epochs)
     closed, opened = found["closed"], found["open"]
-    dip = int(np.argmin(loss["open"][: max(int(loss["open"].argmax()), 1)]))
-    peak = dip + int(loss["open"][dip:].argmax())
-    rise = float(loss["open"][peak] / loss["open"][dip])
+    lowest = np.minimum.accumulate(loss["open"])
+    peak = int(np.argmax(loss["open"] / lowest))
+    dip, rise = int(np.argmin(loss["open"][: peak + 1])), float(loss["open"][peak] / lowest[peak])
     ends = {name: gains[name][-1, 0] for name in gains}
     apart = float(np.abs(ends["closed"] - ends["open"]).max())
     final = {name: float(x[-1]) for name, x in loss.items()}

@@ -36,9 +36,9 @@ class AbstractRNN(eqx.Module):
         """Number of state variables: N neurons, or a reduction's few latents."""
 
     @property
-    @abstractmethod
     def biased(self) -> bool:
-        """Whether there are biases: a constant drive."""
+        """Whether there are biases, a constant drive; networks that can have them say so."""
+        return False
 
     @property
     def is_linear_system(self) -> bool:
@@ -89,14 +89,14 @@ class AbstractRNN(eqx.Module):
         """
         return jnp.moveaxis(self.readout(self._from_start(inputs, state, noise)), 0, -2)
 
-    @abstractmethod
     def _states(
         self,
         inputs: Float[Array, "time *batch inputs"],
         state: Float[Array, "*batch state"],
         noise: Float[Array, "time *batch state"] | None,
     ) -> Float[Array, "time *batch state"]:
-        """`states`, time first: by `scan_states`, or a faster way to the same."""
+        """`states`, time first; a network that knows a faster way to the same has its own."""
+        return scan_states(self, inputs, state, noise)
 
     def _from_start(
         self,

@@ -9,7 +9,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from lrnn_jax._types import as_float, as_scale, check_dt, check_finite
 from lrnn_jax.networks._activation import AbstractActivation, Identity
-from lrnn_jax.networks._base import AbstractRNN, scan_states
+from lrnn_jax.networks._base import AbstractRNN
 from lrnn_jax.networks._low_rank import LowRankRNN, check_neurons
 
 WEIGHTS = ("w", "w_in", "w_out")
@@ -114,14 +114,6 @@ class DenseRNN(AbstractRNN):
         if self.b is not None:
             drive = drive + self.b.reshape(*[1] * (drive.ndim - 1), -1)
         return (1 - dt) * state + dt * self.activation(drive)
-
-    def _states(
-        self,
-        inputs: Float[Array, "time *batch inputs"],
-        state: Float[Array, "*batch n"],
-        noise: Float[Array, "time *batch n"] | None,
-    ) -> Float[Array, "time *batch n"]:
-        return scan_states(self, inputs, state, noise)
 
     def readout(self, state: Float[Array, "*batch n"]) -> Float[Array, "*batch outputs"]:
         return state @ self.w_out.T

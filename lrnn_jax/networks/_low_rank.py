@@ -9,7 +9,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from lrnn_jax._types import as_columns, as_float, as_scale, check_dt
 from lrnn_jax.networks._activation import AbstractActivation, Identity
-from lrnn_jax.networks._base import AbstractRNN, scan_states
+from lrnn_jax.networks._base import AbstractRNN
 from lrnn_jax.networks._init import vectors_with_overlaps
 from lrnn_jax.overlaps import Overlaps, Roles, stack
 
@@ -217,14 +217,6 @@ class LowRankRNN(AbstractRNN):
         if self.b is None:
             return new
         return new + dt * jnp.broadcast_to(self.b[:, 0], new.shape)
-
-    def _states(
-        self,
-        inputs: Float[Array, "time *batch inputs"],
-        state: Float[Array, "*batch n"],
-        noise: Float[Array, "time *batch n"] | None,
-    ) -> Float[Array, "time *batch n"]:
-        return scan_states(self, inputs, state, noise)
 
     def readout(self, state: Float[Array, "*batch n"]) -> Float[Array, "*batch outputs"]:
         return self._project(self.activation(state), self.z)

@@ -143,6 +143,11 @@ def _sensitivity(model: Any, objective: Any, key: PRNGKeyArray | None) -> Sensit
             f"The outputs of a {type(model).__name__} are no function of its overlaps alone: pass "
             f"reduce(network)."
         )
+    if not hasattr(objective, "output"):
+        raise ValueError(
+            f"{type(objective).__name__} does not tell its outputs: give it a method "
+            f"`output(model, batch)` that returns what its loss looks at."
+        )
     if objective.stochastic and key is None:
         raise ValueError(f"{type(objective).__name__} draws its data: pass `key`.")
     objective.check(model)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from lrnn_jax._types import as_float, check_dt, is_traced
-from lrnn_jax.networks import AbstractActivation, AbstractRNN, Identity, LowRankRNN, scan_states
+from lrnn_jax.networks import AbstractActivation, AbstractRNN, Identity, LowRankRNN
 from lrnn_jax.overlaps import Overlaps, Roles
 from lrnn_jax.reduced._reduced import check_closure, latent_step, read
 
@@ -121,14 +121,6 @@ class MixtureRNN(AbstractRNN):
     ) -> Float[Array, "*batch d"]:
         recurrent = self._read(state, self.roles.outputs, self.roles.left)
         return latent_step(self.dt.astype(self.dtype), self.roles, state, x, recurrent)
-
-    def _states(
-        self,
-        inputs: Float[Array, "time *batch inputs"],
-        state: Float[Array, "*batch d"],
-        noise: Float[Array, "time *batch d"] | None,
-    ) -> Float[Array, "time *batch d"]:
-        return scan_states(self, inputs, state, noise)
 
     def readout(self, state: Float[Array, "*batch d"]) -> Float[Array, "*batch outputs"]:
         return self._read(state, 0, self.roles.outputs)

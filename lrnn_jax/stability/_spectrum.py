@@ -107,7 +107,7 @@ def outliers(
 
 def radius(values: Any) -> Float[np.ndarray, "*record"]:
     """Spectral radius, max |λ|."""
-    return np.abs(np.asarray(values)).max(axis=-1)
+    return np.asarray(np.abs(np.asarray(values)).max(axis=-1))
 
 
 def stability_epoch(

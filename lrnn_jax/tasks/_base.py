@@ -51,10 +51,6 @@ class AbstractObjective(eqx.Module):
     def loss(self, model: AbstractRNN, batch: Any = None) -> Float[Array, ""]:
         """The loss of a model on the data of one epoch."""
 
-    @abstractmethod
-    def output(self, model: AbstractRNN, batch: Any = None) -> Float[Array, "..."]:
-        """Everything the loss looks at, on the data of one epoch; channels on the last axis."""
-
 
 class Trials(NamedTuple):
     """What goes in, what should come out, and where that counts.
@@ -72,6 +68,10 @@ class AbstractTask(AbstractObjective):
     """An objective in open loop: given inputs, wanted outputs."""
 
     dt: eqx.AbstractVar[Float[Array, ""]]
+
+    @abstractmethod
+    def output(self, model: AbstractRNN, batch: Any = None) -> Float[Array, "..."]:
+        """Everything the loss looks at, on the data of one epoch; channels on the last axis."""
 
     @abstractmethod
     def trials(self, batch: Any = None) -> Trials:
