@@ -1,5 +1,7 @@
 """Closed loops: time per epoch and error against the exact result."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -20,7 +22,7 @@ def controller(n=100):
     return lrnn.LowRankRNN(z, v, m, u, scale=1.0, dt=1.0, frozen=("m",))
 
 
-def dense(n=100, inputs=1, outputs=1, dt=1.0, activation=lrnn.Tanh()):
+def dense(n=100, inputs=1, outputs=1, dt=1.0, activation: Any = lrnn.Tanh()):
     rng = np.random.default_rng(0)
     w = 0.1 * rng.normal(size=(n, n)) / np.sqrt(n)
     w_in, w_out = rng.normal(size=(n, inputs)) / n, rng.normal(size=(outputs, n)) / n
