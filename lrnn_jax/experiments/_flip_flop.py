@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
 from lrnn_jax.experiments._base import Claim, Progress, Report, check_config, reporter, timed
 from lrnn_jax.learning import ClosureReport, Descent, LearningCurve, diagnose_closure, learn
@@ -16,8 +17,8 @@ from lrnn_jax.tasks import FlipFlop
 
 
 @dataclass(frozen=True)
-class FlipFlopConfig:
-    """The flip-flop: full network, closure, population, on the same trials. [LR] fig. 4a-c."""
+class FlipFlopNetwork:
+    """A normalised erf network that learns the flip-flop."""
 
     n: int = 600
     """N, neurons."""
@@ -33,22 +34,41 @@ class FlipFlopConfig:
     """Amplitude of the pulses."""
     target_amp: float = 1.0
     """Amplitude of the target."""
-    lr: float = 5e-2
-    """η, learning rate (the network's own is N η)."""
     epochs: int = 2000
     """Parameter updates."""
+    record: int = 20
+    """Keep every n-th epoch."""
+    seed: int = 0
+    """Random seed of the initial network, the trials and whatever else is drawn."""
+
+    def check(self) -> None:
+        """Raise ValueError, naming the field, unless the sizes make sense."""
+        check_config(self, n=(8, 1e6), steps=(2, 1e6), batch=(1, 1e6), dt=(1e-9, 1))
+        check_config(self, epochs=(2, 1e8), record=(1, self.epochs))
+
+    def task(self) -> FlipFlop:
+        """The flip-flop."""
+        return FlipFlop(self.dt, self.steps, self.batch, self.wait, self.input_amp, self.target_amp)
+
+    def network(self, key: PRNGKeyArray) -> LowRankRNN:
+        """The network at epoch 0."""
+        return LowRankRNN.normalised(self.n, dt=self.dt, key=key, activation=Erf())
+
+
+@dataclass(frozen=True)
+class FlipFlopConfig(FlipFlopNetwork):
+    """The flip-flop: full network, closure, population, on the same trials. [LR] fig. 4a-c."""
+
+    lr: float = 5e-2
+    """η, learning rate (the network's own is N η)."""
     nodes: int = 192
     """Nodes of the population."""
     finer: int = 768
     """Nodes of the population that it is compared with."""
-    record: int = 20
-    """Keep every n-th epoch."""
-    seed: int = 0
-    """Random seed of the initial network, the trials and the nodes."""
 
     def __post_init__(self) -> None:
-        check_config(self, n=(8, 1e6), steps=(2, 1e6), batch=(1, 1e6), lr=(0, 1e3))
-        check_config(self, epochs=(2, 1e8), record=(1, self.epochs), nodes=(8, 1e6))
+        self.check()
+        check_config(self, lr=(0, 1e3), nodes=(8, 1e6), finer=(8, 1e6))
 
 
 QUICK = FlipFlopConfig(
@@ -71,10 +91,7 @@ def flip_flop(
     Source: [LR] fig. 4a-c; population and error of the closure: ours.
     """
     keys = jr.split(jr.key(config.seed), 3)
-    task = FlipFlop(
-        config.dt, config.steps, config.batch, config.wait, config.input_amp, config.target_amp
-    )
-    net = LowRankRNN.normalised(config.n, dt=config.dt, key=keys[0], activation=Erf())
+    task, net = config.task(), config.network(keys[0])
     options: Any = {"epochs": config.epochs, "key": keys[1], "record": config.record}
     method = Descent(config.lr)
     seconds: dict[str, Any] = {}

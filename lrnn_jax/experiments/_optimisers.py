@@ -9,47 +9,26 @@ import numpy as np
 import optax
 
 from lrnn_jax.experiments._base import Claim, Progress, Report, check_config, reporter, timed
+from lrnn_jax.experiments._flip_flop import FlipFlopNetwork
 from lrnn_jax.learning import ClosureGap, Descent, LearningCurve, Training, learn
-from lrnn_jax.networks import Erf, LowRankRNN
-from lrnn_jax.tasks import FlipFlop
 
 LABELS = {"small": "small steps", "large": "large steps", "adam": "Adam"}
 
 
 @dataclass(frozen=True)
-class OptimisersConfig:
+class OptimisersConfig(FlipFlopNetwork):
     """The flip-flop by small steps, large ones and Adam: are loadings Gaussian? [LR] fig. 8."""
 
-    n: int = 600
-    """N, neurons."""
-    dt: float = 0.025
-    """Euler step [membrane time constants]."""
-    steps: int = 800
-    """T, steps of a trial."""
-    batch: int = 10
-    """Trials per epoch."""
-    wait: tuple[float, float] = (2.0, 5.0)
-    """Lowest and highest scored waiting time [membrane time constants]."""
-    input_amp: float = 1.0
-    """Amplitude of the pulses."""
-    target_amp: float = 1.0
-    """Amplitude of the target."""
     small: float = 5e-2
     """η of the small steps (the network's own is N η)."""
     large: float = 5e-1
     """η of the large steps."""
     adam: float = 5e-3
     """Learning rate of Adam."""
-    epochs: int = 2000
-    """Parameter updates."""
-    record: int = 20
-    """Keep every n-th epoch."""
-    seed: int = 0
-    """Random seed of the initial network and the trials."""
 
     def __post_init__(self) -> None:
-        check_config(self, n=(8, 1e6), steps=(2, 1e6), batch=(1, 1e6), small=(0, 1e3))
-        check_config(self, epochs=(2, 1e8), record=(1, self.epochs), large=(0, 1e3), adam=(0, 1e3))
+        self.check()
+        check_config(self, small=(0, 1e3), large=(0, 1e3), adam=(0, 1e3))
 
 
 QUICK = OptimisersConfig(
@@ -74,10 +53,7 @@ def optimisers(
     Source: [LR] fig. 8; the error of the closure: ours.
     """
     keys = jr.split(jr.key(config.seed), 3)
-    task = FlipFlop(
-        config.dt, config.steps, config.batch, config.wait, config.input_amp, config.target_amp
-    )
-    net = LowRankRNN.normalised(config.n, dt=config.dt, key=keys[0], activation=Erf())
+    task, net = config.task(), config.network(keys[0])
     watch = ClosureGap(task.sample(keys[2]).inputs)
     methods: dict[str, Any] = {
         "small": Descent(config.small),

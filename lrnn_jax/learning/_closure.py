@@ -88,17 +88,23 @@ def diagnose_closure(
         network: nonlinear, finite or a `population`. With a population the error is the closure's
             own; a finite network adds its fluctuations, of order 1/√N.
         task: what they learn, with trials (`batch` given).
-        method: the update rule, the same for both.
+        method: the update rule, the same for both; with a learning rate `lr`, which the meter takes
+            for the size of its steps (no momentum).
         epochs, batches, record: as in `learn`.
         key: draws the data of every epoch, and the trials on which activity is looked at.
         progress: as in `learn`, for the network.
 
     Returns: a `ClosureReport`, with `verdict`.
 
-    Errors: those of `reduce` and `learn`.
+    Errors: those of `reduce` and `learn`; ValueError for a method without `lr`.
 
     Source: ours.
     """
+    lr = getattr(method, "lr", None)
+    if lr is None:
+        raise ValueError(
+            f"The meter takes a method with a learning rate `lr`, e.g. Descent; got {method}."
+        )
     probe = task.trials(
         task.sample(jax.random.fold_in(key, 2**32 - 1)) if task.stochastic else None
     )
@@ -108,8 +114,7 @@ def diagnose_closure(
     )
     closure = learn(reduce(network), task, method, watch=_Strain(probe), **options)
     seen, strain = truth.watched, closure.watched
-    lr = getattr(method, "lr", None)
-    rates = jax.vmap(lambda e: rate_at(lr, e) * jnp.ones(()))(closure.epochs)  # pyright: ignore
+    rates = jax.vmap(lambda epoch: rate_at(lr, epoch))(closure.epochs)
     span = jnp.diff(closure.epochs).astype(strain.dtype)
     pace = rates.astype(strain.dtype) * strain
     meter = jnp.cumsum(span * (pace[1:] + pace[:-1]) / 2)
@@ -137,7 +142,7 @@ def closure_strain(closure: ReducedRNN, trials: Trials) -> Float[Array, ""]:
         closure: a nonlinear reduction.
         trials: on which it is measured; L = Σ mask ‖y − y*‖² / Σ mask.
 
-    Source: ours (after theory notes on the error of the closure).
+    Source: ours.
     """
     states = closure.states(trials.inputs)
     mean, variance = closure.activity(states)
@@ -167,11 +172,9 @@ class ClosureGap(eqx.Module):
 
     def __call__(self, network: AbstractRNN) -> dict[str, Array]:
         assert isinstance(network, LowRankRNN)
-        found = gaussianity(network)
         y = network.rollout(self.inputs)
         off = jnp.linalg.norm(jnp.ravel(y - reduce(network).rollout(self.inputs)))
-        named = {"kurtosis": found.kurtosis, "joint": found.joint, "chance": found.chance}
-        return named | {"gap": off / jnp.linalg.norm(jnp.ravel(y))}
+        return _cumulants(network) | {"gap": off / jnp.linalg.norm(jnp.ravel(y))}
 
 
 class _Loadings(eqx.Module):
@@ -181,10 +184,13 @@ class _Loadings(eqx.Module):
 
     def __call__(self, network: AbstractRNN) -> dict[str, Array]:
         assert isinstance(network, LowRankRNN)
-        found = gaussianity(network)
         share = share_outside_span(network, network.states(self.inputs))
-        named = {"kurtosis": found.kurtosis, "joint": found.joint, "chance": found.chance}
-        return named | {"share": share}
+        return _cumulants(network) | {"share": share}
+
+
+def _cumulants(network: LowRankRNN) -> dict[str, Array]:
+    found = gaussianity(network)
+    return {"kurtosis": found.kurtosis, "joint": found.joint, "chance": found.chance}
 
 
 class _Strain(eqx.Module):

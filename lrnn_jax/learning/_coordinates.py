@@ -25,7 +25,7 @@ from jaxtyping import Array, Float, PyTree
 
 from lrnn_jax._types import is_traced, tiny_matmul
 from lrnn_jax.networks import AbstractRNN, DenseRNN, LowRankRNN
-from lrnn_jax.overlaps import Roles
+from lrnn_jax.overlaps import Roles, range_projector
 from lrnn_jax.reduced import MixtureRNN, ReducedRNN
 
 Weights = PyTree[Float[Array, "..."]]
@@ -115,13 +115,22 @@ class VectorCoordinates(AbstractCoordinates):
 
 
 class GramCoordinates(AbstractCoordinates):
-    """Overlaps of a reduction: X = T with Q = TᵀQ_0T, M = Q_0."""
+    """Overlaps of a reduction: X = T with Q = TᵀQ_0T, M = Q_0.
+
+    Where Q_0 is singular, T starts as the projector onto its range in place of 1: Θ_0 T is the
+    same, and T stays bounded (its part outside the range means nothing, but could grow).
+    """
 
     reduction: ReducedRNN
+    projector: Weights
+
+    def __init__(self, reduction: ReducedRNN):
+        self.reduction = reduction
+        self.projector = range_projector(reduction.overlaps.gram)
 
     @property
     def start(self) -> Weights:
-        return jnp.eye(self.reduction.roles.size, dtype=self.reduction.dtype)
+        return self.projector
 
     def model(self, x: Weights) -> AbstractRNN:
         return self.reduction.with_gram(self.gram(x))
@@ -159,11 +168,15 @@ class MixtureCoordinates(AbstractCoordinates):
     """Overlaps of a mixture: X = T of shape (P, k, k) with Q_p = T_pᵀQ_p0 T_p, M = π_p Q_p0."""
 
     reduction: MixtureRNN
+    projector: Weights
+
+    def __init__(self, reduction: MixtureRNN):
+        self.reduction = reduction
+        self.projector = jnp.stack([range_projector(gram) for gram in reduction.overlaps.gram])
 
     @property
     def start(self) -> Weights:
-        populations, k = len(self.reduction.weights), self.reduction.roles.size
-        return jnp.tile(jnp.eye(k, dtype=self.reduction.dtype), (populations, 1, 1))
+        return self.projector
 
     def model(self, x: Weights) -> MixtureRNN:
         return self.reduction.with_gram(jnp.swapaxes(x, -1, -2) @ self.reduction.overlaps.gram @ x)

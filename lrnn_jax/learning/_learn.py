@@ -122,17 +122,15 @@ def learn(
             outcome is in `curve.result`.
         progress: called as progress(epoch, epochs, loss) about forty times in the run.
 
+    Returns: a `LearningCurve`.
+
     Errors: ValueError when model, objective, method and data do not fit; LearningError (with
     throw) when learning diverges, or the initial overlaps are not realisable.
 
     Source: ours (theory in the README).
     """
-    _check_counts(epochs=(epochs, 0), record=(record, 1))
-    where = (direct_coordinates if isinstance(method, DirectDescent) else coordinates)(model)
-    objective.check(model)
-    if not isinstance(method, (Flow, AbstractUpdate)):
-        raise TypeError(f"`method` must be a learning method, e.g. Descent(lr=…); got {method!r}.")
-    method.check(where)
+    check_counts(epochs=(epochs, 0), record=(record, 1))
+    where = _checked_coordinates(model, objective, method)
     _check_data(objective, method, epochs, key, batches)
     problem = _Problem(where, objective, method, _Data(key, batches), watch)
     if isinstance(method, Flow):
@@ -146,7 +144,18 @@ def learn(
     return _raise_failure(curve) if throw else curve
 
 
-def _check_counts(**counts: tuple[Any, int]) -> None:
+def _checked_coordinates(model: Any, objective: Any, method: Any) -> AbstractCoordinates:
+    """Coordinates of the model; refuses models, objectives and methods that do not fit."""
+    where = (direct_coordinates if isinstance(method, DirectDescent) else coordinates)(model)
+    objective.check(model)
+    if not isinstance(method, (Flow, AbstractUpdate)):
+        raise TypeError(f"`method` must be a learning method, e.g. Descent(lr=…); got {method!r}.")
+    method.check(where)
+    return where
+
+
+def check_counts(**counts: tuple[Any, int]) -> None:
+    """Raise ValueError unless each (value, least) is a whole number of at least that much."""
     for name, (value, least) in counts.items():
         if not isinstance(value, int) or value < least:
             raise ValueError(f"`{name}` must be a whole number of at least {least}; got {value!r}.")

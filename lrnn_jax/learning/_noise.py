@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 from lrnn_jax._types import small_matmul
 from lrnn_jax.learning._coordinates import GramCoordinates
 from lrnn_jax.learning._descent import Descent
+from lrnn_jax.learning._learn import check_counts
 from lrnn_jax.overlaps import Overlaps, Roles, from_vector
 from lrnn_jax.reduced import ReducedRNN
 from lrnn_jax.tasks import AbstractFilter, impulse_response
@@ -92,9 +93,7 @@ def noise_drift(
         raise ValueError(
             f"The noise theory follows Descent without momentum and clipping; got {method}."
         )
-    for name, value, least in (("epochs", epochs, 0), ("record", record, 1)):
-        if not isinstance(value, int) or value < least:
-            raise ValueError(f"`{name}` must be a whole number of at least {least}; got {value!r}.")
+    check_counts(epochs=(epochs, 0), record=(record, 1))
     task.check(reduction)
     return _drift(_Step(reduction, task, method), epochs, record)
 

@@ -6,6 +6,7 @@ from lrnn_jax.overlaps._draw import random_overlaps as random_overlaps
 from lrnn_jax.overlaps._geometry import check_gram as check_gram
 from lrnn_jax.overlaps._geometry import gram_rank as gram_rank
 from lrnn_jax.overlaps._geometry import is_realisable as is_realisable
+from lrnn_jax.overlaps._geometry import range_projector as range_projector
 from lrnn_jax.overlaps._geometry import reachable as reachable
 from lrnn_jax.overlaps._geometry import root as root
 from lrnn_jax.overlaps._invariants import Invariants as Invariants

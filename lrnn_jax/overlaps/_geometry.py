@@ -68,6 +68,16 @@ def gram_rank(gram: Gram) -> int:
     return int((np.linalg.eigvalsh(np.asarray(gram)) > np.asarray(tolerance(gram))).sum())
 
 
+def range_projector(gram: Float[Array, "k k"]) -> Float[Array, "k k"]:
+    """Q⁺Q, the projector onto the range of Q; 1 where Q is regular, or traced and so not known."""
+    eye = jnp.eye(gram.shape[0], dtype=gram.dtype)
+    if is_traced(gram):
+        return eye
+    values, vectors = np.linalg.eigh(np.asarray(gram))
+    inside = values > np.asarray(tolerance(gram))
+    return eye if inside.all() else jnp.asarray(vectors[:, inside] @ vectors[:, inside].T)
+
+
 def reachable(gram: Float[Array, "k k"], i: int, j: int) -> tuple[float, float] | None:
     """Interval of values of entry (i, j) for which Q stays realisable, the others being kept.
 

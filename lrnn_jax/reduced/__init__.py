@@ -7,5 +7,6 @@ from lrnn_jax.reduced._population import AbstractRule as AbstractRule
 from lrnn_jax.reduced._population import GaussHermite as GaussHermite
 from lrnn_jax.reduced._population import Sobol as Sobol
 from lrnn_jax.reduced._population import population as population
+from lrnn_jax.reduced._reduced import AbstractReduction as AbstractReduction
 from lrnn_jax.reduced._reduced import LinearSystem as LinearSystem
 from lrnn_jax.reduced._reduced import ReducedRNN as ReducedRNN

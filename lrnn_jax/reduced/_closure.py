@@ -55,14 +55,17 @@ def closure_states(
     return jnp.moveaxis(jnp.concatenate([m, u], axis=1), 1, -1)
 
 
-def closure_readout(
-    overlaps: Overlaps, activation: AbstractActivation, state: Float[Array, "*batch d"]
-) -> Float[Array, "*batch outputs"]:
-    """y = g S_z κ."""
+def closure_read(
+    overlaps: Overlaps,
+    activation: AbstractActivation,
+    state: Float[Array, "*batch d"],
+    start: int,
+    stop: int,
+) -> Float[Array, "*batch read"]:
+    """g S_θ κ for the columns θ = start … stop − 1 of [Z V]."""
     kappa = [state[..., i] for i in range(state.shape[-1])]
     gain = closure_gain(overlaps, activation, kappa)
-    s_z = overlaps.S[: overlaps.roles.outputs]
-    return jnp.stack([gain * y for y in _products(s_z, kappa)], axis=-1)
+    return jnp.stack([gain * y for y in _products(overlaps.S[start:stop], kappa)], axis=-1)
 
 
 def closure_gain(

@@ -10,12 +10,12 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from lrnn_jax._types import as_float, check_dt, is_traced
-from lrnn_jax.networks import AbstractActivation, AbstractRNN, Identity, LowRankRNN
-from lrnn_jax.overlaps import Overlaps, Roles
-from lrnn_jax.reduced._reduced import check_closure, latent_step, read
+from lrnn_jax.networks import AbstractActivation, Identity, LowRankRNN
+from lrnn_jax.overlaps import Overlaps
+from lrnn_jax.reduced._reduced import AbstractReduction, check_closure, gaussian_read
 
 
-class MixtureRNN(AbstractRNN):
+class MixtureRNN(AbstractReduction):
     """The reduction of a network whose loadings follow a Gaussian mixture.
 
     Population p holds a share π_p of the neurons, with Gram matrix Q_p = Θ_pᵀΘ_p/(π_p s). Latents
@@ -82,54 +82,16 @@ class MixtureRNN(AbstractRNN):
         self.frozen = tuple(frozen)
 
     @property
-    def roles(self) -> Roles:
-        """What each column of the Gram matrices is."""
-        return self.overlaps.roles
-
-    @property
     def total(self) -> Overlaps:
         """Q = Σ_p π_p Q_p, the overlaps of all neurons together."""
         weights = self.weights.astype(self.dtype)
         return Overlaps(jnp.einsum("p,pij->ij", weights, self.overlaps.gram), self.roles)
 
-    @property
-    def inputs(self) -> int:
-        return self.roles.inputs
-
-    @property
-    def outputs(self) -> int:
-        return self.roles.outputs
-
-    @property
-    def state_size(self) -> int:
-        return self.roles.right - self.roles.left
-
-    @property
-    def biased(self) -> bool:
-        return self.roles.bias
-
-    @property
-    def dtype(self) -> jnp.dtype:
-        return self.overlaps.gram.dtype
-
-    def with_gram(self, gram: Float[Array, "population k k"]) -> "MixtureRNN":
-        """The same network with other Gram matrices, not checked for being realisable."""
-        return eqx.tree_at(lambda rnn: rnn.overlaps.gram, self, gram)
-
-    def step(
-        self, state: Float[Array, "*batch d"], x: Float[Array, "*batch inputs"]
-    ) -> Float[Array, "*batch d"]:
-        recurrent = self._read(state, self.roles.outputs, self.roles.left)
-        return latent_step(self.dt.astype(self.dtype), self.roles, state, x, recurrent)
-
-    def readout(self, state: Float[Array, "*batch d"]) -> Float[Array, "*batch outputs"]:
-        return self._read(state, 0, self.roles.outputs)
-
-    def _read(
+    def read(
         self, state: Float[Array, "*batch d"], start: int, stop: int
     ) -> Float[Array, "*batch read"]:
         def each(gram: Float[Array, "k k"]) -> Float[Array, "*batch read"]:
-            return read(Overlaps(gram, self.roles), self.activation, state, start, stop)
+            return gaussian_read(Overlaps(gram, self.roles), self.activation, state, start, stop)
 
         parts = jax.vmap(each)(self.overlaps.gram)
         return jnp.tensordot(self.weights.astype(self.dtype), parts, axes=1)

@@ -1,6 +1,7 @@
 """The reduced network: a handful of latents whose coefficients are overlaps."""
 
-from typing import NamedTuple
+from abc import abstractmethod
+from typing import NamedTuple, TypeVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -9,7 +10,9 @@ from jaxtyping import Array, ArrayLike, Float
 from lrnn_jax._types import as_float, check_dt
 from lrnn_jax.networks import AbstractActivation, AbstractRNN, Identity, scan_states
 from lrnn_jax.overlaps import Overlaps, Roles
-from lrnn_jax.reduced._closure import closure_readout, closure_states
+from lrnn_jax.reduced._closure import closure_read, closure_states
+
+Same = TypeVar("Same", bound=AbstractRNN)
 
 
 class LinearSystem(NamedTuple):
@@ -23,7 +26,64 @@ class LinearSystem(NamedTuple):
     c: Float[Array, "outputs d"]
 
 
-class ReducedRNN(AbstractRNN):
+class AbstractReduction(AbstractRNN):
+    """What all networks of a few latents share: overlaps with roles, and κ for a state.
+
+    κ = (κ_m, κ_u[, κ_b]) moves by κ' = κ + dt (−κ + (x, ⟨v φ⟩[, 1])), and y = ⟨z φ⟩; a reduction
+    says what the averages ⟨θ φ⟩ over neurons are.
+    """
+
+    overlaps: eqx.AbstractVar[Overlaps]
+    frozen: eqx.AbstractVar[tuple[str, ...]]
+
+    @abstractmethod
+    def read(
+        self, state: Float[Array, "*batch d"], start: int, stop: int
+    ) -> Float[Array, "*batch read"]:
+        """(1/s) Σ_i θ_i φ(h_i) for the columns θ = start … stop − 1 of [Z V]."""
+
+    @property
+    def roles(self) -> Roles:
+        """What each column of a Gram matrix is."""
+        return self.overlaps.roles
+
+    @property
+    def inputs(self) -> int:
+        return self.roles.inputs
+
+    @property
+    def outputs(self) -> int:
+        return self.roles.outputs
+
+    @property
+    def state_size(self) -> int:
+        return self.roles.right - self.roles.left
+
+    @property
+    def biased(self) -> bool:
+        return self.roles.bias
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        return self.overlaps.gram.dtype
+
+    def with_gram(self: Same, gram: Float[Array, "*population k k"]) -> Same:
+        """The same network with other Gram matrices, not checked for being realisable."""
+        return eqx.tree_at(lambda rnn: rnn.overlaps.gram, self, gram)
+
+    def step(
+        self, state: Float[Array, "*batch d"], x: Float[Array, "*batch inputs"]
+    ) -> Float[Array, "*batch d"]:
+        drive = [x, self.read(state, self.roles.outputs, self.roles.left)]
+        if self.biased:
+            drive.append(jnp.ones_like(x[..., :1]))
+        return state + self.dt.astype(self.dtype) * (jnp.concatenate(drive, axis=-1) - state)
+
+    def readout(self, state: Float[Array, "*batch d"]) -> Float[Array, "*batch outputs"]:
+        return self.read(state, 0, self.roles.outputs)
+
+
+class ReducedRNN(AbstractReduction):
     """A low-rank network seen through its overlaps: h = M κ_m + U κ_u.
 
         κ_m' = κ_m + dt (−κ_m + x),   κ_u' = κ_u + dt (−κ_u + g S_v κ),   y = g' S_z κ'
@@ -71,35 +131,6 @@ class ReducedRNN(AbstractRNN):
         self.activation = activation
         self.frozen = tuple(frozen)
 
-    @property
-    def roles(self) -> Roles:
-        """What each column of the Gram matrix is."""
-        return self.overlaps.roles
-
-    @property
-    def inputs(self) -> int:
-        return self.roles.inputs
-
-    @property
-    def outputs(self) -> int:
-        return self.roles.outputs
-
-    @property
-    def state_size(self) -> int:
-        return self.roles.right - self.roles.left
-
-    @property
-    def biased(self) -> bool:
-        return self.roles.bias
-
-    @property
-    def dtype(self) -> jnp.dtype:
-        return self.overlaps.gram.dtype
-
-    def with_gram(self, gram: Float[Array, "k k"]) -> "ReducedRNN":
-        """The same network with another Gram matrix, not checked for being realisable."""
-        return eqx.tree_at(lambda rnn: rnn.overlaps.gram, self, gram)
-
     def system(self) -> LinearSystem:
         """The latents' linear dynamics.
 
@@ -114,12 +145,10 @@ class ReducedRNN(AbstractRNN):
         into_u = jnp.concatenate([jnp.zeros((inputs, inputs + rank), self.dtype), s_v])
         return LinearSystem(a=(1 - dt) * eye + dt * into_u, b=dt * eye[:, :inputs], c=s_z)
 
-    def step(
-        self, state: Float[Array, "*batch d"], x: Float[Array, "*batch inputs"]
-    ) -> Float[Array, "*batch d"]:
-        outputs, left = self.roles.outputs, self.roles.left
-        recurrent = read(self.overlaps, self.activation, state, outputs, left)
-        return latent_step(self.dt.astype(self.dtype), self.roles, state, x, recurrent)
+    def read(
+        self, state: Float[Array, "*batch d"], start: int, stop: int
+    ) -> Float[Array, "*batch read"]:
+        return gaussian_read(self.overlaps, self.activation, state, start, stop)
 
     def _states(
         self,
@@ -127,20 +156,10 @@ class ReducedRNN(AbstractRNN):
         state: Float[Array, "*batch d"],
         noise: Float[Array, "time *batch d"] | None,
     ) -> Float[Array, "time *batch d"]:
-        if self._centred:
-            dt = self.dt.astype(self.dtype)
-            return closure_states(self.overlaps, self.activation, dt, inputs, state, noise)
-        return scan_states(self, inputs, state, noise)
-
-    def readout(self, state: Float[Array, "*batch d"]) -> Float[Array, "*batch outputs"]:
-        if self._centred:
-            return closure_readout(self.overlaps, self.activation, state)
-        return read(self.overlaps, self.activation, state, 0, self.roles.outputs)
-
-    @property
-    def _centred(self) -> bool:
-        """Whether this is the closure for odd φ, without means."""
-        return not self.activation.linear and not self.roles.means
+        if self.activation.linear or self.roles.means:
+            return scan_states(self, inputs, state, noise)
+        dt = self.dt.astype(self.dtype)
+        return closure_states(self.overlaps, self.activation, dt, inputs, state, noise)
 
     def activity(
         self, state: Float[Array, "*batch d"]
@@ -160,7 +179,7 @@ def activity(
     return mean, jnp.maximum(square - mean**2, 0)
 
 
-def read(
+def gaussian_read(
     overlaps: Overlaps,
     activation: AbstractActivation,
     state: Float[Array, "*batch d"],
@@ -171,24 +190,12 @@ def read(
     linear = state @ overlaps.S[start:stop].T
     if activation.linear:
         return linear
+    if not overlaps.roles.means:
+        return closure_read(overlaps, activation, state, start, stop)
     mean, variance = activity(overlaps, state)
     gain = activation.gain(mean, variance)[..., None]
-    if not overlaps.roles.means:
-        return gain * linear
     offset = activation.average(mean, variance)[..., None] - gain * mean[..., None]
     return gain * linear + offset @ overlaps.mean[None, start:stop]
-
-
-def latent_step(
-    dt: Float[Array, ""],
-    roles: Roles,
-    state: Float[Array, "*batch d"],
-    x: Float[Array, "*batch inputs"],
-    recurrent: Float[Array, "*batch rank"],
-) -> Float[Array, "*batch d"]:
-    """κ' = κ + dt (−κ + (x, recurrent[, 1]))."""
-    drive = [x, recurrent] + ([jnp.ones_like(x[..., :1])] if roles.bias else [])
-    return state + dt * (jnp.concatenate(drive, axis=-1) - state)
 
 
 def check_closure(roles: Roles, activation: AbstractActivation) -> None:

@@ -5,6 +5,7 @@ import itertools
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 import optax
 import pytest
 
@@ -116,3 +117,19 @@ def test_results_do_not_depend_on_recording_or_progress(net, task):
     assert jnp.allclose(shown.gram, all_of_it.gram, rtol=0, atol=ROUNDING)
     assert seen[-1][0] == 47
     assert jax.tree.structure(shown) == jax.tree.structure(all_of_it)
+
+
+def test_dependent_vectors_keep_the_transform_bounded():
+    """What Q_0 cannot see of T means nothing: it must not grow until learning looks diverged."""
+    base = lrnn.LowRankRNN.normalised(40, dt=0.05, key=jr.key(3))
+    net = lrnn.LowRankRNN(base.m, base.v, base.m, base.v, dt=0.05)  # z = m, u = v
+    task = lrnn.ExponentialFilter(0.2, dt=0.05, steps=100)
+    method = lrnn.Descent(0.02)
+    reduced = lrnn.learn(lrnn.reduce(net), task, method, epochs=3000, record=100)
+    full = lrnn.learn(net, task, method, epochs=3000, record=100)
+    assert reduced.distance(full).max < 1e-11  # rounding over 3000 epochs
+    projector = np.kron(np.ones((2, 2)) / 2, np.eye(2))  # onto equal z and m, equal v and u
+    assert jnp.max(jnp.abs(projector @ reduced.transform[0] - reduced.transform[0])) < 1e-12
+    assert jnp.max(jnp.abs(reduced.transform)) < 10
+    lifted = lrnn.lift(reduced, net).vectors
+    assert jnp.max(jnp.abs(lifted - full.model.vectors)) < 1e-10
