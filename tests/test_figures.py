@@ -6,10 +6,12 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 
+import jax.random as jr
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+import lrnn_jax as lrnn
 from lrnn_jax import figures
 
 EPOCHS = np.arange(5)
@@ -24,6 +26,40 @@ PANELS = {
     "response": lambda ax: figures.plot_response(ax, CURVE[::-1], {"target": CURVE}),
     "eigenvalues": lambda ax: figures.plot_eigenvalues(ax, EPOCHS, np.ones((5, 2)) * 1j, (1j,)),
 }
+
+
+DT = 0.1
+FILTER = lrnn.ExponentialFilter(0.2, DT, 40)
+TASKS = {
+    "filter": FILTER,
+    "noisy filter": lrnn.OscillatingFilter(0.2, 2.0, DT, 40, label_noise=0.1),
+    "white noise": lrnn.WhiteNoise(FILTER, batch=2),
+    "flip-flop": lrnn.FlipFlop(DT, 80, 5, (1.0, 2.0)),
+    "decision making": lrnn.DecisionMaking(DT, 4),
+    "teacher": lrnn.TeacherStudent(
+        lrnn.LowRankRNN.normalised(8, 1, 2, 3, dt=DT, key=jr.key(0)), 20, batch=4
+    ),
+}
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+def test_trials_of_any_task_are_drawn(task):
+    trials = task.trials(task.sample(jr.key(0)))
+    figure = figures.draw_trials(trials, task.dt, trials.target)
+    shown = figure.axes
+    assert len(shown) == min(3, len(trials.inputs))
+    inputs, outputs = trials.inputs.shape[2], trials.target.shape[2]
+    for i, ax in enumerate(shown):
+        lines = [np.asarray(line.get_ydata()) for line in ax.lines]
+        assert len(lines) == inputs + 2 * outputs
+        assert np.array_equal(lines[0], np.asarray(trials.inputs[i, :, 0]))
+        assert np.array_equal(lines[-1], np.asarray(trials.target[i, :, -1]))
+        shaded = sum(patch.get_width() for patch in ax.patches)
+        assert abs(shaded - DT * float(trials.mask[i].sum())) < 1e-9
+    figure.canvas.draw()
+    plt.close(figure)
+    with pytest.raises(ValueError, match="shape of the targets"):
+        figures.draw_trials(trials, task.dt, trials.target[:, 1:])
 
 
 @pytest.mark.parametrize("draw", PANELS.values(), ids=PANELS.keys())

@@ -16,3 +16,5 @@ from lrnn_jax.figures._style import style as style
 from lrnn_jax.figures._sweeps import draw_sweep as draw_sweep
 from lrnn_jax.figures._sweeps import plot_heatmap as plot_heatmap
 from lrnn_jax.figures._sweeps import plot_phases as plot_phases
+from lrnn_jax.figures._trials import draw_trials as draw_trials
+from lrnn_jax.figures._trials import plot_trial as plot_trial
