@@ -1,5 +1,6 @@
 """Sequences of tasks, what they leave behind, noise theory, leaves, decoders."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -119,6 +120,12 @@ def test_the_leaf_is_what_the_invariants_leave(rank, inputs, dimension, function
     assert found.dimension == found.of - k - rank * (rank + 1) // 2
 
 
+def test_the_leaf_is_found_in_single_precision_too():
+    q = lrnn.reduce(START).overlaps
+    single = lrnn.Overlaps(q.gram.astype(jnp.float32), q.roles)
+    assert lrnn.leaf(single).growth == lrnn.leaf(q).growth
+
+
 def test_one_function_alone_has_a_one_dimensional_leaf():
     q = lrnn.reduce(START).overlaps
     assert lrnn.leaf(q, lambda overlaps: overlaps["vu"][None]).dimension == 1
@@ -175,6 +182,10 @@ def test_random_overlaps_are_realisable_and_of_the_given_size():
     assert 1.9 < float(norms.max()) <= 2.0
     with pytest.raises(ValueError, match="norms"):
         lrnn.random_overlaps(norms=(0.0, 1.0), key=jr.key(0))
+    with pytest.raises(ValueError, match="`std`"):
+        lrnn.random_overlaps(std=-1.0, key=jr.key(0))
+    with pytest.raises(RuntimeError, match="None of 10000 random Gram matrices"):
+        eqx.filter_jit(lrnn.random_overlaps)(std=100.0, key=jr.key(0))
 
 
 def test_the_decoder_reads_what_is_there_and_nothing_else():
@@ -203,7 +214,7 @@ def test_steps_are_slowed_from_the_first_small_loss_on():
     rest = lrnn.learn(
         reduced.with_gram(plain.gram[first]), A, lrnn.Descent(1e-3), epochs=60 - first
     )
-    assert largest(slowed.gram[first:] - rest.gram) < 1e-13
+    assert largest(slowed.gram[first:] - rest.gram) < 1e-13  # rounding: Q_0 there, Q_first here
 
 
 def test_hidden_noise_is_added_to_every_state():
@@ -213,7 +224,7 @@ def test_hidden_noise_is_added_to_every_state():
     for now, kick in zip(x, kicks):
         h = START.step(h, now) + kick
         outputs.append(START.readout(h))
-    assert largest(START.rollout(x, noise=kicks) - jnp.stack(outputs)) < 1e-13
+    assert largest(START.rollout(x, noise=kicks) - jnp.stack(outputs)) < 1e-13  # rounding
 
 
 def test_the_closure_over_trials_is_its_step_repeated():
@@ -225,5 +236,6 @@ def test_the_closure_over_trials_is_its_step_repeated():
     for t in range(6):
         h = rnn.step(h, x[:, t]) + kicks[:, t]
         states.append(h)
+    # the same sums in another order: rounding over six steps
     assert largest(rnn.states(x, start, kicks) - jnp.stack(states, axis=1)) < 1e-14
     assert largest(rnn.rollout(x, start, kicks) - rnn.readout(jnp.stack(states, axis=1))) < 1e-14

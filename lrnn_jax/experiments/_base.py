@@ -116,6 +116,15 @@ def reporter(progress: Progress | None, label: str) -> Callable[[int, int, float
     return lambda epoch, epochs, loss: progress(label, epoch, epochs, loss)
 
 
+def phase_reporter(
+    progress: Progress | None, labels: list[str]
+) -> Callable[[int, int, int, float], None] | None:
+    """A progress callback of `learn_sequence` that says which phase is running."""
+    if progress is None:
+        return None
+    return lambda phase, epoch, epochs, loss: progress(labels[phase], epoch, epochs, loss)
+
+
 def check_config(config: Any, **bounds: tuple[float, float]) -> None:
     """Raise ValueError, naming the field, unless each named field lies within its bounds."""
     for name, (low, high) in bounds.items():

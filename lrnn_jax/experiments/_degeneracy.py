@@ -168,7 +168,7 @@ def _report(
         ),
         Claim(
             "one has a plateau, the other none (epochs before the steepest fall of log L in which "
-            "it falls at less than 1/5 of its first rate)",
+            f"it falls at less than 1/5 of its first rate: > {0.2 * config.early:g} and 0)",
             f"{flat[0]} and {flat[1]} epochs",
             max(flat) > 0.2 * config.early and min(flat) == 0,
         ),

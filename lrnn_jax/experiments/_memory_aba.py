@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from lrnn_jax.experiments._base import Claim, Progress, Report, check_config, reporter, timed
+from lrnn_jax.experiments._base import Claim, Progress, Report, check_config, phase_reporter, timed
 from lrnn_jax.learning import (
     Descent,
     Excursion,
@@ -101,12 +101,7 @@ def memory_aba(
     plan = [("A", config.first)] + [(name, config.epochs) for name in "BAB"]
     phases = [(_task(config, name), Descent(config.lr), epochs) for name, epochs in plan]
     seconds: dict[str, Any] = {}
-    names = [reporter(progress, f"full network, {name}") for name, _ in plan]
-
-    def shown(phase: int, epoch: int, epochs: int, loss: float) -> None:
-        if (report := names[phase]) is not None:
-            report(epoch, epochs, loss)
-
+    shown = phase_reporter(progress, [f"full network, {name}" for name, _ in plan])
     full, seconds["full"] = timed(
         lambda: learn_sequence(net, phases, record=config.record, progress=shown)
     )
@@ -257,12 +252,13 @@ def _quiet_claims(
         ),
         Claim(
             "without noise all ten overlaps return after A-B-A (within plotting accuracy: the "
-            "leftover is below 5 % of the excursion)",
+            "largest leftover is below 5 % of the largest excursion)",
             f"excursion up to {moved:.3g}, leftover up to {left:.2g}",
             left < 0.05 * moved,
         ),
         Claim(
-            "entries of K and eigenvalues of JQ stay put from A to A-B-A-B (< 1 %)",
+            "entries of K (by < 1 % of the largest) and eigenvalues of JQ (by < 0.05) stay put "
+            "from A to A-B-A-B",
             f"K moves by {k_shift[0]:.2%} of its largest entry; invariants by {kept:.2g} "
             f"(the whole learning from scratch: {drift:.2g})",
             k_shift[0] < 0.01 and kept < 0.05,

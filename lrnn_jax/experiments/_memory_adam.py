@@ -8,7 +8,7 @@ import jax.random as jr
 import numpy as np
 import optax
 
-from lrnn_jax.experiments._base import Claim, Progress, Report, check_config, reporter, timed
+from lrnn_jax.experiments._base import Claim, Progress, Report, check_config, phase_reporter, timed
 from lrnn_jax.learning import Descent, LearningCurve, Training, excursion, learn_sequence
 from lrnn_jax.networks import LowRankRNN
 from lrnn_jax.overlaps import visible
@@ -75,12 +75,7 @@ def memory_adam(
         name: ExponentialFilter(rate, config.dt, config.steps)
         for name, rate in (("A", config.rate_a), ("B", config.rate_b))
     }
-    names = [reporter(progress, f"Adam, {name}") for name in "ABABA"]
-
-    def shown(phase: int, epoch: int, epochs: int, loss: float) -> None:
-        if (report := names[phase]) is not None:
-            report(epoch, epochs, loss)
-
+    shown = phase_reporter(progress, [f"Adam, {name}" for name in "ABABA"])
     curves, seconds = {}, {}
     adam = Training(optax.adam(config.adam_lr))
     for name, model, method, say in (

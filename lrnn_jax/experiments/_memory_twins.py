@@ -207,7 +207,7 @@ def _report(
         table=_table(decodings),
         seconds={},
     )
-    report.arrays = _arrays(config, names, history, common, decodings, losses, first, last)
+    report.arrays = _arrays(names, history, common, decodings, first, last)
     return report
 
 
@@ -276,12 +276,10 @@ def _table(decodings: dict[tuple[str, float], Decoding]) -> tuple[list[str], lis
 
 
 def _arrays(
-    config: MemoryTwinsConfig,
     names: tuple[str, ...],
     history: Any,
     common: Any,
     decodings: dict[tuple[str, float], Decoding],
-    losses: dict[str, list[float]],
     first: list[list[Any]],
     last: list[Any],
 ) -> dict[str, Any]:
@@ -301,5 +299,4 @@ def _arrays(
         label = f"accuracy_{kind}_{'noisy' if noise else 'quiet'}"
         attributes = {"long_name": f"test accuracy from {kind} overlaps, noise {noise:g}", **unit}
         arrays[label] = (("stage", "split"), np.asarray(decoding.test), attributes)
-    del config, losses
     return arrays

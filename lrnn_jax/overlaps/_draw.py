@@ -1,14 +1,18 @@
 """Random overlaps."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._types import as_float
+from lrnn_jax._types import as_float, is_traced
 from lrnn_jax.overlaps._overlaps import Overlaps
 from lrnn_jax.overlaps._roles import Roles
+
+DRAWS = 10_000
+"""Draws after which `random_overlaps` gives up."""
 
 
 def random_overlaps(
@@ -33,7 +37,8 @@ def random_overlaps(
         norms: (lowest, highest) squared norm q_ii.
         key: draws.
 
-    Errors: ValueError for norms that are not 0 < lowest ≤ highest.
+    Errors: ValueError for norms that are not 0 < lowest ≤ highest, or σ < 0 (outside a trace); at
+    run time (`eqx.error_if`) when none of 10 000 draws is realisable.
 
     Source: [LR] methods (memory); drawing again: ours.
     """
@@ -42,6 +47,8 @@ def random_overlaps(
         raise ValueError(f"`norms` is (lowest, highest) squared norm, positive; got {norms}.")
     roles = Roles(outputs=outputs, rank=rank, inputs=inputs)
     k, std = roles.size, as_float(std)
+    if not is_traced(std) and not 0 <= float(std) < float("inf"):
+        raise ValueError(f"`std` must be finite and not negative; got {std}.")
     rows, columns = np.triu_indices(k, 1)
 
     def draw(key: Array) -> Float[Array, "k k"]:
@@ -50,11 +57,20 @@ def random_overlaps(
         gram = jnp.diag(jr.uniform(norm_key, (k,), std.dtype, low, high))
         return gram.at[rows, columns].set(off).at[columns, rows].set(off)
 
-    def unrealisable(now: tuple[Array, Array]) -> Array:
-        return jnp.linalg.eigvalsh(now[1])[0] < 0
+    def unrealisable(gram: Array) -> Array:
+        return jnp.linalg.eigvalsh(gram)[0] < 0
 
-    def again(now: tuple[Array, Array]) -> tuple[Array, Array]:
+    def again(now: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         after, use = jr.split(now[0])
-        return after, draw(use)
+        return after, draw(use), now[2] + 1
 
-    return Overlaps(jax.lax.while_loop(unrealisable, again, again((key, jnp.eye(k))))[1], roles)
+    def not_yet(now: tuple[Array, Array, Array]) -> Array:
+        return unrealisable(now[1]) & (now[2] < DRAWS)
+
+    start = again((key, jnp.eye(k, dtype=std.dtype), jnp.zeros((), int)))
+    gram = jax.lax.while_loop(not_yet, again, start)[1]
+    message = (
+        f"None of {DRAWS} random Gram matrices was positive semidefinite: lower `std`, raise "
+        f"`norms`, or take fewer vectors."
+    )
+    return Overlaps(eqx.error_if(gram, unrealisable(gram), message), roles)

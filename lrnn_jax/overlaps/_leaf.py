@@ -35,7 +35,7 @@ def leaf(
     functions: Callable[[Overlaps], Float[Array, " function"]] | None = None,
     *,
     depth: int = 6,
-    tolerance: float = 1e-8,
+    tolerance: float | None = None,
 ) -> Leaf:
     """Dimension of the leaf through a point, from nested Lie brackets of learning's fields.
 
@@ -49,7 +49,8 @@ def leaf(
         functions: what losses depend on, f(Q); default `markov_parameters`, which a loss of a
             linear network's output depends on.
         depth: highest order of brackets; they stop by themselves when one adds nothing.
-        tolerance: singular values below this share of the largest are zero (use float64).
+        tolerance: singular values of the fields, each scaled to length 1, below this are zero, and
+            fields shorter than it vanish; default √ε (ε: the dtype's machine epsilon).
 
     Returns: `Leaf`.
 
@@ -60,6 +61,8 @@ def leaf(
     if overlaps.gram.ndim != 2:
         raise ValueError(f"leaf takes one Gram matrix; got shape {overlaps.gram.shape}.")
     roles, q = overlaps.roles, overlaps.vector()
+    if tolerance is None:
+        tolerance = float(jnp.sqrt(jnp.finfo(q.dtype).eps))
     first = _learning_fields(roles, functions or markov_parameters)
     level, found = first, np.asarray(jax.jit(first)(q))
     growth = [_rank(found, tolerance)]
