@@ -9,7 +9,14 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from lrnn_jax.experiments._base import Claim, Progress, Report, check_config, reporter, timed
-from lrnn_jax.learning import ClosureReport, Descent, LearningCurve, diagnose_closure, learn
+from lrnn_jax.learning import (
+    ClosureReport,
+    Descent,
+    LearningCurve,
+    diagnose_closure,
+    learn,
+    relative_gap,
+)
 from lrnn_jax.networks import Erf, LowRankRNN
 from lrnn_jax.overlaps import visible
 from lrnn_jax.reduced import population
@@ -115,7 +122,9 @@ def flip_flop(
 def _report(
     config: FlipFlopConfig, full: ClosureReport, nodes: ClosureReport, finer: LearningCurve
 ) -> Report:
-    apart, off, finite = (_farthest(c, finer) for c in (nodes.truth, nodes.closure, full.truth))
+    apart, off, finite = (
+        float(relative_gap(c, finer)) for c in (nodes.truth, nodes.closure, full.truth)
+    )
     curves = {
         "full": full.truth, "closure": full.closure, "population": nodes.truth, "finer": finer,
     }  # fmt: skip
@@ -156,12 +165,6 @@ def _report(
     report = Report("flip_flop", config, claims, values, (header, rows), {}, curves)
     report.arrays = _arrays(full, nodes)
     return report
-
-
-def _farthest(curve: LearningCurve, limit: LearningCurve) -> float:
-    """Largest relative difference of Q over epochs, in the Frobenius norm."""
-    gap, size = (jnp.linalg.norm(q, axis=(1, 2)) for q in (curve.gram - limit.gram, limit.gram))
-    return float(jnp.max(gap / size))
 
 
 def _arrays(full: ClosureReport, nodes: ClosureReport) -> dict[str, Any]:

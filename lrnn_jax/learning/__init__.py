@@ -2,8 +2,9 @@
 
 from lrnn_jax.learning._closure import ClosureGap as ClosureGap
 from lrnn_jax.learning._closure import ClosureReport as ClosureReport
-from lrnn_jax.learning._closure import closure_strain as closure_strain
 from lrnn_jax.learning._closure import diagnose_closure as diagnose_closure
+from lrnn_jax.learning._closure import relative_gap as relative_gap
+from lrnn_jax.learning._closure import share_beyond_closure as share_beyond_closure
 from lrnn_jax.learning._curve import OUTCOMES as OUTCOMES
 from lrnn_jax.learning._curve import Distance as Distance
 from lrnn_jax.learning._curve import LearningCurve as LearningCurve

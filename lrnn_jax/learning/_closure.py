@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from lrnn_jax.learning._curve import LearningCurve
-from lrnn_jax.learning._descent import AbstractUpdate, rate_at
+from lrnn_jax.learning._descent import AbstractUpdate
 from lrnn_jax.learning._learn import Progress, learn
 from lrnn_jax.networks import AbstractRNN, LowRankRNN, gaussianity, share_outside_span
 from lrnn_jax.reduced import ReducedRNN, reduce
@@ -27,7 +27,8 @@ class ClosureReport(eqx.Module):
         joint: norm of the joint fourth cumulant over epochs, shape (record,); see `Gaussianity`.
         chance: its value for a Gaussian sample of this many neurons.
         share: of the activity outside the span of the vectors, shape (record,).
-        meter: what the closure alone says about its error, shape (record,); see `closure_strain`.
+        meter: what the closure alone says about its error, shape (record,): the largest
+            `share_beyond_closure` so far.
 
     Source: ours.
     """
@@ -52,8 +53,8 @@ class ClosureReport(eqx.Module):
 
     @property
     def error(self) -> Float[Array, ""]:
-        """Largest |ΔQ| over epochs and overlaps, relative to the largest overlap."""
-        return jnp.max(self.overlaps) / jnp.max(jnp.abs(self.truth.gram))
+        """Largest relative difference of Q over epochs; see `relative_gap`."""
+        return relative_gap(self.closure, self.truth)
 
     @property
     def verdict(self) -> str:
@@ -62,13 +63,19 @@ class ClosureReport(eqx.Module):
         word = "good" if error <= GOOD else "strained" if error <= STRAINED else "broken"
         worst = self.closure.overlaps.names[int(jnp.argmax(jnp.max(gap, axis=0)))]
         return (
-            f"closure {word}: overlaps off by up to {error:.2%} of the largest ({worst} by "
+            f"closure {word}: overlaps off by up to {error:.2%} ({worst} by "
             f"{float(jnp.max(gap)):.3g}), loss by {float(jnp.max(self.loss)):.2g}; at the end "
             f"excess kurtosis {float(self.kurtosis[-1].min()):.2f} … "
             f"{float(self.kurtosis[-1].max()):.2f}, joint fourth cumulant "
             f"{float(self.joint[-1]):.2f} (chance {float(self.chance):.2f}), "
             f"{float(self.share[-1]):.2%} of the activity outside the span of the vectors"
         )
+
+
+def relative_gap(curve: LearningCurve, truth: LearningCurve) -> Float[Array, ""]:
+    """max over epochs of ‖Q − Q_truth‖/‖Q_truth‖, in the Frobenius norm."""
+    gap, size = (jnp.linalg.norm(q, axis=(1, 2)) for q in (curve.gram - truth.gram, truth.gram))
+    return jnp.max(gap / size)
 
 
 def diagnose_closure(
@@ -88,23 +95,17 @@ def diagnose_closure(
         network: nonlinear, finite or a `population`. With a population the error is the closure's
             own; a finite network adds its fluctuations, of order 1/√N.
         task: what they learn, with trials (`batch` given).
-        method: the update rule, the same for both; with a learning rate `lr`, which the meter takes
-            for the size of its steps (no momentum).
+        method: the update rule, the same for both.
         epochs, batches, record: as in `learn`.
         key: draws the data of every epoch, and the trials on which activity is looked at.
         progress: as in `learn`, for the network.
 
     Returns: a `ClosureReport`, with `verdict`.
 
-    Errors: those of `reduce` and `learn`; ValueError for a method without `lr`.
+    Errors: those of `reduce` and `learn`.
 
     Source: ours.
     """
-    lr = getattr(method, "lr", None)
-    if lr is None:
-        raise ValueError(
-            f"The meter takes a method with a learning rate `lr`, e.g. Descent; got {method}."
-        )
     probe = task.trials(
         task.sample(jax.random.fold_in(key, 2**32 - 1)) if task.stochastic else None
     )
@@ -112,12 +113,8 @@ def diagnose_closure(
     truth = learn(
         network, task, method, watch=_Loadings(probe.inputs), progress=progress, **options
     )
-    closure = learn(reduce(network), task, method, watch=_Strain(probe), **options)
-    seen, strain = truth.watched, closure.watched
-    rates = jax.vmap(lambda epoch: rate_at(lr, epoch))(closure.epochs)
-    span = jnp.diff(closure.epochs).astype(strain.dtype)
-    pace = rates.astype(strain.dtype) * strain
-    meter = jnp.cumsum(span * (pace[1:] + pace[:-1]) / 2)
+    closure = learn(reduce(network), task, method, watch=_Beyond(probe), **options)
+    seen = truth.watched
     return ClosureReport(
         truth=truth,
         closure=closure,
@@ -125,22 +122,23 @@ def diagnose_closure(
         joint=seen["joint"],
         chance=seen["chance"][0],
         share=seen["share"],
-        meter=jnp.concatenate([jnp.zeros_like(meter[:1]), meter]),
+        meter=jax.lax.cummax(closure.watched),
     )
 
 
-def closure_strain(closure: ReducedRNN, trials: Trials) -> Float[Array, ""]:
-    """How fast learning pulls the read-out out of the closure's reach, from the closure alone.
+def share_beyond_closure(closure: ReducedRNN, trials: Trials) -> Float[Array, ""]:
+    """Share of the scored activity that no closure follows, from the closure alone.
 
-        Σ_{trials, t} |∂L/∂y_t| √ρ_t,      ρ = Var φ(h) − g²Δ
+        Σ mask ρ / Σ mask Var φ(h),      ρ = Var φ(h) − g²Δ
 
-    Each update moves Z by −η Σ_t (∂L/∂y_t) φ(h_t). The part of φ(h) outside the span of the
-    loadings has variance ρ, so this bounds the length (in units of √s) of Z's step out of the span
-    per η; summed over epochs it is the meter of `ClosureReport`.
+    Learning moves Z by φ(h): its part outside the span of the loadings, of variance ρ, is what makes
+    them non-Gaussian. Over 40 runs with random overlaps, inputs and learning rates, its largest
+    value has a rank correlation of about 0.9 with the relative error of the closure; weighted by
+    the error signal and accumulated, the same ρ has less than half of that (see the tests).
 
     Arguments:
         closure: a nonlinear reduction.
-        trials: on which it is measured; L = Σ mask ‖y − y*‖² / Σ mask.
+        trials: on which it is measured.
 
     Source: ours.
     """
@@ -148,11 +146,10 @@ def closure_strain(closure: ReducedRNN, trials: Trials) -> Float[Array, ""]:
     mean, variance = closure.activity(states)
     phi = closure.activation
     gain, average = phi.gain(mean, variance), phi.average(mean, variance)
-    outside = phi.power(mean, variance) - average**2 - gain**2 * variance
-    error = closure.readout(states) - trials.target.astype(closure.dtype)
+    spread = phi.power(mean, variance) - average**2
     mask = trials.mask.astype(closure.dtype)
-    slope = 2 * mask * jnp.sqrt(jnp.sum(error**2, axis=-1)) / jnp.sum(mask)
-    return jnp.sum(slope * jnp.sqrt(jnp.maximum(outside, 0)))
+    total, outside = jnp.sum(mask * spread), jnp.sum(mask * (spread - gain**2 * variance))
+    return jnp.where(total > 0, outside / jnp.where(total > 0, total, 1.0), 0.0)
 
 
 class ClosureGap(eqx.Module):
@@ -193,11 +190,11 @@ def _cumulants(network: LowRankRNN) -> dict[str, Array]:
     return {"kurtosis": found.kurtosis, "joint": found.joint, "chance": found.chance}
 
 
-class _Strain(eqx.Module):
-    """Watches the strain of a closure."""
+class _Beyond(eqx.Module):
+    """Watches what is beyond a closure."""
 
     trials: Trials
 
     def __call__(self, closure: AbstractRNN) -> Array:
         assert isinstance(closure, ReducedRNN)
-        return closure_strain(closure, self.trials)
+        return share_beyond_closure(closure, self.trials)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import lrnn_jax as lrnn
-from lrnn_jax.learning import closure_strain
+from lrnn_jax.learning import relative_gap, share_beyond_closure
 from lrnn_jax.networks import share_outside_span
 
 DT = 0.1
@@ -61,17 +61,22 @@ def test_share_of_activity_outside_the_span():
     assert abs(share_outside_span(linear, states.T)) < 1e-13
 
 
-def test_strain_vanishes_for_a_solved_task_and_for_small_activity():
-    closure = lrnn.ReducedRNN(OVERLAPS, **ERF)
+def test_the_share_beyond_the_closure_is_that_of_a_wide_network():
+    net = lrnn.LowRankRNN.with_overlaps(OVERLAPS, 4000, key=jr.key(0), **ERF)
     trials = TASK.sample(jr.key(0))
-    strain = closure_strain(closure, trials)
-    assert strain > 1e-4
-    solved = trials._replace(target=closure.rollout(trials.inputs))
-    assert closure_strain(closure, solved) == 0
-    # ρ is of third order in Δ, so √ρ falls with the cube of the input
-    few = trials._replace(target=trials.target * 0 + 1)
-    sizes = [closure_strain(closure, few._replace(inputs=few.inputs * x)) for x in (0.02, 0.01)]
-    assert abs(sizes[0] / sizes[1] - 8) < 0.2
+    everywhere = trials._replace(mask=jnp.ones_like(trials.mask))
+    closure = lrnn.reduce(net)
+    share = share_beyond_closure(closure, everywhere)
+    # at the start the closure is exact; N = 4000: a few in a hundred
+    assert abs(share_outside_span(net, net.states(trials.inputs)) - share) < 0.1 * share
+    # φ(h) − g h is of third order in h, so the share falls with the fourth power of the input
+    sizes = [
+        share_beyond_closure(closure, trials._replace(inputs=trials.inputs * x))
+        for x in (0.02, 0.01)
+    ]
+    assert abs(sizes[0] / sizes[1] - 16) < 0.5
+    silent = trials._replace(inputs=jnp.zeros_like(trials.inputs))
+    assert share_beyond_closure(closure, silent) == 0
 
 
 def test_the_report_measures_what_it_says():
@@ -85,8 +90,10 @@ def test_the_report_measures_what_it_says():
     )
     expected = jnp.max(jnp.abs(truth.gram - closure.gram))
     assert abs(jnp.max(report.overlaps) - expected) < 1e-12
-    assert report.meter[0] == 0
-    assert jnp.all(jnp.diff(report.meter) > 0)
+    gap = jnp.linalg.norm(truth.gram - closure.gram, axis=(1, 2))
+    assert abs(report.error - jnp.max(gap / jnp.linalg.norm(truth.gram, axis=(1, 2)))) < 1e-13
+    assert jnp.all(jnp.diff(report.meter) >= 0)
+    assert report.meter[-1] > 0.01
     assert report.joint[-1] > report.joint[0]
     assert report.verdict.startswith(("closure strained", "closure broken"))
     early = lrnn.diagnose_closure(
@@ -100,27 +107,21 @@ def test_the_meter_foresees_the_error_over_many_runs():
     """Random overlaps, inputs and learning rates: rank correlation of meter and true error."""
     from scipy.stats import spearmanr
 
-    rng = np.random.default_rng(0)
-    meters, errors = [], []
+    rng, meters, errors = np.random.default_rng(0), [], []
     run = jax.jit(
         lambda nodes, task, lr: lrnn.diagnose_closure(
-            nodes, task, lrnn.Descent(lr), epochs=400, key=jr.key(7), record=50
+            nodes, task, lrnn.Descent(lr), epochs=400, key=jr.key(7), record=20
         )
     )
-    while len(meters) < 40:
-        off = np.abs(rng.normal(0, 0.4, (4, 4)))
-        gram = np.triu(off, 1) + np.triu(off, 1).T + np.diag(rng.uniform(0.5, 2.0, 4))
-        if np.linalg.eigvalsh(gram)[0] < 0.05:
-            continue
-        overlaps = lrnn.Overlaps.from_gram(gram)
-        nodes = lrnn.population(overlaps, 128, rule=lrnn.GaussHermite(), key=jr.key(0), **ERF)
+    for key in jr.split(jr.key(0), 40):
+        nodes = lrnn.population(lrnn.random_overlaps(key=key), 512, key=jr.key(0), **ERF)
         task = lrnn.FlipFlop(
             DT, 100, 10, (1.0, 2.0), input_amp=rng.uniform(0.5, 2.5), target_amp=0.7
         )
         report = run(nodes, task, jnp.asarray(10 ** rng.uniform(-2, -0.7)))
         meters.append(float(report.meter[-1]))
-        errors.append(float(report.error))
+        errors.append(float(relative_gap(report.closure, report.truth)))
     rank = spearmanr(meters, errors)
     print(f"\nSpearman correlation {rank.statistic:.3f} (p = {rank.pvalue:.1e}) over {len(meters)}")
     print("errors", np.round(np.sort(errors), 4), "meters", np.round(np.sort(meters), 3))
-    assert rank.statistic > 0.6
+    assert rank.statistic > 0.7
