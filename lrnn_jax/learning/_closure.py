@@ -131,10 +131,9 @@ def share_beyond_closure(closure: ReducedRNN, trials: Trials) -> Float[Array, ""
 
         Σ mask ρ / Σ mask Var φ(h),      ρ = Var φ(h) − g²Δ
 
-    Learning moves Z by φ(h): its part outside the span of the loadings, of variance ρ, is what makes
-    them non-Gaussian. Over 40 runs with random overlaps, inputs and learning rates, its largest
-    value has a rank correlation of about 0.9 with the relative error of the closure; weighted by
-    the error signal and accumulated, the same ρ has less than half of that (see the tests).
+    Learning moves Z by φ(h): the part of it outside the span of the loadings, of variance ρ, makes
+    them non-Gaussian. How well the largest value so far foresees the closure's error is measured
+    over many runs in the tests.
 
     Arguments:
         closure: a nonlinear reduction.
