@@ -1,4 +1,4 @@
-"""Sweeps at full size: rate and memory over the number of cells, and networks against theory.
+"""Sweeps at full size: rate and memory over the number of cells.
 
     python benchmarks/sweep_rate.py [DEVICES]
 

@@ -19,7 +19,8 @@ if coordinator:
 import lrnn_jax as lrnn
 
 
-def run(key, lr, rate, steps=20):
+def run(key, lr, rate, number=0, steps=20):
+    del number  # counts repetitions
     net = lrnn.LowRankRNN.normalised(12, dt=0.1, key=key)
     task = lrnn.ExponentialFilter(rate, 0.1, steps, evaluation=lrnn.Evaluation.ROLLOUT)
     return lrnn.learn(lrnn.reduce(net), task, lrnn.Descent(lr), epochs=30, record=10, throw=False)
@@ -27,6 +28,8 @@ def run(key, lr, rate, steps=20):
 
 if __name__ == "__main__":
     cells = {"lr": [0.01, 0.02, 0.03], "rate": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]}
+    if repeats := int(os.environ.get("SWEEP_REPEATS", "0")):
+        cells["number"] = list(range(repeats))
     sweep = lrnn.Sweep(cells, run, key=jr.key(0), chunk=2, store=store)
     part = tuple(map(int, shard.split("/"))) if shard else None
     data = sweep.run(resume=True, shard=part)

@@ -3,7 +3,7 @@
 import jax.random as jr
 import numpy as np
 import pytest
-from test_sweeps import finished, killed_until_done, start
+from test_sweeps import finished, kill_at_random, start
 
 import lrnn_jax as lrnn
 from lrnn_jax.sweeps import Store, open_sweep, summarise
@@ -34,12 +34,15 @@ def test_networks_and_their_reductions_agree_in_every_cell(tmp_path):
     assert worst <= 1e-10
 
 
-def test_a_hundred_kills_lose_nothing(tmp_path):
+def test_a_hundred_kills_lose_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("SWEEP_REPEATS", "400")  # 4200 chunks: no run ends before it is killed
     finished(start(tmp_path / "whole"))
-    rng = np.random.default_rng(0)
-    killed = killed_until_done(tmp_path / "s", 100, rng)
+    incomplete = kill_at_random(tmp_path / "s", 100, np.random.default_rng(0))
+    store = Store(tmp_path / "s")
+    done = len(store.done())
+    print(f"\n100 kills on one store, {incomplete} left it incomplete; {done} of 4200 chunks done")
     finished(start(tmp_path / "s"))
     assert open_sweep(tmp_path / "s").load().identical(open_sweep(tmp_path / "whole").load())
-    assert Store(tmp_path / "s").damaged() == []
-    print(f"\n{killed} kills, resumed each time: identical to the uninterrupted result")
-    assert killed == 100
+    assert store.damaged() == []
+    assert incomplete == 100
+    assert 100 < done < 4200

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from lrnn_jax.experiments import REGISTRY, Experiment, get
 
-STATIC = ("n", "rank", "steps", "epochs", "record", "batch", "keep", "task", "method", "model")
+STATIC = ("n", "rank", "steps", "epochs", "record", "keep", "task", "method", "model")
 """Fields of `learning` that decide shapes or branches."""
 LABELS = {
     "lr": ("learning rate η", "1"),
@@ -25,7 +25,7 @@ LABELS = {
 
 
 def learning(
-    key: Any,
+    base: int,
     *,
     model: Literal["reduced", "full", "both"] = "reduced",
     n: int = 100,
@@ -48,8 +48,8 @@ def learning(
     """A normalised network, or its exact reduction, learns a filter.
 
     `model = "both"` compares the two: `gap` is max |ΔQ| over epochs and overlaps. The initial
-    network depends on `seed` alone, so that cells with the same seed start alike. `record` keeps
-    every n-th epoch (0: ends only, or all where a summary needs them); `criterion` is the loss of
+    network depends on `base`, the sweep's seed, and on `seed` alone, so that cells with the same
+    seed start alike. `record` keeps every n-th epoch (0: every one); `criterion` is the loss of
     which the first epoch below is noted.
     """
     import jax.random as jr
@@ -58,7 +58,7 @@ def learning(
     import lrnn_jax as lrnn
     from lrnn_jax.sweeps import Labelled, summarise
 
-    net = lrnn.LowRankRNN.normalised(n, rank, dt=dt, key=jr.fold_in(key, seed))
+    net = lrnn.LowRankRNN.normalised(n, rank, dt=dt, key=jr.fold_in(jr.key(base), seed))
     tasks = {
         "exponential": lambda: lrnn.ExponentialFilter(rate, dt, steps, amplitude),
         "oscillating": lambda: lrnn.OscillatingFilter(rate, frequency, dt, steps, amplitude),
@@ -114,7 +114,7 @@ def fields_of(run: str) -> dict[str, tuple[Any, Any]]:
     """
     if run == "learning":
         found = inspect.signature(learning).parameters.values()
-        return {p.name: (p.annotation, p.default) for p in found if p.name != "key"}
+        return {p.name: (p.annotation, p.default) for p in found if p.name != "base"}
     if run not in REGISTRY:
         known = ", ".join(("learning", *REGISTRY))
         try:
@@ -130,11 +130,7 @@ def check_value(name: str, value: Any, kind: Any) -> Any:
     Errors: ValueError saying what was expected and what came.
     """
     if get_origin(kind) is Literal:
-        if value in get_args(kind):
-            return value
-        raise ValueError(
-            f"`{name}` is one of {', '.join(map(str, get_args(kind)))}; got {value!r}."
-        )
+        return one_of(name, value, get_args(kind))
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind is float and number:
         return float(value)
@@ -148,3 +144,13 @@ def check_value(name: str, value: Any, kind: Any) -> Any:
         words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
         raise ValueError(f"`{name}` is {words[kind]}; got {value!r}.")
     return tuple(value) if isinstance(value, list) else value
+
+
+def one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> Any:
+    """The value, if it is one of those allowed.
+
+    Errors: ValueError listing them.
+    """
+    if value in allowed:
+        return value
+    raise ValueError(f"`{name}` is one of {', '.join(map(str, allowed))}; got {value!r}.")

@@ -12,7 +12,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from lrnn_jax.cli._cells import LABELS, STATIC, check_value, experiment_cell, fields_of, learning
+from lrnn_jax.cli._cells import (
+    LABELS,
+    STATIC,
+    check_value,
+    experiment_cell,
+    fields_of,
+    learning,
+    one_of,
+)
 from lrnn_jax.cli._setup import setup_jax
 from lrnn_jax.experiments import get
 from lrnn_jax.sweeps import (
@@ -76,9 +84,10 @@ def sweep_command(rest: list[str]) -> int:
     _set_up(options)
     sweep = read_sweep(options.file, store)
     devices = options.devices
-    print(_plan(sweep, devices, options.check), file=sys.stderr)
     if options.check:
+        print(_plan(sweep, devices), file=sys.stderr)
         return 0
+    print(f"{sweep.design.size} cells", file=sys.stderr)
     shard = _part(options.shard, "--shard") if options.shard else None
     try:
         data = sweep.run(resume=options.resume, devices=devices, shard=shard)
@@ -118,8 +127,6 @@ def read_sweep(path: Path, store: Path | None) -> Sweep:
 
     Errors: ValueError for what is wrong in it, with suggestions.
     """
-    import jax.random as jr
-
     try:
         content = tomllib.loads(path.read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:
@@ -135,16 +142,21 @@ def read_sweep(path: Path, store: Path | None) -> Sweep:
     design = _design(content, fields)
     if both := set(fixed) & set(design.columns):
         raise ValueError(f"Both fixed and swept: {', '.join(sorted(both))}.")
-    seed = check_value("seed", head.get("seed", 0), int)
+    seed_of_sweep = check_value("seed", head.get("seed", 0), int)
     chunk = head.get("chunk")
     if run == "learning":
         static = [name for name in STATIC if name in design.columns]
-        function = functools.partial(learning, **fixed)
-        function.__qualname__ = f"learning {sorted(fixed.items())}"  # pyright: ignore
+        function = functools.partial(learning, seed_of_sweep, **fixed)
+        function.__qualname__ = f"learning {seed_of_sweep} {sorted(fixed.items())}"  # pyright: ignore
         named = {name: text for name, text in LABELS.items() if name in design.columns}
         options = {"static": static, "chunk": chunk, "store": store, "labels": named}
-        return Sweep(design, function, key=jr.key(seed), **options)
-    check_value("preset", preset, str)
+        return Sweep(design, function, **options)
+    if ignored := [name for name in ("chunk", "seed") if name in head]:
+        raise ValueError(
+            f"[sweep] {' and '.join(ignored)}: experiments run one by one, each with the `seed` "
+            f"among its own fields."
+        )
+    one_of("preset", preset, ("full", "quick"))
     function = functools.partial(experiment_cell(get(run), preset), **fixed)
     function.__qualname__ = f"{run} {preset} {sorted(fixed.items())}"  # pyright: ignore
     return Sweep(design, function, store=store, traced=False)
@@ -161,9 +173,19 @@ def _design(content: dict[str, Any], fields: dict[str, Any]) -> Design:
     if drawn := dict(content.get("sample", {})):
         options = {n: drawn.pop(n) for n in ("count", "seed", "method") if n in drawn}
         _known(drawn, tuple(fields), "field of [sample]")
-        ranges: dict[str, Any] = {name: tuple(v) for name, v in drawn.items()}
+        for name, v in drawn.items():
+            if not isinstance(v, list) or len(v) not in (2, 3):
+                raise ValueError(f"[sample] {name} is [low, high] or [low, high, 'log']; got {v}.")
+            for end in v[:2]:
+                check_value(name, end, float)
+        ranges: dict[str, Any] = {n: (*map(float, v[:2]), *v[2:]) for n, v in drawn.items()}
         options: dict[str, Any] = {"seed": 0, "count": 0, **options}
-        parts.append(sampled(**options, **ranges))
+        made = {
+            name: column.values for name, column in sampled(**options, **ranges).columns.items()
+        }
+        whole = [name for name in made if fields[name][0] is int]
+        rounded = {name: np.rint(np.asarray(made[name])).astype(int) for name in whole}
+        parts.append(zipped("sample", **(made | rounded)))
     if not parts:
         raise ValueError("The file sweeps nothing: give [axes], [zip] or [sample].")
     design = parts[0]
@@ -180,7 +202,8 @@ def _values(name: str, values: Any, kind: Any) -> list[Any]:
             low, high, count = values["from"], values["to"], values["count"]
         except KeyError as error:
             raise ValueError(f"The range of {name} needs {error}: {{from, to, count}}.") from None
-        spaced = np.geomspace if values.get("spacing", "linear") == "log" else np.linspace
+        spacing = one_of("spacing", values.get("spacing", "linear"), ("linear", "log"))
+        spaced = np.geomspace if spacing == "log" else np.linspace
         made = spaced(low, high, count)
         values = np.unique(np.round(made)).astype(int).tolist() if kind is int else made.tolist()
     if not isinstance(values, list):
@@ -196,9 +219,9 @@ def _known(table: dict[str, Any], names: tuple[str, ...], what: str) -> None:
             raise ValueError(f"Unknown {what}: {name!r}.{hint} Known: {', '.join(names)}.")
 
 
-def _plan(sweep: Sweep, devices: Any, measure: bool) -> str:
-    """Cells, chunks, memory and (where measured) time, one line a group."""
-    plans = sweep.plan(devices=devices, measure=measure)
+def _plan(sweep: Sweep, devices: Any) -> str:
+    """Cells, chunks, memory and time, one line a group."""
+    plans = sweep.plan(devices=devices, measure=True)
     lines = [f"{sweep.design.size} cells, {len(plans)} program(s)"]
     for plan in plans[:10]:
         time = "" if plan.seconds is None else f", about {plan.seconds:.3g} s"
@@ -226,11 +249,11 @@ def _status(rest: list[str]) -> int:
         for code, count in marker["outcomes"].items():
             ended[int(code)] = ended.get(int(code), 0) + count
     cells = sum(marker["cells"] for marker in done.values())
-    held = len(list((options.store / "locks").iterdir()))
+    held = store.held()
     print(f"{manifest['function']}\n{cells} of {total} cells, {len(done)} chunk(s), {held} in work")
     print(_endings(ended))
     messages = [text for marker in done.values() for text in marker["raised"].values()]
-    for text in dict.fromkeys(messages[:5]):
+    for text in list(dict.fromkeys(messages))[:5]:
         print(f"  raised: {text}")
     if options.verify:
         damaged = store.damaged()

@@ -39,7 +39,13 @@ def plot_heatmap(
 
 
 def plot_phases(
-    ax: Axes, x: np.ndarray, y: np.ndarray, codes: np.ndarray, names: Sequence[str]
+    ax: Axes,
+    x: np.ndarray,
+    y: np.ndarray,
+    codes: np.ndarray,
+    names: Sequence[str],
+    *,
+    present: Sequence[int] | None = None,
 ) -> Axes:
     """A phase diagram: which of several kinds each cell is of, with a legend of those that occur.
 
@@ -48,11 +54,13 @@ def plot_phases(
         x, y: parameter values, shapes (columns,), (rows,).
         codes: whole numbers, shape (rows, columns); −1 for cells of no kind.
         names: of the codes 0, 1, ….
+        present: the codes that have colours, in their order; default those that occur.
     """
     norm = Normalize(-0.5, len(PHASES) - 0.5)
     shown = np.ma.masked_less(codes, 0)
     ax.set_facecolor(MISSING)
-    present = [int(code) for code in np.unique(codes) if code >= 0]
+    if present is None:
+        present = [int(code) for code in np.unique(codes) if code >= 0]
     ranks = np.ma.masked_array(
         np.searchsorted(present, np.maximum(codes, 0)) % len(PHASES), shown.mask
     )
@@ -105,9 +113,10 @@ def draw_sweep(
             rows, columns, figsize=size, squeeze=False, sharex=True, sharey=True
         )
         image = None
+        present = [int(code) for code in np.unique(panels) if code >= 0] if kinds else []
         for ax, panel in zip(grid.flat, panels):
             if kinds:
-                plot_phases(ax, data[x].values, data[y].values, panel, kinds)
+                plot_phases(ax, data[x].values, data[y].values, panel, kinds, present=present)
             else:
                 image = plot_heatmap(ax, data[x].values, data[y].values, panel, norm=norm)
         for ax in grid.flat[len(panels) :]:

@@ -8,10 +8,11 @@ from jaxtyping import Array, Bool, Float
 from lrnn_jax._types import Gram, is_traced
 
 
-def tolerance(gram: Gram) -> Float[Array, "*batch"]:
+def tolerance(gram: Gram) -> Float[Array | np.ndarray, "*batch"]:
     """Rounding level of Q: 100 k ε times its largest entry (ε: the dtype's machine epsilon)."""
     k, eps = gram.shape[-1], jnp.finfo(gram.dtype).eps
-    return 100 * k * eps * jnp.max(jnp.abs(gram), axis=(-2, -1))
+    xp = jnp if is_traced(gram) else np  # a known Q has a known tolerance, also inside a trace
+    return xp.asarray(100 * k * eps * xp.max(xp.abs(gram), axis=(-2, -1)))
 
 
 def is_realisable(gram: Gram) -> Bool[Array, "*batch"]:

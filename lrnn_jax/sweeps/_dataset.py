@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lrnn_jax.sweeps._grid import Design, groups
-from lrnn_jax.sweeps._outputs import OUTCOMES, Spec
+from lrnn_jax.sweeps._outputs import OUTCOMES, Spec, fill_of
 from lrnn_jax.sweeps._store import Memory, Store, StoreError, specs_of
 
 
@@ -59,11 +59,17 @@ def dataset(store: Store | Memory) -> Any:
         spec = mine[0].specs[name]
         if spec.coordinate:
             continue
+        if other := {part.specs[name].dims for part in mine} - {spec.dims}:
+            raise ValueError(
+                f"The output {name!r} has axes {spec.dims} in some groups of cells and "
+                f"{other.pop()} in others: give it another name there."
+            )
         shape = tuple(len(places[dim]) for dim in spec.dims)
+        dtype = np.result_type(*(part.specs[name].dtype for part in mine))
         dims = (*(axis.name for axis in design.axes), *spec.dims)
-        read = _reader(store, mine, name, places, design.size)
+        read = _reader(store, mine, name, places, design.size, dtype)
         full = (*design.shape, *shape)
-        data = lazy(read, full, len(design.shape), np.dtype(spec.dtype))
+        data = lazy(read, full, len(design.shape), dtype)
         attributes = _attributes(name, spec, labels)
         variables[name] = (dims, data, attributes)
     data = xr.Dataset(
@@ -116,19 +122,21 @@ def _reader(
     name: str,
     places: Mapping[str, list[Any]],
     size: int,
+    dtype: np.dtype,
 ) -> Callable[[np.ndarray, Callable[[np.ndarray], np.ndarray]], np.ndarray]:
     """A function that reads a variable in given cells, chunk by chunk."""
-    first = parts[0].specs[name]
-    shape = tuple(len(places[dim]) for dim in first.dims)
+    shape, fill = tuple(len(places[dim]) for dim in parts[0].specs[name].dims), fill_of(dtype)
     owner, row = np.full(size, -1, np.int32), np.zeros(size, np.int32)
     for number, part in enumerate(parts):
         owner[part.cells], row[part.cells] = number, np.arange(len(part.cells), dtype=np.int32)
 
     def read(cells: np.ndarray, pick: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        empty = pick(np.full((1, *shape), first.fill, first.dtype))
+        empty = pick(np.full((1, *shape), fill, dtype))
         out = np.repeat(empty, len(cells), axis=0)
         for number, part in enumerate(parts):
             mine = np.flatnonzero(owner[cells] == number)
+            if not mine.size:
+                continue
             rows = row[cells[mine]]
             dims = part.specs[name].dims
             targets = [np.array([_at(places[d])[x] for x in part.positions[d]], int) for d in dims]
@@ -137,7 +145,7 @@ def _reader(
                 start = unit * part.chunk
                 here = np.flatnonzero(rows // part.chunk == unit)
                 block = np.asarray(source[start : start + part.chunk])[rows[here] - start]
-                full = np.full((len(here), *shape), first.fill, first.dtype)
+                full = np.full((len(here), *shape), fill, dtype)
                 full[np.ix_(np.arange(len(here)), *targets)] = block
                 out[mine[here]] = pick(full)
         return out

@@ -175,4 +175,5 @@ def _message(error: Exception) -> str:
     """The line that says what went wrong, out of a long report."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     named = [line for line in lines if "RuntimeError: " in line]
-    return (named or lines or [type(error).__name__])[0].partition("RuntimeError: ")[2] or lines[0]
+    line = (named or lines or [type(error).__name__])[0]
+    return line.partition("RuntimeError: ")[2] or line

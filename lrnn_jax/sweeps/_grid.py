@@ -262,6 +262,9 @@ def sampled(
         points = engine.random_base2(max(count - 1, 0).bit_length())[:count]
     else:
         engines = {"halton": qmc.Halton, "latin": qmc.LatinHypercube}
+        if method not in engines:
+            known = ("sobol", *engines, "uniform")
+            raise ValueError(f"`method` is one of {', '.join(known)}; got {method!r}.")
         points = engines[method](len(ranges), rng=rng).random(count)
     columns = {}
     for (name, (low, high, *scale)), x in zip(ranges.items(), points.T):
@@ -297,6 +300,10 @@ def as_column(name: str, values: Any) -> Column:
     """The values of one parameter, checked."""
     if isinstance(values, Mapping):
         return Column(tuple(values.values()), tuple(map(str, values)))
+    if isinstance(values, str) or (np.ndim(values) == 0 and not hasattr(values, "__iter__")):
+        raise ValueError(
+            f"The axis {name!r} is a list of values; got {values!r}: put it in a list."
+        )
     values = values if hasattr(values, "__array__") else list(values)
     if not len(values):
         raise ValueError(f"The axis {name!r} is empty: give each axis at least one value.")

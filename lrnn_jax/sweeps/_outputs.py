@@ -100,8 +100,12 @@ class Spec:
     @property
     def fill(self) -> Any:
         """What stands where a cell has no value: NaN; −1 for whole numbers; False."""
-        kind = np.dtype(self.dtype).kind
-        return np.nan if kind in "fc" else kind == "i" and -1
+        return fill_of(np.dtype(self.dtype))
+
+
+def fill_of(dtype: np.dtype) -> Any:
+    """What stands where there is no value: NaN; −1 for whole numbers; False."""
+    return np.nan if dtype.kind in "fc" else dtype.kind == "i" and -1
 
 
 def variables(output: Any) -> dict[str, Labelled]:
@@ -112,7 +116,8 @@ def variables(output: Any) -> dict[str, Labelled]:
     with its name in front. Without any `RESULTS` among them, a cell counts as diverged when one of
     its floating-point numbers is not finite.
 
-    Errors: TypeError for other outputs; ValueError for curves recorded at different epochs.
+    Errors: TypeError for other outputs; ValueError for two outputs of one name, and for one named
+    "result" that is no `RESULTS`; at run time for curves recorded at different epochs.
     """
     found: dict[str, Labelled] = {}
     codes: list[Array] = []
@@ -126,6 +131,8 @@ def variables(output: Any) -> dict[str, Labelled]:
     code = codes[0]
     for other in codes[1:]:
         code = jnp.where(code == 0, other, code)
+    if "result" in found:
+        raise ValueError("`result` is how a cell ended: give your output another name.")
     found["result"] = Labelled(code, long_name="outcome")
     return found
 
@@ -144,17 +151,27 @@ def _collect(name: str, output: Any, found: dict[str, Labelled], codes: list[Arr
             array = jnp.asarray(output)
             dims = tuple(f"{name or 'value'}_{axis}" for axis in range(array.ndim))
             output = Labelled(array, *dims)
-        known = found.setdefault(name or "value", output)
-        if known.value.shape != output.value.shape:
-            raise ValueError(
-                f"Two outputs give {name!r} in different lengths, {known.value.shape} and "
-                f"{output.value.shape}: record both curves at the same epochs."
-            )
+        known = found.get(name or "value")
+        found[name or "value"] = output if known is None else _merged(name, known, output)
     else:
         raise TypeError(
             f"A sweep's function returns a learning curve, an array, or a mapping of names to "
             f"these; got {type(output).__name__}" + (f" for {name!r}." if name else ".")
         )
+
+
+def _merged(name: str, known: Labelled, output: Labelled) -> Labelled:
+    """The positions along an axis that two outputs share, checked to be the same."""
+    if not (known.coordinate and output.coordinate):
+        raise ValueError(f"Two outputs are called {name!r}: give one of them another name.")
+    if known.value.shape != output.value.shape:
+        raise ValueError(
+            f"Two outputs give {name!r} in different lengths, {known.value.shape} and "
+            f"{output.value.shape}: record both curves at the same epochs."
+        )
+    message = f"Two outputs of a cell differ in {name!r}: record both curves at the same epochs."
+    value = eqx.error_if(known.value, jnp.any(known.value != output.value), message)
+    return eqx.tree_at(lambda labelled: labelled.value, known, value)
 
 
 def _is_array(output: Any) -> bool:

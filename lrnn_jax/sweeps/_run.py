@@ -268,8 +268,9 @@ class Sweep:
             )
         store.add_group(index, record)
         chunk = record["chunk"]
-        if all(store.is_done(index, unit) for unit in units_of(group, chunk, share)):
-            compute(store, index, group, None, chunk, share, advance, record)
+        units = units_of(group, chunk, share)
+        if all(store.is_done(index, unit) for unit in units):
+            advance(sum(min(chunk, len(group.cells) - unit * chunk) for unit in units))
             return
         if work is None or work.compiled.batch != chunk:
             work = self._batches(group, traced, devices, chunk)
@@ -339,11 +340,12 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     before = {name: v for axis in old["design"] for name, v in axis["columns"].items()}
     after = {name: v for axis in new["design"] for name, v in axis["columns"].items()}
     for name in dict.fromkeys([*before, *after]):
-        if before.get(name) != after.get(name):
+        # as text: NaN is the same NaN
+        if json.dumps(before.get(name)) != json.dumps(after.get(name)):
             out.append(
                 f"Axis {name!r}: {_some(before.get(name))} there, {_some(after.get(name))} now."
             )
-    if not out and old["design"] != new["design"]:
+    if not out and json.dumps(old["design"]) != json.dumps(new["design"]):
         out.append("The axes are combined in another way or order.")
     for name in new:
         if name in ("design", "hash", "labels") or (name == "chunk" and new[name] is None):

@@ -96,10 +96,13 @@ class Store:
     def coordinates(
         self, index: int, found: Mapping[str, np.ndarray] | None = None
     ) -> dict[str, Any]:
-        """The positions along a group's axes, such as recorded epochs; kept the first time."""
+        """The positions along a group's axes, such as recorded epochs; kept the first time.
+
+        Errors: ValueError for positions that differ from those of other cells.
+        """
         path = self.path / "groups" / f"{index}.coordinates.json"
-        if found is not None and not path.exists():
-            self._create(path, {name: values.tolist() for name, values in found.items()})
+        if found is not None:
+            _same_positions(self._create(path, _listed(found)), found)
         return _read(path) or {}
 
     def array(self, index: int, name: str) -> Any:
@@ -141,8 +144,8 @@ class Store:
         return found
 
     def is_done(self, index: int, unit: int) -> bool:
-        """Whether a chunk is complete."""
-        return self._marker(index, unit).exists()
+        """Whether a chunk is complete; a marker that cannot be read counts for nothing."""
+        return _read(self._marker(index, unit)) is not None
 
     def damaged(self, only: Any = None) -> list[tuple[int, int]]:
         """The chunks that are marked complete, but whose data are not what was written.
@@ -183,6 +186,15 @@ class Store:
                 path.unlink(missing_ok=True)
         finally:
             os.close(handle)
+
+    def held(self) -> int:
+        """How many chunks are in the hands of processes; what a killed one left does not count."""
+        count = 0
+        for path in (self.path / "locks").iterdir():
+            index, _, unit = path.name.partition("-")
+            with self.lock(int(index), int(unit)) as free:
+                count += not free
+        return count
 
     def _intact(self, index: int, marker: Mapping[str, Any]) -> bool:
         start, stop = marker["start"], marker["start"] + marker["cells"]
@@ -242,6 +254,8 @@ class Memory:
         return self._groups.get(index)
 
     def add_group(self, index: int, record: Mapping[str, Any]) -> dict[str, Any]:
+        if index in self._groups:
+            return self._groups[index]
         self._groups[index] = dict(record)
         for name, spec in specs_of(record).items():
             if not spec.coordinate:
@@ -253,7 +267,7 @@ class Memory:
         self, index: int, found: Mapping[str, np.ndarray] | None = None
     ) -> dict[str, Any]:
         if found is not None:
-            self._coordinates.setdefault(index, {n: x.tolist() for n, x in found.items()})
+            _same_positions(self._coordinates.setdefault(index, _listed(found)), found)
         return self._coordinates.get(index, {})
 
     def array(self, index: int, name: str) -> np.ndarray:
@@ -283,10 +297,25 @@ class Memory:
 
 
 def checksum(values: np.ndarray) -> str:
-    """A hash of an array's dtype, shape and bytes."""
+    """A hash of an array's dtype, shape and bytes; NaN is NaN, whatever its sign and payload."""
     values = np.ascontiguousarray(values)
+    if values.dtype.kind in "fc":
+        values = np.where(np.isnan(values), values.dtype.type(np.nan), values)
     head = f"{values.dtype.str}{values.shape}".encode()
     return hashlib.blake2b(head + values.tobytes(), digest_size=16).hexdigest()
+
+
+def _listed(found: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    return {name: values.tolist() for name, values in found.items()}
+
+
+def _same_positions(kept: Mapping[str, Any], found: Mapping[str, np.ndarray]) -> None:
+    for name, values in _listed(found).items():
+        if kept.get(name, values) != values:
+            raise ValueError(
+                f"The positions along {name!r} differ between cells: let all cells of a sweep "
+                f"record the same ones, or name what decides them in `static`."
+            )
 
 
 def specs_of(record: Mapping[str, Any]) -> dict[str, Spec]:
