@@ -17,6 +17,7 @@ from lrnn_jax.environments import LinearPlant as LinearPlant
 from lrnn_jax.environments import LoopLoss as LoopLoss
 from lrnn_jax.environments import LoopTrials as LoopTrials
 from lrnn_jax.environments import Pendulum as Pendulum
+from lrnn_jax.environments import RandomPhases as RandomPhases
 from lrnn_jax.environments import TrackingPlant as TrackingPlant
 from lrnn_jax.environments import UniformStart as UniformStart
 from lrnn_jax.learning import Descent as Descent

@@ -66,7 +66,7 @@ def test_integrators_are_chains():
 def test_the_reference_is_a_ramped_sum_of_sinusoids():
     plant = lrnn.TrackingPlant(dt=0.1)
     phases = jnp.array([[0.3, 1.0, -0.5, 2.0]])
-    r = plant.signals(phases, 300)
+    r = plant.signals(jnp.concatenate([jnp.cos(phases), jnp.sin(phases)], -1), 300)
     assert r.shape == (300, 1, 2)
     t = 0.1 * np.arange(1, 301)
     by_hand = 2.31 * (np.sin(2 * np.pi * 0.2 * t - 0.5) + np.sin(2 * np.pi * 0.4 * t + 2.0))
@@ -83,6 +83,9 @@ LAWS = {
     "gaussian": lrnn.GaussianStart(np.array([[1.0, 0.0], [0.5, 2.0]])),
     "fixed": lrnn.FixedStart(np.array([[1.0, -1.0], [0.0, 3.0]])),
 }
+
+
+LAWS["phases"] = lrnn.RandomPhases()
 
 
 @pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)

@@ -296,7 +296,7 @@ def kill_at_random(path, kills, rng):
                 time.sleep(float(rng.uniform(0, 0.02)))
             else:
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    job.wait(float(rng.uniform(0, 4)))
+                    job.wait(float(rng.uniform(0, 6)))
         finally:
             job.send_signal(signal.SIGKILL)
             _, error = job.communicate()

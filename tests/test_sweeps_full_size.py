@@ -45,4 +45,4 @@ def test_a_hundred_kills_lose_nothing(tmp_path, monkeypatch):
     assert open_sweep(tmp_path / "s").load().identical(open_sweep(tmp_path / "whole").load())
     assert store.damaged() == []
     assert incomplete == 100
-    assert 100 < done < 4200
+    assert 50 < done < 4200

@@ -18,5 +18,6 @@ from lrnn_jax.environments._pendulum import Pendulum as Pendulum
 from lrnn_jax.environments._starts import AbstractStart as AbstractStart
 from lrnn_jax.environments._starts import FixedStart as FixedStart
 from lrnn_jax.environments._starts import GaussianStart as GaussianStart
+from lrnn_jax.environments._starts import RandomPhases as RandomPhases
 from lrnn_jax.environments._starts import UniformStart as UniformStart
 from lrnn_jax.environments._tracking import TrackingPlant as TrackingPlant

@@ -45,6 +45,12 @@ class AbstractPlant(eqx.Module):
     def start_size(self) -> int:
         """Numbers that fix a trial: the initial state, or what it and the signals depend on."""
 
+    @property
+    def linear_within(self) -> float | None:
+        """Size of state variables up to which a trial, driven by a linear controller, is linear in
+        what it starts from, and its cost quadratic; None for plants that are not linear."""
+        return None
+
     @abstractmethod
     def initial(self, start: Float[Array, "*trial start"]) -> Float[Array, "*trial state"]:
         """x_0 of trials."""

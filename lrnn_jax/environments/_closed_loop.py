@@ -1,5 +1,6 @@
 """The closed loop: a network that acts on what it observes, as an objective of learning."""
 
+import math
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -13,6 +14,7 @@ from lrnn_jax.environments._linear import AbstractLinearPlant
 from lrnn_jax.environments._moments import Coupled, Scaled, add, cast, coupled, moments
 from lrnn_jax.environments._starts import AbstractStart, as_start
 from lrnn_jax.networks import AbstractRNN, LowRankRNN
+from lrnn_jax.overlaps import root
 from lrnn_jax.reduced import ReducedRNN, reduce
 from lrnn_jax.tasks import (
     AbstractObjective,
@@ -60,10 +62,14 @@ class ClosedLoop(AbstractObjective):
     trials of x², plus β times the mean over trials of Σ_t u², in the normalisation of [CL].
 
     `batch=None` is the exact expectation over initial states and noise, for linear plants and
-    networks, in O(log T) products of matrices (`evaluation`: those of a reduction even where
-    batches are given). It stays finite for unstable loops and long horizons: above 2^480 its size
-    (not the direction of its gradient) is cut; `log_loss` has no bound. Sampled losses overflow
-    and end learning as diverged.
+    networks, in O(log T) products of matrices. It stays finite for unstable loops and long
+    horizons: above 2^480 its size (not the direction of its gradient) is cut; `log_loss` has no
+    bound. Sampled losses overflow and end learning as diverged. With references, the expectation
+    is taken by simulating as many trials as span them all.
+
+    Where a loop is linear and without noise, the loss of a batch depends on it through second
+    moments only. A reduction's is computed from these, and of a network no more trials are
+    simulated than span the batch: the same to rounding, at any number of trials.
 
     Arguments:
         plant: what is controlled.
@@ -73,8 +79,8 @@ class ClosedLoop(AbstractObjective):
             plants, `LoopTrials`.
         control_cost: β.
         start: law of initial states in place of the plant's.
-        evaluation: ROLLOUT simulates; DOUBLING (and AUTO for linear reductions) takes second
-            moments of the trials. Noise draws and full networks are always simulated.
+        evaluation: ROLLOUT simulates every trial; DOUBLING (and AUTO for linear reductions) takes
+            second moments; AUTO simulates what spans the trials where that is exact.
 
     Errors: ValueError for horizon or batch < 1, β < 0, a model whose channels or dt do not fit, an
     expectation of what is not linear.
@@ -148,16 +154,24 @@ class ClosedLoop(AbstractObjective):
         self, model: AbstractRNN, batch: Float[Array, "trial start"] | LoopTrials | None = None
     ) -> Float[Array, ""]:
         """L of some trials, or ⟨L⟩ where `batch` is None."""
-        trials = self._trials(batch, model)
-        linear = model.is_linear_system and isinstance(self.plant, AbstractLinearPlant)
+        trials, plant = self._trials(batch, model), self.plant
+        linear = model.is_linear_system and plant.linear_within is not None
+        has_moments = linear and isinstance(plant, AbstractLinearPlant)
         if trials is None:
-            return self._expected(model, None).bounded()
+            if has_moments or self.noisy or not linear or plant.linear_within != math.inf:
+                return self._expected(model, None).bounded()
+            size = plant.start_size
+            law = root(plant.start.moment(size).astype(model.dtype)) * size**0.5
+            return self.loss_of(self.simulate(model, LoopTrials(law, None, None)))
         quiet = trials.process is None and trials.observation is None
         reduced = isinstance(model, ReducedRNN) and self.evaluation is Evaluation.AUTO
-        if linear and quiet and (reduced or self.evaluation is Evaluation.DOUBLING):
+        if has_moments and quiet and (reduced or self.evaluation is Evaluation.DOUBLING):
             moment = trials.start.T @ trials.start / trials.start.shape[0]
             return self._expected(model, moment).bounded()
-        return self.loss_of(self.simulate(model, trials))
+        few = trials.start.shape[0] <= plant.start_size
+        if few or not linear or not quiet or self.evaluation is Evaluation.ROLLOUT:
+            return self.loss_of(self.simulate(model, trials))
+        return self._loss_by_span(model, trials)
 
     def output(
         self, model: AbstractRNN, batch: Float[Array, "trial start"] | LoopTrials | None = None
@@ -213,6 +227,26 @@ class ClosedLoop(AbstractObjective):
             body, (x, h), (signals, *noise), length=self.horizon
         )
         return Trajectories(jnp.concatenate([x[None], states]), controls, seen, signals)
+
+    def _loss_by_span(self, model: AbstractRNN, trials: LoopTrials) -> Float[Array, ""]:
+        """L of many linear trials X = Q R from the trials that start from the rows of R.
+
+        Trials are linear in their starts and Q has orthonormal columns, so that a sum of quadratic
+        costs over X is one over R. The rows are simulated at 2^-20 of their size, where no plant
+        meets a bound; if the trials themselves would, they are simulated.
+        """
+        (p, k), limit = trials.start.shape, self.plant.linear_within
+        q, r = jnp.linalg.qr(trials.start)
+        run = self.simulate(model, LoopTrials(2.0**-20 * r, None, None))
+        loss = self.loss_of(run) * (2.0**40 * k / p)
+        if limit is None or limit == math.inf:
+            return loss
+        largest = jnp.max(jnp.abs(jnp.einsum("pk,tks->tps", q, run.states)))
+        return jax.lax.cond(
+            2.0**20 * largest < limit,
+            lambda: loss,
+            lambda: self.loss_of(self.simulate(model, trials)),
+        )
 
     def second_moments(self, model: AbstractRNN) -> tuple[Coupled, Scaled, Scaled]:
         """The linear loop, and Σ_t ⟨s_t s_tᵀ⟩ of s = (x, h) over t < T and over 0 < t ≤ T."""

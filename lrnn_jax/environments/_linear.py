@@ -1,5 +1,6 @@
 """Linear plants: chains of integrators, and any matrices."""
 
+import math
 import warnings
 
 import equinox as eqx
@@ -32,6 +33,10 @@ class AbstractLinearPlant(AbstractAutonomousPlant):
     @property
     def observations(self) -> int:
         return self.c.shape[0]
+
+    @property
+    def linear_within(self) -> float:
+        return math.inf
 
     def step(
         self, x: Float[Array, "*batch state"], u: Float[Array, "*batch controls"]

@@ -111,6 +111,24 @@ class FixedStart(AbstractStart):
         return self.states.T @ self.states / self.states.shape[0]
 
 
+class RandomPhases(AbstractStart):
+    """Sinusoids with independent phases φ ~ U(−π, π): pairs cos φ, sin φ, so that Σ_0 = ½.
+
+    A component of the first half holds a cosine, the same one of the second half its sine.
+    """
+
+    def check(self, size: int) -> None:
+        if size % 2:
+            raise ValueError(f"Phases come as pairs of numbers, but this plant starts from {size}.")
+
+    def sample(self, key: PRNGKeyArray, trials: int, size: int) -> Float[Array, "trial size"]:
+        phases = jr.uniform(key, (trials, size // 2), minval=-np.pi, maxval=np.pi)
+        return jnp.concatenate([jnp.cos(phases), jnp.sin(phases)], axis=-1)
+
+    def moment(self, size: int) -> Float[Array, "size size"]:
+        return jnp.eye(size) / 2
+
+
 def as_start(start: "AbstractStart | ArrayLike") -> AbstractStart:
     """A law; a number or an array is the half-width of a uniform one."""
     return start if isinstance(start, AbstractStart) else UniformStart(start)

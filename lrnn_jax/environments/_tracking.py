@@ -1,5 +1,7 @@
 """Follow a moving reference in the plane."""
 
+import math
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from lrnn_jax._types import as_float
 from lrnn_jax.environments._base import AbstractPlant, check_plant_dt
-from lrnn_jax.environments._starts import AbstractStart, as_start, check_noise
+from lrnn_jax.environments._starts import AbstractStart, RandomPhases, as_start, check_noise
 
 FREQUENCIES = ((0.1, 0.3), (0.2, 0.4))
 """Of the reference, by axis [1 / time unit]."""
@@ -19,8 +21,9 @@ class TrackingPlant(AbstractPlant):
         p' = clip(p + dt v),  v' = clip(v + dt u),      o = (p_x, p_y, r_x, r_y)
         r_i(t) = min(t/ramp, 1) a Σ_j sin(2π f_ij t + φ_ij),      cost Σ_i (p_i − r_i)²
 
-    A trial is fixed by its phases φ, shape (axes × sinusoids,), axis by axis; it starts at rest at
-    the origin. The state is (p_x, p_y, v_x, v_y).
+    A trial is fixed by its phases, as cos φ (axis by axis, sinusoid by sinusoid), then sin φ: the
+    reference is linear in them, and other numbers scale its sinusoids. It starts at rest at the
+    origin. The state is (p_x, p_y, v_x, v_y).
 
     Arguments:
         dt: time step in membrane time constants; the controller's.
@@ -30,7 +33,7 @@ class TrackingPlant(AbstractPlant):
         clamp: bound on positions and velocities; None: none.
         noise: standard deviation of the process noise per step, one or one for each state.
         observation_noise: standard deviation of the observation noise, likewise.
-        start: law of the phases; default U(−π, π).
+        start: law of the cosines and sines of the phases; default: phases U(−π, π).
 
     Errors: ValueError for dt ≤ 0, a clamp ≤ 0, a negative ramp, frequencies that are not a
     rectangle.
@@ -57,7 +60,7 @@ class TrackingPlant(AbstractPlant):
         *,
         noise: ArrayLike | None = None,
         observation_noise: ArrayLike | None = None,
-        start: AbstractStart | ArrayLike = np.pi,
+        start: AbstractStart | ArrayLike = RandomPhases(),
     ):
         check_plant_dt(dt)
         self.dt = as_float(dt)
@@ -99,7 +102,11 @@ class TrackingPlant(AbstractPlant):
 
     @property
     def start_size(self) -> int:
-        return self.frequencies.size
+        return 2 * self.frequencies.size
+
+    @property
+    def linear_within(self) -> float:
+        return math.inf if self.clamp is None else self.clamp
 
     def initial(self, start: Float[Array, "*trial start"]) -> Float[Array, "*trial state"]:
         return jnp.zeros((*start.shape[:-1], self.state_size), start.dtype)
@@ -107,16 +114,15 @@ class TrackingPlant(AbstractPlant):
     def signals(
         self, start: Float[Array, "*trial start"], steps: int
     ) -> Float[Array, "time *trial axes"]:
-        """r at the steps 1 … T."""
-        phases = start.reshape(1, *start.shape[:-1], *self.frequencies.shape)
+        """r at the steps 1 … T: sin(ωt + φ) = sin(ωt) cos φ + cos(ωt) sin φ."""
         time = self.dt * jnp.arange(1, steps + 1, dtype=self.dt.dtype)
-        time = time.reshape(-1, *[1] * (phases.ndim - 1))
-        frequencies = self.frequencies.reshape(*[1] * (phases.ndim - 2), *self.frequencies.shape)
-        waves = jnp.sum(jnp.sin(2 * np.pi * frequencies * time + phases), axis=-1)
         # the smallest positive number makes a ramp of 0 a step
         tiny = float(jnp.finfo(time.dtype).tiny)
-        ramp = jnp.minimum(time[..., 0] / jnp.maximum(self.ramp, tiny), 1.0)
-        return self.amplitude * ramp * waves
+        ramp = self.amplitude * jnp.minimum(time / jnp.maximum(self.ramp, tiny), 1.0)
+        angles = 2 * np.pi * self.frequencies[None] * time[:, None, None]
+        waves = jnp.stack([jnp.sin(angles), jnp.cos(angles)], axis=1) * ramp[:, None, None, None]
+        parts = start.reshape(*start.shape[:-1], 2, *self.frequencies.shape)
+        return jnp.einsum("tpaf,...paf->t...a", waves, parts)
 
     def step(
         self, x: Float[Array, "*batch state"], u: Float[Array, "*batch controls"]

@@ -12,6 +12,7 @@ from lrnn_jax.experiments._controllers import (
     double_integrator,
     initial_states,
     low_rank_controller,
+    trial_by_trial,
 )
 from lrnn_jax.learning import Descent, LearningCurve, learn, lift
 from lrnn_jax.reduced import reduce
@@ -74,10 +75,11 @@ def control_cost(
     curves: dict[str, LearningCurve] = {}
     seconds: dict[str, Any] = {}
     for beta in config.costs:
-        loop = double_integrator(config.steps, 2.0, control_cost=beta)
-        for name, model, shown in (
-            ("full", start, reporter(progress, f"full network, β = {beta:g}")),
-            ("reduced", reduce(start), None),
+        costly = double_integrator(config.steps, 2.0, control_cost=beta)
+        on_full = reporter(progress, f"full network, β = {beta:g}")
+        for name, model, loop, shown in (
+            ("full", start, trial_by_trial(costly), on_full),
+            ("reduced", reduce(start), costly, None),
         ):
 
             def work(model: Any = model, loop: Any = loop, shown: Any = shown) -> LearningCurve:

@@ -1,5 +1,6 @@
 """The controllers and the loops that the closed-loop experiments share."""
 
+import dataclasses
 from typing import Any
 
 import jax.random as jr
@@ -8,6 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from lrnn_jax.environments import ClosedLoop, KIntegrator
 from lrnn_jax.networks import LowRankRNN
+from lrnn_jax.tasks import Evaluation
 
 
 def low_rank_controller(n: int, *, key: PRNGKeyArray) -> LowRankRNN:
@@ -24,6 +26,11 @@ def low_rank_controller(n: int, *, key: PRNGKeyArray) -> LowRankRNN:
 def double_integrator(steps: int, width: float, **options: Any) -> ClosedLoop:
     """The loop of [CL]: double integrator, dt = 1, x_0 ~ U(−width, width)²."""
     return ClosedLoop(KIntegrator(2, dt=1.0, start=width), steps, **options)
+
+
+def trial_by_trial(loop: ClosedLoop) -> ClosedLoop:
+    """The same loop, every trial simulated: to compare with what is known of all of them."""
+    return dataclasses.replace(loop, evaluation=Evaluation.ROLLOUT)
 
 
 def initial_states(

@@ -36,7 +36,7 @@ class TrackingConfig:
     record: int = 20
     """Keep every n-th epoch."""
     student: bool = True
-    """Train an open-loop student of the trained controller as well."""
+    """Train an open-loop student of the trained controller as well (on white noise, expected)."""
     wanted: int = 4
     """How many of the four frequencies should be acquired in these epochs."""
     seed: int = 0
@@ -86,7 +86,7 @@ def tracking(config: TrackingConfig = TrackingConfig(), progress: Progress | Non
     """
     plant = TrackingPlant(dt=0.1)
     loop = ClosedLoop(plant, config.steps, config.batch)
-    keys, bound = jr.split(jr.key(config.seed), 6), 1 / np.sqrt(config.n)
+    keys, bound = jr.split(jr.key(config.seed), 5), 1 / np.sqrt(config.n)
     net = DenseRNN(
         config.gain * bound * jr.normal(keys[0], (config.n, config.n)),
         jr.uniform(keys[1], (config.n, plant.observations), minval=-bound, maxval=bound),
@@ -110,8 +110,8 @@ def tracking(config: TrackingConfig = TrackingConfig(), progress: Progress | Non
     if config.student:
         run(
             "open",
-            TeacherStudent(curves["closed"].model, config.steps, batch=config.batch),
-            keys[5],
+            TeacherStudent(curves["closed"].model, config.steps),
+            None,
         )
     report = _report(config, plant, curves)
     report.seconds = seconds

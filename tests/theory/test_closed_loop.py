@@ -1,5 +1,6 @@
 """Closed-loop learning in overlap space is exact, and expected losses are expectations."""
 
+import dataclasses
 import math
 from fractions import Fraction
 
@@ -40,7 +41,8 @@ def test_network_and_reduction_learn_alike(net, plant, beta):
     method = lrnn.Descent(0.01, clip=1.0, rates={"m": 0.0})
     loop = lrnn.ClosedLoop(plant, 20, batch=10, control_cost=beta)
     options = {"epochs": 60, "key": jr.key(0)}
-    full = lrnn.learn(net, loop, method, **options)
+    by_trial = dataclasses.replace(loop, evaluation=lrnn.Evaluation.ROLLOUT)
+    full = lrnn.learn(net, by_trial, method, **options)
     reduced = lrnn.learn(lrnn.reduce(net), loop, method, **options)
     assert jnp.max(jnp.abs(full.gram[-1] - full.gram[0])) > 1e-2
     assert full.loss[-1] < full.loss[0]
@@ -48,9 +50,48 @@ def test_network_and_reduction_learn_alike(net, plant, beta):
     assert jnp.max(jnp.abs(reduced.loss / full.loss - 1)) < ROUNDING
     if not loop.noisy:  # simulated in place of second moments, from given batches
         start = jnp.stack([loop.sample(jr.fold_in(jr.key(0), e)) for e in range(61)])
-        by_steps = lrnn.ClosedLoop(plant, 20, control_cost=beta, evaluation=lrnn.Evaluation.ROLLOUT)
-        simulated = lrnn.learn(lrnn.reduce(net), by_steps, method, epochs=60, batches=start)
+        by_trial = dataclasses.replace(by_trial, batch=None)
+        simulated = lrnn.learn(lrnn.reduce(net), by_trial, method, epochs=60, batches=start)
         assert simulated.distance(full).max < ROUNDING
+        spanned = lrnn.learn(net, loop, method, **options)
+        assert spanned.distance(full).max < ROUNDING
+
+
+def tracker(seed=0, n=12, size=0.3):
+    rng, bound = np.random.default_rng(seed), size / np.sqrt(n)
+    w, w_in, w_out = (rng.normal(size=s) * bound for s in ((n, n), (n, 4), (2, n)))
+    return lrnn.DenseRNN(w, w_in, w_out, dt=0.1)
+
+
+@pytest.mark.parametrize("clamp", [None, 20.0, 10.0])
+def test_trials_that_span_a_batch_have_its_loss(clamp):
+    plant, net = lrnn.TrackingPlant(clamp=clamp), tracker(size=1.0)
+    loop = lrnn.ClosedLoop(plant, 40, batch=30)
+    every = dataclasses.replace(loop, evaluation=lrnn.Evaluation.ROLLOUT)
+    trials = loop.sample(jr.key(0))
+    largest = jnp.max(jnp.abs(every.simulate(net, trials).states))
+    assert 10 <= largest < 20  # the tightest bound is met, the other one is not
+    pairs = [jax.value_and_grad(lambda m: o.loss(m, trials))(net) for o in (loop, every)]  # noqa: B023
+    for a, b in zip(*(jax.tree.leaves(pair) for pair in pairs)):
+        assert jnp.allclose(a, b, rtol=ROUNDING, atol=ROUNDING)
+    if clamp is None:
+        return
+    few = lrnn.TrackingPlant().sample(jr.key(1), 3)
+    assert loop.loss(net, few) == every.loss(net, few)
+
+
+def test_the_expectation_over_phases_is_that_of_many_trials():
+    net, plant = tracker(), lrnn.TrackingPlant(clamp=None)
+    exact = lrnn.ClosedLoop(plant, 40)
+    starts = plant.sample(jr.key(0), 400)[:, None]
+    each = np.asarray(jax.jit(jax.vmap(lambda start: exact.loss(net, start)))(starts))
+    error = each.std() / np.sqrt(len(each))
+    assert abs(float(exact.loss(net)) - each.mean()) < 5 * error
+    assert error < 0.05 * each.mean()
+    curve = lrnn.learn(net, exact, lrnn.Descent(0.1, clip=1.0), epochs=30)
+    assert curve.loss[-1] < curve.loss[0]
+    with pytest.raises(ValueError, match="TrackingPlant is not linear"):
+        lrnn.ClosedLoop(lrnn.TrackingPlant(), 40).loss(net)
 
 
 def test_expected_losses_lead_network_and_reduction_alike():
