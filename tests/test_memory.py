@@ -202,6 +202,8 @@ def test_the_decoder_reads_what_is_there_and_nothing_else():
     assert float(loud.test[1].mean()) < 0.7
     with pytest.raises(ValueError, match="held_out"):
         lrnn.decode(x, held_out=12, key=jr.key(0))
+    with pytest.raises(ValueError, match="not finite"):
+        lrnn.decode(x.at[0, 0].set(jnp.nan), key=jr.key(0))
 
 
 def test_steps_are_slowed_from_the_first_small_loss_on():

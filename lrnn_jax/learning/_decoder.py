@@ -2,12 +2,14 @@
 
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 
-from lrnn_jax._types import as_float
+from lrnn_jax._types import as_float, is_traced
 
 
 class Decoding(NamedTuple):
@@ -46,7 +48,8 @@ def decode(
         penalty: λ.
         key: draws splits and noise; the same ones for each member of the leading axes.
 
-    Errors: ValueError unless there are two classes and 1 ≤ held_out < groups.
+    Errors: ValueError unless there are two classes and 1 ≤ held_out < groups, and for features that
+    are not finite.
 
     Source: [LR] fig. 4 (decoder of training history).
     """
@@ -56,23 +59,34 @@ def decode(
             f"`features` has shape (…, groups, 2, features) and `held_out` lies between 1 and "
             f"groups − 1; got shape {features.shape} and {held_out}."
         )
+    if not is_traced(features) and not np.isfinite(np.asarray(features)).all():
+        raise ValueError("Some features are not finite: leave out groups whose learning diverged.")
     noise = as_float(noise).astype(features.dtype)
     penalty = as_float(penalty).astype(features.dtype)
+    flat = features.reshape(-1, *features.shape[-3:])
+    train, test = _over_splits(flat, noise, penalty, jr.split(key, splits), held_out)
+    shape = (*features.shape[:-3], splits)
+    return Decoding(train.reshape(shape), test.reshape(shape))
+
+
+@eqx.filter_jit
+def _over_splits(
+    features: Float[Array, "batch group label feature"],
+    noise: Float[Array, ""],
+    penalty: Float[Array, ""],
+    keys: Array,
+    held_out: int,
+) -> tuple[Float[Array, "batch split"], Float[Array, "batch split"]]:
+    """Accuracies on training and test sets, in the splits of the keys."""
+    groups = features.shape[1]
 
     def one(x: Array, key: Array) -> tuple[Array, Array]:
         split_key, noise_key = jr.split(key)
         x = x + noise * jr.normal(noise_key, x.shape, x.dtype)
         train = jr.permutation(split_key, groups) >= held_out
-        right = _accuracy(x.reshape(2 * groups, -1), jnp.repeat(train, 2), penalty)
-        return right
+        return _accuracy(x.reshape(2 * groups, -1), jnp.repeat(train, 2), penalty)
 
-    def all_splits(x: Array) -> tuple[Array, Array]:
-        return jax.vmap(lambda k: one(x, k))(jr.split(key, splits))
-
-    flat = features.reshape(-1, *features.shape[-3:])
-    train, test = jax.jit(jax.vmap(all_splits))(flat)
-    shape = (*features.shape[:-3], splits)
-    return Decoding(train.reshape(shape), test.reshape(shape))
+    return jax.vmap(lambda x: jax.vmap(lambda key: one(x, key))(keys))(features)
 
 
 def _accuracy(
