@@ -151,8 +151,8 @@ def _report(
         half = np.pi * np.diff(frequencies).min()
         claims.append(
             Claim(
-                "every frequency has eigenvalues of W of its own near ±iω (|Im λ − ω| below half of "
-                f"the distance between frequencies, {half:.2g}, and less than before learning)",
+                "every frequency has eigenvalues of W of its own near ±iω (|Im λ − ω| below half "
+                f"of the distance between frequencies, {half:.2g}, and less than before learning)",
                 ", ".join(
                     f"{2 * np.pi * f:.2f}: {b:.2g} → {d:.2g}"
                     for f, b, d in zip(frequencies, before, near)
