@@ -25,6 +25,8 @@ def is_traced(*trees: object) -> bool:
 
 def as_float(x: ArrayLike) -> Array:
     """An array of x in its own floating dtype; integers, Python numbers get JAX's default one."""
+    if isinstance(x, (list, tuple)):
+        x = jnp.asarray(x)
     if isinstance(x, (int, float)) or not jnp.issubdtype(jnp.result_type(x), jnp.floating):
         return jnp.asarray(x, dtype=jnp.result_type(float))
     return jnp.asarray(x)

@@ -51,8 +51,8 @@ class ThreeStagesConfig:
     """Parameter updates."""
     seeds: int = 20
     """Networks whose stages are counted."""
-    seed: int = 0
-    """Random seed of the first network and of the trials."""
+    seed: int = 7
+    """Random seed of the first network and of the trials (7: one that starts in stage 1)."""
 
     def __post_init__(self) -> None:
         check_config(self, n=(2, 1e6), steps=(2, 1e5), batch=(1, 1e6), epochs=(2, 1e7))

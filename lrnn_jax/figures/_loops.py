@@ -130,7 +130,7 @@ def three_stages(report: Any) -> Figure:
     label_ends(axes[0, 2], full[-1], [rf"$\sigma_{{{n}}}$" for n in names], colours)
     paths = arrays["eigenvalue_real"][1] + 1j * arrays["eigenvalue_imag"][1]
     plot_paths(axes[1, 0], paths, colours=[VISIBLE[1], VISIBLE[3], INVISIBLE[2], OTHERS[0]])
-    axes[1, 0].set_aspect("equal")
+    axes[1, 0].set_aspect("equal", adjustable="datalim")
     ax = axes[1, 1]
     ax.plot(
         arrays["zm"][1], arrays["stage_one_loop"][1], label="loop", color=VISIBLE[2], **SIMULATION
@@ -160,7 +160,7 @@ def tradeoff(report: Any) -> Figure:
         ax.axhline(1, color="0.6", linewidth=0.8, zorder=0)
         ax.set(xlabel="epoch from the start in stage 2", ylabel=r"$|\lambda_{1,2}|$")
         ax.set_xlim(0, paths.shape[1] - 1)
-        ax.legend(title=title, title_fontsize=7, loc="upper left")
+        ax.legend(title=title, title_fontsize=7, loc="lower left", labelspacing=0.15)
     return figure
 
 
@@ -180,8 +180,8 @@ def control_cost(report: Any) -> Figure:
         gaps.append(np.abs(np.asarray(full.gram) - np.asarray(reduced.gram)).max(axis=(-2, -1)))
     end = epochs[-1]
     axes[0].set(xlabel="epoch after stability", ylabel=r"loss $L$", yscale="log", xlim=(0, end))
-    axes[0].legend()
     axes[1].set(xlabel="epoch after stability", ylabel=r"$\sigma_{zm}$", xlim=(0, end))
+    axes[1].legend(*axes[0].get_legend_handles_labels(), loc="lower left", labelspacing=0.2)
     plot_gap(axes[2], epochs, {r"full − exact theory, worst $\beta$": np.max(gaps, axis=0)})
     return figure
 
@@ -201,9 +201,10 @@ def tracking(report: Any) -> Figure:
             style = ("-", "--", "-.", ":")[i % 4]
             ax.plot(epochs, line, style, color=VISIBLE[i], label=f"{frequency:g}")
         ax.axhline(1, color="0.8", linewidth=0.6, zorder=0)
-        ax.set(xlabel="epoch", ylabel=f"loss by frequency, {LOOPS[name][0]}", yscale="log")
+        ax.set(xlabel="epoch", ylabel=f"loss by frequency, {name} loop", yscale="log")
         ax.set_xlim(0, epochs[-1])
-        ax.legend(title=r"frequency ($1/\tau$)", title_fontsize=7)
+        if name == "closed":
+            ax.legend(title=r"frequency ($1/\tau$)", title_fontsize=7)
     ax = axes[2]
     values = arrays["eigenvalue_real"][1] + 1j * arrays["eigenvalue_imag"][1]
     for frequency in frequencies:

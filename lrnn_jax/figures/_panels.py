@@ -166,7 +166,12 @@ def plot_response(ax: Axes, time: np.ndarray, outputs: Mapping[str, np.ndarray])
 
 
 def plot_eigenvalues(
-    ax: Axes, epochs: np.ndarray, values: np.ndarray, targets: Sequence[complex] = ()
+    ax: Axes,
+    epochs: np.ndarray,
+    values: np.ndarray,
+    targets: Sequence[complex] = (),
+    *,
+    symbol: str = r"\lambda(V^\top U/s)",
 ) -> Axes:
     """Paths of eigenvalues in the complex plane over learning; crosses mark the targets.
 
@@ -175,6 +180,7 @@ def plot_eigenvalues(
         epochs: shape (record,), for the end points' label.
         values: complex, shape (record, eigenvalue).
         targets: where they should end.
+        symbol: what they are, in LaTeX.
     """
     for path in values.T:
         ax.plot(path.real, path.imag, color=VISIBLE[1], linewidth=1.4)
@@ -183,11 +189,12 @@ def plot_eigenvalues(
     for target in targets:
         ax.plot(target.real, target.imag, "x", color="#1a1a1a", markersize=8, markeredgewidth=1.4)
     ax.axhline(0, color="0.8", linewidth=0.6, zorder=0)
-    ax.set(xlabel=r"Re $\lambda(V^\top U/s)$", ylabel=r"Im $\lambda(V^\top U/s)$")
-    marks = (("o", OTHERS[0], "epoch 0"), ("o", VISIBLE[0], f"epoch {epochs[-1]}"))
+    ax.set(xlabel=f"Re ${symbol}$", ylabel=f"Im ${symbol}$")
+    marks = [("o", OTHERS[0], "epoch 0"), ("o", VISIBLE[0], f"epoch {epochs[-1]}")]
+    marks += [("x", "#1a1a1a", "target")] * bool(targets)
     handles = [
         Line2D([], [], marker=mark, linestyle="", color=colour, markersize=5, label=label)
-        for mark, colour, label in (*marks, ("x", "#1a1a1a", "target"))
+        for mark, colour, label in marks
     ]
     ax.legend(handles=handles)
     return ax
