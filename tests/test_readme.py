@@ -8,6 +8,8 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
+import lrnn_jax as lrnn
+
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
 
@@ -27,6 +29,16 @@ def test_example_runs_and_agrees():
     assert names["theory"].distance(names["truth"]).max < 1e-12
     assert jnp.abs(names["theory"].gram[-1] - names["theory"].gram[0]).max() > 0.1
     assert "zm" in printed.getvalue()
+
+
+def test_your_own_task_plant_and_activation_learn():
+    names = {"jax": jax, "jr": jax.random, "lrnn": lrnn}
+    with contextlib.redirect_stdout(io.StringIO()), jax.numpy_dtype_promotion("standard"):
+        exec(compile(block("yours"), "README", "exec"), names)
+    for curve in (names["held"], names["moored"]):
+        assert curve.loss[-1] < 0.5 * curve.loss[0]
+    for definition in block("yours").split("class ")[1:]:
+        assert len(definition.split("\n\n\n")[0].splitlines()) <= 24
 
 
 def test_commands_are_single_lines():

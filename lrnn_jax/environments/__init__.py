@@ -1,5 +1,6 @@
 """Environments: plants, and the closed loop of a plant and a network."""
 
+from lrnn_jax.environments._base import AbstractAutonomousPlant as AbstractAutonomousPlant
 from lrnn_jax.environments._base import AbstractPlant as AbstractPlant
 from lrnn_jax.environments._closed_loop import ClosedLoop as ClosedLoop
 from lrnn_jax.environments._closed_loop import LoopTrials as LoopTrials

@@ -88,6 +88,7 @@ class Sweep:
         self.labels, self.chunk, self.store = dict(labels or {}), chunk, store
         self.memory, self.traced = memory, traced
         columns = self.design.columns
+        static = (static,) if isinstance(static, str) else static
         for name in static:
             if name not in columns:
                 raise ValueError(f"`static` names {name!r}, but the axes are {list(columns)}.")
