@@ -30,3 +30,11 @@ class LearningError(RuntimeError):
     def __init__(self, message: str, curve: Any):
         super().__init__(message)
         self.curve = curve
+
+
+class Interrupted(KeyboardInterrupt):
+    """Learning was interrupted. `curve` holds everything up to that point."""
+
+    def __init__(self, curve: Any):
+        super().__init__("interrupted")
+        self.curve = curve

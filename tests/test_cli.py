@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import lrnn_jax as lrnn
 from lrnn_jax.cli import main
+from lrnn_jax.cli._progress import ProgressBar
 
 
 def run(*arguments, cwd):
@@ -136,3 +138,24 @@ def test_help_shows_every_field_with_unit_and_default(capsys):
     shown = capsys.readouterr().out
     for word in ("--epochs", "--rate", "membrane time", "default: 2000", "--json", "--out"):
         assert word in shown
+
+
+def test_an_interruption_keeps_what_was_computed(tmp_path, capsys, monkeypatch):
+    class Stopped(ProgressBar):
+        def __call__(self, what, epoch, epochs, loss):
+            super().__call__(what, epoch, epochs, loss)
+            if what == "full network, β = 2" and epoch >= epochs // 2:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr("lrnn_jax.cli._main.ProgressBar", Stopped)
+    out = tmp_path / "run"
+    assert main(["run", "control_cost", "--preset", "quick", "--out", str(out)]) == 130
+    said = capsys.readouterr().err
+    assert "interrupted in 'full network, β = 2'" in said
+    assert str(out / "interrupted") in said
+    kept = sorted((out / "interrupted").iterdir(), key=lambda path: int(path.stem))
+    assert f"{len(kept)} learning curve(s)" in said
+    full, reduced, *_, last = (lrnn.LearningCurve.load(path) for path in kept)
+    assert reduced.distance(full).max < 1e-11
+    assert 0.5 <= int(last.epochs[-1]) / int(full.epochs[-1]) < 0.6
+    assert np.isfinite(last.loss).all()

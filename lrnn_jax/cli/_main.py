@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from lrnn_jax._results import LearningError
+from lrnn_jax._results import Interrupted, LearningError
 from lrnn_jax.cli._html import page
-from lrnn_jax.cli._output import as_json, dumps, text, write
+from lrnn_jax.cli._output import as_json, dumps, save_curves, text, write
 from lrnn_jax.cli._progress import ProgressBar
 from lrnn_jax.cli._setup import setup_jax
 from lrnn_jax.cli._sweep import sweep_command
-from lrnn_jax.experiments import REGISTRY, AnalysisConfig, Experiment, Report, analyse, get
+from lrnn_jax.experiments import REGISTRY, AnalysisConfig, Experiment, Report, analyse, get, keeping
 from lrnn_jax.networks import load_network
 
 HELP = """\
@@ -88,7 +88,6 @@ def main(arguments: list[str]) -> int:
     except (ValueError, KeyError) as error:
         return _complain(str(error))
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
         return 130
 
 
@@ -154,12 +153,26 @@ def _run(rest: list[str]) -> int:
     default = experiment.quick if preset == "quick" else experiment.full
     config, options = _parse_run(experiment, default, rest)
     setup_jax(options.dtype)
+    folder = options.out or Path("runs") / name
+    return _deliver(
+        _interruptible(lambda bar: experiment.run(config, bar), folder), options, folder
+    )
+
+
+def _interruptible(work: Callable[[ProgressBar], Report], folder: Path) -> Report:
+    """A report; where Ctrl-C ends the work, what was computed is kept in `folder`/interrupted."""
     bar = ProgressBar()
-    try:
-        report = experiment.run(config, bar)
-    finally:
-        bar.close()
-    return _deliver(report, options, options.out or Path("runs") / name)
+    with keeping() as curves:
+        try:
+            return work(bar)
+        except KeyboardInterrupt as stop:
+            what = f" in {bar.what!r}" if bar.what else ""
+            curves += [stop.curve] if isinstance(stop, Interrupted) else []
+            kept = save_curves(curves, folder / "interrupted")
+            print(f"\ninterrupted{what}; {kept}", file=sys.stderr)
+            raise
+        finally:
+            bar.close()
 
 
 def _take_preset(rest: list[str]) -> tuple[str, list[str]]:
@@ -234,14 +247,11 @@ def _analyse(rest: list[str]) -> int:
     )
     setup_jax(options.dtype)
     network, factorisation = load_network(path, dt=dt, scale=scale, rank=rank, energy=energy)
-    bar = ProgressBar()
-    try:
-        report = analyse(network, config, factorisation, bar)
-    finally:
-        bar.close()
+    folder = options.out or Path("runs") / f"analyse-{path.stem}"
+    report = _interruptible(lambda bar: analyse(network, config, factorisation, bar), folder)
     if not options.json:
         print(_describe(report))
-    _deliver(report, options, options.out or Path("runs") / f"analyse-{path.stem}")
+    _deliver(report, options, folder)
     return 0
 
 

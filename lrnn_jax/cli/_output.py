@@ -1,5 +1,6 @@
 """What a run leaves behind: a folder with config, data, figure and report; and what is printed."""
 
+import contextlib
 import dataclasses
 import json
 import platform
@@ -12,6 +13,7 @@ import jax
 
 import lrnn_jax
 from lrnn_jax.experiments import Report
+from lrnn_jax.learning import LearningCurve
 
 
 def write(report: Report, folder: Path, data_format: str = "zarr") -> dict[str, str]:
@@ -41,6 +43,22 @@ def write(report: Report, folder: Path, data_format: str = "zarr") -> dict[str, 
         ) from None
     paths = {"folder": folder, "figure": figure, "data": data, "report": folder / "report.md"}
     return {name: str(path.resolve()) for name, path in paths.items()}
+
+
+def save_curves(curves: list[LearningCurve], folder: Path) -> str:
+    """Save the curves of an interrupted run as 1.npz, 2.npz, …; returns where, in words."""
+    saved = 0
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for curve in curves:
+            with contextlib.suppress(ValueError):  # networks that no file can hold
+                curve.save(folder / f"{saved + 1}.npz")
+                saved += 1
+    except OSError as error:
+        return f"what was computed could not be kept: {error}"
+    if not saved:
+        return "nothing was computed yet"
+    return f"{saved} learning curve(s) are kept in {folder.resolve()} (LearningCurve.load)"
 
 
 def _write_data(report: Report, folder: Path, data_format: str) -> Path:

@@ -4,7 +4,10 @@ from typing import Any
 
 
 class ProgressBar:
-    """One tqdm bar per piece of work; call it as progress(what, epoch, epochs, loss)."""
+    """One tqdm bar per piece of work; call it as progress(what, epoch, epochs, loss).
+
+    `what` is the last piece of work that reported.
+    """
 
     def __init__(self) -> None:
         try:
@@ -13,14 +16,15 @@ class ProgressBar:
             tqdm = None
         self._tqdm: Any = tqdm
         self._bar: Any = None
-        self._what = ""
+        self.what = ""
 
     def __call__(self, what: str, epoch: int, epochs: int, loss: float) -> None:
+        if what != self.what:
+            self.close()
+        self.what = what
         if self._tqdm is None:
             return
-        if what != self._what:
-            self.close()
-            self._what = what
+        if self._bar is None:
             self._bar = self._tqdm(total=epochs, desc=what, unit="epoch", disable=None)
         self._bar.update(epoch - self._bar.n)
         self._bar.set_postfix_str(f"loss {loss:.2e}")
@@ -31,4 +35,4 @@ class ProgressBar:
         """Finish the bar that is shown, if any."""
         if self._bar is not None:
             self._bar.close()
-        self._bar, self._what = None, ""
+        self._bar = None

@@ -6,6 +6,7 @@ from lrnn_jax.experiments._base import Claim as Claim
 from lrnn_jax.experiments._base import Report as Report
 from lrnn_jax.experiments._base import Stopwatch as Stopwatch
 from lrnn_jax.experiments._base import Timing as Timing
+from lrnn_jax.experiments._base import keeping as keeping
 from lrnn_jax.experiments._control_cost import ControlCostConfig as ControlCostConfig
 from lrnn_jax.experiments._control_cost import control_cost as control_cost
 from lrnn_jax.experiments._coupling import CouplingConfig as CouplingConfig

@@ -1,12 +1,17 @@
 """What an experiment is: a frozen config, a run, and a report of claims and data."""
 
+import contextlib
+import contextvars
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from jax import monitoring
+
+from lrnn_jax.learning import LearningCurve
 
 Progress = Callable[[str, int, int, float], None]
 
@@ -103,10 +108,34 @@ class Stopwatch:
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, Timing]:
-    """The result of some work, waited for, and its timing."""
+    """The result of some work, waited for, and its timing; its learning curves are `kept`."""
     with Stopwatch() as watch:
         result = jax.block_until_ready(work())
+    keep(result)
     return result, watch.timing
+
+
+_KEPT: contextvars.ContextVar[list[LearningCurve] | None] = contextvars.ContextVar("kept")
+
+
+@contextlib.contextmanager
+def keeping() -> Iterator[list[LearningCurve]]:
+    """The learning curves that an experiment has finished: what is left if it is interrupted."""
+    token = _KEPT.set(curves := [])
+    try:
+        yield curves
+    finally:
+        _KEPT.reset(token)
+
+
+def keep(result: Any) -> None:
+    """Keep the learning curves in a result, the members of batched ones one by one."""
+    if (kept := _KEPT.get(None)) is None:
+        return
+    for curve in jax.tree.leaves(result, is_leaf=lambda x: isinstance(x, LearningCurve)):
+        if isinstance(curve, LearningCurve):
+            shape = curve.loss.shape[:-1]
+            kept += [jax.tree.map(lambda x, i=i: x[i], curve) for i in np.ndindex(*shape)]
 
 
 def reporter(progress: Progress | None, label: str) -> Callable[[int, int, float], None] | None:

@@ -1,6 +1,8 @@
 """`memory_twins`: what two networks learned first is written in what no loss can see."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,7 +12,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from lrnn_jax.experiments._base import Claim, Progress, Report, check_config, timed
+from lrnn_jax.experiments._base import Claim, Progress, Report, check_config, keep, timed
 from lrnn_jax.learning import Decoding, Descent, LearningCurve, Slowed, decode, learn
 from lrnn_jax.networks import Erf
 from lrnn_jax.overlaps import Overlaps, random_overlaps, visible
@@ -151,12 +153,22 @@ def _learn_all(
         return jax.block_until_ready(compiled(cast(gram), task, method, key))
 
     runs = []
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool, _cancelled_at_exit(pool):
         for i, run in enumerate(pool.map(work, members)):
             runs.append(run)
+            keep(run)
             if progress is not None:
                 progress(f"task {name}", i + 1, len(members), float(jnp.max(run.loss[:, -1])))
     return runs
+
+
+@contextlib.contextmanager
+def _cancelled_at_exit(pool: ThreadPoolExecutor) -> Iterator[None]:
+    """Where something goes wrong, what has not begun does not begin."""
+    try:
+        yield
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _report(

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from lrnn_jax._results import RESULTS, LearningError
+from lrnn_jax._results import RESULTS, Interrupted, LearningError
 from lrnn_jax._types import is_traced
 from lrnn_jax.learning._coordinates import (
     AbstractCoordinates,
@@ -307,11 +307,15 @@ def _steps_with_progress(
     advance = eqx.filter_jit(_advance)
     state, histories = eqx.filter_jit(_start)(problem), []
     plan = [(block, every)] * (records // block) + ([(1, rest)] if rest else [])
-    for count, stride in plan:
-        state, history = advance(problem, state, count, stride)
-        histories.append(history)
-        progress(int(state.epoch), epochs, float(history.loss[-1]))
-    return eqx.filter_jit(_finish)(problem, state, histories, every)
+    finish = eqx.filter_jit(_finish)
+    try:
+        for count, stride in plan:
+            state, history = advance(problem, state, count, stride)
+            histories.append(history)
+            progress(int(state.epoch), epochs, float(history.loss[-1]))
+    except KeyboardInterrupt:
+        raise Interrupted(finish(problem, state, histories, every)) from None
+    return finish(problem, state, histories, every)
 
 
 @eqx.filter_jit
