@@ -1,7 +1,14 @@
 """The strict world tests run in: float64, no silent promotion, shapes and types checked."""
 
-import jax
+import os
+import sys
+
 import pytest
+
+if "slow" not in sys.argv:  # small tests take longer to compile than to run: compile them fast
+    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
+import jax
 from jaxtyping import install_import_hook
 
 jax.config.update("jax_enable_x64", True)
