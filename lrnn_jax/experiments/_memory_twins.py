@@ -62,7 +62,7 @@ class MemoryTwinsConfig:
 
 
 QUICK = MemoryTwinsConfig(
-    pairs=6, dt=0.2, steps=100, batch=16, epochs=5000, lr=0.05, lr_c=0.01, record=100
+    pairs=6, dt=0.2, steps=80, batch=12, epochs=2500, lr=0.1, lr_c=0.02, record=100
 )
 
 
