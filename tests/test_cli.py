@@ -1,6 +1,7 @@
 """The command line: the main job's output, and clear answers to wrong input."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import xarray as xr
 import lrnn_jax as lrnn
 from lrnn_jax.cli import main
 from lrnn_jax.cli._progress import ProgressBar
+from lrnn_jax.experiments import REGISTRY
 
 
 def run(*arguments, cwd):
@@ -129,6 +131,16 @@ def test_an_unwritable_folder_is_named(tmp_path, capsys):
 def test_help_and_list(arguments, capsys):
     assert main(list(arguments)) == 0
     assert capsys.readouterr().out
+
+
+def test_the_list_says_what_each_experiment_is_and_takes(capsys):
+    main(["list"])
+    lines = capsys.readouterr().out.splitlines()
+    for experiment in REGISTRY.values():
+        (line,) = (line for line in lines if line.split()[0] == experiment.name)
+        assert experiment.source in line
+        assert experiment.summary in line
+        assert len(re.findall(r"\d+ (?:s|min)\b", line)) == 2
 
 
 def test_help_shows_every_field_with_unit_and_default(capsys):

@@ -98,14 +98,22 @@ def _complain(message: str) -> int:
 
 def _listing() -> str:
     width = max(map(len, REGISTRY))
-    return "\n".join(
-        f"  {e.name.ljust(width)}   {e.summary} ({e.source})" for e in REGISTRY.values()
-    )
+    lines = [
+        f"  {e.name.ljust(width)}   {e.source.ljust(21)}  {_duration(e.seconds[0]):>7}"
+        f"  {_duration(e.seconds[1]):>5}  {e.summary}"
+        for e in REGISTRY.values()
+    ]
+    head = f"  {' ' * width}   {'paper and figure':21}  {'full':>7}  {'quick':>5}"
+    return "\n".join([head, *lines, "  (times on 2 CPU cores, start and compiling included)"])
+
+
+def _duration(seconds: int) -> str:
+    return f"{seconds} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
 def _list(rest: list[str]) -> int:
     if rest and rest[0] in ("-h", "--help"):
-        print("usage: lrnn-jax list\n\nThe experiments: name, what it shows, paper and figure.")
+        print("usage: lrnn-jax list\n\nThe experiments: paper and figure, times, what each shows.")
         return 0
     print(_listing())
     return 0

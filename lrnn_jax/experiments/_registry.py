@@ -27,7 +27,8 @@ class Experiment(NamedTuple):
     """A named experiment: where it comes from, its configs and its function.
 
     Fields: name; source (paper and figure); summary, one line; full and quick config; run, which
-    takes a config and a progress callback and returns a `Report`.
+    takes a config and a progress callback and returns a `Report`; seconds that the command takes at
+    full and at quick size, start and compiling included, on 2 CPU cores.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Experiment(NamedTuple):
     full: Any
     quick: Any
     run: Callable[..., Report]
+    seconds: tuple[int, int]
 
 
 REGISTRY: dict[str, Experiment] = {
@@ -48,6 +50,7 @@ REGISTRY: dict[str, Experiment] = {
             _filter.FilterConfig(),
             _filter.QUICK,
             _filter.filter,
+            (30, 24),
         ),
         Experiment(
             "oscillator",
@@ -56,6 +59,7 @@ REGISTRY: dict[str, Experiment] = {
             _oscillator.OscillatorConfig(),
             _oscillator.QUICK,
             _oscillator.oscillator,
+            (30, 18),
         ),
         Experiment(
             "degeneracy",
@@ -64,6 +68,7 @@ REGISTRY: dict[str, Experiment] = {
             _degeneracy.DegeneracyConfig(),
             _degeneracy.QUICK,
             _degeneracy.degeneracy,
+            (35, 19),
         ),
         Experiment(
             "memory_aba",
@@ -72,6 +77,7 @@ REGISTRY: dict[str, Experiment] = {
             _memory_aba.MemoryAbaConfig(),
             _memory_aba.QUICK,
             _memory_aba.memory_aba,
+            (80, 45),
         ),
         Experiment(
             "memory_adam",
@@ -80,6 +86,7 @@ REGISTRY: dict[str, Experiment] = {
             _memory_adam.MemoryAdamConfig(),
             _memory_adam.QUICK,
             _memory_adam.memory_adam,
+            (30, 14),
         ),
         Experiment(
             "flip_flop",
@@ -88,6 +95,7 @@ REGISTRY: dict[str, Experiment] = {
             _flip_flop.FlipFlopConfig(),
             _flip_flop.QUICK,
             _flip_flop.flip_flop,
+            (740, 30),
         ),
         Experiment(
             "optimisers",
@@ -96,6 +104,7 @@ REGISTRY: dict[str, Experiment] = {
             _optimisers.OptimisersConfig(),
             _optimisers.QUICK,
             _optimisers.optimisers,
+            (960, 23),
         ),
         Experiment(
             "memory_twins",
@@ -104,6 +113,7 @@ REGISTRY: dict[str, Experiment] = {
             _memory_twins.MemoryTwinsConfig(),
             _memory_twins.QUICK,
             _memory_twins.memory_twins,
+            (1050, 37),
         ),
         Experiment(
             "coupling",
@@ -112,6 +122,7 @@ REGISTRY: dict[str, Experiment] = {
             _coupling.CouplingConfig(),
             _coupling.QUICK,
             _coupling.coupling,
+            (7, 7),
         ),
         Experiment(
             "open_vs_closed",
@@ -120,6 +131,7 @@ REGISTRY: dict[str, Experiment] = {
             _open_vs_closed.OpenVsClosedConfig(),
             _open_vs_closed.QUICK,
             _open_vs_closed.open_vs_closed,
+            (65, 17),
         ),
         Experiment(
             "three_stages",
@@ -128,6 +140,7 @@ REGISTRY: dict[str, Experiment] = {
             _three_stages.ThreeStagesConfig(),
             _three_stages.QUICK,
             _three_stages.three_stages,
+            (35, 34),
         ),
         Experiment(
             "tradeoff",
@@ -136,6 +149,7 @@ REGISTRY: dict[str, Experiment] = {
             _tradeoff.TradeoffConfig(),
             _tradeoff.QUICK,
             _tradeoff.tradeoff,
+            (35, 21),
         ),
         Experiment(
             "control_cost",
@@ -144,6 +158,7 @@ REGISTRY: dict[str, Experiment] = {
             _control_cost.ControlCostConfig(),
             _control_cost.QUICK,
             _control_cost.control_cost,
+            (25, 18),
         ),
         Experiment(
             "tracking",
@@ -152,6 +167,7 @@ REGISTRY: dict[str, Experiment] = {
             _tracking.TrackingConfig(),
             _tracking.QUICK,
             _tracking.tracking,
+            (255, 12),
         ),
     )
 }
