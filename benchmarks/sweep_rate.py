@@ -12,10 +12,12 @@ import sys
 import tempfile
 import time
 
-EPOCHS, STEPS = 2000, 400
+STEPS = 400
+SIZES = {1000: 2000, 10_000: 2000, 16_384: 2000, 100_000: 2000, 1_000_000: 50}
+"""Epochs by number of cells; the last one is there for its memory, its chunks mostly write."""
 
 
-def one(cells: int, devices: int) -> None:
+def one(cells: int, epochs: int, devices: int) -> None:
     """A sweep of closed-form learning over random networks, in this process; prints its rate."""
     import jax.random as jr
     import numpy as np
@@ -26,7 +28,7 @@ def one(cells: int, devices: int) -> None:
     def run(key, number):
         net = lrnn.LowRankRNN.normalised(50, dt=0.05, key=key)
         task = lrnn.ExponentialFilter(0.2, 0.05, STEPS)
-        options = {"epochs": EPOCHS, "record": EPOCHS, "throw": False}
+        options = {"epochs": epochs, "record": epochs, "throw": False}
         return summarise(lrnn.learn(lrnn.reduce(net), task, lrnn.Descent(5e-3), **options))
 
     with tempfile.TemporaryDirectory() as folder:
@@ -43,8 +45,8 @@ def one(cells: int, devices: int) -> None:
     busy = time.process_time()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
-        f"{cells} cells × {EPOCHS} epochs, {devices} device(s): {seconds:.2f} s, "
-        f"{counted * EPOCHS / seconds / 1e6:.2f} million network-epochs/s, peak {peak:.0f} MB, "
+        f"{cells} cells × {epochs} epochs, {devices} device(s): {seconds:.2f} s, "
+        f"{counted * epochs / seconds / 1e6:.2f} million network-epochs/s, peak {peak:.0f} MB, "
         f"{plan.chunk} at a time, {(codes == 0).mean():.1%} successful, "
         f"processor time {busy:.1f} s in all",
         flush=True,
@@ -53,7 +55,7 @@ def one(cells: int, devices: int) -> None:
 
 def main(devices: int) -> None:
     """Each size in a process of its own, for its own peak of memory."""
-    for cells in (1000, 10_000, 16_384, 100_000):
+    for cells in SIZES:
         subprocess.run([sys.executable, __file__, str(devices), str(cells)], check=True)
 
 
@@ -65,6 +67,6 @@ if __name__ == "__main__":
         from lrnn_jax.cli._setup import setup_jax
 
         setup_jax()
-        one(int(sys.argv[2]), count)
+        one(int(sys.argv[2]), SIZES[int(sys.argv[2])], count)
     else:
         main(count)
