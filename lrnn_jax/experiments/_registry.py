@@ -28,7 +28,7 @@ class Experiment(NamedTuple):
 
     Fields: name; source (paper and figure); summary, one line; full and quick config; run, which
     takes a config and a progress callback and returns a `Report`; seconds that the command takes at
-    full and at quick size, start and compiling included, on 2 CPU cores.
+    full and at quick size, start and compiling included, on 2 (shared, busy) CPU cores.
     """
 
     name: str
@@ -50,7 +50,7 @@ REGISTRY: dict[str, Experiment] = {
             _filter.FilterConfig(),
             _filter.QUICK,
             _filter.filter,
-            (30, 24),
+            (40, 24),
         ),
         Experiment(
             "oscillator",
@@ -59,7 +59,7 @@ REGISTRY: dict[str, Experiment] = {
             _oscillator.OscillatorConfig(),
             _oscillator.QUICK,
             _oscillator.oscillator,
-            (30, 18),
+            (45, 18),
         ),
         Experiment(
             "degeneracy",
@@ -68,7 +68,7 @@ REGISTRY: dict[str, Experiment] = {
             _degeneracy.DegeneracyConfig(),
             _degeneracy.QUICK,
             _degeneracy.degeneracy,
-            (35, 19),
+            (31, 19),
         ),
         Experiment(
             "memory_aba",
@@ -86,7 +86,7 @@ REGISTRY: dict[str, Experiment] = {
             _memory_adam.MemoryAdamConfig(),
             _memory_adam.QUICK,
             _memory_adam.memory_adam,
-            (30, 14),
+            (39, 14),
         ),
         Experiment(
             "flip_flop",
@@ -122,7 +122,7 @@ REGISTRY: dict[str, Experiment] = {
             _coupling.CouplingConfig(),
             _coupling.QUICK,
             _coupling.coupling,
-            (7, 7),
+            (9, 7),
         ),
         Experiment(
             "open_vs_closed",
@@ -131,7 +131,7 @@ REGISTRY: dict[str, Experiment] = {
             _open_vs_closed.OpenVsClosedConfig(),
             _open_vs_closed.QUICK,
             _open_vs_closed.open_vs_closed,
-            (65, 17),
+            (98, 17),
         ),
         Experiment(
             "three_stages",
@@ -140,7 +140,7 @@ REGISTRY: dict[str, Experiment] = {
             _three_stages.ThreeStagesConfig(),
             _three_stages.QUICK,
             _three_stages.three_stages,
-            (35, 34),
+            (73, 34),
         ),
         Experiment(
             "tradeoff",
@@ -149,7 +149,7 @@ REGISTRY: dict[str, Experiment] = {
             _tradeoff.TradeoffConfig(),
             _tradeoff.QUICK,
             _tradeoff.tradeoff,
-            (35, 21),
+            (61, 21),
         ),
         Experiment(
             "control_cost",
@@ -158,7 +158,7 @@ REGISTRY: dict[str, Experiment] = {
             _control_cost.ControlCostConfig(),
             _control_cost.QUICK,
             _control_cost.control_cost,
-            (25, 18),
+            (47, 18),
         ),
         Experiment(
             "tracking",
