@@ -29,21 +29,25 @@ def dense(n=100, inputs=1, outputs=1, dt=1.0, activation: Any = lrnn.Tanh()):
     return lrnn.DenseRNN(w, w_in, w_out, dt=dt, activation=activation)
 
 
-@pytest.mark.parametrize("what", ["full network", "theory", "theory by rollout", "expected loss"])
+WAYS = ["full network, trial by trial", "full network", "theory by rollout", "theory"]
+
+
+@pytest.mark.parametrize("what", [*WAYS, "expected loss, theory"])
 def test_low_rank(benchmark, what):
-    epochs = 100 if what in ("full network", "theory by rollout") else 1000
+    slow, full = what in WAYS[:3], "full" in what
+    epochs = 100 if slow else 1000
     batches = DOUBLE.sample(jr.key(0), (epochs + 1) * 100).reshape(epochs + 1, 100, 2)
-    by_steps = lrnn.Evaluation.ROLLOUT if "rollout" in what else lrnn.Evaluation.AUTO
+    by_steps = lrnn.Evaluation.ROLLOUT if slow and what != WAYS[1] else lrnn.Evaluation.AUTO
     loop = lrnn.ClosedLoop(DOUBLE, 50, evaluation=by_steps)
-    data = None if what == "expected loss" else batches
-    model = controller() if what == "full network" else lrnn.reduce(controller())
+    data = None if "expected" in what else batches
+    model = controller() if full else lrnn.reduce(controller())
     method = lrnn.Descent(0.01, clip=1.0)
 
     def run(model=model):
         return lrnn.learn(model, loop, method, epochs=epochs, batches=data)
 
     curve = measure(benchmark, run, epochs=epochs, work=f"closed loop, {what}", **SIZES)
-    other = lrnn.reduce(controller()) if what == "full network" else controller()
+    other = lrnn.reduce(controller()) if full else controller()
     short = {"epochs": 20, "batches": data}
     a, b = (lrnn.learn(m, loop, method, **short) for m in (model, other))
     benchmark.extra_info["error"] = float(a.distance(b).max)
