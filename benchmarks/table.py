@@ -1,6 +1,7 @@
 """Put the tables of README.md in place from pytest-benchmark's JSON, so that no number is typed.
 
 python benchmarks/table.py RUN.json [RUN_WITH_DEFAULT_LOOPS.json]
+python benchmarks/table.py --loops RUN_OF_TEST_LOOPS.json
 """
 
 import json
@@ -9,15 +10,27 @@ from pathlib import Path
 
 README = Path(__file__).parent / "README.md"
 BEGIN, END = "<!-- table -->", "<!-- end -->"
+LOOPS, LOOPS_END = "<!-- loops -->", "<!-- end loops -->"
 
 
 def main(path, default_path=None):
     """Replace the tables in the README."""
     run = json.loads(Path(path).read_text())
     default = json.loads(Path(default_path).read_text()) if default_path else None
-    made = "\n\n".join(part for part in (peers(run), works(run, default), machine(run)) if part)
-    before, rest = README.read_text().split(BEGIN)
-    README.write_text(f"{before}{BEGIN}\n{made}\n{END}{rest.split(END)[1]}")
+    place(BEGIN, END, (peers(run), works(run, default), machine(run)))
+
+
+def loops(path):
+    """Replace the table of closed loops."""
+    run = json.loads(Path(path).read_text())
+    place(LOOPS, LOOPS_END, (works(run, None, "Closed loops"), machine(run)))
+
+
+def place(begin, end, parts):
+    """Put parts between two marks of the README."""
+    made = "\n\n".join(part for part in parts if part)
+    before, rest = README.read_text().split(begin)
+    README.write_text(f"{before}{begin}\n{made}\n{end}{rest.split(end)[1]}")
 
 
 def machine(run):
@@ -59,7 +72,7 @@ def peers(run):
     return "### Against other libraries\n\n" + head + "|" + " --- |" * 7 + "\n" + "\n".join(lines)
 
 
-def works(run, default):
+def works(run, default, title="Everything"):
     """Everything else."""
     slow = {b["name"]: b["extra_info"] for b in default["benchmarks"]} if default else {}
     lines = []
@@ -70,7 +83,7 @@ def works(run, default):
         many = row["cells"] > 1
         cells = [
             row["work"] + (f", {1 / row['us_per_epoch']:.2f} million/s" if many else ""),
-            str(row["rank"]),
+            str(row.get("rank", "–")),
             str(row["n"]),
             str(row["steps"]),
             str(row["cells"]),
@@ -89,7 +102,7 @@ def works(run, default):
     if default:
         heads.insert(7, "with XLA's default")
     head = "| " + " | ".join(heads) + " |\n|" + " --- |" * len(heads) + "\n"
-    return "### Everything\n\n" + head + "\n".join(lines)
+    return f"### {title}\n\n" + head + "\n".join(lines)
 
 
 def time(microseconds):
@@ -100,4 +113,4 @@ def time(microseconds):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    loops(sys.argv[2]) if sys.argv[1] == "--loops" else main(*sys.argv[1:])

@@ -7,6 +7,7 @@ import importlib as _importlib
 from typing import Any as _Any
 
 from lrnn_jax._results import RESULTS as RESULTS
+from lrnn_jax._results import Interrupted as Interrupted
 from lrnn_jax._results import LearningError as LearningError
 from lrnn_jax.environments import ClosedLoop as ClosedLoop
 from lrnn_jax.environments import Demonstrations as Demonstrations

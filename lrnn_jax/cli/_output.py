@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 import lrnn_jax
 from lrnn_jax.experiments import Report
@@ -46,11 +47,19 @@ def write(report: Report, folder: Path, data_format: str = "zarr") -> dict[str, 
 
 
 def save_curves(curves: list[LearningCurve], folder: Path) -> str:
-    """Save the curves of an interrupted run as 1.npz, 2.npz, …; returns where, in words."""
+    """Save the curves of an interrupted run, members of batched ones one by one, as 1.npz, 2.npz, …
+
+    Returns: where, in words.
+    """
+    members = (
+        jax.tree.map(lambda x, i=i: x[i], curve)
+        for curve in curves
+        for i in np.ndindex(*curve.loss.shape[:-1])
+    )
     saved = 0
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for curve in curves:
+        for curve in members:
             with contextlib.suppress(ValueError):  # networks that no file can hold
                 curve.save(folder / f"{saved + 1}.npz")
                 saved += 1

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from jax import monitoring
 
 from lrnn_jax.learning import LearningCurve
@@ -129,13 +128,12 @@ def keeping() -> Iterator[list[LearningCurve]]:
 
 
 def keep(result: Any) -> None:
-    """Keep the learning curves in a result, the members of batched ones one by one."""
+    """Keep the learning curves in a result, each once."""
     if (kept := _KEPT.get(None)) is None:
         return
     for curve in jax.tree.leaves(result, is_leaf=lambda x: isinstance(x, LearningCurve)):
-        if isinstance(curve, LearningCurve):
-            shape = curve.loss.shape[:-1]
-            kept += [jax.tree.map(lambda x, i=i: x[i], curve) for i in np.ndindex(*shape)]
+        if isinstance(curve, LearningCurve) and not any(curve is other for other in kept):
+            kept.append(curve)
 
 
 def reporter(progress: Progress | None, label: str) -> Callable[[int, int, float], None] | None:
