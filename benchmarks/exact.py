@@ -1,8 +1,9 @@
-"""Descent on overlaps in extended precision: what rounding errors are measured against."""
+"""What errors are measured against: learning with gradients written by hand."""
 
 import functools
 
 import numpy as np
+import scipy.special
 from measure import DT, LR
 
 
@@ -50,3 +51,42 @@ def _slope(c, s_v, target, dt):
         by_c += error @ state.T
         adjoint = c.T @ error + a.T @ adjoint
     return np.concatenate([by_c, dt * by_a[inputs:]])
+
+
+def erf_losses(network, trials, lr, epochs):
+    """Losses before each update of an erf network of rank 1, by backpropagation written by hand.
+
+    Arguments:
+        network: a `LowRankRNN` with φ = erf(√π h/2), one input and one output.
+        trials: `Trials` of each epoch.
+        lr, epochs: η, number of updates.
+    """
+    z, v, m, u = (np.asarray(x)[:, 0] for x in (network.z, network.v, network.m, network.u))
+    dt, n, losses = float(network.dt), len(z), []
+    for e in range(epochs):
+        x, target = (np.asarray(a)[e, :, :, 0].T for a in (trials.inputs, trials.target))
+        mask = np.asarray(trials.mask)[e].T
+        h, states = np.zeros((x.shape[1], n)), []
+        for now in x:
+            kappa = scipy.special.erf(np.sqrt(np.pi) / 2 * h) @ v / n
+            h = (1 - dt) * h + dt * (np.outer(kappa, u) + np.outer(now, m))
+            states.append(h)
+        rates = [scipy.special.erf(np.sqrt(np.pi) / 2 * h) for h in states]
+        error = np.stack([r @ z / n for r in rates]) - target
+        losses.append(np.sum(mask * error**2) / mask.sum())
+        by_y = 2 * mask * error / mask.sum()
+        by_h, by = np.zeros_like(h), {name: np.zeros(n) for name in "zvmu"}
+        for t in reversed(range(len(x))):
+            slope = np.exp(-np.pi / 4 * states[t] ** 2)
+            by["z"] += by_y[t] @ rates[t] / n
+            by_h = by_h + slope * np.outer(by_y[t], z) / n
+            before = rates[t - 1] if t else np.zeros_like(h)
+            kappa, by_kappa = before @ v / n, dt * by_h @ u
+            by["m"] += dt * x[t] @ by_h
+            by["u"] += dt * kappa @ by_h
+            by["v"] += by_kappa @ before / n
+            earlier = states[t - 1] if t else np.zeros_like(h)
+            slope = np.exp(-np.pi / 4 * earlier**2)
+            by_h = (1 - dt) * by_h + slope * np.outer(by_kappa, v) / n
+        z, v, m, u = (a - lr * n * by[name] for a, name in zip((z, v, m, u), "zvmu"))
+    return np.array(losses)

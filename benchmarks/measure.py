@@ -4,7 +4,10 @@ import functools
 from time import perf_counter
 
 import jax
+import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
+import pytest
 
 import lrnn_jax as lrnn
 
@@ -56,6 +59,19 @@ def measure(benchmark, run, *, epochs, work, cells=1, **info):
     return result
 
 
+SAME = 1e-8  # largest relative difference of two loss curves; rounding is 1e-13
+COMPILED = pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+TORCH = {False: "PyTorch, eager", True: "PyTorch, torch.compile"}
+
+
+def compare_results(benchmark, run, *, epochs, work, by, expected, **sizes):
+    """Time run() as one of several ways to the same numbers, `expected`."""
+    found = np.asarray(measure(benchmark, run, epochs=epochs, work=work, by=by, **sizes))
+    difference = float(np.abs(found - expected).max()) / max(1.0, float(np.abs(expected).max()))
+    benchmark.extra_info["error"] = difference
+    assert difference < SAME
+
+
 @functools.cache
 def network(n=500, rank=1):
     """A network of [LR]: Gaussian vectors, s = N."""
@@ -75,3 +91,34 @@ def oscillator(steps=400, evaluation=lrnn.Evaluation.AUTO):
 def descend(model, task, epochs, **options):
     """The curve of plain descent."""
     return lrnn.learn(model, task, lrnn.Descent(LR), epochs=epochs, **options)
+
+
+def flips(steps=800, batch=10):
+    """The flip-flop of [LR] fig. 4."""
+    return lrnn.FlipFlop(dt=0.025, steps=steps, batch=batch)
+
+
+def twins(name):
+    """A twin of `memory_twins`, the task "A", "B" or "C" with its learning rate, two Q to start."""
+    from lrnn_jax.experiments._memory_twins import MemoryTwinsConfig, _tasks
+
+    config = MemoryTwinsConfig()
+    start = [lrnn.random_overlaps(key=jr.key(seed)) for seed in (0, 1)]
+    model = lrnn.ReducedRNN(start[0], dt=config.dt, activation=lrnn.Erf())
+    lr = config.lr_c if name == "C" else config.lr
+    return model, _tasks(config)[name], lr, jnp.stack([q.gram for q in start])
+
+
+def cast(tree, dtype):
+    """Floating arrays of a tree in another precision."""
+
+    def one(a):
+        return a.astype(dtype) if jnp.issubdtype(jnp.asarray(a).dtype, jnp.floating) else a
+
+    return jax.tree.map(one, tree)
+
+
+def relative(found, expected):
+    """Largest difference of two curves, relative to the largest entry."""
+    found, expected = (np.asarray(a, float) for a in (found, expected))
+    return float(np.abs(found - expected).max() / np.abs(expected).max())

@@ -3,18 +3,28 @@
 PyTorch runs with the number of threads, 1 or 2, that is the faster one for it.
 """
 
+import functools
+
 import numpy as np
 import pytest
-from measure import DT, LR, descend, exponential, measure, network
+from measure import (
+    COMPILED,
+    DT,
+    LR,
+    TORCH,
+    compare_results,
+    descend,
+    exponential,
+    network,
+    oscillator,
+)
 from peers import scipy_flow
 
 import lrnn_jax as lrnn
 
-SIZES = {"n": 500, "steps": 400, "rank": 1}
-FULL = "full network, rank 1"
 THEORY = "10-overlap theory"
 FLOW = "10-overlap gradient flow"
-SAME = 1e-8  # largest difference of two loss curves; rounding is 1e-13
+RANKS = pytest.mark.parametrize("rank", [1, 2])
 
 
 @pytest.fixture
@@ -22,71 +32,89 @@ def torch():
     return pytest.importorskip("torch")
 
 
-@pytest.fixture
-def problem():
-    """Arrays of the network and the task."""
-    net, task = network(), exponential()
-    vectors = [np.asarray(x)[:, 0] for x in (net.z, net.v, net.m, net.u)]
-    return vectors, np.asarray(net.overlaps.gram), np.asarray(task.samples)[:, 0, 0]
+def sizes(rank=1):
+    return {"n": 500, "steps": 400, "rank": rank}
 
 
-def losses(epochs):
+def full(rank):
+    return f"full network, rank {rank}"
+
+
+def task_of(rank):
+    return exponential() if rank == 1 else oscillator()
+
+
+@functools.cache
+def losses(epochs, rank=1):
     """L before each update, by the exact theory."""
-    return np.asarray(descend(lrnn.reduce(network()), exponential(), epochs).loss)[:epochs]
+    curve = descend(lrnn.reduce(network(rank=rank)), task_of(rank), epochs)
+    return np.asarray(curve.loss)[:epochs]
 
 
-def compare(benchmark, run, *, epochs, work, by, expected):
-    found = np.asarray(measure(benchmark, run, epochs=epochs, work=work, by=by, **SIZES))
-    difference = float(np.abs(found - expected).max())
-    benchmark.extra_info["error"] = difference
-    assert difference < SAME
-
-
-def test_full_here(benchmark):
-    epochs, net = 200, network()
-    compare(
-        benchmark,
-        lambda: descend(net, exponential(), epochs).loss[:epochs],
-        epochs=epochs,
-        work=FULL,
-        by="lrnn_jax, simulated",
-        expected=losses(epochs),
+def compare(benchmark, run, *, epochs, work, by, expected, rank=1):
+    compare_results(
+        benchmark, run, epochs=epochs, work=work, by=by, expected=expected, **sizes(rank)
     )
 
 
-def test_full_here_through_the_reduction(benchmark):
+@RANKS
+def test_full_here(benchmark, rank):
+    epochs, net = 100, network(rank=rank)
+    compare(
+        benchmark,
+        lambda: descend(net, task_of(rank), epochs).loss[:epochs],
+        epochs=epochs,
+        work=full(rank),
+        by="lrnn_jax, simulated",
+        expected=losses(epochs, rank),
+        rank=rank,
+    )
+
+
+@RANKS
+def test_full_here_through_the_reduction(benchmark, rank):
     """The trained weights of the network, and its losses, without simulating it."""
-    epochs, net = 2000, network()
+    epochs, net = 2000, network(rank=rank)
 
     def run():
-        curve = descend(lrnn.reduce(net), exponential(), epochs)
-        lrnn.lift(curve, net).vectors.block_until_ready()
+        curve = descend(net, task_of(rank), epochs, through_reduction=True)
+        curve.model.vectors.block_until_ready()
         return curve.loss[:epochs]
 
     compare(
         benchmark,
         run,
         epochs=epochs,
-        work=FULL,
+        work=full(rank),
         by="lrnn_jax, through the reduction",
-        expected=losses(epochs),
+        expected=losses(epochs, rank),
+        rank=rank,
     )
 
 
-@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
-def test_full_torch(benchmark, torch, problem, compiled):
+@RANKS
+@COMPILED
+def test_full_torch(benchmark, torch, rank, compiled):
     from peers import torch_full
 
     torch.set_num_threads(1)
-    vectors, _, target = problem
+    net, target = network(rank=rank), np.asarray(task_of(rank).samples)[:, 0, 0]
+    vectors = [np.asarray(x) for x in (net.z, net.v, net.m, net.u)]
     epochs = 20
 
     def run():
         options = {"dt": DT, "lr": LR, "epochs": epochs, "compiled": compiled}
         return torch_full.train(vectors, target, **options)
 
-    by = "PyTorch, torch.compile" if compiled else "PyTorch, eager"
-    compare(benchmark, run, epochs=epochs, work=FULL, by=by, expected=losses(epochs))
+    compare(
+        benchmark,
+        run,
+        epochs=epochs,
+        work=full(rank),
+        by=TORCH[compiled],
+        expected=losses(epochs, rank),
+        rank=rank,
+    )
 
 
 def test_theory_here(benchmark):
@@ -102,11 +130,11 @@ def test_theory_here(benchmark):
 
 
 @pytest.mark.parametrize("formula", [False, True], ids=["simulated", "formula"])
-def test_theory_torch(benchmark, torch, problem, formula):
+def test_theory_torch(benchmark, torch, formula):
     from peers import torch_theory
 
     torch.set_num_threads(2)
-    _, gram, target = problem
+    gram, target = problem()
     epochs = 200 if formula else 20
 
     def run():
@@ -116,15 +144,20 @@ def test_theory_torch(benchmark, torch, problem, formula):
     compare(benchmark, run, epochs=epochs, work=THEORY, by=by, expected=losses(epochs))
 
 
+def problem():
+    """Q and the filter's response as arrays."""
+    return np.asarray(network().overlaps.gram), np.asarray(exponential().samples)[:, 0, 0]
+
+
 def flow_of(epochs, rtol, atol):
     flow = lrnn.Flow(LR, rtol=rtol, atol=atol)
     return lrnn.learn(lrnn.reduce(network()), exponential(), flow, epochs=epochs).gram
 
 
 @pytest.mark.parametrize("here", [True, False], ids=["here", "scipy"])
-def test_flow(benchmark, problem, here):
+def test_flow(benchmark, here):
     """Both by the Dormand–Prince method of order 8, at the same tolerances, all epochs saved."""
-    _, gram, target = problem
+    gram, target = problem()
     epochs, tolerance = 2000, {"rtol": 1e-11, "atol": 1e-13}
 
     def run():

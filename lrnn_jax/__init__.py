@@ -38,6 +38,7 @@ from lrnn_jax.learning import learn as learn
 from lrnn_jax.learning import learn_sequence as learn_sequence
 from lrnn_jax.learning import lift as lift
 from lrnn_jax.learning import noise_drift as noise_drift
+from lrnn_jax.networks import Checkpointed as Checkpointed
 from lrnn_jax.networks import DenseRNN as DenseRNN
 from lrnn_jax.networks import Erf as Erf
 from lrnn_jax.networks import Identity as Identity
@@ -51,6 +52,7 @@ from lrnn_jax.networks import factorise as factorise
 from lrnn_jax.networks import gaussianity as gaussianity
 from lrnn_jax.networks import load_network as load_network
 from lrnn_jax.overlaps import Overlaps as Overlaps
+from lrnn_jax.overlaps import conserved_weights as conserved_weights
 from lrnn_jax.overlaps import coupling as coupling
 from lrnn_jax.overlaps import invariants as invariants
 from lrnn_jax.overlaps import leaf as leaf

@@ -74,7 +74,8 @@ def test_analyse_reports_a_dense_network(tmp_path):
     path = tmp_path / "net.npz"
     weights = {"w": u @ v.T / 80, "w_in": rng.normal(size=(40, 1)) / 7}
     np.savez(path, **weights, w_out=rng.normal(size=(1, 40)) / 7, dt=0.1)
-    options = ("--epochs", 200, "--steps", 50, "--lr", 0.02, "--json")
+    cache = tmp_path / "compiled"
+    options = ("--epochs", 200, "--steps", 50, "--lr", 0.02, "--json", "--cache", cache)
     done = run("analyse", path, *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
@@ -85,6 +86,7 @@ def test_analyse_reports_a_dense_network(tmp_path):
     assert len(found["invariants"]["spectrum"]) == 6
     assert found["final_loss"] < found["initial_loss"]
     assert (tmp_path / "runs" / "analyse-net" / "figure.png").exists()
+    assert list(cache.glob("jit_*"))
 
 
 WRONG = {

@@ -1,11 +1,14 @@
 """Building networks: constructors, files, factorisation, and what they refuse."""
 
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+import scipy.special
 
 import lrnn_jax as lrnn
+from lrnn_jax.networks._erf import erf
 from lrnn_jax.overlaps import UnknownOverlap
 
 ROUNDING = 1e-13
@@ -280,3 +283,33 @@ def test_factorisation_options_make_no_sense_for_vectors(tmp_path):
     np.savez(path, **VECTORS, dt=0.1)
     with pytest.raises(ValueError, match="rank"):
         lrnn.load_network(path, rank=1)
+
+
+def test_erf_is_accurate_odd_and_differentiable():
+    """In float64 to rounding (a few units of 1.1e-16); its derivatives by their formulas."""
+    x = np.concatenate([np.linspace(-8, 8, 40_001), 10.0 ** np.arange(-300, 0, 7)])
+    exact = scipy.special.erf(x)
+    found = np.asarray(erf(jnp.asarray(x)))
+    assert np.abs(found - exact).max() < 5e-16
+    assert np.abs(found[x != 0] / exact[x != 0] - 1).max() < 1e-15
+    np.testing.assert_array_equal(found, -np.asarray(erf(-jnp.asarray(x))))
+    slope = 2 / np.sqrt(np.pi) * np.exp(-(x**2))
+    each = jnp.asarray(x)
+    np.testing.assert_allclose(jax.vmap(jax.grad(erf))(each), slope, rtol=1e-14, atol=1e-300)
+    second = jax.vmap(jax.grad(jax.grad(erf)))(each)
+    np.testing.assert_allclose(second, -2 * x * slope, rtol=1e-14, atol=1e-300)
+    ends = jnp.array([jnp.inf, -jnp.inf, 0.0, 30.0])
+    np.testing.assert_array_equal(erf(ends), [1.0, -1.0, 0.0, 1.0])
+    assert jnp.isnan(erf(jnp.array(jnp.nan)))
+    assert jnp.array_equal(jax.grad(erf)(jnp.array(jnp.inf)), 0.0)
+
+
+def test_float32_networks_stay_float32():
+    """Also with float64 switched on: no constant of an activation may promote."""
+    for phi in (lrnn.Erf(), lrnn.Tanh(), lrnn.ReLU(), lrnn.Softplus()):
+        net = lrnn.LowRankRNN.normalised(20, dt=0.1, key=jr.key(0), activation=phi)
+        single = jax.tree.map(lambda a: a.astype(jnp.float32), net)
+        x = jr.normal(jr.key(1), (3, 15, 1))
+        out, exact = single.rollout(x), net.rollout(x)
+        assert out.dtype == jnp.float32
+        assert gap(out.astype(float), exact) < 1e-5 * float(jnp.abs(exact).max())

@@ -48,6 +48,8 @@ class Options:
     """Floating precision. float32 agrees to about 1e-4, not to rounding."""
     format: Literal["zarr", "netcdf"] = "zarr"
     """Format of the dataset."""
+    cache: Path | None = None
+    """Folder of compiled programs: kept there, and used again by later runs."""
 
 
 def main(arguments: list[str]) -> int:
@@ -160,7 +162,7 @@ def _run(rest: list[str]) -> int:
     preset, rest = _take_preset(rest)
     default = experiment.quick if preset == "quick" else experiment.full
     config, options = _parse_run(experiment, default, rest)
-    setup_jax(options.dtype)
+    setup_jax(options.dtype, options.cache)
     folder = options.out or Path("runs") / name
     return _deliver(
         _interruptible(lambda bar: experiment.run(config, bar), folder), options, folder
@@ -253,7 +255,7 @@ def _analyse(rest: list[str]) -> int:
     path, dt, scale, rank, energy, config, options = tyro.cli(
         parse, args=rest, prog="lrnn-jax analyse"
     )
-    setup_jax(options.dtype)
+    setup_jax(options.dtype, options.cache)
     network, factorisation = load_network(path, dt=dt, scale=scale, rank=rank, energy=energy)
     folder = options.out or Path("runs") / f"analyse-{path.stem}"
     report = _interruptible(lambda bar: analyse(network, config, factorisation, bar), folder)

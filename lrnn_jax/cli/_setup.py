@@ -1,6 +1,7 @@
 """How the command line sets up JAX; the library itself never does."""
 
 import os
+from pathlib import Path
 
 import jax
 
@@ -9,13 +10,18 @@ FUSE_LOOPS = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshol
 full network two thirds, of what they cost otherwise (see benchmarks/README.md)."""
 
 
-def setup_jax(dtype: str = "float64") -> None:
+def setup_jax(dtype: str = "float64", cache: Path | None = None) -> None:
     """Set precision and CPU compilation for this process, before any array is made.
 
     Arguments:
         dtype: "float64" or "float32".
+        cache: folder that keeps compiled programs from run to run; None: none is kept.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     if "xla_backend_extra_options" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {FUSE_LOOPS}".strip()
     jax.config.update("jax_enable_x64", dtype == "float64")
+    if cache is not None:
+        jax.config.update("jax_compilation_cache_dir", str(cache.resolve()))
+        # programs of a tenth of a second are worth keeping: runs have dozens of them
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

@@ -79,6 +79,7 @@ def sweep_command(rest: list[str]) -> int:
     add("--process", metavar="i/n", help="this is the i-th of n processes")
     add("--platform", choices=("cpu", "gpu", "tpu"), help="default: the best there is")
     add("--dtype", choices=("float64", "float32"), default="float64")
+    add("--cache", type=Path, help="folder of compiled programs, used again by later runs")
     options = parser.parse_args(rest)
     store = options.store or Path("runs") / options.file.stem
     _set_up(options)
@@ -107,7 +108,7 @@ def _set_up(options: Any) -> None:
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
     if options.platform:
         jax.config.update("jax_platforms", {"gpu": "cuda"}.get(options.platform, options.platform))
-    setup_jax(options.dtype)
+    setup_jax(options.dtype, options.cache)
     if options.coordinator:
         number, count = _part(options.process or "", "--process")
         jax.distributed.initialize(options.coordinator, count, number)

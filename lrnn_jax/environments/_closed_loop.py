@@ -13,7 +13,7 @@ from lrnn_jax.environments._base import AbstractPlant
 from lrnn_jax.environments._linear import AbstractLinearPlant
 from lrnn_jax.environments._moments import Coupled, Scaled, add, cast, coupled, moments
 from lrnn_jax.environments._starts import AbstractStart, as_start
-from lrnn_jax.networks import AbstractRNN, LowRankRNN
+from lrnn_jax.networks import AbstractRNN, Checkpointed, LowRankRNN, in_blocks
 from lrnn_jax.overlaps import root
 from lrnn_jax.reduced import ReducedRNN, reduce
 from lrnn_jax.tasks import (
@@ -214,7 +214,7 @@ class ClosedLoop(AbstractObjective):
         ]
 
         def body(carry: tuple[Array, Array], now: Any) -> Any:
-            (x, h), (signal, w, v) = carry, now
+            (x, h), (signal, w, v, _) = carry, now
             u = model.readout(h)
             x = plant.step(x, u) if w is None else plant.step(x, u) + w
             o = plant.observe(x, signal)
@@ -223,8 +223,15 @@ class ClosedLoop(AbstractObjective):
 
         x = plant.initial(trials.start)
         h = jnp.zeros((*x.shape[:-1], model.state_size), model.dtype)
-        _, (states, controls, seen) = jax.lax.scan(
-            body, (x, h), (signals, *noise), length=self.horizon
+        data = (signals, *noise, jnp.arange(self.horizon))
+
+        def block(carry: Any, data: Any) -> Any:
+            return jax.lax.scan(body, carry, data)
+
+        _, (states, controls, seen) = (
+            in_blocks(block, (x, h), data, self.horizon)
+            if isinstance(model, Checkpointed)
+            else block((x, h), data)
         )
         return Trajectories(jnp.concatenate([x[None], states]), controls, seen, signals)
 
@@ -255,6 +262,7 @@ class ClosedLoop(AbstractObjective):
     def _moments(
         self, model: AbstractRNN, start: Float[Array, "state state"] | None
     ) -> tuple[Coupled, Scaled, Scaled]:
+        model = model.network if isinstance(model, Checkpointed) else model
         model = reduce(model) if isinstance(model, LowRankRNN) else model
         plant = cast(self.plant, model.dtype)
         system = coupled(model, plant)

@@ -12,19 +12,25 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from lrnn_jax._results import RESULTS, Interrupted, LearningError
 from lrnn_jax._types import is_traced
+from lrnn_jax.learning._checks import (
+    check_checkpoint,
+    check_counts,
+    check_data,
+    checked_coordinates,
+    linear_network,
+)
 from lrnn_jax.learning._coordinates import (
     AbstractCoordinates,
     GramCoordinates,
     MixtureCoordinates,
     Weights,
-    coordinates,
 )
 from lrnn_jax.learning._curve import LearningCurve, outcome
 from lrnn_jax.learning._descent import AbstractMethod, AbstractUpdate
-from lrnn_jax.learning._direct import DirectDescent, direct_coordinates
 from lrnn_jax.learning._flow import Flow
-from lrnn_jax.networks import AbstractRNN
+from lrnn_jax.networks import AbstractRNN, Checkpointed, LowRankRNN
 from lrnn_jax.overlaps import is_realisable
+from lrnn_jax.reduced import reduce
 from lrnn_jax.tasks import AbstractObjective
 
 _SUCCESS: Any = RESULTS.successful
@@ -56,15 +62,27 @@ class _Problem(eqx.Module):
     method: AbstractMethod
     data: _Data
     watch: Watch | None
+    network: LowRankRNN | None
+    checkpoint: bool
+
+    def model(self, x: Weights) -> AbstractRNN:
+        """The model with weights X; the network itself where its reduction learns for it."""
+        if self.network is None:
+            return self.where.model(x)
+        transform = self.where.transform(x)
+        assert transform is not None
+        return self.network.with_vectors(self.network.vectors @ transform)
 
     def watched(self, x: Weights) -> Any:
         """What the user watches, as arrays; None where nothing is."""
         if self.watch is None:
             return None
-        return jax.tree.map(jnp.asarray, self.watch(self.where.model(x)))
+        return jax.tree.map(jnp.asarray, self.watch(self.model(x)))
 
     def loss(self, epoch: Any) -> Callable[[AbstractRNN], Float[Array, ""]]:
         batch = self.data.at(self.objective, epoch)
+        if self.checkpoint:
+            return lambda model: self.objective.loss(Checkpointed(model), batch)
         return lambda model: self.objective.loss(model, batch)
 
 
@@ -96,6 +114,8 @@ def learn(
     batches: Any = None,
     record: int = 1,
     watch: Watch | None = None,
+    through_reduction: bool = False,
+    checkpoint: bool = False,
     throw: bool = True,
     progress: Progress | None = None,
 ) -> LearningCurve:
@@ -118,6 +138,11 @@ def learn(
         record: keep every n-th epoch (and always the last): bounds memory on long runs.
         watch: a function of the model (the same object each time, or JAX compiles again), whose
             arrays are kept for every recorded epoch in `curve.watched`.
+        through_reduction: train a linear `LowRankRNN` by its overlaps and put the weights together
+            at the end (and for `watch`), Θ = Θ_0 T: the same network to rounding, in O(Nk²) instead
+            of a simulation of N neurons in every epoch.
+        checkpoint: simulate a network in blocks of √T steps whose states are computed again for
+            the gradient (see `Checkpointed`): memory for about 2√T states in place of T.
         throw: raise `LearningError`, which holds the curve, when learning fails; otherwise the
             outcome is in `curve.result`.
         progress: called as progress(epoch, epochs, loss) about forty times in the run.
@@ -130,58 +155,25 @@ def learn(
     Source: ours (theory in the README).
     """
     check_counts(epochs=(epochs, 0), record=(record, 1))
-    where = _checked_coordinates(model, objective, method)
-    _check_data(objective, method, epochs, key, batches)
-    problem = _Problem(where, objective, method, _Data(key, batches), watch)
-    if isinstance(method, Flow):
-        records = -(-epochs // record) + 1
-        curve = _flow(problem, _recorded_epochs(records, record, jnp.asarray(epochs)))
-        curve = _monitored(curve, method)
-    elif progress is None or is_traced(problem):
-        curve = _steps(problem, epochs, record)
-    else:
-        curve = _steps_with_progress(problem, epochs, record, progress)
+    network = linear_network(model) if through_reduction else None
+    where = checked_coordinates(model if network is None else reduce(network), objective, method)
+    check_data(objective, method, epochs, key, batches)
+    check_checkpoint(where, checkpoint)
+    problem = _Problem(where, objective, method, _Data(key, batches), watch, network, checkpoint)
+    curve = _run(problem, epochs, record, progress)
     return _raise_failure(curve) if throw else curve
 
 
-def _checked_coordinates(model: Any, objective: Any, method: Any) -> AbstractCoordinates:
-    """Coordinates of the model; refuses models, objectives and methods that do not fit."""
-    where = (direct_coordinates if isinstance(method, DirectDescent) else coordinates)(model)
-    objective.check(model)
-    if not isinstance(method, (Flow, AbstractUpdate)):
-        raise TypeError(f"`method` must be a learning method, e.g. Descent(lr=…); got {method!r}.")
-    method.check(where)
-    return where
-
-
-def check_counts(**counts: tuple[Any, int]) -> None:
-    """Raise ValueError unless each (value, least) is a whole number of at least that much."""
-    for name, (value, least) in counts.items():
-        if not isinstance(value, int) or value < least:
-            raise ValueError(f"`{name}` must be a whole number of at least {least}; got {value!r}.")
-
-
-def _check_data(
-    objective: AbstractObjective, method: AbstractMethod, epochs: int, key: Any, batches: Any
-) -> None:
-    name, flows = type(objective).__name__, isinstance(method, Flow)
-    if batches is not None:
-        least = 1 if flows else max(epochs, 1)
-        lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(batches)}
-        if len(lengths) != 1 or () in lengths or next(iter(lengths))[0] < least:
-            raise ValueError(
-                f"`batches` hold the data of each epoch along their first axis, at least {least} "
-                f"of them; got arrays of shapes {[jnp.shape(x) for x in jax.tree.leaves(batches)]}."
-            )
-    fixed = batches is not None and jax.tree.leaves(batches)[0].shape[0] == 1
-    if flows and not fixed and (objective.stochastic or batches is not None):
-        raise ValueError(
-            f"Flow follows the gradient of one loss, but {name} draws fresh data in each epoch. "
-            f"Use its expectation (batch=None, no label noise), fixed data (`batches` with a "
-            f"leading axis of length 1), or Descent."
-        )
-    if objective.stochastic and key is None and batches is None:
-        raise ValueError(f"{name} draws fresh data in each epoch: pass `key` or `batches`.")
+def _run(problem: _Problem, epochs: int, record: int, progress: Progress | None) -> LearningCurve:
+    """The curve, by the flow, as one program, or block by block with progress."""
+    method = problem.method
+    if isinstance(method, Flow):
+        records = -(-epochs // record) + 1
+        curve = _flow(problem, _recorded_epochs(records, record, jnp.asarray(epochs)))
+        return _monitored(curve, method)
+    if progress is None or is_traced(problem):
+        return _steps(problem, epochs, record)
+    return _steps_with_progress(problem, epochs, record, progress)
 
 
 def _update(problem: _Problem, state: _State) -> tuple[_State, Float[Array, ""]]:
@@ -269,7 +261,7 @@ def _finish(
         watched=history.watched,
         stopped=stopped,
         result=_realisable(problem.where, result),
-        model=model,
+        model=problem.model(state.x),
     )
 
 
@@ -350,7 +342,7 @@ def _flow(problem: _Problem, saved_epochs: Int[Array, " record"]) -> LearningCur
         watched=saved.watched,
         stopped=jnp.where(early, jnp.floor(end).astype(saved_epochs.dtype), -1),
         result=_realisable(where, result),
-        model=where.model(x),
+        model=problem.model(x),
     )
 
 

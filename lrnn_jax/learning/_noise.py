@@ -5,12 +5,13 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from lrnn_jax._types import small_matmul
+from lrnn_jax.learning._checks import check_counts
 from lrnn_jax.learning._coordinates import GramCoordinates
 from lrnn_jax.learning._descent import Descent
-from lrnn_jax.learning._learn import check_counts
 from lrnn_jax.overlaps import Overlaps, Roles, from_vector
 from lrnn_jax.reduced import ReducedRNN
 from lrnn_jax.tasks import AbstractFilter, impulse_response
@@ -23,12 +24,14 @@ class NoiseDrift(eqx.Module):
         epochs: recorded epochs, shape (record,); 0, n, 2n, … and the last.
         mean: μ, shape (record, overlap), ordered as `names`.
         covariance: P, shape (record, overlap, overlap).
+        derivative: A of the last epoch, shape (overlap, overlap).
         roles: the columns of Q.
     """
 
     epochs: Int[Array, " record"]
     mean: Float[Array, "record overlap"]
     covariance: Float[Array, "record overlap overlap"]
+    derivative: Float[Array, "overlap overlap"]
     roles: Roles = eqx.field(static=True)
 
     @property
@@ -40,6 +43,15 @@ class NoiseDrift(eqx.Module):
     def overlaps(self) -> Overlaps:
         """The mean overlaps over epochs, with names."""
         return Overlaps(from_vector(self.mean, self.roles), self.roles)
+
+    @property
+    def stiffest(self) -> float:
+        """The lowest eigenvalue of A: what an epoch does to the overlap that learns fastest.
+
+        At −1 learning becomes unstable. Near it (below about −0.5) fluctuations along the way
+        change how stable it is, are not Gaussian, and exceed the theory's.
+        """
+        return float(np.linalg.eigvals(np.asarray(self.derivative)).real.min())
 
     def __getitem__(self, name: str) -> Float[Array, "..."]:
         """The mean of one overlap over the recorded epochs, by name."""
@@ -68,7 +80,8 @@ def noise_drift(
         μ' = F(μ) + ½ ∂²F : P,      P' = A P Aᵀ + B C Bᵀ,      A = ∂F, B = ∂u/∂g
 
     all at μ. On a manifold of solutions the noise does not average out: without P even the signs
-    of some drifts are wrong.
+    of some drifts are wrong. The order in P is the leading one; it is not enough near the edge of
+    stability (`NoiseDrift.stiffest`).
 
     Arguments:
         reduction: linear, at epoch 0.
@@ -120,7 +133,8 @@ def _drift(step: "_Step", epochs: int, record: int) -> NoiseDrift:
     parts.append(jax.tree.map(lambda a: a[None], moments))
     mean, covariance = jax.tree.map(lambda *a: jnp.concatenate(a), *parts)
     recorded = jnp.minimum(jnp.arange(mean.shape[0]) * record, epochs)
-    return NoiseDrift(recorded, mean, covariance, step.reduction.roles)
+    derivative = jax.jacfwd(lambda q: step.expected(q, epochs))(mean[-1])
+    return NoiseDrift(recorded, mean, covariance, derivative, step.reduction.roles)
 
 
 _Moments = tuple[Float[Array, " overlap"], Float[Array, "overlap overlap"]]

@@ -34,7 +34,8 @@ class Training(AbstractUpdate):
     ‖∂L/∂Θ‖, which depends on N: for those use `Descent(clip=…)`, `NormalisedDescent`, `Muon`.
 
     Arguments:
-        optimiser: an `optax.GradientTransformation`.
+        optimiser: an `optax.GradientTransformation`. Make it once and use it again: two of them
+            are different programs to JAX, which compiles for each.
 
     Errors: ValueError, when learning starts, for a reduction with an optimiser that is not exact
     there, with the reason.

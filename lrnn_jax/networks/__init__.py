@@ -12,6 +12,8 @@ from lrnn_jax.networks._activation import gaussian_average as gaussian_average
 from lrnn_jax.networks._base import AbstractRNN as AbstractRNN
 from lrnn_jax.networks._base import describe as describe
 from lrnn_jax.networks._base import scan_states as scan_states
+from lrnn_jax.networks._checkpointed import Checkpointed as Checkpointed
+from lrnn_jax.networks._checkpointed import in_blocks as in_blocks
 from lrnn_jax.networks._dense import DenseRNN as DenseRNN
 from lrnn_jax.networks._dense import Factorisation as Factorisation
 from lrnn_jax.networks._dense import factorise as factorise

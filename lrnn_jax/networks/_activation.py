@@ -1,5 +1,6 @@
 """Single-neuron nonlinearities and their averages over Gaussian inputs."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
@@ -12,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from lrnn_jax._types import is_traced
+from lrnn_jax.networks._erf import erf
 
 if TYPE_CHECKING:
     from typing import ClassVar as AbstractClassVar
@@ -87,7 +89,7 @@ class Erf(AbstractActivation):
     odd = True
 
     def __call__(self, h: Float[Array, "..."]) -> Float[Array, "..."]:
-        return jax.scipy.special.erf(np.sqrt(np.pi) / 2 * h)
+        return erf(math.sqrt(math.pi) / 2 * h)
 
     def gain(self, mean: Float[Array, "..."], variance: Float[Array, "..."]) -> Float[Array, "..."]:
         c = 1 + np.pi / 2 * variance

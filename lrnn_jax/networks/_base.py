@@ -75,7 +75,7 @@ class AbstractRNN(eqx.Module):
 
         Errors: ValueError when the input channels do not fit.
         """
-        return jnp.moveaxis(self._from_start(inputs, state, noise), 0, -2)
+        return jnp.moveaxis(self._states(*self._time_first(inputs, state, noise)), 0, -2)
 
     def rollout(
         self,
@@ -87,7 +87,7 @@ class AbstractRNN(eqx.Module):
 
         Arguments and errors: as for `states`.
         """
-        return jnp.moveaxis(self.readout(self._from_start(inputs, state, noise)), 0, -2)
+        return jnp.moveaxis(self._simulate(*self._time_first(inputs, state, noise))[1], 0, -2)
 
     def _states(
         self,
@@ -98,13 +98,23 @@ class AbstractRNN(eqx.Module):
         """`states`, time first; a network that knows a faster way to the same has its own."""
         return scan_states(self, inputs, state, noise)
 
-    def _from_start(
+    def _simulate(
+        self,
+        inputs: Float[Array, "time *batch inputs"],
+        state: Float[Array, "*batch state"],
+        noise: Float[Array, "time *batch state"] | None,
+    ) -> tuple[Float[Array, "*batch state"], Float[Array, "time *batch outputs"]]:
+        """h_T and `rollout`, time first: one read-out of all states, as they lie in memory."""
+        states = self._states(inputs, state, noise)
+        return (states[-1] if len(states) else state), self.readout(states)
+
+    def _time_first(
         self,
         inputs: Float[Array, "*batch time inputs"],
         state: Float[Array, "*batch state"] | None,
         noise: Float[Array, "*batch time state"] | None,
-    ) -> Float[Array, "time *batch state"]:
-        """`_states` of arguments as users give them: read out as they lie in memory."""
+    ) -> tuple[Array, Array, Array | None]:
+        """Arguments as users give them, checked, completed and with time first."""
         if inputs.shape[-1] != self.inputs:
             raise ValueError(
                 f"{type(self).__name__} has {self.inputs} input channel(s), the input array "
@@ -115,7 +125,7 @@ class AbstractRNN(eqx.Module):
             state = jnp.zeros((*inputs.shape[1:-1], self.state_size), self.dtype)
         if noise is not None:
             noise = jnp.moveaxis(noise.astype(self.dtype), -2, 0)
-        return self._states(inputs, state, noise)
+        return inputs, state, noise
 
 
 def scan_states(

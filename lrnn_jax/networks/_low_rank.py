@@ -3,6 +3,7 @@
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
@@ -211,12 +212,39 @@ class LowRankRNN(AbstractRNN):
     def step(
         self, state: Float[Array, "*batch n"], x: Float[Array, "*batch inputs"]
     ) -> Float[Array, "*batch n"]:
+        return self._advance(state, self._project(self.activation(state), self.v), x)
+
+    def _advance(
+        self,
+        state: Float[Array, "*batch n"],
+        kappa: Float[Array, "*batch rank"],
+        x: Float[Array, "*batch inputs"],
+    ) -> Float[Array, "*batch n"]:
+        """`step` where κ = (1/s) Vᵀφ(h) is known."""
         dt = self.dt.astype(self.dtype)
-        recurrent = self._project(self.activation(state), self.v)
-        new = (1 - dt) * state + recurrent @ (dt * self.u.T) + x @ (dt * self.m.T)
+        new = (1 - dt) * state + kappa @ (dt * self.u.T) + x @ (dt * self.m.T)
         if self.b is None:
             return new
         return new + dt * jnp.broadcast_to(self.b[:, 0], new.shape)
+
+    def _simulate(
+        self,
+        inputs: Float[Array, "time *batch inputs"],
+        state: Float[Array, "*batch n"],
+        noise: Float[Array, "time *batch n"] | None,
+    ) -> tuple[Float[Array, "*batch n"], Float[Array, "time *batch outputs"]]:
+        """h_T and the outputs; φ is computed once a step, and read out while it is at hand."""
+
+        def body(carry: tuple[Array, Array], now: Any) -> Any:
+            (h, kappa), (x, kick) = carry, now
+            h = self._advance(h, kappa, x)
+            h = h if kick is None else h + kick
+            rates = self.activation(h)
+            return (h, self._project(rates, self.v)), self._project(rates, self.z)
+
+        kappa = self._project(self.activation(state), self.v)
+        (end, _), outputs = jax.lax.scan(body, (state, kappa), (inputs, noise))
+        return end, outputs
 
     def readout(self, state: Float[Array, "*batch n"]) -> Float[Array, "*batch outputs"]:
         return self._project(self.activation(state), self.z)

@@ -10,6 +10,7 @@ from lrnn_jax.overlaps._geometry import range_projector as range_projector
 from lrnn_jax.overlaps._geometry import reachable as reachable
 from lrnn_jax.overlaps._geometry import root as root
 from lrnn_jax.overlaps._invariants import Invariants as Invariants
+from lrnn_jax.overlaps._invariants import conserved_weights as conserved_weights
 from lrnn_jax.overlaps._invariants import invariants as invariants
 from lrnn_jax.overlaps._invariants import invariants_of as invariants_of
 from lrnn_jax.overlaps._leaf import Leaf as Leaf

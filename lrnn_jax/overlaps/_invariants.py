@@ -122,3 +122,21 @@ def _holds(
         else "lost, columns of U or V are frozen or learn at different rates"
     )
     return not frozen, balanced, (first, second)
+
+
+def conserved_weights(
+    vectors: Float[Array, "n k"], left: int, scale: Any = 1.0
+) -> Float[Array, "n n"]:
+    """K = ([Z V][Z V]ᵀ − [M U][M U]ᵀ)/s: what gradient flow conserves neuron by neuron.
+
+    Its non-zero eigenvalues are those of JQ.
+
+    Arguments:
+        vectors: Θ = [Z | V | M | U] of a linear network, shape (N, k).
+        left: how many of the columns are of Z and V.
+        scale: s.
+
+    Source: [LR] sec. 3.
+    """
+    read, write = vectors[:, :left], vectors[:, left:]
+    return (read @ read.T - write @ write.T) / scale

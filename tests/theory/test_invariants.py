@@ -181,3 +181,12 @@ def test_momentum_and_decay_break_the_invariants():
 
     assert drift(0.9, 0.0) > 10 * drift(0.0, 0.0)
     assert drift(0.0, 0.1) > 10 * drift(0.0, 0.0)
+
+
+def test_the_eigenvalues_of_k_are_those_of_jq():
+    net = lrnn.LowRankRNN.normalised(30, dt=0.1, key=jr.key(3))
+    k = lrnn.conserved_weights(net.vectors, net.roles.left, net.scale)
+    eigenvalues = jnp.linalg.eigvalsh(k)
+    found = eigenvalues[jnp.argsort(-jnp.abs(eigenvalues))[:4]]
+    expected = lrnn.invariants(net).spectrum
+    assert float(jnp.max(jnp.abs(jnp.sort(found) - expected))) < 1e-13  # rounding

@@ -1,0 +1,144 @@
+"""Other ways to the same result: through the reduction, and with little memory."""
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import optax
+import pytest
+
+import lrnn_jax as lrnn
+
+TASK = lrnn.ExponentialFilter(0.2, 0.05, 90)
+NET = lrnn.LowRankRNN.normalised(40, dt=0.05, key=jr.key(0))
+FROZEN = lrnn.LowRankRNN.normalised(40, 2, dt=0.05, key=jr.key(1), frozen=("u2",))
+LOOP = lrnn.ClosedLoop(lrnn.KIntegrator(2, start=2.0), 20, batch=6)
+CONTROLLER = lrnn.LowRankRNN(
+    *(jr.normal(k, (30, 1)) / jnp.sqrt(30.0) for k in jr.split(jr.key(2), 4)),
+    scale=1.0,
+    dt=1.0,
+    frozen=("m",),
+)
+FLIPS = lrnn.FlipFlop(dt=0.1, steps=83, batch=3)
+TANH = lrnn.LowRankRNN.normalised(30, dt=0.1, key=jr.key(3), activation=lrnn.Tanh())
+DENSE = lrnn.DenseRNN(
+    jr.normal(jr.key(4), (12, 12)) / 12,
+    jr.normal(jr.key(5), (12, 1)),
+    jr.normal(jr.key(6), (1, 12)) / 12,
+    dt=1.0,
+    activation=lrnn.Tanh(),
+)
+
+
+def gap(a, b):
+    """Largest difference relative to the largest entry."""
+    a, b = (jnp.concatenate([jnp.ravel(x) for x in jax.tree.leaves(t)]) for t in (a, b))
+    return float(jnp.max(jnp.abs(a - b)) / jnp.max(jnp.abs(b)))
+
+
+@pytest.mark.parametrize(
+    ("net", "task", "method"),
+    [
+        (NET, TASK, lrnn.Descent(5e-3)),
+        (FROZEN, TASK, lrnn.Descent(5e-3, momentum=0.9, weight_decay=1e-3, clip=0.5)),
+        (NET, TASK, lrnn.Training(optax.sgd(5e-3, momentum=0.5))),
+        (NET, lrnn.WhiteNoise(TASK, std=1.0, batch=4), lrnn.Descent(1e-3)),
+        (CONTROLLER, LOOP, lrnn.Descent(0.01, clip=1.0)),
+        (NET, TASK, lrnn.Flow(5e-3)),
+    ],
+    ids=["plain", "momentum, decay, clip, frozen", "optax", "noise", "closed loop", "flow"],
+)
+def test_learning_through_the_reduction_gives_the_same_network(net, task, method):
+    epochs = 60
+    options = {"epochs": epochs, "key": jr.key(7)} if task.stochastic else {"epochs": epochs}
+    fast = lrnn.learn(net, task, method, through_reduction=True, record=7, **options)
+    slow = lrnn.learn(net, task, method, record=7, **options)
+    tolerance = 1e-6 if isinstance(method, lrnn.Flow) else 1e-12  # the solver's, or rounding
+    assert type(fast.model) is lrnn.LowRankRNN
+    assert gap(fast.loss, slow.loss) < tolerance
+    assert gap(fast.gram, slow.gram) < tolerance
+    assert gap(fast.model.vectors, slow.model.vectors) < tolerance
+    assert gap(slow.model.vectors, net.vectors) > 1e-3  # something was learned
+
+
+def test_what_is_watched_is_the_network():
+    watch = size_of_first_neuron
+    options = {"epochs": 30, "record": 10, "watch": watch}
+    fast = lrnn.learn(NET, TASK, lrnn.Descent(5e-3), through_reduction=True, **options)
+    slow = lrnn.learn(NET, TASK, lrnn.Descent(5e-3), **options)
+    assert gap(fast.watched, slow.watched) < 1e-12
+
+
+def size_of_first_neuron(model):
+    return jnp.sum(model.vectors[0] ** 2)
+
+
+def test_a_run_that_diverges_keeps_its_last_finite_network():
+    options = {"epochs": 200, "throw": False, "record": 50}
+    fast = lrnn.learn(NET, TASK, lrnn.Descent(5.0), through_reduction=True, **options)
+    slow = lrnn.learn(NET, TASK, lrnn.Descent(5.0), **options)
+    assert int(fast.stopped) == int(slow.stopped) > 0
+    assert jnp.isfinite(fast.model.vectors).all()
+
+
+@pytest.mark.parametrize("model", [TANH, DENSE, lrnn.reduce(NET)])
+def test_only_linear_networks_learn_through_the_reduction(model):
+    with pytest.raises(ValueError, match="linear LowRankRNN"):
+        lrnn.learn(model, TASK, lrnn.Descent(1e-3), epochs=1, through_reduction=True)
+
+
+CASES = [(NET, TASK), (TANH, FLIPS), (DENSE, LOOP), (CONTROLLER, LOOP)]
+NAMES = ["impulse", "trials", "dense loop", "low-rank loop"]
+
+
+@pytest.mark.parametrize(("net", "task"), CASES, ids=NAMES)
+def test_checkpoints_change_no_loss_and_no_gradient(net, task):
+    data = task.sample(jr.key(8))
+
+    def slope(wrap):
+        return jax.jit(jax.value_and_grad(lambda net: task.loss(wrap(net), data)))(net)
+
+    plain, kept = slope(lambda net: net), slope(lrnn.Checkpointed)
+    assert gap(kept, plain) < 1e-13
+
+
+@pytest.mark.parametrize(("net", "task"), CASES, ids=NAMES)
+def test_learning_with_checkpoints_is_the_same(net, task):
+    options = {"epochs": 5, "key": jr.key(9)}
+    method = lrnn.Descent(1e-3, clip=1.0)
+    kept = lrnn.learn(net, task, method, checkpoint=True, **options)
+    plain = lrnn.learn(net, task, method, **options)
+    assert type(kept.model) is type(net)
+    assert gap(kept.loss, plain.loss) < 1e-12
+    assert gap(kept.model, plain.model) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("net", "task"),
+    [
+        (TANH, lrnn.FlipFlop(dt=0.1, steps=2500, batch=3)),
+        (DENSE, lrnn.ClosedLoop(lrnn.KIntegrator(2), 2500, batch=8)),
+    ],
+    ids=["trials", "loop"],
+)
+def test_a_gradient_takes_memory_for_the_root_of_time(net, task):
+    """At T = 2500 states of √T = 50 blocks and steps are kept in place of 2500."""
+    data = task.sample(jr.key(8))
+
+    def memory(wrap):
+        run = jax.jit(jax.grad(lambda net: task.loss(wrap(net), data)))
+        return run.lower(net).compile().memory_analysis().temp_size_in_bytes
+
+    assert memory(lrnn.Checkpointed) < memory(lambda net: net) / 4
+
+
+def test_a_reduction_needs_no_checkpoints():
+    with pytest.raises(ValueError, match="a reduction is small"):
+        lrnn.learn(lrnn.reduce(NET), TASK, lrnn.Descent(1e-3), epochs=1, checkpoint=True)
+
+
+def test_checkpointed_networks_simulate_alike():
+    x = jr.normal(jr.key(1), (4, 17, 1))
+    noise = jr.normal(jr.key(2), (4, 17, 30))
+    kept = lrnn.Checkpointed(TANH)
+    assert gap(kept.rollout(x, noise=noise), TANH.rollout(x, noise=noise)) < 1e-14
+    assert gap(kept.states(x), TANH.states(x)) < 1e-14
