@@ -107,3 +107,40 @@ def test_vmap_over_values_is_one_trace():
     assert once > 0
     assert len(TRACES) - before == once
     assert len({float(x) for x in (*first, *second)}) == 6
+
+
+def nonlinear(x):
+    net = lrnn.LowRankRNN.normalised(12, dt=0.1, key=jr.key(round(100 * x)), activation=lrnn.Erf())
+    task = lrnn.FlipFlop(dt=0.1, steps=60, batch=2, input_amp=1 + x)
+    options = {"epochs": 2, "key": jr.key(round(10 * x))}
+    for model in (net, lrnn.reduce(net), lrnn.population(net, 16, key=jr.key(1))):
+        yield lrnn.learn(model, task, lrnn.Descent(x), **options).loss[-1]
+
+
+def twins(x):
+    net = network(1.0)
+    twin = lrnn.degenerate_twin(net, uu=float(net.overlaps["uu"]) + x)
+    for model in (net, twin):
+        task = lrnn.ExponentialFilter(x, 0.1, 9)
+        yield lrnn.learn(model, task, lrnn.Descent(x), epochs=2, through_reduction=True).loss[-1]
+
+
+def loops(x):
+    net = lrnn.LowRankRNN(*(0.1 * (1 + x) * THETA.T), scale=1.0, dt=1.0, frozen=("m",))
+    for batch in (None, 7):
+        loop = lrnn.ClosedLoop(lrnn.KIntegrator(2, start=1 + x), 8, batch, control_cost=x)
+        key = None if batch is None else jr.key(round(100 * x))
+        for model in (net, lrnn.reduce(net)):
+            curve = lrnn.learn(model, loop, lrnn.Descent(x, clip=1.0), epochs=2, key=key)
+            yield curve.loss[-1]
+        yield abs(lrnn.spectrum(curve, loop)[-1]).max()
+
+
+@pytest.mark.parametrize("cell", [nonlinear, twins, loops])
+def test_loops_as_in_notebooks_compile_in_their_first_round_only(cell, caplog):
+    """New networks, tasks, plants, trials and rates of the same sizes."""
+    values = [float(v) for v in cell(0.21)]
+    with jax.log_compiles(), caplog.at_level("WARNING"):
+        others = [float(v) for v in cell(0.34)]
+    assert [r.message for r in caplog.records if "Compiling" in r.message] == []
+    assert all(a != b for a, b in zip(values, others))

@@ -8,6 +8,7 @@ import torch
 from peers.compiling import compiled_once
 
 CHUNK = 40  # steps per compiled graph
+CLOSURE_CHUNK = 10  # compiling 40 of these takes more than ten minutes
 
 
 def phi(h):
@@ -93,7 +94,7 @@ def train_closure(gram, batches, *, dt, lr, epochs, compiled=False):
         zero = torch.zeros(x.shape[1], dtype=q.dtype)
         m, u, ms, us, done = zero, zero, [], [], 0
         while done < len(x):
-            count = min(CHUNK, len(x) - done) if compiled else len(x)
+            count = min(CLOSURE_CHUNK, len(x) - done) if compiled else len(x)
             m_states, u_states = run(m, x[done : done + count], u, s, r, dt)
             m, u, done = m_states[-1], u_states[-1], done + count
             ms.append(m_states)

@@ -15,10 +15,11 @@ from lrnn_jax.networks._base import AbstractRNN
 class Checkpointed(AbstractRNN):
     """A network that does the same as another, with gradients in memory for O(√T) states.
 
-    Time is cut into blocks of about √T steps. Of each block only the state before it and the
-    outputs are kept; reverse mode simulates the block again. Worth it for long trials of wide
-    networks, which otherwise do not fit; else it costs a simulation for nothing. `learn` does this
-    with `checkpoint=True`.
+    Time is cut into blocks of about √(T/3) steps. Of each block only the state before it and the
+    outputs are kept; reverse mode simulates the block again. Long trials of wide networks then fit
+    into memory (T = 10 000, N = 1000, 10 trials: 30 MB in place of 2400), and are often faster,
+    because a block fits into the processor's cache; short ones are slower. `learn` does this with
+    `checkpoint=True`.
 
     Arguments:
         network: what is simulated.
@@ -82,7 +83,9 @@ class Checkpointed(AbstractRNN):
 def in_blocks(
     block: Callable[[Any, Any], tuple[Any, Any]], carry: PyTree, data: PyTree, steps: int
 ) -> tuple[PyTree, PyTree]:
-    """What block(carry, data) → carry, results gives for all steps, a block of √T after another.
+    """What block(carry, data) → carry, results gives for all steps, one block after another.
+
+    Blocks have √(T/3) steps, so that √(3T) states between and as many in a block are kept.
 
     Arguments:
         block: simulates as many steps as its data have along their first axes.
@@ -90,7 +93,7 @@ def in_blocks(
         data: arrays with T along their first axes.
         steps: T.
     """
-    size = max(math.isqrt(steps), 1)
+    size = max(math.isqrt(steps // 3), 1)  # in a block a step keeps about three states
     whole = steps // size * size
     kept = jax.checkpoint(block, prevent_cse=False)
 
