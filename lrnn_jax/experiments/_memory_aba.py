@@ -4,6 +4,7 @@ import itertools
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -76,7 +77,7 @@ class MemoryAbaConfig:
         check_config(self, label_noise=(1e-12, 1e3), cycles=(1, 1e4), record=(1, self.epochs))
 
 
-QUICK = MemoryAbaConfig(n=60, noise_epochs=600, cycles=2)
+QUICK = MemoryAbaConfig(n=60, noise_epochs=400, cycles=2)
 
 
 def memory_aba(
@@ -108,11 +109,11 @@ def memory_aba(
     quiet, seconds["reduced"] = timed(
         lambda: learn_sequence(reduce(net), phases, record=config.record)
     )
-    noisy, drift = {}, {}
+    noisy, drift, keys = {}, {}, jr.split(jr.key(config.seed + 1), config.runs)
     for name, factor in (("2η", 2.0), ("η", 1.0)):
         task, method = _task(config, "A", noise=True), Descent(factor * config.lr)
         noisy[name], seconds[f"noisy runs at {name}"] = timed(
-            lambda t=task, m=method: _noisy_runs(config, quiet.model, t, m)
+            lambda t=task, m=method: _noisy_runs(config, quiet.model, t, m, keys)
         )
         options = {"epochs": config.noise_epochs, "record": config.record}
         drift[name], seconds[f"noise theory at {name}"] = timed(
@@ -143,14 +144,17 @@ def _task(config: MemoryAbaConfig, name: str, *, noise: bool = False) -> Exponen
     return ExponentialFilter(rate, config.dt, config.steps, amplitude, label_noise=sigma)
 
 
-def _noisy_runs(config: MemoryAbaConfig, start: Any, task: Any, method: Any) -> LearningCurve:
+@eqx.filter_jit
+def _noisy_runs(
+    config: MemoryAbaConfig, start: Any, task: Any, method: Any, keys: Any
+) -> LearningCurve:
     """Independent runs of A with label noise; leading axis: run."""
 
     def one(key: Any) -> LearningCurve:
         options: dict[str, Any] = {"record": config.record, "key": key, "throw": False}
         return learn(start, task, method, epochs=config.noise_epochs, **options)
 
-    return jax.jit(jax.vmap(one))(jr.split(jr.key(config.seed + 1), config.runs))
+    return jax.vmap(one)(keys)
 
 
 class _Compared(NamedTuple):
@@ -196,6 +200,7 @@ def _report(config: MemoryAbaConfig, found: _Found) -> Report:
     whole = join_curves(quiet, first_noisy)
     fast, slow = (_compared(config, found, name) for name in ("2η", "η"))
     mean, sem = fast.mean, fast.sem
+    drifts = mean - quiet.overlaps.vector()[-1], theory.mean[-1] - theory.mean[0], sem
 
     def named(numbers: Any) -> dict[str, float]:
         return {name: float(x) for name, x in zip(there.names, numbers)}
@@ -204,8 +209,8 @@ def _report(config: MemoryAbaConfig, found: _Found) -> Report:
         "max_abs_dq": exact,
         "leftover": named(there.leftover),
         "excursion": named(there.size),
-        "drift": named(mean - quiet.overlaps.vector()[-1]),
-        "drift_theory": named(theory.mean[-1] - theory.mean[0]),
+        "drift": named(drifts[0]),
+        "drift_theory": named(drifts[1]),
         "drift_z": named(fast.z),
         "drift_z_at_lr": named(slow.z),
         "stiffest": {name: drift.stiffest for name, drift in found.drift.items()},
@@ -217,16 +222,14 @@ def _report(config: MemoryAbaConfig, found: _Found) -> Report:
     k_shift = _k_shift(config, found, first_noisy)
     claims = [
         *_quiet_claims(config, found, there, exact, k_shift),
-        *_noise_claims(config, found, k_shift),
+        *_noise_claims(config, found, fast, k_shift),
         *_drift_claims(config, found, fast, slow),
         *_holonomy_claims(found),
     ]
-    numbers = zip(there.names, there.size, there.leftover, mean - quiet.overlaps.vector()[-1])
+    numbers = zip(there.names, there.size, there.leftover, *drifts, fast.z, slow.z)
     rows = [
         [n, f"{a:.3g}", f"{b:.1e}", f"{c:+.4f}", f"{d:+.4f}", f"{e:.4f}", f"{f:+.1f}", f"{g:+.1f}"]
-        for (n, a, b, c), d, e, f, g in zip(
-            numbers, theory.mean[-1] - theory.mean[0], sem, fast.z, slow.z
-        )
+        for n, a, b, c, d, e, f, g in numbers
     ]
     header = ["overlap", "excursion A-B-A", "leftover", "drift at 2η", "theory", "s.e.m."]
     header += ["z at 2η", "z at η"]
@@ -278,9 +281,10 @@ def _quiet_claims(
     ]
 
 
-def _noise_claims(config: MemoryAbaConfig, found: _Found, k_shift: Any) -> list[Claim]:
-    noisy, theory = found.noisy["2η"], found.drift["2η"]
-    final = noisy.overlaps
+def _noise_claims(
+    config: MemoryAbaConfig, found: _Found, fast: _Compared, k_shift: Any
+) -> list[Claim]:
+    final, theory = found.noisy["2η"].overlaps, found.drift["2η"]
     product = float(jnp.mean(final["zu"][:, -1] * final["vm"][:, -1]))
     ideal = found.quiet.overlaps  # the A solution, before the last B
     epoch = config.first + 2 * config.epochs
@@ -299,7 +303,8 @@ def _noise_claims(config: MemoryAbaConfig, found: _Found, k_shift: Any) -> list[
             "the invisible ones and K drift (uu by more than 5 standard errors, K more than "
             "twice as far as without noise)",
             f"uu {drift:+.3f} after the transient; K by {k_shift[1]:.2%} of its largest entry",
-            abs(drift) > 5 * _sem(noisy, "uu") and k_shift[1] > 2 * k_shift[0],
+            abs(drift) > 5 * float(fast.sem[theory.names.index("uu")])
+            and k_shift[1] > 2 * k_shift[0],
         ),
     ]
 
@@ -329,10 +334,6 @@ def _drift_claims(
             gap < 0.05 * largest,
         ),
     ]
-
-
-def _sem(noisy: LearningCurve, name: str) -> float:
-    return float(jnp.std(noisy.overlaps[name][:, -1], ddof=1) / np.sqrt(noisy.loss.shape[0]))
 
 
 def _holonomy_claims(found: _Found) -> list[Claim]:

@@ -77,7 +77,7 @@ REGISTRY: dict[str, Experiment] = {
             _memory_aba.MemoryAbaConfig(),
             _memory_aba.QUICK,
             _memory_aba.memory_aba,
-            (80, 45),
+            (150, 60),
         ),
         Experiment(
             "memory_adam",
@@ -95,7 +95,7 @@ REGISTRY: dict[str, Experiment] = {
             _flip_flop.FlipFlopConfig(),
             _flip_flop.QUICK,
             _flip_flop.flip_flop,
-            (740, 30),
+            (625, 30),
         ),
         Experiment(
             "optimisers",
@@ -104,7 +104,7 @@ REGISTRY: dict[str, Experiment] = {
             _optimisers.OptimisersConfig(),
             _optimisers.QUICK,
             _optimisers.optimisers,
-            (960, 23),
+            (870, 23),
         ),
         Experiment(
             "memory_twins",
@@ -113,7 +113,7 @@ REGISTRY: dict[str, Experiment] = {
             _memory_twins.MemoryTwinsConfig(),
             _memory_twins.QUICK,
             _memory_twins.memory_twins,
-            (1050, 37),
+            (830, 37),
         ),
         Experiment(
             "coupling",
