@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from lrnn_jax.figures import TEXT, style
+from lrnn_jax.figures._style import letter
 
 OUT = Path(__file__).parent / "scaling.png"
 BLUE, RED, GREY, LIGHT, GREEN = "#08306b", "#b2182b", "#7a7a7a", "#4fa3d1", "#1b7837"
@@ -78,7 +79,8 @@ def main(paths):
                 ax.plot(x, y, color=colour, marker=marker, markersize=4, label=label)
                 print(f"{NAMES[axis]:30s} {work:45s} exponent {slope(x, y):.2f}")
                 if "closed form" not in work and "closure" not in work:
-                    guide(ax, x, y, 1, "∝ 1" if not drawn else "")
+                    power = 2 if "dense" in work and axis == 0 else 1
+                    guide(ax, x, y, power, "slope 1" if not drawn else "")
                     drawn = True
         sweeps = sorted(
             (r["cells"], r["cells"] * r["us_per_epoch"] / 1000) for r in rows if r["work"] == SWEEP
@@ -92,6 +94,7 @@ def main(paths):
             ax.set(xscale="log", yscale="log", xlabel=name)
             ax.xaxis.set_minor_formatter(NullFormatter())
             ax.yaxis.set_major_locator(LogLocator(numticks=12))
+        letter(axes)
         axes[0].set_ylabel("time per epoch (ms)")
         handles = {line.get_label(): line for ax in axes for line in ax.lines}
         shown = [label for label, _, _ in LINES.values() if label in handles]

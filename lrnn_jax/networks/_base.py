@@ -146,6 +146,23 @@ def scan_states(
     return states
 
 
+def scan_outputs(
+    model: AbstractRNN,
+    inputs: Float[Array, "time *batch inputs"],
+    state: Float[Array, "*batch state"],
+    noise: Float[Array, "time *batch state"] | None,
+) -> tuple[Float[Array, "*batch state"], Float[Array, "time *batch outputs"]]:
+    """h_T and the outputs, each read out in its step: for wide states, which need not be kept."""
+
+    def body(h, now):
+        x, kick = now
+        h = model.step(h, x)
+        h = h if kick is None else h + kick
+        return h, model.readout(h)
+
+    return jax.lax.scan(body, state, (inputs, noise))
+
+
 def describe(model: AbstractRNN) -> str:
     """ "LowRankRNN with 1 input and 2 outputs", for messages."""
     return f"{type(model).__name__} with {model.inputs} input(s) and {model.outputs} output(s)"

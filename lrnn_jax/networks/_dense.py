@@ -9,7 +9,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from lrnn_jax._types import as_float, as_scale, check_dt, check_finite
 from lrnn_jax.networks._activation import AbstractActivation, Identity
-from lrnn_jax.networks._base import AbstractRNN
+from lrnn_jax.networks._base import AbstractRNN, scan_outputs
 from lrnn_jax.networks._low_rank import LowRankRNN, check_neurons
 
 WEIGHTS = ("w", "w_in", "w_out")
@@ -117,6 +117,14 @@ class DenseRNN(AbstractRNN):
 
     def readout(self, state: Float[Array, "*batch n"]) -> Float[Array, "*batch outputs"]:
         return state @ self.w_out.T
+
+    def _simulate(
+        self,
+        inputs: Float[Array, "time *batch inputs"],
+        state: Float[Array, "*batch n"],
+        noise: Float[Array, "time *batch n"] | None,
+    ) -> tuple[Float[Array, "*batch n"], Float[Array, "time *batch outputs"]]:
+        return scan_outputs(self, inputs, state, noise)
 
 
 class Factorisation(eqx.Module):
