@@ -67,7 +67,7 @@ TORCH = {False: "PyTorch, eager", True: "PyTorch, torch.compile"}
 def compare_results(benchmark, run, *, epochs, work, by, expected, **sizes):
     """Time run() as one of several ways to the same numbers, `expected`."""
     found = np.asarray(measure(benchmark, run, epochs=epochs, work=work, by=by, **sizes))
-    difference = float(np.abs(found - expected).max()) / max(1.0, float(np.abs(expected).max()))
+    difference = relative(found, expected)
     benchmark.extra_info["error"] = difference
     assert difference < SAME
 
