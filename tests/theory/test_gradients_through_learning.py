@@ -92,7 +92,13 @@ def numeric_flow():
     return central_differences(jax.jit(flow()), START, h=1e-5)
 
 
-@pytest.mark.parametrize(("adjoint", "jacobian"), ADJOINTS.values(), ids=ADJOINTS.keys())
+EACH = [
+    pytest.param(*case, id=name, marks=[pytest.mark.slow] if name == "direct" else [])
+    for name, case in ADJOINTS.items()
+]
+
+
+@pytest.mark.parametrize(("adjoint", "jacobian"), EACH)
 def test_gradients_through_flow(adjoint, jacobian, numeric_flow):
     exact = jax.jit(jacobian(flow(adjoint)))(START)
     # the solver's error, 1e-7 a step, is smooth in the parameters only as far as the steps are

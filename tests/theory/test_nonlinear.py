@@ -161,7 +161,13 @@ def learned(model, epochs=150):
     return lrnn.learn(model, TASK, method, epochs=epochs, key=jr.key(7), record=epochs).gram[-1]
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS.values(), ids=ACTIVATIONS.keys())
+OTHERS = [
+    pytest.param(phi, id=name, marks=[] if name == "erf" else pytest.mark.slow)
+    for name, phi in ACTIVATIONS.items()
+]
+
+
+@pytest.mark.parametrize("activation", OTHERS)
 def test_population_converges_in_its_nodes_and_the_closure_does_not(activation):
     def nodes(count, seed=0):
         return lrnn.population(OVERLAPS, count, dt=DT, activation=activation, key=jr.key(seed))
