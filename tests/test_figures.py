@@ -1,5 +1,6 @@
 """Figures draw what they are given, leave the session's settings alone and are labelled."""
 
+import io
 import itertools
 
 import matplotlib as mpl
@@ -40,6 +41,33 @@ TASKS = {
         lrnn.LowRankRNN.normalised(8, 1, 2, 3, dt=DT, key=jr.key(0)), 20, batch=4
     ),
 }
+
+
+def test_live_figures_redraw_their_lines_and_nothing_else():
+    def drawn(curve):
+        with figures.style():
+            figure, ax = plt.subplots(figsize=(figures.COLUMN, 2.0), dpi=100)
+            ax.plot(CURVE, linestyle="--")
+            (line,) = ax.plot(EPOCHS, curve)
+            ax.set(ylim=(0, 2), yscale="symlog", ylabel="loss")
+            plt.close(figure)
+        return figure, line
+
+    def pixels(png):
+        return np.round(255 * plt.imread(io.BytesIO(png))).astype(int)
+
+    figure, line = drawn(CURVE)
+    redraw = figures.live(figure, line)
+    for curve in (CURVE, CURVE**2, 1 + CURVE, CURVE):  # the last: nothing is left of the others
+        whole = io.BytesIO()
+        drawn(curve)[0].savefig(whole, format="png", dpi=100)
+        assert np.abs(pixels(redraw(curve)) - pixels(whole.getvalue())).max() <= 3
+    with pytest.raises(ValueError, match="1 lines move, but 2 curves"):
+        redraw(CURVE, CURVE)
+    with pytest.raises(ValueError, match="at least one line"):
+        figures.live(figure)
+    with pytest.raises(ValueError, match="not drawn in this figure"):
+        figures.live(figure, drawn(CURVE)[1])
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)

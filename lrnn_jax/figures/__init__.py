@@ -2,6 +2,7 @@
 
 from lrnn_jax.figures._experiments import draw as draw
 from lrnn_jax.figures._experiments import write as write
+from lrnn_jax.figures._live import live as live
 from lrnn_jax.figures._panels import label_ends as label_ends
 from lrnn_jax.figures._panels import plot_coupling as plot_coupling
 from lrnn_jax.figures._panels import plot_eigenvalues as plot_eigenvalues
