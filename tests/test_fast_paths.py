@@ -1,5 +1,10 @@
 """Other ways to the same result: through the reduction, and with little memory."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -7,6 +12,7 @@ import optax
 import pytest
 
 import lrnn_jax as lrnn
+from lrnn_jax.networks._dense import recurrent_drive
 
 TASK = lrnn.ExponentialFilter(0.2, 0.05, 90)
 NET = lrnn.LowRankRNN.normalised(40, dt=0.05, key=jr.key(0))
@@ -147,3 +153,101 @@ def test_checkpointed_networks_simulate_alike():
     kept = lrnn.Checkpointed(TANH)
     assert gap(kept.rollout(x, noise=noise), TANH.rollout(x, noise=noise)) < 1e-14
     assert gap(kept.states(x), TANH.states(x)) < 1e-14
+
+
+TEACHER = lrnn.DenseRNN(
+    DENSE.w + 0.3, DENSE.w_in, DENSE.w_out + 0.1, dt=1.0, activation=lrnn.Tanh()
+)
+LEARN_ON_TWO = """
+import jax
+jax.config.update("jax_enable_x64", True)
+import sys; sys.path.insert(0, {tests!r})
+import lrnn_jax as lrnn
+from test_fast_paths import SHARED, learned
+for name, case in SHARED.items():
+    one, two = learned(case, 1), learned(case, 2)
+    size, moved = abs(one.loss).max(), abs(one.loss[-1] - one.loss[0])
+    print(name, float(abs(two.loss - one.loss).max() / size), float(moved / size))
+    two.model.rollout(jax.numpy.zeros((3, 4, 1))) + one.loss[0]  # its arrays go with any others
+"""
+SHARED = {
+    "flip-flop": (TANH, lrnn.FlipFlop(dt=0.1, steps=83, batch=4), {}),
+    "dense-loop": (DENSE, LOOP, {}),
+    "low-rank-loop": (CONTROLLER, LOOP, {"checkpoint": True}),
+    "student": (DENSE, lrnn.TeacherStudent(TEACHER, 20, batch=4), {}),
+    "demonstrations": (DENSE, lrnn.environments.Demonstrations(TEACHER, LOOP), {}),
+    "closure": (lrnn.reduce(TANH), lrnn.FlipFlop(dt=0.1, steps=83, batch=4), {}),
+}
+
+
+def learned(case, devices):
+    net, task, options = case
+    method = lrnn.Descent(1e-2, clip=1.0)
+    return lrnn.learn(net, task, method, epochs=8, key=jr.key(9), devices=devices, **options)
+
+
+def test_devices_share_trials_and_change_nothing():
+    """On two devices of a CPU, in a process of its own; trials differ in how much is scored."""
+    code = LEARN_ON_TWO.format(tests=str(Path(__file__).parent))
+    flags = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "XLA_FLAGS": flags},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    found = {name: (float(a), float(b)) for name, a, b in map(str.split, run.stdout.splitlines())}
+    assert found.keys() == SHARED.keys()
+    for off, change in found.values():
+        assert off < 1e-13  # rounding of sums in another order
+        assert change > 1e-4  # something was learned
+
+
+def test_more_devices_than_there_are_say_how_to_have_them():
+    with pytest.raises(ValueError, match=r"there are 1.*xla_force_host_platform_device_count=2"):
+        lrnn.learn(TANH, FLIPS, lrnn.Descent(0.1), epochs=1, key=jr.key(0), devices=2)
+
+
+class TestSharing:
+    """What cannot be shared, on devices that are only counted."""
+
+    @pytest.fixture(autouse=True)
+    def _two(self, monkeypatch):
+        monkeypatch.setattr(jax, "local_devices", lambda: jax.devices() * 2)
+
+    def test_trials_that_do_not_share_out_evenly(self):
+        with pytest.raises(ValueError, match="3 trials do not share out evenly over 2"):
+            lrnn.learn(TANH, FLIPS, lrnn.Descent(0.1), epochs=1, key=jr.key(0), devices=2)
+
+    @pytest.mark.parametrize(
+        ("net", "task"),
+        [
+            (NET, TASK),
+            (NET, lrnn.ExponentialFilter(0.2, 0.05, 90, label_noise=0.1)),
+            (NET, lrnn.WhiteNoise(TASK)),
+            (CONTROLLER, lrnn.ClosedLoop(lrnn.KIntegrator(2), 20)),
+        ],
+    )
+    def test_data_that_are_no_trials(self, net, task):
+        with pytest.raises(ValueError, match="are no trials"):
+            lrnn.learn(net, task, lrnn.Descent(0.1), epochs=1, key=jr.key(0), devices=2)
+
+
+def test_the_fast_weight_gradient_is_the_gradient():
+    """Reverse, forward and second derivatives of W h, with and without trials."""
+
+    def plain(w, h):
+        return h @ w.T
+
+    w = jr.normal(jr.key(1), (5, 5))
+    for shape in ((5,), (3, 5), (2, 3, 5)):
+        h = jr.normal(jr.key(2), shape)
+        for order in (jax.jacrev, jax.jacfwd, jax.hessian):
+            for argument in (0, 1):
+
+                def of(product, w=w, h=h, order=order, argument=argument):
+                    return order(lambda w, h: jnp.sum(jnp.sin(product(w, h))), argument)(w, h)
+
+                assert gap(of(recurrent_drive), of(plain)) < 1e-13

@@ -122,6 +122,28 @@ def test_vectors_gram_values_and_vector_round_trip(values):
         assert other.roles == q.roles
 
 
+@pytest.mark.parametrize("shape", [{}, {"rank": 2}, {"inputs": 2, "outputs": 3}])
+def test_from_visible_leaves_the_least_invisible_part(shape):
+    full = overlaps(2, n=9, **shape)
+    left = full.roles.left
+    seen = {n: x for n, p, x in zip(full.names, full.roles.pairs, full.vector()) if max(p) >= left}
+    small = lrnn.Overlaps.from_visible(**shape, **seen)
+    assert gap(small.S, full.S) == gap(small.R, full.R) == 0
+    # anything smaller is unrealisable: the range of Q is that of R, and P ≤ every other P
+    assert int(jnp.linalg.matrix_rank(small.gram)) == len(full.R)
+    assert jnp.linalg.eigvalsh(full.P - small.P).min() > 1e-3
+
+
+def test_from_visible_says_what_is_missing_or_too_much():
+    seen = {"zm": 0.5, "zu": 2.3, "vm": 2.0, "vu": 1.5, "mu": 1.6, "mm": 1.8, "uu": 2.2}
+    with pytest.raises(ValueError, match=r"missing: \['uu'\]"):
+        lrnn.Overlaps.from_visible(**{n: x for n, x in seen.items() if n != "uu"})
+    with pytest.raises(ValueError, match=r"leave out \['zz'\]"):
+        lrnn.Overlaps.from_visible(**seen, zz=1.0)
+    with pytest.raises(ValueError, match="positive semidefinite"):
+        lrnn.Overlaps.from_visible(**{**seen, "uu": 0.1})
+
+
 def test_columns_and_plain_vectors_are_the_same():
     x = np.arange(12.0).reshape(3, 4)
     flat = lrnn.Overlaps.from_vectors(z=x[:, 0], v=x[:, 1], m=x[:, 2], u=x[:, 3], scale=1)

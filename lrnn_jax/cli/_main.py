@@ -162,7 +162,7 @@ def _run(rest: list[str]) -> int:
     preset, rest = _take_preset(rest)
     default = experiment.quick if preset == "quick" else experiment.full
     config, options = _parse_run(experiment, default, rest)
-    setup_jax(options.dtype, options.cache)
+    setup_jax(options.dtype, options.cache, getattr(config, "devices", None))
     folder = options.out or Path("runs") / name
     return _deliver(
         _interruptible(lambda bar: experiment.run(config, bar), folder), options, folder

@@ -10,16 +10,22 @@ FUSE_LOOPS = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshol
 full network two thirds, of what they cost otherwise (see benchmarks/README.md)."""
 
 
-def setup_jax(dtype: str = "float64", cache: Path | None = None) -> None:
+def setup_jax(
+    dtype: str = "float64", cache: Path | None = None, devices: int | None = None
+) -> None:
     """Set precision and CPU compilation for this process, before any array is made.
 
     Arguments:
         dtype: "float64" or "float32".
         cache: folder that keeps compiled programs from run to run; None: none is kept.
+        devices: into how many a CPU is divided; None leaves it as it is.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     if "xla_backend_extra_options" not in flags:
-        os.environ["XLA_FLAGS"] = f"{flags} {FUSE_LOOPS}".strip()
+        flags = f"{flags} {FUSE_LOOPS}".strip()
+    if devices is not None:
+        flags = f"{flags} --xla_force_host_platform_device_count={devices}".strip()
+    os.environ["XLA_FLAGS"] = flags
     jax.config.update("jax_enable_x64", dtype == "float64")
     if cache is not None:
         jax.config.update("jax_compilation_cache_dir", str(cache.resolve()))

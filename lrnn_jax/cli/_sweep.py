@@ -3,7 +3,6 @@
 import argparse
 import difflib
 import functools
-import os
 import sys
 import tomllib
 from pathlib import Path
@@ -103,12 +102,9 @@ def sweep_command(rest: list[str]) -> int:
 
 def _set_up(options: Any) -> None:
     """Platform, devices and processes, before any array is made."""
-    if options.devices and options.platform in (None, "cpu"):
-        flag = f"--xla_force_host_platform_device_count={options.devices}"
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
     if options.platform:
         jax.config.update("jax_platforms", {"gpu": "cuda"}.get(options.platform, options.platform))
-    setup_jax(options.dtype, options.cache)
+    setup_jax(options.dtype, options.cache, options.devices)
     if options.coordinator:
         number, count = _part(options.process or "", "--process")
         jax.distributed.initialize(options.coordinator, count, number)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
+from lrnn_jax._types import as_float
 from lrnn_jax.environments._base import AbstractPlant
 from lrnn_jax.environments._linear import AbstractLinearPlant
 from lrnn_jax.environments._moments import Coupled, Scaled, add, cast, coupled, moments
@@ -172,6 +173,12 @@ class ClosedLoop(AbstractObjective):
         if few or not linear or not quiet or self.evaluation is Evaluation.ROLLOUT:
             return self.loss_of(self.simulate(model, trials))
         return self._loss_by_span(model, trials)
+
+    def weight(
+        self, batch: Float[Array, "trial start"] | LoopTrials | None
+    ) -> Float[Array, ""] | None:
+        """The number of trials; None for the expectation."""
+        return None if batch is None else as_float(jax.tree.leaves(batch)[0].shape[0])
 
     def output(
         self, model: AbstractRNN, batch: Float[Array, "trial start"] | LoopTrials | None = None

@@ -4,6 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from lrnn_jax._types import as_float
 from lrnn_jax.environments._closed_loop import ClosedLoop
 from lrnn_jax.networks import AbstractRNN
 from lrnn_jax.tasks import AbstractObjective, check_channels, check_same_dt
@@ -52,6 +53,10 @@ class Demonstrations(AbstractObjective):
         assert draws is not None
         seen = jnp.moveaxis(self.loop.simulate(self.teacher, draws).observations, 0, 1)
         return seen, self.teacher.rollout(seen)
+
+    def weight(self, batch: Demonstration) -> Float[Array, ""]:
+        """The number of trials."""
+        return as_float(batch[0].shape[0])
 
     def output(self, model: AbstractRNN, batch: Demonstration) -> Float[Array, "trial time out"]:
         """y on the demonstrations of one epoch."""

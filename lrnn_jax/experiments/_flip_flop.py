@@ -45,13 +45,15 @@ class FlipFlopNetwork:
     """Parameter updates."""
     record: int = 20
     """Keep every n-th epoch."""
+    devices: int = 1
+    """Devices that share the trials of an epoch; on a CPU, cores."""
     seed: int = 0
     """Random seed of the initial network, the trials and whatever else is drawn."""
 
     def check(self) -> None:
         """Raise ValueError, naming the field, unless the sizes make sense."""
         check_config(self, n=(8, 1e6), steps=(2, 1e6), batch=(1, 1e6), dt=(1e-9, 1))
-        check_config(self, epochs=(2, 1e8), record=(1, self.epochs))
+        check_config(self, epochs=(2, 1e8), record=(1, self.epochs), devices=(1, self.batch))
 
     def task(self) -> FlipFlop:
         """The flip-flop."""
@@ -100,6 +102,7 @@ def flip_flop(
     keys = jr.split(jr.key(config.seed), 3)
     task, net = config.task(), config.network(keys[0])
     options: Any = {"epochs": config.epochs, "key": keys[1], "record": config.record}
+    options |= {"devices": config.devices}
     method = Descent(config.lr)
     seconds: dict[str, Any] = {}
     shown = reporter(progress, "full network")

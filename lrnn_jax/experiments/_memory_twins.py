@@ -108,7 +108,7 @@ def memory_twins(
 def _tasks(config: MemoryTwinsConfig) -> dict[str, AbstractObjective]:
     dt, steps, batch = config.dt, config.steps, config.batch
     flips = {"dt": dt, "steps": steps, "batch": batch, "wait": (1.0, 2.0), "input_amp": 2.0}
-    teacher = teacher_overlaps(zm=0.5, zu=2.3, vm=2.0, vu=1.5, mu=1.6, mm=1.8, uu=2.2)
+    teacher = Overlaps.from_visible(zm=0.5, zu=2.3, vm=2.0, vu=1.5, mu=1.6, mm=1.8, uu=2.2)
     signal = FlipFlop(**flips)
     taught = ReducedRNN(teacher, dt=dt, activation=Erf())
     return {
@@ -116,14 +116,6 @@ def _tasks(config: MemoryTwinsConfig) -> dict[str, AbstractObjective]:
         "B": DecisionMaking(dt, batch, np.array([2.0, 8.0, 16.0]), noise=0.05),
         "C": TeacherStudent(taught, steps, std=1.5, signal=signal, batch=batch),
     }
-
-
-def teacher_overlaps(**seen: float) -> Overlaps:
-    """Overlaps with these visible ones and the smallest invisible ones: P = S R⁻¹ Sᵀ."""
-    s = np.array([[seen["zm"], seen["zu"]], [seen["vm"], seen["vu"]]])
-    r = np.array([[seen["mm"], seen["mu"]], [seen["mu"], seen["uu"]]])
-    p = s @ np.linalg.solve(r, s.T)
-    return Overlaps.from_gram(np.block([[p, s], [s.T, r]]))
 
 
 def _learn_all(

@@ -46,12 +46,15 @@ class OpenVsClosedConfig:
     """Parameter updates."""
     record: int = 2
     """Keep every n-th epoch."""
+    devices: int = 1
+    """Devices that share the trials of an epoch; on a CPU, cores."""
     seed: int = 0
     """Random seed of the initial network and of the trials."""
 
     def __post_init__(self) -> None:
         check_config(self, n=(2, 1e5), steps=(3, 1e5), batch=(2, 1e6), epochs=(2, 1e7))
         check_config(self, lr=(0, 1e3), record=(1, self.epochs), cost=(1e-9, 1e6), gain=(0, 10))
+        check_config(self, devices=(1, self.batch))
 
 
 QUICK = OpenVsClosedConfig(n=20, batch=20, epochs=500, record=5)
@@ -99,6 +102,7 @@ def open_vs_closed(
     )
     meter = _Meter(loop, loop.plant.sample(keys[3], config.batch))
     options: dict[str, Any] = {"epochs": config.epochs, "record": config.record, "watch": meter}
+    options |= {"devices": config.devices}
     method = Descent(config.lr, clip=1.0)
     curves: dict[str, LearningCurve] = {}
     seconds: dict[str, Any] = {}

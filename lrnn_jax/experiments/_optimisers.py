@@ -72,6 +72,7 @@ def optimisers(
                 epochs=config.epochs,
                 key=keys[1],
                 record=config.record,
+                devices=config.devices,
                 watch=watch,
                 progress=reporter(progress, LABELS[name]),
             )

@@ -87,6 +87,7 @@ def diagnose_closure(
     key: PRNGKeyArray,
     batches: Any = None,
     record: int = 1,
+    devices: int = 1,
     progress: Progress | None = None,
 ) -> ClosureReport:
     """Train a network and its closure on the same data, and compare them over learning.
@@ -97,6 +98,7 @@ def diagnose_closure(
         task: what they learn, with trials (`batch` given).
         method: the update rule, the same for both.
         epochs, batches, record: as in `learn`.
+        devices: as in `learn`, for the network.
         key: draws the data of every epoch, and the trials on which activity is looked at.
         progress: as in `learn`, for the network.
 
@@ -110,9 +112,8 @@ def diagnose_closure(
         task.sample(jax.random.fold_in(key, 2**32 - 1)) if task.stochastic else None
     )
     options: Any = {"epochs": epochs, "key": key, "batches": batches, "record": record}
-    truth = learn(
-        network, task, method, watch=_Loadings(probe.inputs), progress=progress, **options
-    )
+    watch = _Loadings(probe.inputs)
+    truth = learn(network, task, method, watch=watch, devices=devices, progress=progress, **options)
     closure = learn(reduce(network), task, method, watch=_Beyond(probe), **options)
     seen = truth.watched
     return ClosureReport(

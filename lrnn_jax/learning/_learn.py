@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from lrnn_jax._results import RESULTS, Interrupted, LearningError
@@ -27,6 +28,7 @@ from lrnn_jax.learning._coordinates import (
 )
 from lrnn_jax.learning._curve import LearningCurve, outcome
 from lrnn_jax.learning._descent import AbstractMethod, AbstractUpdate
+from lrnn_jax.learning._devices import gathered, mean_over_devices, trial_mesh
 from lrnn_jax.learning._flow import Flow
 from lrnn_jax.networks import AbstractRNN, Checkpointed, LowRankRNN
 from lrnn_jax.overlaps import is_realisable
@@ -64,6 +66,7 @@ class _Problem(eqx.Module):
     watch: Watch | None
     network: LowRankRNN | None
     checkpoint: bool
+    mesh: Mesh | None = eqx.field(static=True)
 
     def model(self, x: Weights) -> AbstractRNN:
         """The model with weights X; the network itself where its reduction learns for it."""
@@ -81,9 +84,14 @@ class _Problem(eqx.Module):
 
     def loss(self, epoch: Any) -> Callable[[AbstractRNN], Float[Array, ""]]:
         batch = self.data.at(self.objective, epoch)
-        if self.checkpoint:
-            return lambda model: self.objective.loss(Checkpointed(model), batch)
-        return lambda model: self.objective.loss(model, batch)
+
+        def of(model: AbstractRNN, objective: AbstractObjective, batch: Any) -> Float[Array, ""]:
+            return objective.loss(Checkpointed(model) if self.checkpoint else model, batch)
+
+        if self.mesh is None:
+            return lambda model: of(model, self.objective, batch)
+        mesh = self.mesh
+        return lambda model: mean_over_devices(of, mesh, model, self.objective, batch)
 
 
 class _State(NamedTuple):
@@ -116,6 +124,7 @@ def learn(
     watch: Watch | None = None,
     through_reduction: bool = False,
     checkpoint: bool = False,
+    devices: int = 1,
     throw: bool = True,
     progress: Progress | None = None,
 ) -> LearningCurve:
@@ -139,27 +148,27 @@ def learn(
         watch: a function of the model (the same object each time, or JAX compiles again), whose
             arrays are kept for every recorded epoch in `curve.watched`.
         through_reduction: train a linear `LowRankRNN` by its overlaps and put the weights together
-            at the end (and for `watch`), Θ = Θ_0 T: the same network to rounding, in O(Nk²) instead
-            of a simulation of N neurons in every epoch.
+            at the end (and for `watch`), Θ = Θ_0 T: the same to rounding, without simulating it.
         checkpoint: simulate a network in blocks of √T steps whose states are computed again for
             the gradient (see `Checkpointed`): memory for about 2√T states in place of T.
+        devices: how many share the trials of each epoch, the same to rounding. A CPU is one device
+            unless XLA_FLAGS says --xla_force_host_platform_device_count=n beforehand.
         throw: raise `LearningError`, which holds the curve, when learning fails; otherwise the
             outcome is in `curve.result`.
-        progress: called as progress(epoch, epochs, loss) about forty times in the run.
-
-    Returns: a `LearningCurve`.
+        progress: called as progress(epoch, epochs, loss) about forty times.
 
     Errors: ValueError when model, objective, method and data do not fit; LearningError (with
     throw) when learning diverges, or the initial overlaps are not realisable.
 
     Source: ours (theory in the README).
     """
-    check_counts(epochs=(epochs, 0), record=(record, 1))
+    check_counts(epochs=(epochs, 0), record=(record, 1), devices=(devices, 1))
     network = linear_network(model) if through_reduction else None
     where = checked_coordinates(model if network is None else reduce(network), objective, method)
     check_data(objective, method, epochs, key, batches)
     check_checkpoint(where, checkpoint)
-    problem = _Problem(where, objective, method, _Data(key, batches), watch, network, checkpoint)
+    mesh, data = trial_mesh(objective, devices, key, batches), _Data(key, batches)
+    problem = _Problem(where, objective, method, data, watch, network, checkpoint, mesh)
     curve = _run(problem, epochs, record, progress)
     return _raise_failure(curve) if throw else curve
 
@@ -170,10 +179,12 @@ def _run(problem: _Problem, epochs: int, record: int, progress: Progress | None)
     if isinstance(method, Flow):
         records = -(-epochs // record) + 1
         curve = _flow(problem, _recorded_epochs(records, record, jnp.asarray(epochs)))
-        return _monitored(curve, method)
-    if progress is None or is_traced(problem):
-        return _steps(problem, epochs, record)
-    return _steps_with_progress(problem, epochs, record, progress)
+        curve = _monitored(curve, method)
+    elif progress is None or is_traced(problem):
+        curve = _steps(problem, epochs, record)
+    else:
+        curve = _steps_with_progress(problem, epochs, record, progress)
+    return curve if problem.mesh is None else gathered(curve)
 
 
 def _update(problem: _Problem, state: _State) -> tuple[_State, Float[Array, ""]]:

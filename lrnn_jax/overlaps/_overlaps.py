@@ -106,6 +106,36 @@ class Overlaps(eqx.Module):
         vector = jnp.stack([as_float(entries[frozenset(pair)]) for pair in roles.pairs])
         return cls.from_gram(from_vector(vector, roles), rank, inputs, outputs)
 
+    @classmethod
+    def from_visible(
+        cls, rank: int = 1, inputs: int = 1, outputs: int = 1, **values: ArrayLike
+    ) -> "Overlaps":
+        """Overlaps whose visible part is given, and whose invisible part is as small as it can be.
+
+            P = S R⁻¹ Sᵀ        Z and V then lie in the span of M and U
+
+        Arguments:
+            rank, inputs, outputs: r, d_in, d_out.
+            values: all entries of S and R by name: rank 1: zm, zu, vm, vu, mm, mu, uu.
+
+        Errors: UnknownOverlap for a wrong name; ValueError for a missing entry, one of P, or an R
+        that is not positive definite.
+        """
+        roles = Roles(outputs=outputs, rank=rank, inputs=inputs)
+        entries = {frozenset(roles.entry(name)): as_float(x) for name, x in values.items()}
+        pairs = dict(zip(map(frozenset, roles.pairs), roles.names))
+        wanted = {pair: name for pair, name in pairs.items() if max(pair) >= roles.left}
+        if missing := [name for pair, name in wanted.items() if pair not in entries]:
+            raise ValueError(f"Every entry of S and R needs a value; missing: {missing}.")
+        if extra := [pairs[pair] for pair in entries if pair not in wanted]:
+            raise ValueError(f"P follows from S and R: leave out {extra}.")
+        zero = jnp.zeros((), jnp.result_type(*entries.values()))
+        whole = from_vector(jnp.stack([entries.get(pair, zero) for pair in pairs]), roles)
+        s, r = whole[: roles.left, roles.left :], whole[roles.left :, roles.left :]
+        p = s @ jnp.linalg.solve(check_gram(r), s.T)
+        whole = whole.at[: roles.left, : roles.left].set((p + p.T) / 2)
+        return cls.from_gram(whole, rank, inputs, outputs)
+
     def __getitem__(self, name: str) -> Float[Array, "..."]:
         """One overlap by name, or the block of two families: shape (...,) or (..., a, b)."""
         rows, columns = self.roles.locate(name)

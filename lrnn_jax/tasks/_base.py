@@ -51,6 +51,13 @@ class AbstractObjective(eqx.Module):
     def loss(self, model: AbstractRNN, batch: Any = None) -> Float[Array, ""]:
         """The loss of a model on the data of one epoch."""
 
+    def weight(self, batch: Any) -> Float[Array, ""] | None:
+        """What the loss of some trials counts in that of all: L = Σ w_i L_i / Σ w_i over parts.
+
+        None where data are no trials (along the first axis of every array): they have no parts.
+        """
+        return None
+
 
 class Trials(NamedTuple):
     """What goes in, what should come out, and where that counts.

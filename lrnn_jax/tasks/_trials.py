@@ -62,6 +62,10 @@ class AbstractTrialTask(AbstractTask):
         mask = jnp.swapaxes(batch.mask, 0, 1).astype(output.dtype)
         return jnp.sum(mask * jnp.sum(error**2, axis=-1)) / jnp.sum(mask)
 
+    def weight(self, batch: Trials) -> Float[Array, ""]:
+        """Σ mask."""
+        return jnp.sum(batch.mask)
+
     def trials(self, batch: Trials) -> Trials:
         """The data of one epoch are trials already."""
         return batch

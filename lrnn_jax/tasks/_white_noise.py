@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
+from lrnn_jax._types import as_float
 from lrnn_jax.networks import AbstractRNN, LowRankRNN
 from lrnn_jax.reduced import ReducedRNN, reduce
 from lrnn_jax.tasks._base import (
@@ -109,6 +110,10 @@ class AbstractWhiteNoise(AbstractTask):
             model, self.response, self.steps, evaluation=self.evaluation, triangular=True
         )
         return (self.std.astype(model.dtype) * dt) ** 2 * error
+
+    def weight(self, batch: Pairs | None) -> Float[Array, ""] | None:
+        """The number of trials; None for the expectation."""
+        return None if batch is None else as_float(batch[0].shape[0])
 
     def output(self, model: AbstractRNN, batch: Pairs | None = None) -> Float[Array, "..."]:
         """y on a minibatch; the impulse response, which decides ⟨L⟩, where `batch` is None."""
