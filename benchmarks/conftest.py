@@ -1,5 +1,6 @@
-"""Benchmarks run in float64 and with the compiler setting of the command line.
+"""Benchmarks run in float64, on two devices of a CPU, with the command line's compiler setting.
 
+Work uses one device unless it says otherwise; other libraries have two threads.
 `LRNN_LOOPS=default` leaves XLA's own setting, in which each small operation of a loop is a call.
 """
 
@@ -14,7 +15,7 @@ from lrnn_jax.cli._setup import setup_jax
 if os.environ.get("LRNN_LOOPS") == "default":
     jax.config.update("jax_enable_x64", True)
 else:
-    setup_jax()
+    setup_jax(devices=2)
 
 
 def pytest_collection_modifyitems(items):

@@ -70,13 +70,15 @@ def through_reduction(epochs):
     return curve.loss[:epochs]
 
 
-def dense_loop(epochs):
+def dense_loop(epochs, **options):
     loop = lrnn.ClosedLoop(DOUBLE, 50, control_cost=0.005)
-    return lrnn.learn(dense(), loop, METHOD, epochs=epochs, batches=starts(epochs)).loss[:epochs]
+    options |= {"epochs": epochs, "batches": starts(epochs)}
+    return lrnn.learn(dense(), loop, METHOD, **options).loss[:epochs]
 
 
-def imitate(epochs):
-    curve = lrnn.learn(student_of(dense()), imitation(), METHOD, epochs=epochs, key=KEY)
+def imitate(epochs, **options):
+    options |= {"epochs": epochs, "key": KEY}
+    curve = lrnn.learn(student_of(dense()), imitation(), METHOD, **options)
     return curve.loss[:epochs] / 50  # ours is a sum over time
 
 
@@ -97,8 +99,14 @@ HERE = {
         "lrnn_jax, second moments": (lambda e: low_rank(e, True), 1000),
         "lrnn_jax, trial by trial": (lambda e: low_rank(e, True, ROLLOUT), 100),
     },
-    "closed loop, dense tanh network": {"lrnn_jax": (dense_loop, 20)},
-    "open-loop student, dense tanh network": {"lrnn_jax": (imitate, 20)},
+    "closed loop, dense tanh network": {
+        "lrnn_jax, two devices": (lambda e: dense_loop(e, devices=2), 20),
+        "lrnn_jax, one device": (dense_loop, 20),
+    },
+    "open-loop student, dense tanh network": {
+        "lrnn_jax, two devices": (lambda e: imitate(e, devices=2), 20),
+        "lrnn_jax, one device": (imitate, 20),
+    },
     "tracking, dense linear network": {"lrnn_jax": (track, 5)},
 }
 
@@ -136,7 +144,7 @@ def expected(work, epochs):
     """The losses by simulating every trial here."""
     if work == "closed loop, overlaps" or "low-rank" in work:
         return np.asarray(low_rank(epochs, way=ROLLOUT))
-    ((run, _),) = HERE[work].values()
+    *_, (run, _) = HERE[work].values()
     return np.asarray(run(epochs))
 
 

@@ -48,9 +48,10 @@ def reduction(work):
     return model, draw(twins, "A"), lr, TWIN
 
 
-def learned(model, drawn, lr, epochs):
+def learned(model, drawn, lr, epochs, **options):
     task, trials, _ = drawn
-    return lrnn.learn(model, task, lrnn.Descent(lr), epochs=epochs, batches=trials).loss[:epochs]
+    options |= {"epochs": epochs, "batches": trials}
+    return lrnn.learn(model, task, lrnn.Descent(lr), **options).loss[:epochs]
 
 
 @functools.cache
@@ -59,13 +60,14 @@ def expected(work, epochs):
     return np.asarray(learned(model, drawn, lr, epochs))
 
 
-def test_full_here(benchmark):
+@pytest.mark.parametrize("devices", [2, 1])
+def test_full_here(benchmark, devices):
     compare_results(
         benchmark,
-        lambda: learned(network(), draw(flips), 5e-2, EPOCHS),
+        lambda: learned(network(), draw(flips), 5e-2, EPOCHS, devices=devices),
         epochs=EPOCHS,
         work=ERF,
-        by="lrnn_jax, float64",
+        by=f"lrnn_jax, {('one device', 'two devices')[devices - 1]}",
         expected=expected(ERF, EPOCHS),
         **FULL,
     )

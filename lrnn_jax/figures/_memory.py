@@ -26,7 +26,11 @@ SECOND: dict[str, Any] = {**SIMULATION, "color": INVISIBLE[3]}
 
 
 def plot_lines(
-    ax: Axes, x: np.ndarray, lines: Sequence[tuple[str | None, np.ndarray, dict[str, Any]]]
+    ax: Axes,
+    x: np.ndarray,
+    lines: Sequence[tuple[str | None, np.ndarray, dict[str, Any]]],
+    *,
+    above: float | None = None,
 ) -> Axes:
     """Several lines over one x.
 
@@ -34,10 +38,14 @@ def plot_lines(
         ax: where to draw.
         x: shape (point,).
         lines: (label or None, values of shape (point,), how they are drawn).
+        above: logarithmic axis that begins here, or higher where all lines are.
     """
     for label, y, look in lines:
         ax.plot(x, y, label=label, **look)
     ax.set_xlim(x[0], x[-1])
+    if above is not None:
+        ax.set_yscale("log")
+        ax.set_ylim(bottom=max(above, ax.get_ylim()[0]))
     if any(label for label, _, _ in lines):
         ax.legend()
     return ax
@@ -143,13 +151,12 @@ def _degeneracy(report: Any) -> Figure:
     axes[0, 1].set(xlabel=r"time ($\tau$)", ylabel="with hidden noise", xlim=(0, time[-1]))
     axes[0, 1].legend()
     epochs = np.asarray(report.curves["full"].epochs)
-    floor = 1e-8
     lines = []
     for kind, label, look in (("", "network 1", FIRST), ("_twin", "network 2", SECOND)):
         loss = {n: np.asarray(report.curves[n + kind].loss) for n in ("full", "reduced")}
-        lines.append((label, np.maximum(loss["full"], floor), look))
-        lines.append((None if kind else "theory", np.maximum(loss["reduced"], floor), THEORY))
-    plot_lines(axes[1, 0], epochs, lines).set(xlabel="epoch", ylabel=r"loss $L$", yscale="log")
+        lines.append((label, loss["full"], look))
+        lines.append((None if kind else "theory", loss["reduced"], THEORY))
+    plot_lines(axes[1, 0], epochs, lines, above=1e-14).set(xlabel="epoch", ylabel=r"loss $L$")
     for column, visible in ((1, True), (2, False)):
         _both_networks(axes[1, column], report, epochs, visible)
     letter(axes)
@@ -192,17 +199,17 @@ def _memory_aba(report: Any) -> Figure:
     curve = report.curves["reduced"]
     epochs = np.asarray(curve.epochs)
     look = {"color": VISIBLE[1], "linewidth": 1.0}
-    plot_lines(axes[0, 0], epochs, [(None, np.maximum(np.asarray(curve.loss), 1e-10), look)])
-    axes[0, 0].set(xlabel="epoch", ylabel=r"loss $L$", yscale="log")
+    plot_lines(axes[0, 0], epochs, [(None, np.asarray(curve.loss), look)], above=1e-10)
+    axes[0, 0].set(xlabel="epoch", ylabel=r"loss $L$")
     shade_phases(axes[0, 0], bounds, names)
     _sequence_panels((axes[0, 1], axes[0, 2]), report, "reduced", names)
     arrays = {name: values for name, (_, values, _) in report.arrays.items()}
     _, symbols, seen = _split(report, curve)
     for ax, chosen in ((axes[0, 1], seen), (axes[0, 2], ~seen)):
         ax.plot(arrays["noise_epoch"], arrays["drift_mean"][:, chosen], **THEORY)
-    drift = [(None, np.maximum(arrays["invariant_drift"], 1e-6), {"color": INVISIBLE[1]})]
-    plot_lines(axes[1, 0], epochs, drift)
-    axes[1, 0].set(xlabel="epoch", ylabel="change of invariants", yscale="log")
+    drift = [(None, arrays["invariant_drift"], {"color": INVISIBLE[1]})]
+    plot_lines(axes[1, 0], epochs, drift, above=1e-6)
+    axes[1, 0].set(xlabel="epoch", ylabel="change of invariants")
     shade_phases(axes[1, 0], bounds, names)
     plot_drift(axes[1, 1], symbols, arrays["drift"], arrays["drift_sem"], arrays["drift_theory"])
     leftovers = {
@@ -223,13 +230,11 @@ def _memory_adam(report: Any) -> Figure:
     loss, drift = [], []
     looks = {"adam": {"color": INVISIBLE[2]}, "descent": {"color": OTHERS[0], "linestyle": "--"}}
     for name, label in (("adam", "Adam"), ("descent", "descent")):
-        shown = np.maximum(np.asarray(report.curves[name].loss), 1e-10)
-        loss.append((label, shown, looks[name]))
-        change = report.arrays[f"invariant_drift_{name}"][1]
-        drift.append((label, np.maximum(change, 1e-4), looks[name]))
-    plot_lines(axes[0, 0], epochs, loss).set(xlabel="epoch", ylabel=r"loss $L$", yscale="log")
-    plot_lines(axes[0, 1], epochs, drift)
-    axes[0, 1].set(xlabel="epoch", ylabel="change of invariants", yscale="log")
+        loss.append((label, np.asarray(report.curves[name].loss), looks[name]))
+        drift.append((label, report.arrays[f"invariant_drift_{name}"][1], looks[name]))
+    plot_lines(axes[0, 0], epochs, loss, above=1e-10).set(xlabel="epoch", ylabel=r"loss $L$")
+    plot_lines(axes[0, 1], epochs, drift, above=1e-4)
+    axes[0, 1].set(xlabel="epoch", ylabel="change of invariants")
     for ax in axes[0]:
         shade_phases(ax, bounds, "ABABA")
     _sequence_panels((axes[1, 0], axes[1, 1]), report, "adam", "ABABA")
@@ -268,11 +273,11 @@ def _memory_twins(report: Any) -> Figure:
     bounds, phases = [0, epochs[-1], 2 * epochs[-1]], ("A or B", "C")
     losses = np.concatenate([arrays["loss_first"], arrays["loss_last"]], axis=2)
     for twin, (label, colour) in enumerate(looks):
-        lines = [np.maximum(losses[pair, twin], 1e-6) for pair in range(len(losses))]
+        lines = [losses[pair, twin] for pair in range(len(losses))]
         faint: dict[str, Any] = {"color": colour, "linewidth": 0.7, "alpha": 0.6}
         shown = [(label if i == 0 else None, line, faint) for i, line in enumerate(lines)]
-        plot_lines(axes[0, 0], both, shown)
-    axes[0, 0].set(xlabel="epoch", ylabel=r"loss $L$", yscale="log")
+        plot_lines(axes[0, 0], both, shown, above=1e-6)
+    axes[0, 0].set(xlabel="epoch", ylabel=r"loss $L$")
     shade_phases(axes[0, 0], bounds, phases)
     for ax, pair in ((axes[0, 1], ("zm", "vu")), (axes[0, 2], ("zv", "zz"))):
         _twin_plane(ax, report, arrays, names, pair, looks)

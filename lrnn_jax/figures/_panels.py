@@ -32,6 +32,9 @@ def plot_loss(ax: Axes, epochs: np.ndarray, losses: Mapping[str, np.ndarray]) ->
         label, line = METHODS[name]
         ax.plot(epochs, np.where(loss > 0, loss, np.nan), label=label, **line)
     ax.set(xlabel="epoch", ylabel=r"loss $L$", yscale="log", xlim=(epochs[0], epochs[-1]))
+    if len(losses) > 2:  # room for the legend below the lines
+        low, high = np.log10(ax.get_ylim())
+        ax.set_ylim(bottom=10 ** (low - 0.2 * (high - low)))
     ax.legend()
     return ax
 
