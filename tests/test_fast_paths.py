@@ -169,6 +169,12 @@ for name, case in SHARED.items():
     size, moved = abs(one.loss).max(), abs(one.loss[-1] - one.loss[0])
     print(name, float(abs(two.loss - one.loss).max() / size), float(moved / size))
     two.model.rollout(jax.numpy.zeros((3, 4, 1))) + one.loss[0]  # its arrays go with any others
+case = SHARED["flip-flop"]
+a, b = (jax.grad(lambda lr: learned(case, d, lr).loss[-1])(0.01) for d in (1, 2))
+print("slope", float(abs(b / a - 1)), float(abs(a)))
+several = jax.vmap(lambda lr: learned(case, 2, lr).loss)(jax.numpy.array([0.01, 0.02]))
+a = learned(case, 1, 0.02).loss
+print("several", float(abs(several[1] / a - 1).max()), float(abs(several[0] / a - 1).max()))
 """
 SHARED = {
     "flip-flop": (TANH, lrnn.FlipFlop(dt=0.1, steps=83, batch=4), {}),
@@ -180,9 +186,9 @@ SHARED = {
 }
 
 
-def learned(case, devices):
+def learned(case, devices, lr=1e-2):
     net, task, options = case
-    method = lrnn.Descent(1e-2, clip=1.0)
+    method = lrnn.Descent(lr, clip=1.0)
     return lrnn.learn(net, task, method, epochs=8, key=jr.key(9), devices=devices, **options)
 
 
@@ -199,7 +205,7 @@ def test_devices_share_trials_and_change_nothing():
     )
     assert run.returncode == 0, run.stderr[-2000:]
     found = {name: (float(a), float(b)) for name, a, b in map(str.split, run.stdout.splitlines())}
-    assert found.keys() == SHARED.keys()
+    assert found.keys() == {*SHARED, "slope", "several"}
     for off, change in found.values():
         assert off < 1e-13  # rounding of sums in another order
         assert change > 1e-4  # something was learned

@@ -43,7 +43,8 @@ def trial_mesh(objective: AbstractObjective, devices: int, key: Any, batches: An
     trials = jax.tree.leaves(data)[0].shape[0]
     if trials % devices:
         raise ValueError(
-            f"{trials} trials do not share out evenly over {devices} devices: take a multiple."
+            f"{trials} trials do not share out evenly over {devices} devices: take as many trials "
+            f"as a multiple of the devices."
         )
     return Mesh(np.array(there[:devices]), (AXIS,), axis_types=(AxisType.Auto,))
 
