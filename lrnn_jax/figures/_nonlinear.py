@@ -39,20 +39,21 @@ def _overlaps(ax: Axes, report: Any, seen: bool) -> None:
 def _gaps(ax: Axes, report: Any) -> None:
     epochs = np.asarray(report.curves["full"].epochs)
     pairs = {
-        "closure − infinite width": ("closure", "finer", LOOKS["closure"][1]),
-        "full network − infinite width": ("full", "finer", LOOKS["full"][1]),
-        "few nodes − many": ("population", "finer", THEORY),
+        "closure": ("closure", "finer", LOOKS["closure"][1]),
+        "full network": ("full", "finer", LOOKS["full"][1]),
+        "few nodes": ("population", "finer", THEORY),
     }
     for label, (a, b, look) in pairs.items():
         gap = np.asarray(report.curves[a].gram) - np.asarray(report.curves[b].gram)
         size = np.abs(gap).max(axis=(-2, -1))
         ax.plot(epochs, np.where(size > 1e-6, size, np.nan), label=label, **look)
-    ax.set(xlabel="epoch", ylabel=r"largest $|\Delta Q|$", yscale="log")
+    ax.set(xlabel="epoch", ylabel=r"largest $|\Delta Q|$ to many nodes", yscale="log")
     ax.set_xlim(epochs[0], epochs[-1])
-    ax.legend()
+    ax.legend(loc="lower right")
 
 
 def _quantiles(ax: Axes, report: Any) -> None:
+    """Quantiles of the loadings against those of the normal law, and histograms in an inset."""
     loadings = report.arrays["loadings"][1]
     ranks = norm.ppf((np.arange(len(loadings)) + 0.5) / len(loadings))
     ax.plot(ranks, ranks, **THEORY)
@@ -61,7 +62,14 @@ def _quantiles(ax: Axes, report: Any) -> None:
         some = np.unique(np.linspace(0, len(ranks) - 1, 40).astype(int))
         ax.plot(ranks[some], loadings[some, i], mark, color=colour, markersize=2.5, label=name)
     ax.set(xlabel="normal quantile", ylabel="loading / its s.d.")
-    ax.legend(handletextpad=0.1)
+    ax.legend(handletextpad=0.1, loc="upper left")
+    inset, edges = ax.inset_axes((0.58, 0.06, 0.42, 0.34)), np.linspace(-3.5, 3.5, 22)
+    for i, (_, colour, _) in enumerate((*pairs, ("u", VISIBLE[2], "v"))):
+        inset.stairs(
+            *np.histogram(loadings[:, i], edges, density=True), color=colour, linewidth=0.7
+        )
+    inset.plot(edges, norm.pdf(edges), **{**THEORY, "linewidth": 0.8})
+    inset.set(xticks=(), yticks=(), xlim=(-3.5, 3.5))
 
 
 def flip_flop(report: Any) -> Figure:
