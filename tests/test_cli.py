@@ -62,6 +62,7 @@ def test_report_collects_runs_in_one_page(finished, tmp_path, capsys):
     written = out.read_text()
     assert written.count("data:image/png;base64,") == 2
     assert 'src="http' not in written
+    assert written.count("5 of 5 claims hold") == 2
     assert "max |ΔQ|" in written
     assert "<td>epochs</td><td>1000</td>" in written
     assert main(["report", str(tmp_path)]) == 2

@@ -89,6 +89,15 @@ class TestSpectrum:
         with pytest.raises(ValueError, match="needs the `plant`"):
             lrnn.spectrum(dense)
 
+    def test_the_leading_eigenvalue_is_the_upper_one_of_a_pair(self, curve):
+        values = np.array([[0.5, 1 - 0.2j, 1 + 0.2j], [0.3j, -0.3j, -0.9], [np.nan] * 3])
+        lead = stability.leading(values)
+        assert list(lead[:2]) == [1 + 0.2j, -0.9]
+        assert np.isnan(lead[2])
+        values = lrnn.spectrum(curve, LOOP)
+        assert np.array_equal(np.abs(stability.leading(values)), stability.radius(values))
+        assert (stability.leading(values).imag >= 0).all()
+
 
 class TestStages:
     def test_three_stages_are_found(self, curve):

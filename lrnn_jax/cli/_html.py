@@ -26,7 +26,10 @@ def page(folders: list[Path]) -> str:
     Errors: ValueError naming a folder that is no run, and what is missing.
     """
     parts = [_run(folder) for folder in folders]
-    links = [f'<li><a href="#run{i}">{html.escape(str(f))}</a></li>' for i, f in enumerate(folders)]
+    links = [
+        f'<li><a href="#run{i}">{html.escape(str(folder))}</a>: {_verdict(folder)}</li>'
+        for i, folder in enumerate(folders)
+    ]
     body = [f'<section id="run{i}">{part}</section>' for i, part in enumerate(parts)]
     return "\n".join(
         [
@@ -61,6 +64,13 @@ def _run(folder: Path) -> str:
             "</details>",
         ]
     )
+
+
+def _verdict(folder: Path) -> str:
+    """How many of a run's claims hold."""
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    yes, no = text.count("| yes |\n"), text.count("| **no** |\n")
+    return f'<span class="{"no" if no else "yes"}">{yes} of {yes + no} claims hold</span>'
 
 
 def _flat(config: dict[str, Any]) -> list[list[str]]:

@@ -9,6 +9,8 @@ from lrnn_jax.experiments._base import Timing as Timing
 from lrnn_jax.experiments._base import keeping as keeping
 from lrnn_jax.experiments._control_cost import ControlCostConfig as ControlCostConfig
 from lrnn_jax.experiments._control_cost import control_cost as control_cost
+from lrnn_jax.experiments._controllers import double_integrator as double_integrator
+from lrnn_jax.experiments._controllers import low_rank_controller as low_rank_controller
 from lrnn_jax.experiments._coupling import CouplingConfig as CouplingConfig
 from lrnn_jax.experiments._coupling import coupling as coupling
 from lrnn_jax.experiments._degeneracy import DegeneracyConfig as DegeneracyConfig

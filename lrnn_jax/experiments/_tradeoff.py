@@ -10,7 +10,7 @@ from lrnn_jax.experiments._base import Claim, Progress, Report, check_config, ti
 from lrnn_jax.experiments._controllers import double_integrator, low_rank_controller
 from lrnn_jax.learning import Descent, LearningCurve, learn
 from lrnn_jax.reduced import reduce
-from lrnn_jax.stability import Tradeoff, spectrum, stages
+from lrnn_jax.stability import Tradeoff, leading, spectrum, stages
 
 
 @dataclass(frozen=True)
@@ -79,21 +79,12 @@ def tradeoff(config: TradeoffConfig = TradeoffConfig(), progress: Progress | Non
             return learn(start, objective, method, epochs=config.epochs, throw=False)
 
         curves[name], seconds[name] = timed(work)
-    report = _report(config, curves, {name: _leading(c, loop) for name, c in curves.items()})
+    report = _report(config, {name: leading(spectrum(c, loop)) for name, c in curves.items()})
     report.seconds = seconds
     return report
 
 
-def _leading(curve: LearningCurve, loop: Any) -> np.ndarray:
-    """The eigenvalue of the leading pair with Im λ ≥ 0, over epochs."""
-    values = spectrum(curve, loop)
-    upper = np.where(np.imag(values) >= 0, np.abs(values), -1)
-    return np.take_along_axis(values, upper.argmax(axis=1)[:, None], axis=1)[:, 0]
-
-
-def _report(
-    config: TradeoffConfig, curves: dict[str, LearningCurve], paths: dict[str, np.ndarray]
-) -> Report:
+def _report(config: TradeoffConfig, paths: dict[str, np.ndarray]) -> Report:
     change = {name: float(np.abs(p[-1]) - np.abs(p[0])) for name, p in paths.items()}
     alphas = [change[f"α = {a:g}"] for a in sorted(config.alphas)]
     episodes = [change[f"T = {t}"] for t in sorted(config.episodes)]
@@ -131,5 +122,4 @@ def _report(
         for part in ("real", "imag")
     }
     report.values["objectives"] = list(paths)
-    del curves
     return report

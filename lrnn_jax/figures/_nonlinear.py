@@ -116,6 +116,6 @@ def optimisers(report: Any) -> Figure:
     for ax, name in zip(axes, names):
         ax.set(xlabel="epoch", ylabel=name)
     axes[0].set_yscale("log")
-    axes[2].legend()
+    axes[0].legend(loc="upper right")
     letter(axes)
     return figure

@@ -110,6 +110,18 @@ def radius(values: Any) -> Float[np.ndarray, "*record"]:
     return np.asarray(np.abs(np.asarray(values)).max(axis=-1))
 
 
+def leading(values: Complex[np.ndarray, "*record d"]) -> Complex[np.ndarray, "*record"]:
+    """The largest eigenvalue, of a complex pair the one with Im λ ≥ 0: [CL]'s trade-off path.
+
+    Arguments:
+        values: λ, shape (..., d), e.g. spectrum(curve, loop).
+
+    Source: [CL] fig. 4.
+    """
+    upper = np.where(np.imag(values) >= 0, np.abs(values), -1.0)
+    return np.take_along_axis(values, upper.argmax(axis=-1)[..., None], axis=-1)[..., 0]
+
+
 def stability_epoch(
     radii: Float[np.ndarray, " record"], epochs: Any = None, *, limit: float = 1.0
 ) -> int:
