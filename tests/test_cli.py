@@ -91,7 +91,8 @@ def test_analyse_reports_a_dense_network(tmp_path):
 
 
 WRONG = {
-    "command": (("rum",), "Did you mean 'run'"),
+    "command": (("rum",), "Did you mean 'lrnn-jax run'"),
+    "experiment as a command": (("filter",), "Did you mean 'lrnn-jax run filter'"),
     "experiment": (("run", "osculator"), "Did you mean 'oscillator'"),
     "preset": (("run", "filter", "--preset", "tiny"), "full or quick"),
     "field": (("run", "filter", "--epoch", "3"), "--epochs"),

@@ -114,7 +114,7 @@ def test_every_network_learns_in_every_plant():
         assert curve.loss[-1] < curve.loss[0]
 
 
-def test_biases_are_saved_and_refused_where_they_do_not_fit(tmp_path):
+def test_biases_are_saved_factorised_and_refused_where_they_do_not_fit(tmp_path):
     w = np.eye(3)
     net = lrnn.DenseRNN(0.1 * w, w[:, :1], w[:1], np.arange(3.0), dt=0.5)
     assert jnp.allclose(net.step(jnp.zeros(3), jnp.ones(1)), 0.5 * jnp.array([1.0, 1, 2]))
@@ -125,8 +125,14 @@ def test_biases_are_saved_and_refused_where_they_do_not_fit(tmp_path):
     assert jnp.array_equal(loaded.model.b, curve.model.b)
     with pytest.raises(ValueError, match=r"one bias for each of 3 neurons; got \(2,\)"):
         lrnn.DenseRNN(w, w[:, :1], w[:1], np.zeros(2), dt=0.5)
-    with pytest.raises(ValueError, match="no biases"):
-        lrnn.factorise(net)
+    held = lrnn.DenseRNN(net.w, net.w_in, net.w_out, net.b, dt=0.5, frozen=("w", "b"))
+    low_rank = lrnn.factorise(held, rank=3).network
+    x = jnp.ones((4, 1))
+    assert jnp.abs(low_rank.rollout(x) - net.rollout(x)).max() < 1e-13  # rounding
+    assert low_rank.frozen == ("v", "u", "b")
+    np.savez(tmp_path / "net.npz", w=net.w, w_in=net.w_in, w_out=net.w_out, b=net.b, dt=0.5)
+    read, _ = lrnn.load_network(tmp_path / "net.npz", rank=3)
+    assert jnp.abs(read.rollout(x) - net.rollout(x)).max() < 1e-13
 
 
 def test_a_student_imitates_what_the_teacher_met():

@@ -176,6 +176,7 @@ several = jax.vmap(lambda lr: learned(case, 2, lr).loss)(jax.numpy.array([0.01, 
 a = learned(case, 1, 0.02).loss
 print("several", float(abs(several[1] / a - 1).max()), float(abs(several[0] / a - 1).max()))
 """
+DRAWN = jax.vmap(lrnn.FlipFlop(dt=0.1, steps=83, batch=4).sample)(jr.split(jr.key(11), 8))
 SHARED = {
     "flip-flop": (TANH, lrnn.FlipFlop(dt=0.1, steps=83, batch=4), {}),
     "dense-loop": (DENSE, LOOP, {}),
@@ -183,13 +184,18 @@ SHARED = {
     "student": (DENSE, lrnn.TeacherStudent(TEACHER, 20, batch=4), {}),
     "demonstrations": (DENSE, lrnn.environments.Demonstrations(TEACHER, LOOP), {}),
     "closure": (lrnn.reduce(TANH), lrnn.FlipFlop(dt=0.1, steps=83, batch=4), {}),
+    "half-unscored": (
+        *(TANH, lrnn.FlipFlop(dt=0.1, steps=83, batch=4)),
+        {"batches": DRAWN._replace(mask=DRAWN.mask.at[:, :2].set(0.0))},
+    ),
 }
 
 
 def learned(case, devices, lr=1e-2):
     net, task, options = case
     method = lrnn.Descent(lr, clip=1.0)
-    return lrnn.learn(net, task, method, epochs=8, key=jr.key(9), devices=devices, **options)
+    options = {"epochs": 8, "key": jr.key(9), "devices": devices, **options}
+    return lrnn.learn(net, task, method, **options)
 
 
 def test_devices_share_trials_and_change_nothing():

@@ -1,4 +1,4 @@
-"""Commands: run, list, report, analyse. Without arguments, `run filter`."""
+"""Commands: run, list, report, sweep, analyse. Without arguments, `run filter`."""
 
 import dataclasses
 import difflib
@@ -58,7 +58,8 @@ def main(arguments: list[str]) -> int:
     Arguments:
         arguments: without the program's name.
 
-    Returns: the exit code: 0, 1 when a claim does not hold or learning failed, 2 for wrong input.
+    Returns: the exit code: 0, 1 when a claim does not hold or learning failed, 2 for wrong input,
+    130 when interrupted.
     """
     command, *rest = arguments or ["run"]
     if command in ("-h", "--help"):
@@ -70,7 +71,7 @@ def main(arguments: list[str]) -> int:
         print(__version__)
         return 0
     if command.startswith("-"):
-        command, rest = "run", ["filter", *arguments]
+        command, rest = "run", arguments
     commands: dict[str, Callable[[list[str]], int]] = {
         "run": _run,
         "list": _list,
@@ -79,8 +80,9 @@ def main(arguments: list[str]) -> int:
         "sweep": sweep_command,
     }
     if command not in commands:
-        close = difflib.get_close_matches(command, [*commands, *REGISTRY], n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
+        meant = {name: name for name in commands} | {name: f"run {name}" for name in REGISTRY}
+        close = difflib.get_close_matches(command, meant, n=1)
+        hint = f" Did you mean 'lrnn-jax {meant[close[0]]}'?" if close else ""
         return _complain(f"there is no command {command!r}.{hint} See lrnn-jax --help.")
     try:
         return commands[command](rest)

@@ -85,13 +85,11 @@ class Descent(AbstractUpdate):
         rates: Mapping[str, ArrayLike] | None = None,
     ):
         self.lr = learning_rate(lr)
-        self.momentum = optional(momentum, "momentum", 0, 1, open_end=True)
+        self.momentum = momentum_of(momentum, nesterov)
         self.nesterov = nesterov
         self.weight_decay = optional(weight_decay, "weight_decay", 0)
         self.clip = optional(clip, "clip", 0, open_start=True)
         self.rates = as_rates(rates)
-        if nesterov and momentum is None:
-            raise ValueError("`nesterov` looks ahead along the momentum: give `momentum` too.")
 
     def check(self, where: AbstractCoordinates) -> None:
         where.rates(self.rates)
@@ -151,11 +149,9 @@ class NormalisedDescent(AbstractUpdate):
         rates: Mapping[str, ArrayLike] | None = None,
     ):
         self.lr = learning_rate(lr)
-        self.momentum = optional(momentum, "momentum", 0, 1, open_end=True)
+        self.momentum = momentum_of(momentum, nesterov)
         self.nesterov = nesterov
         self.rates = as_rates(rates)
-        if nesterov and momentum is None:
-            raise ValueError("`nesterov` looks ahead along the momentum: give `momentum` too.")
 
     def check(self, where: AbstractCoordinates) -> None:
         where.rates(self.rates)
@@ -219,7 +215,7 @@ class Muon(AbstractUpdate):
         rates: Mapping[str, ArrayLike] | None = None,
     ):
         self.lr = learning_rate(lr)
-        self.momentum = optional(momentum, "momentum", 0, 1, open_end=True)
+        self.momentum = momentum_of(momentum, nesterov)
         self.nesterov = nesterov
         self.weight_decay = optional(weight_decay, "weight_decay", 0)
         if not isinstance(iterations, int) or iterations < 1:
@@ -314,6 +310,16 @@ def optional(x: ArrayLike | None, name: str, *bounds: Any, **ends: bool) -> Arra
 def as_rates(rates: Mapping[str, ArrayLike] | None) -> dict[str, Any]:
     """Multipliers as arrays; their names are checked against the model by `learn`."""
     return {name: as_float(rate) for name, rate in (rates or {}).items()}
+
+
+def momentum_of(momentum: ArrayLike | None, nesterov: bool) -> Array | None:
+    """μ, in [0, 1), or None.
+
+    Errors: ValueError for other numbers, and for Nesterov's look ahead without momentum.
+    """
+    if nesterov and momentum is None:
+        raise ValueError("`nesterov` looks ahead along the momentum: give `momentum` too.")
+    return optional(momentum, "momentum", 0, 1, open_end=True)
 
 
 def no_momentum(where: AbstractCoordinates, momentum: Array | None) -> Any:

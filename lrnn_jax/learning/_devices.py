@@ -76,7 +76,8 @@ def mean_over_devices(
         model, objective = eqx.combine(arrays, rest)
         value = loss(model, objective, trials)
         weight = objective.weight(trials).astype(value.dtype)
-        total = jax.lax.psum(jnp.stack([weight * value, weight]), AXIS)
+        counted = jnp.where(weight > 0, weight * value, 0)  # a share may have nothing scored
+        total = jax.lax.psum(jnp.stack([counted, weight]), AXIS)
         return total[0] / total[1]
 
     return jax.shard_map(share, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=P(), check_vma=False)(

@@ -1,6 +1,5 @@
 """Learning: one function for every model, objective and method."""
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -30,6 +29,7 @@ from lrnn_jax.learning._curve import LearningCurve, outcome
 from lrnn_jax.learning._descent import AbstractMethod, AbstractUpdate
 from lrnn_jax.learning._devices import gathered, mean_over_devices, trial_mesh
 from lrnn_jax.learning._flow import Flow
+from lrnn_jax.learning._loops import near_divisor, nested
 from lrnn_jax.networks import AbstractRNN, Checkpointed, LowRankRNN
 from lrnn_jax.overlaps import is_realisable
 from lrnn_jax.reduced import reduce
@@ -131,12 +131,12 @@ def learn(
     """Let a network, or its reduction, learn.
 
     A pure function: `jit`, `vmap` and `grad` go through it, also with respect to initial overlaps,
-    learning rate and target (memory in reverse mode: O(√epochs) weights plus the record).
+    learning rate and target (memory in reverse mode: about √epochs weights plus the record).
 
     Arguments:
         model: `LowRankRNN`, `DenseRNN`, `ReducedRNN` or `MixtureRNN`.
         objective: a task, or a closed loop.
-        method: `Descent`, `NormalisedDescent`, `Muon`, `Training(optimiser)` or `Flow`.
+        method: how, e.g. `Descent`, `Training(optimiser)` or `Flow`.
         epochs: number of updates (for `Flow`: time in units of updates).
         key: draws the data of every epoch; needed for stochastic objectives without `batches`.
             Epoch e uses `fold_in(key, e)`, whatever the model: a network and its reduction see
@@ -149,13 +149,13 @@ def learn(
             arrays are kept for every recorded epoch in `curve.watched`.
         through_reduction: train a linear `LowRankRNN` by its overlaps and put the weights together
             at the end (and for `watch`), Θ = Θ_0 T: the same to rounding, without simulating it.
-        checkpoint: simulate a network in blocks of √T steps whose states are computed again for
-            the gradient (see `Checkpointed`): memory for about 2√T states in place of T.
-        devices: how many share the trials of each epoch, the same to rounding. A CPU is one device
-            unless XLA_FLAGS says --xla_force_host_platform_device_count=n beforehand.
+        checkpoint: simulate a network in blocks of √(T/3) steps whose states are computed again
+            for the gradient (see `Checkpointed`): memory for about 4√T states instead of 3T.
+        devices: among how many the trials of each epoch are split; the result is the same to
+            rounding. A CPU is one unless XLA_FLAGS has --xla_force_host_platform_device_count=n.
         throw: raise `LearningError`, which holds the curve, when learning fails; otherwise the
             outcome is in `curve.result`.
-        progress: called as progress(epoch, epochs, loss) about forty times.
+        progress: called as progress(epoch, epochs, loss) about forty times (not by `Flow`).
 
     Errors: ValueError when model, objective, method and data do not fit; LearningError (with
     throw) when learning diverges, or the initial overlaps are not realisable.
@@ -230,26 +230,19 @@ def _start(problem: _Problem) -> _State:
 def _advance(problem: _Problem, state: _State, records: int, every: int) -> tuple[_State, _Record]:
     """`records` times: keep the state, then take `every` updates.
 
-    The loop is nested so that reverse mode stores O(√records) states and repeats the rest.
+    The loops are nested so that reverse mode stores O(√records + √every) states and repeats the
+    rest.
     """
     update = jax.checkpoint(lambda s: _update(problem, s), prevent_cse=False)
 
-    def keep(state: _State, _: None) -> tuple[_State, _Record]:
+    def keep(state: _State) -> tuple[_State, _Record]:
         before = state
         state, loss = update(state)
         if every > 1:
-            state, _ = jax.lax.scan(lambda s, _: (update(s)[0], None), state, length=every - 1)
+            state, _ = nested(lambda s: (update(s)[0], None), state, every - 1)
         return state, _record(problem, before, loss)
 
-    inner = _divisor_near_root(records)
-    block = jax.checkpoint(lambda s: jax.lax.scan(keep, s, length=inner), prevent_cse=False)
-    state, history = jax.lax.scan(lambda s, _: block(s), state, length=records // inner)
-    return state, jax.tree.map(lambda a: a.reshape(records, *a.shape[2:]), history)
-
-
-def _divisor_near_root(n: int) -> int:
-    """The largest divisor of n that is at most √n."""
-    return max((d for d in range(1, math.isqrt(n) + 1) if n % d == 0), default=1)
+    return nested(keep, state, records)
 
 
 def _finish(
@@ -306,10 +299,11 @@ def _steps_with_progress(
 ) -> LearningCurve:
     """The same run as a host loop over compiled blocks of it."""
     records, rest = divmod(epochs, every)
-    block = max((d for d in range(1, records // 40 + 2) if records % d == 0), default=1)
+    block = near_divisor(records, records // 40 + 1)
     advance = eqx.filter_jit(_advance)
     state, histories = eqx.filter_jit(_start)(problem), []
-    plan = [(block, every)] * (records // block) + ([(1, rest)] if rest else [])
+    plan = [(block, every)] * (records // block)
+    plan += [(records % block, every)] * (records % block > 0) + [(1, rest)] * (rest > 0)
     finish = eqx.filter_jit(_finish)
     try:
         for count, stride in plan:

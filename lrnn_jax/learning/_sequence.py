@@ -41,7 +41,7 @@ def learn_sequence(
     method (momentum, Adam's moments).
 
     Arguments:
-        model: `LowRankRNN`, `DenseRNN` or `ReducedRNN`.
+        model: `LowRankRNN`, `DenseRNN`, `ReducedRNN` or `MixtureRNN`.
         phases: (objective, method, epochs), in order.
         key: draws the data; phase i uses `fold_in(key, i)`.
         record: keep every n-th epoch of each phase (and always its last).
@@ -79,7 +79,7 @@ def join_curves(*curves: LearningCurve) -> LearningCurve:
         Θ_t = Θ_0 T_1 T_2 …
 
     Where two meet, the later one's entry is kept. `result` and `stopped` are those of the first
-    curve that failed.
+    curve that failed. A flow that an event ended has NaN from there to the next curve.
 
     Errors: ValueError for no curves.
     """
@@ -99,7 +99,7 @@ def _append(a: LearningCurve, b: LearningCurve) -> LearningCurve:
     transform = None
     if a.transform is not None and b.transform is not None:
         transform = put(a.transform, a.transform[-1][None] @ b.transform)
-    fine = a.result == RESULTS.successful
+    fine = (a.result == RESULTS.successful) | (a.result == RESULTS.event_occurred)
     later = jnp.where(b.stopped < 0, b.stopped, b.stopped + last.astype(b.stopped.dtype))
     watched = None
     if a.watched is not None and b.watched is not None:

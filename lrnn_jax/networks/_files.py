@@ -12,8 +12,8 @@ from lrnn_jax.networks._low_rank import LowRankRNN
 
 _FORMATS = (
     "either loading vectors z, v, m, u (each (neurons, columns)) and optional biases b (neurons), "
-    "or weights w (neurons, neurons), w_in (neurons, inputs), w_out (outputs, neurons); optional "
-    "scalars: scale, dt"
+    "or weights w (neurons, neurons), w_in (neurons, inputs), w_out (outputs, neurons) and "
+    "optional biases b; optional scalars: scale, dt"
 )
 
 
@@ -29,8 +29,8 @@ def load_network(
     """A low-rank network from an `.npz` file of loading vectors or of weight matrices.
 
     Arguments:
-        path: a file written by `numpy.savez`, holding either arrays z, v, m, u (and biases b), or
-            w, w_in, w_out; optionally scalars `scale` and `dt`.
+        path: a file written by `numpy.savez`, holding either arrays z, v, m, u, or w, w_in, w_out;
+            optionally biases b and scalars `scale` and `dt`.
         dt: Euler step; needed when the file has none, and goes before the file's.
         scale: s; goes before the file's; default N for vectors, 1 for matrices.
         rank, energy: how far to factorise w, as in `factorise`.
@@ -55,7 +55,7 @@ def load_network(
         vectors = {name: arrays[name] for name in "zvmub" if name in arrays}
         return LowRankRNN(**vectors, scale=scale, dt=dt, activation=activation), None
     if all(name in arrays for name in WEIGHTS):
-        weights = {name: arrays[name] for name in WEIGHTS}
+        weights = {name: arrays[name] for name in (*WEIGHTS, "b") if name in arrays}
         dense = DenseRNN(**weights, dt=dt, activation=activation)
         found = factorise(dense, rank=rank, energy=energy, scale=1.0 if scale is None else scale)
         return found.network, found

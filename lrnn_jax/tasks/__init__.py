@@ -17,7 +17,6 @@ from lrnn_jax.tasks._filter import OscillatingFilter as OscillatingFilter
 from lrnn_jax.tasks._flip_flop import FlipFlop as FlipFlop
 from lrnn_jax.tasks._response import Modes as Modes
 from lrnn_jax.tasks._response import choose_evaluation as choose_evaluation
-from lrnn_jax.tasks._response import gramian as gramian
 from lrnn_jax.tasks._response import impulse_response as impulse_response
 from lrnn_jax.tasks._response import power_sum as power_sum
 from lrnn_jax.tasks._trials import AbstractTrialTask as AbstractTrialTask

@@ -189,20 +189,6 @@ def power_sum(
     return v if triangular else s
 
 
-def gramian(
-    a: Float[Array, "d d"], start: Float[Array, "d d"], steps: int, *, triangular: bool = False
-) -> Float[Array, "d d"]:
-    """W_T = Σ_{t<T} ω_t Aᵗ Σ_0 (Aᵗ)ᵀ by doubling; ω_t = 1, or T − t if triangular.
-
-    Arguments: A, shape (d, d); Σ_0, shape (d, d); T. Source: ours.
-    """
-
-    def shift(p: Array, w: Array) -> Array:
-        return small_matmul(small_matmul(p, w), p.T)
-
-    return power_sum(steps, a, start, small_matmul, shift, triangular=triangular)
-
-
 def _by_doubling(
     model: ReducedRNN, target: LinearSystem, steps: int, triangular: bool
 ) -> Float[Array, ""]:

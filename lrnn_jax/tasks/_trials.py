@@ -60,7 +60,9 @@ class AbstractTrialTask(AbstractTask):
         # time first, as simulations make outputs and tasks make targets: no copies to reorder them
         error = jnp.swapaxes(output, 0, 1) - jnp.swapaxes(batch.target, 0, 1).astype(output.dtype)
         mask = jnp.swapaxes(batch.mask, 0, 1).astype(output.dtype)
-        return jnp.sum(mask * jnp.sum(error**2, axis=-1)) / jnp.sum(mask)
+        total = jnp.sum(mask)
+        mean = jnp.sum(mask * jnp.sum(error**2, axis=-1)) / jnp.where(total > 0, total, 1)
+        return jnp.where(total > 0, mean, jnp.nan)
 
     def weight(self, batch: Trials) -> Float[Array, ""]:
         """Σ mask."""

@@ -156,3 +156,6 @@ def test_memory_of_reverse_mode_grows_slower_than_the_number_of_epochs():
     # 16 times the epochs; 5 seen: the states at 64 records in place of 16, and of 64 epochs in each
     assert long < 8 * short
     assert long < 4096 * state
+    # numbers without divisors do no worse
+    assert memory(4093, 1) < 1.5 * memory(4096, 1)
+    assert memory(4093, 4093) < 1.5 * memory(4096, 64)
