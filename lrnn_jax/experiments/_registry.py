@@ -28,7 +28,8 @@ class Experiment(NamedTuple):
 
     Fields: name; source (paper and figure); summary, one line; full and quick config; run, which
     takes a config and a progress callback and returns a `Report`; seconds that the command takes at
-    full and at quick size, start and compiling included, on 2 (shared, busy) CPU cores.
+    full and at quick size, start and compiling included, on 2 CPU cores (full size: with
+    `--devices 2` where there is this option).
     """
 
     name: str
