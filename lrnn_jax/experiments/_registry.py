@@ -51,7 +51,7 @@ REGISTRY: dict[str, Experiment] = {
             _filter.FilterConfig(),
             _filter.QUICK,
             _filter.filter,
-            (40, 24),
+            (17, 15),
         ),
         Experiment(
             "oscillator",
@@ -60,7 +60,7 @@ REGISTRY: dict[str, Experiment] = {
             _oscillator.OscillatorConfig(),
             _oscillator.QUICK,
             _oscillator.oscillator,
-            (45, 18),
+            (21, 12),
         ),
         Experiment(
             "degeneracy",
@@ -69,7 +69,7 @@ REGISTRY: dict[str, Experiment] = {
             _degeneracy.DegeneracyConfig(),
             _degeneracy.QUICK,
             _degeneracy.degeneracy,
-            (31, 19),
+            (16, 12),
         ),
         Experiment(
             "memory_aba",
@@ -78,7 +78,7 @@ REGISTRY: dict[str, Experiment] = {
             _memory_aba.MemoryAbaConfig(),
             _memory_aba.QUICK,
             _memory_aba.memory_aba,
-            (150, 60),
+            (56, 30),
         ),
         Experiment(
             "memory_adam",
@@ -87,7 +87,7 @@ REGISTRY: dict[str, Experiment] = {
             _memory_adam.MemoryAdamConfig(),
             _memory_adam.QUICK,
             _memory_adam.memory_adam,
-            (39, 14),
+            (18, 10),
         ),
         Experiment(
             "flip_flop",
@@ -96,7 +96,7 @@ REGISTRY: dict[str, Experiment] = {
             _flip_flop.FlipFlopConfig(),
             _flip_flop.QUICK,
             _flip_flop.flip_flop,
-            (625, 30),
+            (162, 19),
         ),
         Experiment(
             "optimisers",
@@ -105,7 +105,7 @@ REGISTRY: dict[str, Experiment] = {
             _optimisers.OptimisersConfig(),
             _optimisers.QUICK,
             _optimisers.optimisers,
-            (870, 23),
+            (151, 15),
         ),
         Experiment(
             "memory_twins",
@@ -114,7 +114,7 @@ REGISTRY: dict[str, Experiment] = {
             _memory_twins.MemoryTwinsConfig(),
             _memory_twins.QUICK,
             _memory_twins.memory_twins,
-            (830, 37),
+            (601, 26),
         ),
         Experiment(
             "coupling",
@@ -123,7 +123,7 @@ REGISTRY: dict[str, Experiment] = {
             _coupling.CouplingConfig(),
             _coupling.QUICK,
             _coupling.coupling,
-            (9, 7),
+            (4, 5),
         ),
         Experiment(
             "open_vs_closed",
@@ -132,7 +132,7 @@ REGISTRY: dict[str, Experiment] = {
             _open_vs_closed.OpenVsClosedConfig(),
             _open_vs_closed.QUICK,
             _open_vs_closed.open_vs_closed,
-            (98, 17),
+            (32, 11),
         ),
         Experiment(
             "three_stages",
@@ -141,7 +141,7 @@ REGISTRY: dict[str, Experiment] = {
             _three_stages.ThreeStagesConfig(),
             _three_stages.QUICK,
             _three_stages.three_stages,
-            (73, 34),
+            (23, 22),
         ),
         Experiment(
             "tradeoff",
@@ -150,7 +150,7 @@ REGISTRY: dict[str, Experiment] = {
             _tradeoff.TradeoffConfig(),
             _tradeoff.QUICK,
             _tradeoff.tradeoff,
-            (61, 21),
+            (20, 12),
         ),
         Experiment(
             "control_cost",
@@ -159,7 +159,7 @@ REGISTRY: dict[str, Experiment] = {
             _control_cost.ControlCostConfig(),
             _control_cost.QUICK,
             _control_cost.control_cost,
-            (47, 18),
+            (18, 12),
         ),
         Experiment(
             "tracking",
@@ -168,7 +168,7 @@ REGISTRY: dict[str, Experiment] = {
             _tracking.TrackingConfig(),
             _tracking.QUICK,
             _tracking.tracking,
-            (255, 12),
+            (220, 8),
         ),
     )
 }

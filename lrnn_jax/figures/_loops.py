@@ -85,7 +85,7 @@ def open_vs_closed(report: Any) -> Figure:
         axes[2].plot(*gains[-1], "o", color=line["color"], markersize=5)
     axes[0].set(xlabel="epoch", ylabel="loss in the loop", yscale="log", xlim=(0, epochs[-1]))
     axes[0].legend(loc="upper right")
-    top = max(1.5, float(np.nanmax(arrays["radius_open"][1])) * 1.02)
+    top = max(1.8, float(np.nanmax(arrays["radius_open"][1])) * 1.02)
     axes[1].set(xlabel="epoch", ylabel=r"largest $|\lambda|$", xlim=(0, epochs[-1]))
     axes[1].set_ylim(0.4, min(top, 3.0))
     axes[1].axhline(1, color="0.6", linewidth=0.8, zorder=0)

@@ -84,7 +84,7 @@ def plot_drift(
     ax.axhline(0, color="0.5", linewidth=0.6)
     ax.set_xticks(places, symbols)
     ax.set_ylabel("change under label noise")
-    ax.legend()
+    ax.legend(loc="upper right")
     return ax
 
 
