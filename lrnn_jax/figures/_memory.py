@@ -84,6 +84,8 @@ def plot_drift(
     ax.axhline(0, color="0.5", linewidth=0.6)
     ax.set_xticks(places, symbols)
     ax.set_ylabel("change under label noise")
+    low, high = ax.get_ylim()
+    ax.set_ylim(top=high + 0.25 * (high - low))  # room for the legend
     ax.legend(loc="upper right")
     return ax
 
