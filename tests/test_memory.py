@@ -10,6 +10,7 @@ import pytest
 
 import lrnn_jax as lrnn
 from lrnn_jax.learning import Slowed, join_curves, lift
+from lrnn_jax.learning._law import Law, nodes, third_moment
 from lrnn_jax.overlaps import is_realisable, markov_parameters
 
 A = lrnn.ExponentialFilter(0.2, 0.05, 100)
@@ -135,30 +136,103 @@ def test_one_function_alone_has_a_one_dimensional_leaf():
 # --- label noise ------------------------------------------------------------------------------
 
 
-def test_the_noise_theory_predicts_the_drift_of_noisy_runs():
-    sigma, epochs, runs = 0.1, 150, 300
-    start = lrnn.learn(lrnn.reduce(START), A, DESCENT, epochs=3000, record=3000).model
-    theory = lrnn.noise_drift(
-        start, lrnn.ExponentialFilter(0.2, 0.05, 100, label_noise=sigma), DESCENT, epochs=epochs
-    )
+def solved(task, method):
+    return lrnn.learn(lrnn.reduce(START), task, method, epochs=3000, record=3000).model
+
+
+def noisy_pairs(start, method, steps, epochs, runs):
+    """Overlaps at the end of runs with noise and with its negative; shape (run, 2, overlap)."""
 
     def run(key, sign):
-        task = lrnn.ExponentialFilter(0.2, 0.05, 100, label_noise=sign * sigma)
+        task = lrnn.ExponentialFilter(0.2, 0.05, steps, label_noise=sign * 0.1)
         options = {"epochs": epochs, "record": epochs, "key": key, "throw": False}
-        return lrnn.learn(start, task, DESCENT, **options).overlaps.vector()[-1]
+        return lrnn.learn(start, task, method, **options).overlaps.vector()[-1]
 
-    both = jax.jit(jax.vmap(jax.vmap(run, in_axes=(None, 0)), in_axes=(0, None)))(
-        jr.split(jr.key(1), runs), jnp.array([1.0, -1.0])
-    )
-    # noise and its negative: what is linear in it cancels, the drift is quadratic
-    drift = both.mean(axis=1) - start.overlaps.vector()[None]
-    mean, error = drift.mean(axis=0), drift.std(axis=0, ddof=1) / np.sqrt(runs)
+    both = jax.vmap(jax.vmap(run, in_axes=(None, 0)), in_axes=(0, None))
+    return jax.jit(both)(jr.split(jr.key(1), runs), jnp.array([1.0, -1.0]))
+
+
+def drift_of(pairs, start):
+    """Mean drift and its standard error: what is linear in the noise cancels in a pair."""
+    drift = pairs.mean(axis=1) - start.overlaps.vector()[None]
+    return drift.mean(axis=0), drift.std(axis=0, ddof=1) / np.sqrt(len(pairs))
+
+
+@pytest.mark.parametrize("directions", [0, 3])
+def test_the_noise_theory_predicts_the_drift_of_noisy_runs(directions):
+    start, epochs, runs = solved(A, DESCENT), 150, 300
+    noisy = lrnn.ExponentialFilter(0.2, 0.05, 100, label_noise=0.1)
+    theory = lrnn.noise_drift(start, noisy, DESCENT, epochs=epochs, directions=directions)
+    pairs = noisy_pairs(start, DESCENT, 100, epochs, runs)
+    mean, error = drift_of(pairs, start)
     predicted = theory.mean[-1] - theory.mean[0]
     assert float(jnp.max(jnp.abs(predicted) / error)) > 10  # there is something to predict
     assert float(jnp.max(jnp.abs(predicted - mean) / error)) < 4  # ten normal variables
-    spread = both[:, 0].std(axis=0, ddof=1)
+    spread = pairs[:, 0].std(axis=0, ddof=1)
     # the standard deviation of 300 runs is known to 1/√600 = 4 %
     assert largest(theory.std[-1] / spread - 1) < 0.2
+
+
+def test_near_the_edge_of_stability_the_noise_theory_needs_the_skewness():
+    method, epochs = lrnn.Descent(1e-2), 200
+    start = solved(lrnn.ExponentialFilter(0.2, 0.05, 400), DESCENT)
+    noisy = lrnn.ExponentialFilter(0.2, 0.05, 400, label_noise=0.1)
+    pairs = noisy_pairs(start, method, 400, epochs, 600)
+    mean, error = drift_of(pairs, start)
+    runs = np.asarray(pairs).reshape(-1, pairs.shape[-1])
+    skewness = ((runs - runs.mean(axis=0)) ** 3).mean(axis=0) / runs.std(axis=0) ** 3
+
+    def off(theory):
+        return jnp.abs(theory.mean[-1] - theory.mean[0] - mean) / error
+
+    leading = lrnn.noise_drift(start, noisy, method, epochs=epochs, record=epochs, directions=0)
+    skewed = lrnn.noise_drift(start, noisy, method, epochs=epochs, record=epochs)
+    assert leading.stiffest < -0.7
+    assert float(off(leading).max()) > 6  # 7 % of the drift of uu
+    assert float(off(skewed).max()) < 4
+    # the skewness of 3000 runs is known to √(6/3000) = 0.045
+    assert float(skewness.min()) < -0.5
+    assert largest(skewed.skewness[-1] - skewness) < 0.2
+
+
+def test_the_noise_theory_has_derivatives():
+    noisy = lrnn.ExponentialFilter(0.2, 0.05, 100, label_noise=0.1)
+
+    def last(lr):
+        drift = lrnn.noise_drift(
+            lrnn.reduce(START), noisy, lrnn.Descent(lr), epochs=9, record=9, directions=2
+        )
+        return drift["uu"][-1] + drift.std[-1].sum()
+
+    # central differences over 2e-6: their error is rounding, 1e-15/1e-6
+    slope = (last(5e-3 + 1e-6) - last(5e-3 - 1e-6)) / 2e-6
+    assert float(jax.jacfwd(last)(5e-3)) == pytest.approx(float(slope), rel=1e-6)
+
+
+def test_nodes_have_the_cumulants_of_the_law_they_stand_for():
+    z = np.random.default_rng(0).standard_normal((400_000, 3))
+    bent = z + 0.1 * (z[:, :1] ** 2 - 1) * np.array([1.0, -0.5, 0.5])
+    q = 2.0 + bent @ np.array([[1.0, 0.2, 0.3, 0.1], [0.0, 0.5, 0.2, 0.3], [0.0, 0.0, 0.2, 0.1]])
+    d = q - q.mean(axis=0)
+    third = np.einsum("ni,nj,nl->ijl", d, d, d, optimize=True) / len(q)
+    law = Law(*map(jnp.asarray, (q.mean(axis=0), d.T @ d / len(q), third)))
+    found = nodes(law, 3)
+    assert found.q.shape == (24, 4)
+    assert float(found.weights.min()) > 0
+    x = found.q - law.mean[None]
+    # rounding; the third cumulant by rounds of a fit that gain a digit each
+    assert largest(found.weights @ x) < 1e-13
+    assert largest(x.T @ (found.weights[:, None] * x) + found.rest - law.covariance) < 1e-13
+    assert largest(found.rest) < 1e-13  # three directions are all there are
+    assert largest(third_moment(x, found.weights) - law.third) < 1e-4 * largest(law.third)
+
+
+def test_without_directions_one_node_stands_at_the_mean():
+    law = Law(jnp.arange(3.0), jnp.eye(3), jnp.zeros((3, 3, 3)))
+    found = nodes(law, 0)
+    assert found.q.tolist() == [[0.0, 1.0, 2.0]]
+    assert found.weights.tolist() == [1.0]
+    assert largest(found.rest - law.covariance) == 0
 
 
 def test_the_noise_theory_refuses_what_it_is_not_for():
@@ -168,6 +242,14 @@ def test_the_noise_theory_refuses_what_it_is_not_for():
         lrnn.noise_drift(reduced, A, DESCENT, epochs=2)
     with pytest.raises(ValueError, match="momentum"):
         lrnn.noise_drift(reduced, noisy, lrnn.Descent(1e-3, momentum=0.9), epochs=2)
+    with pytest.raises(ValueError, match="at most 6"):
+        lrnn.noise_drift(reduced, noisy, DESCENT, epochs=2, directions=7)
+    with pytest.raises(lrnn.LearningError, match="diverges after epoch 0") as caught:
+        lrnn.noise_drift(reduced, noisy, lrnn.Descent(0.1), epochs=40, record=20)
+    assert caught.value.curve.epochs.tolist() == [0, 20, 40]
+    quiet = lrnn.noise_drift(reduced, noisy, lrnn.Descent(0.1), epochs=40, record=20, throw=False)
+    assert not bool(jnp.isfinite(quiet.mean[-1]).any())
+    assert np.isnan(quiet.stiffest)
 
 
 # --- random overlaps, decoder, slower steps ---------------------------------------------------

@@ -78,7 +78,7 @@ REGISTRY: dict[str, Experiment] = {
             _memory_aba.MemoryAbaConfig(),
             _memory_aba.QUICK,
             _memory_aba.memory_aba,
-            (56, 30),
+            (102, 38),
         ),
         Experiment(
             "memory_adam",

@@ -1,4 +1,4 @@
-"""What label noise does to the overlaps: their mean and covariance over learning."""
+"""What label noise does to the overlaps: their mean, covariance and skewness over learning."""
 
 from typing import Any
 
@@ -8,22 +8,25 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from lrnn_jax._types import small_matmul
+from lrnn_jax._results import LearningError
+from lrnn_jax._types import is_traced, small_matmul
 from lrnn_jax.learning._checks import check_counts
 from lrnn_jax.learning._coordinates import GramCoordinates
 from lrnn_jax.learning._descent import Descent
+from lrnn_jax.learning._law import Law, nodes, symmetric, third_moment
 from lrnn_jax.overlaps import Overlaps, Roles, from_vector
 from lrnn_jax.reduced import ReducedRNN
 from lrnn_jax.tasks import AbstractFilter, impulse_response
 
 
 class NoiseDrift(eqx.Module):
-    """Mean and covariance of the overlaps of many runs with independent label noise.
+    """Mean, covariance and skewness of the overlaps of many runs with independent label noise.
 
     Arguments:
         epochs: recorded epochs, shape (record,); 0, n, 2n, … and the last.
         mean: μ, shape (record, overlap), ordered as `names`.
         covariance: P, shape (record, overlap, overlap).
+        third: third central moment of each overlap, shape (record, overlap).
         derivative: A of the last epoch, shape (overlap, overlap).
         roles: the columns of Q.
     """
@@ -31,6 +34,7 @@ class NoiseDrift(eqx.Module):
     epochs: Int[Array, " record"]
     mean: Float[Array, "record overlap"]
     covariance: Float[Array, "record overlap overlap"]
+    third: Float[Array, "record overlap"]
     derivative: Float[Array, "overlap overlap"]
     roles: Roles = eqx.field(static=True)
 
@@ -49,9 +53,11 @@ class NoiseDrift(eqx.Module):
         """The lowest eigenvalue of A: what an epoch does to the overlap that learns fastest.
 
         At −1 learning becomes unstable. Near it (below about −0.5) fluctuations along the way
-        change how stable it is, are not Gaussian, and exceed the theory's.
+        change how stable it is and are skewed: `directions=0` is not enough there. NaN where the
+        theory diverged.
         """
-        return float(np.linalg.eigvals(np.asarray(self.derivative)).real.min())
+        a = np.asarray(self.derivative)
+        return float(np.linalg.eigvals(a).real.min()) if np.isfinite(a).all() else float("nan")
 
     def __getitem__(self, name: str) -> Float[Array, "..."]:
         """The mean of one overlap over the recorded epochs, by name."""
@@ -62,6 +68,12 @@ class NoiseDrift(eqx.Module):
         """Standard deviation of each overlap over runs."""
         return jnp.sqrt(jnp.maximum(jnp.diagonal(self.covariance, axis1=-2, axis2=-1), 0))
 
+    @property
+    def skewness(self) -> Float[Array, "record overlap"]:
+        """Third central moment over std³ of each overlap over runs; 0 where nothing varies."""
+        varies = self.std > 0
+        return jnp.where(varies, self.third / jnp.where(varies, self.std, 1) ** 3, 0)
+
 
 def noise_drift(
     reduction: ReducedRNN,
@@ -70,18 +82,26 @@ def noise_drift(
     *,
     epochs: int,
     record: int = 1,
+    directions: int = 4,
+    throw: bool = True,
 ) -> NoiseDrift:
     """The drift of overlaps under label noise, by moment closure, without a single noisy run.
 
     One step takes q to u(q, g), exact and quadratic in the loss gradient g = ∂L/∂S, which label
-    noise ξ makes random: g = ḡ(q) + g_ξ, E g_ξ g_ξᵀ = C = 4 dt² σ² Σ_t ∂y_t ∂y_tᵀ. Hence
+    noise ξ makes random: g = ḡ(q) + g_ξ, E g_ξ g_ξᵀ = C = 4 dt² σ² Σ_t ∂y_t ∂y_tᵀ. Given q, the
+    mean F, covariance D and third cumulant T of u are exact (η² E[ΓQΓ] is in F). Over runs,
 
-        F(q) = E u = u(q, ḡ) + ½ ∂²u/∂g² : C                      (exact: η² E[ΓQΓ] is in it)
-        μ' = F(μ) + ½ ∂²F : P,      P' = A P Aᵀ + B C Bᵀ,      A = ∂F, B = ∂u/∂g
+        μ' = E F,    P' = cov(F) + E D,    κ' = κ(F) + 3 sym cov(F, D) + E T
 
-    all at μ. On a manifold of solutions the noise does not average out: without P even the signs
-    of some drifts are wrong. The order in P is the leading one; it is not enough near the edge of
-    stability (`NoiseDrift.stiffest`).
+    over the law of q, which is closed by its first three cumulants μ, P, κ: a Gaussian bent by a
+    quadratic map, on (directions + 1)! nodes along the principal axes of P. Everything else
+    enters to leading order, and with `directions=0` everything does:
+
+        μ' = F(μ) + ½ ∂²F : P,    P' = A P Aᵀ + D,    A = ∂F, all at μ
+
+    On a manifold of solutions the noise does not average out: without P even the signs of some
+    drifts are wrong. The leading order is enough for small σ² and far from the edge of stability
+    (`NoiseDrift.stiffest`).
 
     Arguments:
         reduction: linear, at epoch 0.
@@ -89,15 +109,28 @@ def noise_drift(
         method: `Descent`; its lr (also a schedule), rates and weight decay.
         epochs: number of updates.
         record: keep every n-th epoch (and always the last).
+        directions: in which the law is followed beyond the leading order, 0 … 6. As many as the
+            loss and the drift have (rank 1: 3 + 1) are enough; an epoch costs (directions + 1)!.
+        throw: whether to raise when the theory diverges.
 
     Returns: `NoiseDrift`, to be compared with many runs of
     `learn(reduction, task, method, key=…)`.
 
-    Errors: ValueError for a nonlinear reduction, a task without label noise, and a method with
-    momentum or clipping.
+    Errors: ValueError for a nonlinear reduction, a task without label noise, a method with
+    momentum or clipping, and more than 6 directions; LearningError (with the drift as `curve`)
+    when the theory diverges (outside a trace).
 
     Source: ours.
     """
+    _check_arguments(reduction, task, method, directions)
+    check_counts(epochs=(epochs, 0), record=(record, 1))
+    drift = _drift(_Step(reduction, task, method, directions), epochs, record)
+    if throw and not is_traced(drift):
+        _raise_divergence(drift)
+    return drift
+
+
+def _check_arguments(reduction: Any, task: Any, method: Any, directions: int) -> None:
     if not isinstance(task, AbstractFilter) or task.label_noise is None:
         raise ValueError("`task` must be a filter task with label noise, e.g. label_noise=0.1.")
     if not reduction.activation.linear:
@@ -106,38 +139,53 @@ def noise_drift(
         raise ValueError(
             f"The noise theory follows Descent without momentum and clipping; got {method}."
         )
-    check_counts(epochs=(epochs, 0), record=(record, 1))
+    check_counts(directions=(directions, 0))
+    if directions > 6:
+        raise ValueError(
+            f"`directions` is at most 6 ({directions} would take {directions + 1}! nodes); 4 is "
+            f"enough for rank 1."
+        )
     task.check(reduction)
-    return _drift(_Step(reduction, task, method), epochs, record)
+
+
+def _raise_divergence(drift: NoiseDrift) -> None:
+    """Raise LearningError for a theory that diverges."""
+    fine = np.isfinite(np.asarray(drift.covariance)).all(axis=(1, 2))
+    if not fine.all():
+        last = int(np.flatnonzero(fine)[-1])
+        raise LearningError(
+            f"The noise theory diverges after epoch {int(drift.epochs[last])}: fluctuations grow "
+            f"without bound, or leave the reach of three cumulants. Use a smaller learning rate "
+            f"or less label noise. Single runs of `learn` may still be stable.",
+            drift,
+        )
 
 
 @eqx.filter_jit
 def _drift(step: "_Step", epochs: int, record: int) -> NoiseDrift:
     """All epochs as one program."""
-    start = step.reduction.overlaps.vector()
-    moments = start, jnp.zeros((start.size, start.size), start.dtype)
 
-    def advance(moments: _Moments, epoch: Array) -> tuple[_Moments, _Moments]:
-        return step.moments(*moments, epoch), moments
+    def advance(law: Law, epoch: Array) -> tuple[Law, None]:
+        return step.advance(law, epoch), None
 
-    def keep(moments: _Moments, first: Array) -> tuple[_Moments, _Moments]:
-        end, _ = jax.lax.scan(advance, moments, first + jnp.arange(record))
-        return end, moments
+    def seen(law: Law) -> tuple[Array, Array, Array]:
+        return law.mean, law.covariance, jnp.einsum("iii->i", law.third)
+
+    def keep(law: Law, first: Array) -> tuple[Law, tuple[Array, ...]]:
+        return jax.lax.scan(advance, law, first + jnp.arange(record))[0], seen(law)
 
     whole, rest = divmod(epochs, record)
-    moments, history = jax.lax.scan(keep, moments, record * jnp.arange(whole))
+    law = Law.certain(step.reduction.overlaps.vector())
+    law, history = jax.lax.scan(keep, law, record * jnp.arange(whole))
     parts = [history]
     if rest:
-        parts.append(jax.tree.map(lambda a: a[None], moments))
-        moments, _ = jax.lax.scan(advance, moments, whole * record + jnp.arange(rest))
-    parts.append(jax.tree.map(lambda a: a[None], moments))
-    mean, covariance = jax.tree.map(lambda *a: jnp.concatenate(a), *parts)
+        parts.append(jax.tree.map(lambda a: a[None], seen(law)))
+        law, _ = jax.lax.scan(advance, law, whole * record + jnp.arange(rest))
+    parts.append(jax.tree.map(lambda a: a[None], seen(law)))
+    mean, covariance, third = jax.tree.map(lambda *a: jnp.concatenate(a), *parts)
     recorded = jnp.minimum(jnp.arange(mean.shape[0]) * record, epochs)
-    derivative = jax.jacfwd(lambda q: step.expected(q, epochs))(mean[-1])
-    return NoiseDrift(recorded, mean, covariance, derivative, step.reduction.roles)
-
-
-_Moments = tuple[Float[Array, " overlap"], Float[Array, "overlap overlap"]]
+    derivative = jax.jacfwd(lambda q: step.given(q, epochs).mean)(mean[-1])
+    return NoiseDrift(recorded, mean, covariance, third, derivative, step.reduction.roles)
 
 
 class _Step(eqx.Module):
@@ -146,32 +194,43 @@ class _Step(eqx.Module):
     reduction: ReducedRNN
     task: AbstractFilter
     method: Descent
+    directions: int = eqx.field(static=True)
 
-    def moments(
-        self, mean: Float[Array, " overlap"], p: Float[Array, "overlap overlap"], epoch: Any
-    ) -> _Moments:
-        """μ and P one epoch later."""
-
-        def expected(q: Array) -> Array:
-            return self.expected(q, epoch)
+    def advance(self, law: Law, epoch: Any) -> Law:
+        """The law of q one epoch later."""
+        q, w, rest = nodes(law, self.directions)
+        f, d, t = jax.vmap(lambda q: self.given(q, epoch))(q)
+        mean, covariance = w @ f, jnp.einsum("n,nij->ij", w, d)
+        f, d = f - mean[None], d - covariance[None]
+        third = third_moment(f, w) + jnp.einsum("n,nijl->ijl", w, t)
+        third = third + symmetric(jnp.einsum("n,nij,nl->ijl", w, d, f))
+        covariance = covariance + f.T @ (w[:, None] * f)
 
         def along(direction: Array, image: Array) -> tuple[Array, Array]:
-            """A e_j and ∂²F[e_j, P e_j]."""
-            return jax.jvp(lambda q: jax.jvp(expected, (q,), (direction,))[1], (mean,), (image,))
+            """A e and ∂²F[e, P e], for the rest of P."""
 
-        columns, curvature = jax.vmap(along)(jnp.eye(mean.size, dtype=mean.dtype), p)
-        a = columns.T
-        slope, covariance = self.gradient(mean)
-        b = jax.jacfwd(lambda g: self.update(mean, g, epoch))(slope)
-        diffusion = b @ covariance @ b.T
-        return expected(mean) + jnp.sum(curvature, axis=0) / 2, a @ p @ a.T + diffusion
+            def slope(q: Array) -> Array:
+                return jax.jvp(lambda q: self.given(q, epoch).mean, (q,), (direction,))[1]
 
-    def expected(self, q: Float[Array, " overlap"], epoch: Any) -> Float[Array, " overlap"]:
-        """F(q) = E u."""
+            return jax.jvp(slope, (law.mean,), (image,))
+
+        columns, curvature = jax.vmap(along)(jnp.eye(q.shape[-1], dtype=q.dtype), rest)
+        mean = mean + jnp.sum(curvature, axis=0) / 2
+        return Law(mean, covariance + columns.T @ rest @ columns, third)
+
+    def given(self, q: Float[Array, " overlap"], epoch: Any) -> Law:
+        """F, D and T: the law of the next overlaps over label noise, for given ones."""
         slope, covariance = self.gradient(q)
-        hessian = jax.jacfwd(jax.jacfwd(lambda g: self.update(q, g, epoch)))(slope)
-        kick = jnp.einsum("iab,ab->i", hessian, covariance) / 2
-        return self.update(q, slope, epoch) + kick
+
+        def update(g: Array) -> Array:
+            return self.update(q, g, epoch)
+
+        b, h = jax.jacfwd(update)(slope), jax.jacfwd(jax.jacfwd(update))(slope)
+        bc, hc = b @ covariance, h @ covariance
+        spread = bc @ b.T + jnp.einsum("iab,jba->ij", hc, hc) / 2
+        third = symmetric(jnp.einsum("ia,jb,lab->ijl", bc, bc, h))
+        third = third + jnp.einsum("iab,jbc,lca->ijl", hc, hc, hc)
+        return Law(update(slope) + jnp.einsum("iaa->i", hc) / 2, spread, third)
 
     def update(
         self, q: Float[Array, " overlap"], slope: Float[Array, " visible"], epoch: Any

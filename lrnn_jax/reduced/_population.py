@@ -2,6 +2,7 @@
 
 import warnings
 from abc import abstractmethod
+from collections.abc import Sequence
 from itertools import product
 
 import equinox as eqx
@@ -61,15 +62,24 @@ class GaussHermite(AbstractRule):
         del key
         limit = 2 * nodes if odd else nodes
         order = max(int(np.floor(limit ** (1 / dimension) + 1e-9)), 2)
-        x, w = np.polynomial.hermite_e.hermegauss(order)
-        grid = np.array(list(product(x, repeat=dimension)))
-        weights = np.array([np.prod(ws) for ws in product(w / w.sum(), repeat=dimension)])
+        grid, weights = gauss_hermite((order,) * dimension)
         if not odd:
             return grid, weights
         first = [next((c for c in point if abs(c) > 1e-12), 0.0) for point in grid]
         keep = np.array(first) >= 0
         twice = np.where(np.array(first) > 0, 2.0, 1.0)
         return grid[keep], (weights * twice)[keep]
+
+
+def gauss_hermite(orders: Sequence[int]) -> Nodes:
+    """Product of Gauss–Hermite rules for the standard normal law, orders[j] nodes in direction j.
+
+    Exact for polynomials up to degree 2·orders[j] − 1 in x_j; no direction: one node of weight 1.
+    """
+    rules = [np.polynomial.hermite_e.hermegauss(order) for order in orders]
+    grid = np.array(list(product(*(x for x, _ in rules))))
+    weights = [np.prod(ws) for ws in product(*(w / w.sum() for _, w in rules))]
+    return grid, np.array(weights)
 
 
 def population(
