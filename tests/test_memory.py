@@ -11,7 +11,9 @@ import pytest
 import lrnn_jax as lrnn
 from lrnn_jax.learning import Slowed, join_curves, lift
 from lrnn_jax.learning._law import Law, nodes, third_moment
+from lrnn_jax.learning._noise import _Step
 from lrnn_jax.overlaps import is_realisable, markov_parameters
+from lrnn_jax.reduced import gauss_hermite
 
 A = lrnn.ExponentialFilter(0.2, 0.05, 100)
 B = lrnn.ExponentialFilter(0.4, 0.05, 100)
@@ -207,6 +209,26 @@ def test_the_noise_theory_has_derivatives():
     # central differences over 2e-6: their error is rounding, 1e-15/1e-6
     slope = (last(5e-3 + 1e-6) - last(5e-3 - 1e-6)) / 2e-6
     assert float(jax.jacfwd(last)(5e-3)) == pytest.approx(float(slope), rel=1e-6)
+
+
+def test_given_the_overlaps_a_noisy_step_has_the_law_of_a_quadratic_form():
+    noisy = lrnn.ExponentialFilter(0.2, 0.05, 100, label_noise=2.0)
+    step = _Step(lrnn.reduce(START), noisy, lrnn.Descent(0.05, weight_decay=0.1), 0)
+    q = step.reduction.overlaps.vector()
+    slope, covariance = step.gradient(q)
+    # four nodes a direction are exact for polynomials of degree 7: third powers of quadratics
+    x, w = gauss_hermite((4,) * slope.size)
+    values, vectors = np.linalg.eigh(covariance)
+    noise = x @ (vectors * np.sqrt(np.maximum(values, 0))).T
+    ends = np.asarray(jax.vmap(lambda g: step.update(q, g, 0))(slope[None] + noise))
+    mean = w @ ends
+    law = step.given(q, 0)
+    d = ends - mean
+    assert largest(law.mean - mean) < 1e-13  # rounding
+    assert largest(law.covariance - d.T @ (w[:, None] * d)) < 1e-13
+    third = third_moment(jnp.asarray(d), jnp.asarray(w))
+    assert largest(law.third - third) < 1e-13
+    assert largest(third) > 1e-5
 
 
 def test_nodes_have_the_cumulants_of_the_law_they_stand_for():
