@@ -1,5 +1,6 @@
 """The main claims at full size: `pytest -m slow -n 0 -s tests/test_full_size.py`."""
 
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -105,3 +106,35 @@ def test_flow_of_the_vectors_is_flow_of_the_overlaps():
     gap = float(on_vectors.distance(on_overlaps).max)
     print(f"\nmax |ΔQ| of the flows of vectors and of overlaps: {gap:.2e}")
     assert gap < 1e-6
+
+
+def test_noise_theory_near_the_edge_of_stability():
+    """`memory_aba` at 2η with 2000 runs in place of 24, in standard errors of 24."""
+    net = lrnn.degenerate_twin(
+        lrnn.LowRankRNN.normalised(500, 1, dt=0.05, key=jr.key(7)), uu=2.048, mu=0.8
+    )
+    other = lrnn.ExponentialFilter(0.4, dt=0.05, steps=400)
+    phases = [(FILTER, 3000), (other, 1000), (FILTER, 1000), (other, 1000)]
+    plan = [(task, DESCENT, epochs) for task, epochs in phases]
+    start = lrnn.learn_sequence(lrnn.reduce(net), plan, record=1000).model
+    noisy = lrnn.ExponentialFilter(0.2, dt=0.05, steps=400, label_noise=0.1)
+    method, options = lrnn.Descent(1e-2), {"epochs": 4000, "record": 4000}
+
+    def run(key):
+        curve = lrnn.learn(start, noisy, method, key=key, throw=False, **options)
+        return curve.overlaps.vector()[-1]
+
+    many = jax.jit(jax.vmap(run))
+    runs = np.concatenate([many(keys) for keys in jr.split(jr.key(100), (4, 500))])
+    error = runs.std(axis=0, ddof=1) / np.sqrt(24)
+    off = {}
+    for directions in (0, 4):
+        theory = lrnn.noise_drift(start, noisy, method, directions=directions, **options)
+        bias = (np.asarray(theory.mean[-1]) - runs.mean(axis=0)) / error
+        off[directions] = float(np.abs(bias).max())
+        ratio = np.asarray(theory.std[-1]) / runs.std(axis=0)
+        print(f"\n{directions} directions:", *(f"{n} {x:+.2f}" for n, x in zip(theory.names, bias)))
+        print("standard deviations, theory / runs:", *(f"{x:.2f}" for x in ratio))
+    # 2000 runs know their own mean to √(24/2000) = 0.11 of these
+    assert off[4] < 0.5
+    assert off[0] > 3

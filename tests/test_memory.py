@@ -192,7 +192,7 @@ def test_near_the_edge_of_stability_the_noise_theory_needs_the_skewness():
     assert leading.stiffest < -0.7
     assert float(off(leading).max()) > 6  # 7 % of the drift of uu
     assert float(off(skewed).max()) < 4
-    # the skewness of 3000 runs is known to √(6/3000) = 0.045
+    # the skewness of 1200 runs is known to √(6/1200) = 0.07
     assert float(skewness.min()) < -0.5
     assert largest(skewed.skewness[-1] - skewness) < 0.2
 
@@ -242,7 +242,7 @@ def test_nodes_have_the_cumulants_of_the_law_they_stand_for():
     assert found.q.shape == (24, 4)
     assert float(found.weights.min()) > 0
     x = found.q - law.mean[None]
-    # rounding; the third cumulant by rounds of a fit that gain a digit each
+    # rounding; the third cumulant by six rounds of a fit, but for the third axis' own skewness
     assert largest(found.weights @ x) < 1e-13
     assert largest(x.T @ (found.weights[:, None] * x) + found.rest - law.covariance) < 1e-13
     assert largest(found.rest) < 1e-13  # three directions are all there are

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from lrnn_jax.reduced import gauss_hermite
 
-_FITS = 6  # rounds of the fit of the third cumulant; each gains about a digit
+_FITS = 6  # rounds of the fit of the third cumulant; each gains a factor of 3 at least
 _NEGLIGIBLE = 1e-4  # variances below this share of the largest: skewness is not followed
 
 
@@ -54,7 +54,8 @@ def nodes(law: Law, directions: int) -> Nodes:
 
     r_i are the principal axes of P, longest first, and H makes E x_i x_j x_l the third cumulant in
     units of them: a Gaussian bent by a quadratic map. The longest axis gets directions + 1 nodes,
-    each shorter one a node less: (directions + 1)! in all.
+    each shorter one a node less: (directions + 1)! in all. The shortest, with two nodes, stays
+    symmetric on its own; skewness that it shares with others is kept.
     """
     grid, weights = gauss_hermite(range(directions + 1, 1, -1))
     z, w = (jnp.asarray(a, law.mean.dtype) for a in (grid, weights))
