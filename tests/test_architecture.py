@@ -12,16 +12,19 @@ import lrnn_jax as lrnn
 PACKAGE = Path(lrnn.__file__).parent
 LAYERS = (
     ("_types", "_results"),
+    ("_checks", "_scan"),
+    ("_devices",),
+    ("figures",),
     ("overlaps",),
     ("networks",),
     ("reduced",),
     ("tasks",),
     ("environments",),
+    ("rules",),
     ("learning",),
     ("stability",),
     ("sweeps",),
     ("experiments",),
-    ("figures",),
     ("cli",),
 )
 HEIGHT = {name: height for height, names in enumerate(LAYERS) for name in names}

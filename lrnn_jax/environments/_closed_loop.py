@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._types import as_float
+from lrnn_jax._checks import as_float, non_negative, whole, whole_or_none
 from lrnn_jax.environments._base import AbstractPlant
 from lrnn_jax.environments._linear import AbstractLinearPlant
 from lrnn_jax.environments._moments import Coupled, Scaled, add, cast, coupled, moments
@@ -20,10 +20,8 @@ from lrnn_jax.reduced import ReducedRNN, reduce
 from lrnn_jax.tasks import (
     AbstractObjective,
     Evaluation,
-    check_batch,
     check_channels,
     check_same_dt,
-    non_negative,
 )
 
 
@@ -105,11 +103,6 @@ class ClosedLoop(AbstractObjective):
         start: AbstractStart | ArrayLike | None = None,
         evaluation: Evaluation = Evaluation.AUTO,
     ):
-        if not isinstance(horizon, int) or horizon < 1:
-            raise ValueError(
-                f"`horizon` is the number of steps of a trial, at least 1; got {horizon!r}."
-            )
-        check_batch(batch)
         if evaluation is Evaluation.CLOSED_FORM:
             raise ValueError("A closed loop has no closed form; use AUTO, DOUBLING or ROLLOUT.")
         if start is not None:
@@ -117,8 +110,8 @@ class ClosedLoop(AbstractObjective):
             start.check(plant.start_size)
             plant = eqx.tree_at(lambda p: p.start, plant, start)
         self.plant = plant
-        self.horizon = horizon
-        self.batch = batch
+        self.horizon = whole(horizon, "horizon")
+        self.batch = whole_or_none(batch, "batch", "the exact expectation")
         self.control_cost = non_negative(control_cost, "control_cost")
         self.evaluation = evaluation
 

@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from lrnn_jax._types import as_float
+from lrnn_jax._checks import as_float
 from lrnn_jax.environments._closed_loop import ClosedLoop
 from lrnn_jax.networks import AbstractRNN
 from lrnn_jax.tasks import AbstractObjective, check_channels, check_same_dt

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from lrnn_jax._types import as_float, check_finite, is_traced
+from lrnn_jax._checks import as_float, check_finite, whole
+from lrnn_jax._types import is_traced
 from lrnn_jax.environments._base import AbstractAutonomousPlant, check_plant_dt
 from lrnn_jax.environments._starts import AbstractStart, as_start, check_noise
 
@@ -162,13 +163,8 @@ class KIntegrator(AbstractLinearPlant):
         observation_noise: ArrayLike | None = None,
         start: AbstractStart | ArrayLike = 1.0,
     ):
-        if not isinstance(k, int) or k < 1:
-            raise ValueError(f"`k` must be a whole number of integrators, at least 1; got {k!r}.")
-        for name, value in (("inputs", inputs), ("observed", observed)):
-            if not isinstance(value, int) or not 1 <= value <= k:
-                raise ValueError(
-                    f"`{name}` counts states of the chain and must lie in 1 … {k}; got {value!r}."
-                )
+        k = whole(k, "k")
+        inputs, observed = whole(inputs, "inputs", most=k), whole(observed, "observed", most=k)
         check_plant_dt(dt)
         self.dt = as_float(dt)
         eye = jnp.eye(k, dtype=self.dt.dtype)

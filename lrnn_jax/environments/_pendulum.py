@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from lrnn_jax._types import as_float
+from lrnn_jax._checks import as_float
 from lrnn_jax.environments._base import AbstractAutonomousPlant, check_plant_dt
 from lrnn_jax.environments._starts import AbstractStart, as_start, check_noise
 

@@ -8,7 +8,8 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._types import as_float, check_finite, is_traced
+from lrnn_jax._checks import as_float, check_finite
+from lrnn_jax._types import is_traced
 
 
 class AbstractStart(eqx.Module):

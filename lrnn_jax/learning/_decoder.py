@@ -9,7 +9,8 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 
-from lrnn_jax._types import as_float, is_traced
+from lrnn_jax._checks import as_float
+from lrnn_jax._types import is_traced
 
 
 class Decoding(NamedTuple):

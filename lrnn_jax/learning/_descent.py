@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from lrnn_jax._types import as_float, is_traced
+from lrnn_jax._checks import as_float, number, optional, whole
 from lrnn_jax.learning._coordinates import AbstractCoordinates, Weights
 
 LearningRate = Float[Array, ""] | Callable[[Any], Any]
@@ -218,11 +218,7 @@ class Muon(AbstractUpdate):
         self.momentum = momentum_of(momentum, nesterov)
         self.nesterov = nesterov
         self.weight_decay = optional(weight_decay, "weight_decay", 0)
-        if not isinstance(iterations, int) or iterations < 1:
-            raise ValueError(
-                f"`iterations` must be a whole number of at least 1; got {iterations}."
-            )
-        self.iterations = iterations
+        self.iterations = whole(iterations, "iterations")
         self.rates = as_rates(rates)
 
     def check(self, where: AbstractCoordinates) -> None:
@@ -280,31 +276,6 @@ def rate_at(lr: LearningRate, epoch: Any) -> Float[Array, ""]:
         return lr
     with jax.numpy_dtype_promotion("standard"):
         return jnp.asarray(lr(epoch))
-
-
-def number(
-    x: ArrayLike,
-    name: str,
-    low: int | float,
-    high: int | float = float("inf"),
-    *,
-    open_start: bool = False,
-    open_end: bool = False,
-) -> Float[Array, ""]:
-    """A hyperparameter as an array, checked against its range (outside a trace)."""
-    x = as_float(x)
-    if is_traced(x):
-        return x
-    inside = (x > low if open_start else x >= low) & (x < high if open_end else x <= high)
-    if not bool((inside & jnp.isfinite(x)).all()):
-        start, end = "(" if open_start else "[", ")" if open_end or high == float("inf") else "]"
-        raise ValueError(f"`{name}` must lie in {start}{low}, {high}{end}; got {x}.")
-    return x
-
-
-def optional(x: ArrayLike | None, name: str, *bounds: Any, **ends: bool) -> Array | None:
-    """`number`, or None where x is None."""
-    return None if x is None else number(x, name, *bounds, **ends)
 
 
 def as_rates(rates: Mapping[str, ArrayLike] | None) -> dict[str, Any]:

@@ -8,14 +8,13 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, ArrayLike, Float
 
+from lrnn_jax._checks import number, optional, whole
 from lrnn_jax.learning._coordinates import AbstractCoordinates, GramCoordinates, Weights
 from lrnn_jax.learning._descent import (
     AbstractMethod,
     LearningRate,
     as_rates,
     learning_rate,
-    number,
-    optional,
     rate_at,
     times,
 )
@@ -77,7 +76,7 @@ class Flow(AbstractMethod):
         self.solver = diffrax.Dopri8() if solver is None else solver
         self.rtol = number(rtol, "rtol", 0)
         self.atol = number(atol, "atol", 0)
-        self.max_steps = max_steps
+        self.max_steps = whole(max_steps, "max_steps")
         self.stop_at_loss = optional(stop_at_loss, "stop_at_loss", 0)
         self.invariant_tol = invariant_tol
         self.adjoint = diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint

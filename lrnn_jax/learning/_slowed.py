@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
+from lrnn_jax._checks import number
 from lrnn_jax.learning._coordinates import AbstractCoordinates, Weights
-from lrnn_jax.learning._descent import AbstractUpdate, number
+from lrnn_jax.learning._descent import AbstractUpdate
 
 
 class Slowed(AbstractUpdate):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from lrnn_jax._types import as_float, as_scale, check_dt, check_finite
+from lrnn_jax._checks import as_dt, as_float, as_scale, check_finite
 from lrnn_jax.networks._activation import AbstractActivation, Identity
 from lrnn_jax.networks._base import AbstractRNN, scan_outputs
 from lrnn_jax.networks._low_rank import LowRankRNN, check_neurons
@@ -79,8 +79,7 @@ class DenseRNN(AbstractRNN):
             check_finite(getattr(self, name), name)
         if unknown := set(frozen) - set(self.weights):
             raise ValueError(f"`frozen` names weights among {self.weights}; got {sorted(unknown)}.")
-        check_dt(dt)
-        self.dt = as_float(dt)
+        self.dt = as_dt(dt)
         self.activation = activation
         self.frozen = tuple(frozen)
 

@@ -4,7 +4,8 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._types import as_float, is_traced
+from lrnn_jax._checks import as_float
+from lrnn_jax._types import is_traced
 from lrnn_jax.overlaps import Overlaps, gram_rank, root
 
 

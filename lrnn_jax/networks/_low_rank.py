@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._types import as_columns, as_float, as_scale, check_dt
+from lrnn_jax._checks import as_columns, as_dt, as_float, as_scale
 from lrnn_jax.networks._activation import AbstractActivation, Identity
 from lrnn_jax.networks._base import AbstractRNN
 from lrnn_jax.networks._init import vectors_with_overlaps
@@ -74,8 +74,7 @@ class LowRankRNN(AbstractRNN):
             raise ValueError(
                 f"`scale` is one number, or one per neuron, shape ({n},); got {self.scale.shape}."
             )
-        check_dt(dt)
-        self.dt = as_float(dt)
+        self.dt = as_dt(dt)
         self.activation = activation
         roles.frozen_columns(frozen)
         self.frozen = tuple(frozen)

@@ -7,7 +7,8 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._types import as_float, is_traced
+from lrnn_jax._checks import as_float
+from lrnn_jax._types import is_traced
 from lrnn_jax.overlaps._overlaps import Overlaps
 from lrnn_jax.overlaps._roles import Roles
 

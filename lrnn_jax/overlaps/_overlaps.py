@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from lrnn_jax._types import Gram, as_columns, as_float, as_scale, check_finite
+from lrnn_jax._checks import as_columns, as_float, as_scale, check_finite
+from lrnn_jax._types import Gram
 from lrnn_jax.overlaps._geometry import check_gram
 from lrnn_jax.overlaps._roles import Roles
 

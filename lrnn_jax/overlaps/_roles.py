@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from lrnn_jax._checks import whole
+
 _NAME = re.compile(r"([zvmubo])(\d*)([zvmubo])(\d*)")
 
 
@@ -40,9 +42,7 @@ class Roles:
 
     def __post_init__(self) -> None:
         for name in ("outputs", "rank", "inputs"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"`{name}` must be a whole number of at least 1; got {value!r}.")
+            object.__setattr__(self, name, whole(getattr(self, name), name))
 
     @property
     def sizes(self) -> dict[str, int]:

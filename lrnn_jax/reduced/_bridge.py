@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from lrnn_jax._types import as_float, is_traced
+from lrnn_jax._checks import as_float
+from lrnn_jax._types import is_traced
 from lrnn_jax.networks import AbstractRNN, LowRankRNN
 from lrnn_jax.overlaps import Overlaps, is_realisable, reachable, visible
 from lrnn_jax.reduced._reduced import ReducedRNN

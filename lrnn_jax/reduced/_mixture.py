@@ -9,7 +9,8 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._types import as_float, check_dt, is_traced
+from lrnn_jax._checks import as_dt, as_float
+from lrnn_jax._types import is_traced
 from lrnn_jax.networks import AbstractActivation, Identity, LowRankRNN
 from lrnn_jax.overlaps import Overlaps
 from lrnn_jax.reduced._reduced import AbstractReduction, check_closure, gaussian_read
@@ -73,11 +74,10 @@ class MixtureRNN(AbstractReduction):
         ):
             raise ValueError(f"The weights of a mixture are positive and sum to 1; got {weights}.")
         check_closure(roles, activation)
-        check_dt(dt)
         roles.frozen_columns(frozen)
         self.overlaps = Overlaps(jnp.stack([other.gram for other in overlaps]), roles)
         self.weights = weights
-        self.dt = as_float(dt)
+        self.dt = as_dt(dt)
         self.activation = activation
         self.frozen = tuple(frozen)
 

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from lrnn_jax._types import as_float, check_dt
+from lrnn_jax._checks import as_dt
 from lrnn_jax.networks import AbstractActivation, AbstractRNN, Identity, scan_states
 from lrnn_jax.overlaps import Overlaps, Roles
 from lrnn_jax.reduced._closure import closure_read, closure_states
@@ -124,10 +124,9 @@ class ReducedRNN(AbstractReduction):
         frozen: tuple[str, ...] = (),
     ):
         check_closure(overlaps.roles, activation)
-        check_dt(dt)
         overlaps.roles.frozen_columns(frozen)
         self.overlaps = overlaps
-        self.dt = as_float(dt)
+        self.dt = as_dt(dt)
         self.activation = activation
         self.frozen = tuple(frozen)
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float
 
-from lrnn_jax._types import as_float, is_traced
+from lrnn_jax._checks import as_float, number, whole
 from lrnn_jax.environments import AbstractPlant, ClosedLoop
 from lrnn_jax.learning import LearningCurve
 from lrnn_jax.networks import AbstractRNN, LowRankRNN
@@ -217,12 +217,8 @@ class Tradeoff(AbstractObjective):
     steps: int = eqx.field(static=True)
 
     def __init__(self, alpha: ArrayLike, steps: int = 10):
-        self.alpha = as_float(alpha)
-        if not is_traced(alpha) and not 0 <= float(self.alpha) <= 1:
-            raise ValueError(f"`alpha` weighs two costs and lies in [0, 1]; got {alpha}.")
-        if not isinstance(steps, int) or steps < 1:
-            raise ValueError(f"`steps` must be a whole number of at least 1; got {steps!r}.")
-        self.steps = steps
+        self.alpha = number(alpha, "alpha", 0, 1)
+        self.steps = whole(steps, "steps")
 
     @property
     def stochastic(self) -> bool:

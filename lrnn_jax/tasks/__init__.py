@@ -4,11 +4,8 @@ from lrnn_jax.tasks._base import AbstractObjective as AbstractObjective
 from lrnn_jax.tasks._base import AbstractTask as AbstractTask
 from lrnn_jax.tasks._base import Evaluation as Evaluation
 from lrnn_jax.tasks._base import Trials as Trials
-from lrnn_jax.tasks._base import check_batch as check_batch
 from lrnn_jax.tasks._base import check_channels as check_channels
 from lrnn_jax.tasks._base import check_same_dt as check_same_dt
-from lrnn_jax.tasks._base import check_steps as check_steps
-from lrnn_jax.tasks._base import non_negative as non_negative
 from lrnn_jax.tasks._decision import DecisionMaking as DecisionMaking
 from lrnn_jax.tasks._filter import AbstractFilter as AbstractFilter
 from lrnn_jax.tasks._filter import ExponentialFilter as ExponentialFilter

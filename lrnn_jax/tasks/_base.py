@@ -8,7 +8,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from lrnn_jax._types import as_float, is_traced
+from lrnn_jax._types import is_traced
 from lrnn_jax.networks import AbstractRNN, describe
 
 
@@ -103,26 +103,3 @@ def check_same_dt(objective: AbstractObjective, dt: Float[Array, ""], model: Abs
             f"{type(objective).__name__} is sampled at dt = {dt}, but the {type(model).__name__} "
             f"takes steps of dt = {model.dt}. Give both the same dt."
         )
-
-
-def check_steps(steps: int) -> None:
-    """Raise ValueError unless steps is a whole number of at least 1."""
-    if not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"`steps` must be a whole number of at least 1; got {steps!r}.")
-
-
-def check_batch(batch: int | None) -> None:
-    """Raise ValueError unless batch is None or a whole number of at least 1."""
-    if batch is not None and (not isinstance(batch, int) or batch < 1):
-        raise ValueError(
-            f"`batch` must be a whole number of at least 1, or None for the exact expectation; "
-            f"got {batch!r}."
-        )
-
-
-def non_negative(x: Any, name: str) -> Array:
-    """x as a float array; ValueError if it is negative or not finite (outside a trace)."""
-    x = as_float(x)
-    if not is_traced(x) and not ((np.asarray(x) >= 0) & np.isfinite(np.asarray(x))).all():
-        raise ValueError(f"`{name}` must be finite and not negative; got {x}.")
-    return x

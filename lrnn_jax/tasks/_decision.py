@@ -6,9 +6,8 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._types import as_float, check_dt
-from lrnn_jax.tasks._base import Trials, non_negative
-from lrnn_jax.tasks._flip_flop import check_trials
+from lrnn_jax._checks import as_dt, non_negative, whole
+from lrnn_jax.tasks._base import Trials
 from lrnn_jax.tasks._trials import AbstractTrialTask, time_first
 
 FIXATION, STIMULUS, DELAY, RESPONSE = 1.0, 9.0, 1.0, 9.0
@@ -45,11 +44,9 @@ class DecisionMaking(AbstractTrialTask):
         coherences: ArrayLike = (2.0, 8.0, 16.0),  # pyright: ignore[reportArgumentType]
         noise: ArrayLike = 0.05,
     ):
-        check_dt(dt)
-        check_trials(batch)
+        self.dt = as_dt(dt)
+        self.batch = whole(batch, "batch")
         self.steps = round((FIXATION + STIMULUS + DELAY + RESPONSE) / dt)
-        self.dt = as_float(dt)
-        self.batch = batch
         self.coherences = non_negative(np.asarray(coherences, float), "coherences")
         if self.coherences.ndim != 1 or not self.coherences.size:
             raise ValueError(f"`coherences` is a list of magnitudes; got {coherences}.")

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._types import as_float, check_dt, check_finite
+from lrnn_jax._checks import as_dt, as_float, check_finite, non_negative, whole
 from lrnn_jax.networks import AbstractRNN
 from lrnn_jax.tasks._base import (
     AbstractTask,
@@ -16,8 +16,6 @@ from lrnn_jax.tasks._base import (
     Trials,
     check_channels,
     check_same_dt,
-    check_steps,
-    non_negative,
 )
 from lrnn_jax.tasks._response import (
     Modes,
@@ -136,9 +134,8 @@ class ImpulseResponse(AbstractFilter):
                 f"`target` has shape (time,) or (time, inputs, outputs); got {target.shape}."
             )
         check_finite(target, "target")
-        check_dt(dt)
         self.target = target
-        self.dt = as_float(dt)
+        self.dt = as_dt(dt)
         self.label_noise = _noise(label_noise)
         self.evaluation = evaluation
 
@@ -193,10 +190,8 @@ class ExponentialFilter(AbstractFilter):
         evaluation: Evaluation = Evaluation.AUTO,
     ):
         self.rate, self.amplitude = _per_channel(rate, amplitude)
-        check_dt(dt)
-        check_steps(steps)
-        self.dt = as_float(dt)
-        self.steps = steps
+        self.dt = as_dt(dt)
+        self.steps = whole(steps, "steps")
         self.label_noise = _noise(label_noise)
         self.evaluation = evaluation
 
@@ -259,10 +254,8 @@ class OscillatingFilter(AbstractFilter):
                 f"`frequency` must be a number or have the shape of `rate` {self.rate.shape}; got "
                 f"{self.frequency.shape}."
             )
-        check_dt(dt)
-        check_steps(steps)
-        self.dt = as_float(dt)
-        self.steps = steps
+        self.dt = as_dt(dt)
+        self.steps = whole(steps, "steps")
         self.label_noise = _noise(label_noise)
         self.evaluation = evaluation
 

@@ -8,8 +8,9 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._types import as_float, check_dt, is_traced
-from lrnn_jax.tasks._base import Trials, check_steps
+from lrnn_jax._checks import as_dt, as_float, whole
+from lrnn_jax._types import is_traced
+from lrnn_jax.tasks._base import Trials
 from lrnn_jax.tasks._trials import AbstractTrialTask, time_first
 
 FIRST, PULSE, DELAY = 0.5, 0.5, 2.0
@@ -54,9 +55,9 @@ class FlipFlop(AbstractTrialTask):
         input_amp: ArrayLike = 1.0,
         target_amp: ArrayLike = 1.0,
     ):
-        check_dt(dt)
-        check_steps(steps)
-        check_trials(batch)
+        self.dt = as_dt(dt)
+        self.steps = steps = whole(steps, "steps")
+        self.batch = whole(batch, "batch")
         low, high = (float(w) for w in wait)
         if not is_traced(dt):
             step, scored = float(np.asarray(dt)), FIRST + PULSE + DELAY
@@ -73,9 +74,6 @@ class FlipFlop(AbstractTrialTask):
         # enough for the shortest waits; for a traced dt at its largest, 1
         longest = steps * (1.0 if is_traced(dt) else float(np.asarray(dt)))
         self.pulses = math.ceil(longest / (PULSE + DELAY + low)) + 1
-        self.dt = as_float(dt)
-        self.steps = steps
-        self.batch = batch
         self.wait = (low, high)
         self.input_amp = as_float(input_amp)
         self.target_amp = as_float(target_amp)
@@ -104,9 +102,3 @@ class FlipFlop(AbstractTrialTask):
         inputs = jnp.where(pulse, self.input_amp * sign, 0)
         target = jnp.where(since >= 0, self.target_amp * sign, 0)
         return time_first(inputs, target, scored.astype(self.dt.dtype))
-
-
-def check_trials(batch: int) -> None:
-    """Raise ValueError unless batch is a whole number of at least 1."""
-    if not isinstance(batch, int) or batch < 1:
-        raise ValueError(f"`batch` must be a whole number of at least 1; got {batch!r}.")

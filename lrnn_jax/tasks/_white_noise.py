@@ -7,18 +7,15 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._types import as_float
+from lrnn_jax._checks import as_float, non_negative, whole, whole_or_none
 from lrnn_jax.networks import AbstractRNN, LowRankRNN
 from lrnn_jax.reduced import ReducedRNN, reduce
 from lrnn_jax.tasks._base import (
     AbstractTask,
     Evaluation,
     Trials,
-    check_batch,
     check_channels,
     check_same_dt,
-    check_steps,
-    non_negative,
 )
 from lrnn_jax.tasks._filter import AbstractFilter
 from lrnn_jax.tasks._response import (
@@ -157,11 +154,10 @@ class WhiteNoise(AbstractWhiteNoise):
     ):
         if filter.stochastic:
             raise ValueError("Label noise belongs to the impulse task; give a filter without it.")
-        check_batch(batch)
         self.filter = filter
         self.signal = None
         self.std = non_negative(std, "std")
-        self.batch = batch
+        self.batch = whole_or_none(batch, "batch", "the exact expectation")
         self.evaluation = evaluation
 
     @property
@@ -224,8 +220,8 @@ class TeacherStudent(AbstractWhiteNoise):
         batch: int | None = None,
         evaluation: Evaluation = Evaluation.AUTO,
     ):
-        check_steps(steps)
-        check_batch(batch)
+        self.steps = steps = whole(steps, "steps")
+        self.batch = batch = whole_or_none(batch, "batch", "the exact expectation")
         if batch is None and not teacher.is_linear_system:
             raise ValueError(
                 "The expected loss is known for linear teachers without biases; give `batch` for "
@@ -238,9 +234,7 @@ class TeacherStudent(AbstractWhiteNoise):
             )
         self.signal = signal
         self.teacher = teacher
-        self.steps = steps
         self.std = non_negative(std, "std")
-        self.batch = batch
         self.evaluation = evaluation
 
     @property

@@ -1,0 +1,74 @@
+"""The devices that share a computation: one mesh, one way to map over it."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from lrnn_jax._checks import whole
+
+
+def local_devices(devices: Any = None) -> list[Any]:
+    """Local devices: all (None), so many, or the given ones.
+
+    Errors: ValueError when there are not as many.
+    """
+    there = jax.local_devices()
+    if devices is None:
+        return there
+    if isinstance(devices, (list, tuple)):
+        return list(devices)
+    count = whole(devices, "devices")
+    if count > len(there):
+        raise ValueError(
+            f"`devices` = {count}, but there are {len(there)}. A CPU counts as one unless "
+            f"XLA_FLAGS has --xla_force_host_platform_device_count={count} before JAX's first "
+            f"computation."
+        )
+    return there[:count]
+
+
+def device_mesh(devices: Sequence[Any], axis: str) -> Mesh:
+    """Devices in a row along one named axis.
+
+    Its type is Auto: with JAX's default, Explicit, diffrax fails under `jit`.
+    """
+    return Mesh(np.array(devices), (axis,), axis_types=(AxisType.Auto,))
+
+
+def along(mesh: Mesh) -> NamedSharding:
+    """The layout of arrays whose first axis is shared out over a mesh of one axis."""
+    return NamedSharding(mesh, P(*mesh.axis_names))
+
+
+def share_out(
+    function: Callable[..., Any], mesh: Mesh, whole_arguments: int, *, gathered: bool
+) -> Callable[..., Any]:
+    """function(*arguments) on each device of a mesh of one axis.
+
+    Arguments:
+        function: of one device's part.
+        mesh: the devices.
+        whole_arguments: how many of the first arguments every device gets whole; the others are
+            shared out along their first axes.
+        gathered: whether results are put together along their first axes; otherwise they must be
+            the same on all devices (after a sum over `mesh.axis_names`).
+    """
+
+    def call(*arguments: Any) -> Any:
+        part, same = P(*mesh.axis_names), P()
+        takes = tuple(same if i < whole_arguments else part for i in range(len(arguments)))
+        # without check_vma=False a scan whose carry starts from a constant is refused
+        mapped = jax.shard_map(
+            function,
+            mesh=mesh,
+            in_specs=takes,
+            out_specs=part if gathered else same,
+            check_vma=False,
+        )
+        return mapped(*arguments)
+
+    return call
