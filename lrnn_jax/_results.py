@@ -3,6 +3,8 @@
 from typing import Any
 
 import diffrax
+import jax.numpy as jnp
+from jaxtyping import Array, Int
 
 
 class RESULTS(diffrax.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
@@ -22,6 +24,26 @@ class RESULTS(diffrax.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
         "be trusted. Tighten rtol and atol (`Isospectral` keeps the spectrum of J D⁻¹ Q by itself, "
         "but not UᵀU − VᵀV)."
     )
+
+
+_FIRST = (
+    "successful", "diverged", "unrealisable", "invariants_lost", "event_occurred",
+    "max_steps_reached", "dt_min_reached", "max_steps_rejected", "nonlinear_divergence",
+    "internal_error",
+)  # fmt: skip
+OUTCOMES = (*_FIRST, *(name for name in RESULTS._name_to_item if name not in _FIRST))
+"""Names of all outcomes; `outcome_code` counts along them."""
+
+
+def outcome(result: RESULTS) -> str:
+    """The name of a single (not batched) result: "successful", "diverged", …"""
+    return next(name for name in OUTCOMES if bool(result == RESULTS._name_to_item[name]))
+
+
+def outcome_code(result: RESULTS) -> Int[Array, "*batch"]:
+    """The position of a result, or of each of a batch, in `OUTCOMES`: plain numbers for storage."""
+    fits = [jnp.asarray(result == RESULTS._name_to_item[name]) for name in OUTCOMES]
+    return jnp.argmax(jnp.stack(fits), axis=0)
 
 
 class LearningError(RuntimeError):

@@ -10,10 +10,10 @@ from lrnn_jax.environments._demonstrations import LoopLoss as LoopLoss
 from lrnn_jax.environments._linear import AbstractLinearPlant as AbstractLinearPlant
 from lrnn_jax.environments._linear import KIntegrator as KIntegrator
 from lrnn_jax.environments._linear import LinearPlant as LinearPlant
-from lrnn_jax.environments._moments import Coupled as Coupled
+from lrnn_jax.environments._moments import LinearLoop as LinearLoop
 from lrnn_jax.environments._moments import Scaled as Scaled
 from lrnn_jax.environments._moments import cast as cast
-from lrnn_jax.environments._moments import coupled as coupled
+from lrnn_jax.environments._moments import linear_loop as linear_loop
 from lrnn_jax.environments._moments import moments as moments
 from lrnn_jax.environments._pendulum import Pendulum as Pendulum
 from lrnn_jax.environments._starts import AbstractStart as AbstractStart

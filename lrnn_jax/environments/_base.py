@@ -4,9 +4,9 @@ from abc import abstractmethod
 from typing import Any
 
 import equinox as eqx
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._types import is_traced
+from lrnn_jax._checks import number
 from lrnn_jax.environments._starts import AbstractStart
 
 
@@ -24,6 +24,9 @@ class AbstractPlant(eqx.Module):
     start: eqx.AbstractVar[AbstractStart]
     process_noise: eqx.AbstractVar[Float[Array, "state state"] | None]
     observation_noise: eqx.AbstractVar[Float[Array, "seen seen"] | None]
+    linear_within: eqx.AbstractVar[float | None]
+    """Size of state variables up to which a trial, driven by a linear controller, is linear in what
+    it starts from, and its cost quadratic; None for plants that are not linear."""
 
     @property
     @abstractmethod
@@ -44,12 +47,6 @@ class AbstractPlant(eqx.Module):
     @abstractmethod
     def start_size(self) -> int:
         """Numbers that fix a trial: the initial state, or what it and the signals depend on."""
-
-    @property
-    def linear_within(self) -> float | None:
-        """Size of state variables up to which a trial, driven by a linear controller, is linear in
-        what it starts from, and its cost quadratic; None for plants that are not linear."""
-        return None
 
     @abstractmethod
     def initial(self, start: Float[Array, "*trial start"]) -> Float[Array, "*trial state"]:
@@ -94,10 +91,9 @@ class AbstractAutonomousPlant(AbstractPlant):
         return None
 
 
-def check_plant_dt(dt: Any) -> None:
-    """Raise ValueError unless dt > 0 (outside a trace)."""
-    if not is_traced(dt) and not 0 < float(dt) < float("inf"):
-        raise ValueError(
-            f"`dt` is the plant's time step in membrane time constants and must be positive; "
-            f"got {dt}."
-        )
+def as_plant_dt(dt: ArrayLike) -> Float[Array, ""]:
+    """The time step of a plant, in membrane time constants, as an array.
+
+    Errors: ValueError unless it is one positive number.
+    """
+    return number(dt, "dt", 0, open_start=True)

@@ -12,11 +12,11 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from lrnn_jax._checks import as_float, non_negative, whole, whole_or_none
 from lrnn_jax.environments._base import AbstractPlant
 from lrnn_jax.environments._linear import AbstractLinearPlant
-from lrnn_jax.environments._moments import Coupled, Scaled, add, cast, coupled, moments
+from lrnn_jax.environments._moments import LinearLoop, Scaled, add, cast, linear_loop, moments
 from lrnn_jax.environments._starts import AbstractStart, as_start
-from lrnn_jax.networks import AbstractRNN, Checkpointed, LowRankRNN, in_blocks
+from lrnn_jax.networks import AbstractRNN
 from lrnn_jax.overlaps import root
-from lrnn_jax.reduced import ReducedRNN, reduce
+from lrnn_jax.reduced import AbstractReduction, simplest
 from lrnn_jax.tasks import (
     AbstractObjective,
     Evaluation,
@@ -53,12 +53,13 @@ class Trajectories(NamedTuple):
 class ClosedLoop(AbstractObjective):
     """A network that controls a plant through its own observations.
 
-        u_t = y(h_t),   x_{t+1} = step(x_t, u_t),   h_{t+1} = h-step(h_t, o_{t+1}),   h_0 = 0
+        u_t = y(h_t),   x_{t+1} = step(x_t, u_t),   h_{t+1} = h-step(h_t, o_{t+1})
         L = (1/T) Σ_{t=1}^{T} ⟨cost(x_t, u_{t−1}, s_t)⟩ + β Σ_{t=0}^{T−1} ⟨‖u_t‖²⟩
 
-    ⟨ ⟩: mean over trials. There is no control at t = 0, because h_0 = 0; x_0, which no control can
-    change, is not counted. For the integrators cost = ‖x‖²/k: L is the mean over time, state and
-    trials of x², plus β times the mean over trials of Σ_t u², in the normalisation of [CL].
+    ⟨ ⟩: mean over trials; h_0 is the network's initial state: at rest there is no control at t = 0.
+    x_0, which no control can change, is not counted. For the integrators cost = ‖x‖²/k: L is the
+    mean over time, state and trials of x², plus β times the mean over trials of Σ_t u², in the
+    normalisation of [CL].
 
     `batch=None` is the exact expectation over initial states and noise, for linear plants and
     networks, in O(log T) products of matrices. It stays finite for unstable loops and long
@@ -158,8 +159,8 @@ class ClosedLoop(AbstractObjective):
             law = root(plant.start.moment(size).astype(model.dtype)) * size**0.5
             return self.loss_of(self.simulate(model, LoopTrials(law, None, None)))
         quiet = trials.process is None and trials.observation is None
-        reduced = isinstance(model, ReducedRNN) and self.evaluation is Evaluation.AUTO
-        if has_moments and quiet and (reduced or self.evaluation is Evaluation.DOUBLING):
+        small = isinstance(model, AbstractReduction) and self.evaluation is Evaluation.AUTO
+        if has_moments and quiet and (small or self.evaluation is Evaluation.DOUBLING):
             moment = trials.start.T @ trials.start / trials.start.shape[0]
             return self._expected(model, moment).bounded()
         few = trials.start.shape[0] <= plant.start_size
@@ -222,17 +223,9 @@ class ClosedLoop(AbstractObjective):
             return (x, model.step(h, o)), (x, u, o)
 
         x = plant.initial(trials.start)
-        h = jnp.zeros((*x.shape[:-1], model.state_size), model.dtype)
         data = (signals, *noise, jnp.arange(self.horizon))
-
-        def block(carry: Any, data: Any) -> Any:
-            return jax.lax.scan(body, carry, data)
-
-        _, (states, controls, seen) = (
-            in_blocks(block, (x, h), data, self.horizon)
-            if isinstance(model, Checkpointed)
-            else block((x, h), data)
-        )
+        start = x, model.starts(*x.shape[:-1])
+        _, (states, controls, seen) = model.simulation.scan(body, start, data)
         return Trajectories(jnp.concatenate([x[None], states]), controls, seen, signals)
 
     def _loss_by_span(self, model: AbstractRNN, trials: LoopTrials) -> Float[Array, ""]:
@@ -255,17 +248,16 @@ class ClosedLoop(AbstractObjective):
             lambda: self.loss_of(self.simulate(model, trials)),
         )
 
-    def second_moments(self, model: AbstractRNN) -> tuple[Coupled, Scaled, Scaled]:
+    def second_moments(self, model: AbstractRNN) -> tuple[LinearLoop, Scaled, Scaled]:
         """The linear loop, and Σ_t ⟨s_t s_tᵀ⟩ of s = (x, h) over t < T and over 0 < t ≤ T."""
         return self._moments(model, None)
 
     def _moments(
         self, model: AbstractRNN, start: Float[Array, "state state"] | None
-    ) -> tuple[Coupled, Scaled, Scaled]:
-        model = model.network if isinstance(model, Checkpointed) else model
-        model = reduce(model) if isinstance(model, LowRankRNN) else model
+    ) -> tuple[LinearLoop, Scaled, Scaled]:
+        model = simplest(model)
         plant = cast(self.plant, model.dtype)
-        system = coupled(model, plant)
+        system = linear_loop(model, plant)
         moment = plant.start.moment(plant.state_size) if start is None else start
         return system, *moments(system, moment.astype(model.dtype), self.horizon)
 
@@ -279,7 +271,6 @@ class ClosedLoop(AbstractObjective):
             )
         system, before, after = self._moments(model, start)
         plant, n = cast(self.plant, model.dtype), self.plant.state_size
-        assert isinstance(plant, AbstractLinearPlant)
         beta = self.control_cost.astype(model.dtype)
         r = plant.r / self.horizon + beta * jnp.eye(plant.controls, dtype=model.dtype)
         weight = system.control.T @ r @ system.control

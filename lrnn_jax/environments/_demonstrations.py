@@ -7,12 +7,12 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from lrnn_jax._checks import as_float
 from lrnn_jax.environments._closed_loop import ClosedLoop
 from lrnn_jax.networks import AbstractRNN
-from lrnn_jax.tasks import AbstractObjective, check_channels, check_same_dt
+from lrnn_jax.tasks import AbstractTask, Trials, check_channels, check_same_dt
 
 Demonstration = tuple[Float[Array, "trial time inputs"], Float[Array, "trial time outputs"]]
 
 
-class Demonstrations(AbstractObjective):
+class Demonstrations(AbstractTask):
     """Imitate a teacher on the observations that the teacher met while it controlled the plant.
 
         L = Σ_t ⟨‖y_t − y*_t‖²⟩ / T,      y*: the teacher's control after the observation o_t
@@ -40,6 +40,10 @@ class Demonstrations(AbstractObjective):
         self.teacher, self.loop = teacher, loop
 
     @property
+    def dt(self) -> Float[Array, ""]:
+        return self.teacher.dt
+
+    @property
     def stochastic(self) -> bool:
         return True
 
@@ -58,14 +62,21 @@ class Demonstrations(AbstractObjective):
         """The number of trials."""
         return as_float(batch[0].shape[0])
 
-    def output(self, model: AbstractRNN, batch: Demonstration) -> Float[Array, "trial time out"]:
-        """y on the demonstrations of one epoch."""
-        return model.rollout(batch[0])
+    def inputs(self, batch: Demonstration) -> Float[Array, "trial time inputs"]:
+        return batch[0]
+
+    def score(
+        self, output: Float[Array, "trial time outputs"], batch: Demonstration
+    ) -> Float[Array, ""]:
+        return jnp.mean(jnp.sum((output - batch[1].astype(output.dtype)) ** 2, axis=-1))
 
     def loss(self, model: AbstractRNN, batch: Demonstration) -> Float[Array, ""]:
         """L on the demonstrations of one epoch."""
-        error = self.output(model, batch) - batch[1].astype(model.dtype)
-        return jnp.mean(jnp.sum(error**2, axis=-1))
+        return self.score(self.output(model, batch), batch)
+
+    def trials(self, batch: Demonstration) -> Trials:
+        """What was seen and done as trials, scored throughout."""
+        return Trials(*batch, jnp.ones(batch[0].shape[:2], batch[0].dtype))
 
 
 class LoopLoss(eqx.Module):

@@ -10,7 +10,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from lrnn_jax._checks import as_float, check_finite, whole
 from lrnn_jax._types import is_traced
-from lrnn_jax.environments._base import AbstractAutonomousPlant, check_plant_dt
+from lrnn_jax.environments._base import AbstractAutonomousPlant, as_plant_dt
 from lrnn_jax.environments._starts import AbstractStart, as_start, check_noise
 
 
@@ -115,9 +115,7 @@ class LinearPlant(AbstractLinearPlant):
         self.observation_noise = check_noise(
             observation_noise, self.observations, "observation_noise"
         )
-        if dt is not None:
-            check_plant_dt(dt)
-        self.dt = None if dt is None else as_float(dt)
+        self.dt = None if dt is None else as_plant_dt(dt)
         warn_of_hidden_modes(self)
 
 
@@ -165,8 +163,7 @@ class KIntegrator(AbstractLinearPlant):
     ):
         k = whole(k, "k")
         inputs, observed = whole(inputs, "inputs", most=k), whole(observed, "observed", most=k)
-        check_plant_dt(dt)
-        self.dt = as_float(dt)
+        self.dt = as_plant_dt(dt)
         eye = jnp.eye(k, dtype=self.dt.dtype)
         self.a = eye + self.dt * jnp.eye(k, k=1, dtype=self.dt.dtype)
         self.b = self.dt * eye[:, k - inputs :]

@@ -5,7 +5,7 @@ so that |λ|^{2T} may leave the range of floating-point numbers. Exponents are c
 differentiation, and powers of two are exact, so that neither values nor gradients lose a digit.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -16,6 +16,8 @@ from lrnn_jax._types import small_matmul
 from lrnn_jax.environments._base import AbstractPlant
 from lrnn_jax.networks import AbstractRNN
 from lrnn_jax.tasks import power_sum
+
+Plant = TypeVar("Plant", bound=AbstractPlant)
 
 _FEW = 8  # rows of matrices whose products compile into the operations around them
 
@@ -41,7 +43,7 @@ class Scaled(NamedTuple):
         return self.value * _power_of_two(jnp.minimum(self.exponent, cap), self.value.dtype)
 
 
-class Coupled(eqx.Module):
+class LinearLoop(eqx.Module):
     """A plant and its controller as one linear system: s_{t+1} = P s_t + noise, s = (x, h).
 
     Arguments:
@@ -55,7 +57,7 @@ class Coupled(eqx.Module):
     noise: Float[Array, "d d"] | None
 
 
-def coupled(model: AbstractRNN, plant: AbstractPlant) -> Coupled:
+def linear_loop(model: AbstractRNN, plant: AbstractPlant) -> LinearLoop:
     """The closed loop of a plant and a controller as one linear system.
 
         x' = A x + B C_h h,   h' = A_h h + B_h C x'      (noise w enters x' and h', v enters h')
@@ -94,7 +96,7 @@ def coupled(model: AbstractRNN, plant: AbstractPlant) -> Coupled:
         joined = jnp.concatenate([jnp.zeros((n, len(factor)), factor.dtype), into_h(factor.T).T])
         noise = noise + joined @ joined.T
     quiet = plant.process_noise is None and plant.observation_noise is None
-    return Coupled(matrix, control, None if quiet else noise)
+    return LinearLoop(matrix, control, None if quiet else noise)
 
 
 def zero_signals(plant: AbstractPlant) -> Array | None:
@@ -103,7 +105,7 @@ def zero_signals(plant: AbstractPlant) -> Array | None:
     return None if shape is None else jnp.zeros(shape.shape[1:], shape.dtype)
 
 
-def moments(system: Coupled, start: Float[Array, "x x"], steps: int) -> tuple[Scaled, Scaled]:
+def moments(system: LinearLoop, start: Float[Array, "x x"], steps: int) -> tuple[Scaled, Scaled]:
     """Σ_{t<T} ⟨s_t s_tᵀ⟩ and Σ_{t≤T, t>0} ⟨s_t s_tᵀ⟩ in O(log T) products of matrices.
 
         S_{t+1} = P S_t Pᵀ + N,      S_0 = Σ_0 for the plant's state, 0 for the controller's
@@ -154,7 +156,7 @@ def add(a: Scaled, b: Scaled) -> Scaled:
     return scaled(sum(parts, jnp.zeros_like(a.value)), top)
 
 
-def cast(plant: AbstractPlant, dtype: jnp.dtype) -> AbstractPlant:
+def cast(plant: Plant, dtype: jnp.dtype) -> Plant:
     """The plant in another floating dtype."""
     return jax.tree.map(lambda x: x.astype(dtype) if eqx.is_inexact_array(x) else x, plant)
 

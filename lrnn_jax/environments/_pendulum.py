@@ -1,11 +1,10 @@
 """A small nonlinear plant: balance a pendulum upside down."""
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from lrnn_jax._checks import as_float
-from lrnn_jax.environments._base import AbstractAutonomousPlant, check_plant_dt
+from lrnn_jax._checks import number
+from lrnn_jax.environments._base import AbstractAutonomousPlant, as_plant_dt
 from lrnn_jax.environments._starts import AbstractStart, as_start, check_noise
 
 
@@ -33,6 +32,7 @@ class Pendulum(AbstractAutonomousPlant):
     start: AbstractStart
     process_noise: Float[Array, "state state"] | None
     observation_noise: Float[Array, "seen seen"] | None
+    linear_within = None
 
     def __init__(
         self,
@@ -44,10 +44,9 @@ class Pendulum(AbstractAutonomousPlant):
         observation_noise: ArrayLike | None = None,
         start: AbstractStart | ArrayLike = 0.5,
     ):
-        check_plant_dt(dt)
-        if not float(np.asarray(damping)) >= 0:
-            raise ValueError(f"`damping` must not be negative; got {damping}.")
-        self.gravity, self.damping, self.dt = as_float(gravity), as_float(damping), as_float(dt)
+        self.gravity = number(gravity, "gravity")
+        self.damping = number(damping, "damping", 0)
+        self.dt = as_plant_dt(dt)
         self.start = as_start(start)
         self.start.check(2)
         self.process_noise = check_noise(noise, 2, "noise")

@@ -40,7 +40,7 @@ class UniformStart(AbstractStart):
     half_width: Float[Array, "*component"]
 
     def __init__(self, half_width: ArrayLike):
-        self.half_width = _spread(half_width, "half_width")
+        self.half_width = _deviations(half_width, "half_width")
 
     def check(self, size: int) -> None:
         _check_size(self.half_width, size, "half_width")
@@ -144,7 +144,7 @@ def noise_factor(noise: ArrayLike, name: str) -> Array:
     noise = as_float(noise)
     check_finite(noise, name)
     if noise.ndim < 2:
-        return _spread(noise, name)
+        return _deviations(noise, name)
     if noise.ndim > 2 or noise.shape[0] != noise.shape[1]:
         raise ValueError(
             f"`{name}` is a standard deviation, one for each component, or a square matrix F "
@@ -172,7 +172,7 @@ def check_noise(noise: ArrayLike | None, size: int, name: str) -> Array | None:
     return as_matrix(factor, size)
 
 
-def _spread(x: ArrayLike, name: str) -> Array:
+def _deviations(x: ArrayLike, name: str) -> Array:
     x = as_float(x)
     if x.ndim > 1:
         raise ValueError(f"`{name}` is one number or one for each component; got shape {x.shape}.")

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from lrnn_jax._checks import as_float
-from lrnn_jax.environments._base import AbstractPlant, check_plant_dt
+from lrnn_jax._checks import as_float, number, optional
+from lrnn_jax.environments._base import AbstractPlant, as_plant_dt
 from lrnn_jax.environments._starts import AbstractStart, RandomPhases, as_start, check_noise
 
 FREQUENCIES = ((0.1, 0.3), (0.2, 0.4))
@@ -62,20 +62,16 @@ class TrackingPlant(AbstractPlant):
         observation_noise: ArrayLike | None = None,
         start: AbstractStart | ArrayLike = RandomPhases(),
     ):
-        check_plant_dt(dt)
-        self.dt = as_float(dt)
+        self.dt = as_plant_dt(dt)
         self.frequencies = as_float(np.asarray(frequencies, float))
         if self.frequencies.ndim != 2 or 0 in self.frequencies.shape:
             raise ValueError(
                 f"`frequencies` are given by axis, equally many for each, shape (axes, sinusoids); "
                 f"got {self.frequencies.shape}."
             )
-        if clamp is not None and not clamp > 0:
-            raise ValueError(f"`clamp` bounds positions and velocities: positive; got {clamp}.")
-        if not float(np.asarray(ramp)) >= 0:
-            raise ValueError(f"`ramp` is a time and must not be negative; got {ramp}.")
-        self.amplitude, self.ramp = as_float(amplitude), as_float(ramp)
-        self.clamp = None if clamp is None else float(clamp)
+        self.amplitude, self.ramp = number(amplitude, "amplitude"), number(ramp, "ramp", 0)
+        bound = optional(clamp, "clamp", 0, open_start=True)
+        self.clamp = None if bound is None else float(bound)
         self.start = as_start(start)
         self.start.check(self.start_size)
         self.process_noise = check_noise(noise, self.state_size, "noise")

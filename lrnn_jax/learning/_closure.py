@@ -1,6 +1,6 @@
 """How good the Gaussian closure is on a task: measured against a network, or from the closure."""
 
-from typing import Any
+from typing import Any, Unpack
 
 import equinox as eqx
 import jax
@@ -8,10 +8,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from lrnn_jax.learning._curve import LearningCurve
-from lrnn_jax.learning._descent import AbstractUpdate
-from lrnn_jax.learning._learn import Progress, learn
-from lrnn_jax.networks import AbstractRNN, LowRankRNN, gaussianity, share_outside_span
-from lrnn_jax.reduced import ReducedRNN, reduce
+from lrnn_jax.learning._learn import Options, learn
+from lrnn_jax.learning._method import AbstractUpdate
+from lrnn_jax.learning._problem import Progress
+from lrnn_jax.networks import LowRankRNN, gaussianity, share_outside_span
+from lrnn_jax.reduced import ReducedRNN, reduce, variance_beyond
 from lrnn_jax.tasks import AbstractTask, Trials
 
 GOOD, STRAINED = 0.01, 0.1
@@ -86,9 +87,8 @@ def diagnose_closure(
     epochs: int,
     key: PRNGKeyArray,
     batches: Any = None,
-    record: int = 1,
-    devices: int = 1,
     progress: Progress | None = None,
+    **options: Unpack[Options],
 ) -> ClosureReport:
     """Train a network and its closure on the same data, and compare them over learning.
 
@@ -97,10 +97,10 @@ def diagnose_closure(
             own; a finite network adds its fluctuations, of order 1/√N.
         task: what they learn, with trials (`batch` given).
         method: the update rule, the same for both.
-        epochs, batches, record: as in `learn`.
-        devices: as in `learn`, for the network.
+        epochs, batches: as in `learn`.
         key: draws the data of every epoch, and the trials on which activity is looked at.
         progress: as in `learn`, for the network.
+        options: of `learn`: record and throw; simulate and devices, for the network.
 
     Returns: a `ClosureReport`, with `verdict`.
 
@@ -111,10 +111,11 @@ def diagnose_closure(
     probe = task.trials(
         task.sample(jax.random.fold_in(key, 2**32 - 1)) if task.stochastic else None
     )
-    options: Any = {"epochs": epochs, "key": key, "batches": batches, "record": record}
+    shared: Any = {"epochs": epochs, "key": key, "batches": batches}
     watch = _Loadings(probe.inputs)
-    truth = learn(network, task, method, watch=watch, devices=devices, progress=progress, **options)
-    closure = learn(reduce(network), task, method, watch=_Beyond(probe), **options)
+    truth = learn(network, task, method, progress=progress, **shared, **{**options, "watch": watch})
+    kept: Any = {name: x for name, x in options.items() if name in ("record", "throw")}
+    closure = learn(reduce(network), task, method, watch=_Beyond(probe), **shared, **kept)
     seen = truth.watched
     return ClosureReport(
         truth=truth,
@@ -142,13 +143,11 @@ def share_beyond_closure(closure: ReducedRNN, trials: Trials) -> Float[Array, ""
 
     Source: ours.
     """
-    states = closure.states(trials.inputs)
-    mean, variance = closure.activity(states)
-    phi = closure.activation
-    gain, average = phi.gain(mean, variance), phi.average(mean, variance)
-    spread = phi.power(mean, variance) - average**2
+    mean, variance = closure.activity(closure.states(trials.inputs))
     mask = trials.mask.astype(closure.dtype)
-    total, outside = jnp.sum(mask * spread), jnp.sum(mask * (spread - gain**2 * variance))
+    total, outside = (
+        jnp.sum(mask * part) for part in variance_beyond(closure.activation, mean, variance)
+    )
     return jnp.where(total > 0, outside / jnp.where(total > 0, total, 1.0), 0.0)
 
 
@@ -167,8 +166,7 @@ class ClosureGap(eqx.Module):
 
     inputs: Float[Array, "trial time inputs"]
 
-    def __call__(self, network: AbstractRNN) -> dict[str, Array]:
-        assert isinstance(network, LowRankRNN)
+    def __call__(self, network: LowRankRNN) -> dict[str, Array]:
         y = network.rollout(self.inputs)
         off = jnp.linalg.norm(jnp.ravel(y - reduce(network).rollout(self.inputs)))
         return _cumulants(network) | {"gap": off / jnp.linalg.norm(jnp.ravel(y))}
@@ -179,15 +177,14 @@ class _Loadings(eqx.Module):
 
     inputs: Float[Array, "trial time inputs"]
 
-    def __call__(self, network: AbstractRNN) -> dict[str, Array]:
-        assert isinstance(network, LowRankRNN)
+    def __call__(self, network: LowRankRNN) -> dict[str, Array]:
         share = share_outside_span(network, network.states(self.inputs))
         return _cumulants(network) | {"share": share}
 
 
 def _cumulants(network: LowRankRNN) -> dict[str, Array]:
-    found = gaussianity(network)
-    return {"kurtosis": found.kurtosis, "joint": found.joint, "chance": found.chance}
+    measured = gaussianity(network)
+    return {"kurtosis": measured.kurtosis, "joint": measured.joint, "chance": measured.chance}
 
 
 class _Beyond(eqx.Module):
@@ -195,6 +192,5 @@ class _Beyond(eqx.Module):
 
     trials: Trials
 
-    def __call__(self, closure: AbstractRNN) -> Array:
-        assert isinstance(closure, ReducedRNN)
+    def __call__(self, closure: ReducedRNN) -> Array:
         return share_beyond_closure(closure, self.trials)

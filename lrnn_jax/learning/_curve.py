@@ -1,43 +1,19 @@
 """What learning returns: one type for theory and for training."""
 
 import dataclasses
-import json
 import os
-import tempfile
 from typing import Any
-from zipfile import BadZipFile
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from lrnn_jax._results import RESULTS
+from lrnn_jax._files import load_tree, save_tree
+from lrnn_jax._results import RESULTS, outcome
 from lrnn_jax._types import is_traced
-from lrnn_jax.networks import (
-    AbstractActivation,
-    AbstractRNN,
-    DenseRNN,
-    Erf,
-    Identity,
-    LowRankRNN,
-    ReLU,
-    Softplus,
-    Tanh,
-)
+from lrnn_jax.networks import AbstractRNN, LowRankRNN
 from lrnn_jax.overlaps import Overlaps, Roles, invariants_of
-from lrnn_jax.reduced import MixtureRNN, ReducedRNN
-
-OUTCOMES = (
-    "successful", "diverged", "unrealisable", "invariants_lost", "event_occurred",
-    "max_steps_reached", "dt_min_reached", "max_steps_rejected", "nonlinear_divergence",
-    "internal_error",
-)  # fmt: skip
-"""Names of all outcomes; `outcome_code` counts along them."""
-_BROKEN = (EOFError, BadZipFile)
-_ACTIVATIONS: dict[str, type[AbstractActivation]] = {
-    kind.__name__: kind for kind in (Identity, Erf, Tanh, ReLU, Softplus)
-}
 
 
 class Distance(eqx.Module):
@@ -69,13 +45,14 @@ class LearningCurve(eqx.Module):
     Arguments:
         epochs: recorded epochs, shape (..., record); 0, n, 2n, … and the last.
         loss: L, shape (..., record).
-        gram: Q, shape (..., record, k, k); k = 0 for dense networks, which have no loading vectors.
+        gram: Q, shape (..., record, k, k); k = 0 for networks without loading vectors.
         transform: T with Θ_epoch = Θ_0 T, shape (..., record, k, k), for a mixture one for each
             population, (..., record, population, k, k); None for networks.
         stopped: epoch of an early end; −1 if there was none.
         result: how the run ended.
         model: the network or reduction at the end (of a diverged run: the last finite one).
         watched: what `learn(watch=…)` returned, a pytree of arrays of shape (..., record, …).
+        roles: the columns of Q; None for networks without loading vectors.
     """
 
     epochs: Int[Array, "*batch record"]
@@ -86,16 +63,19 @@ class LearningCurve(eqx.Module):
     result: RESULTS
     model: AbstractRNN
     watched: Any = None
+    roles: Roles | None = eqx.field(static=True, default=None)
 
     @property
     def overlaps(self) -> Overlaps:
         """All overlaps over epochs, with names.
 
-        Errors: ValueError for dense networks, which have no loading vectors.
+        Errors: ValueError for networks without loading vectors.
         """
-        if not self.gram.size:
-            raise ValueError("A dense network has no loading vectors, so its curve no overlaps.")
-        return Overlaps(self.gram, self.model.roles)  # pyright: ignore[reportAttributeAccessIssue]
+        if self.roles is None:
+            raise ValueError(
+                f"A {type(self.model).__name__} has no loading vectors, so its curve no overlaps."
+            )
+        return Overlaps(self.gram, self.roles)
 
     def __getitem__(self, name: str) -> Float[Array, "..."]:
         """One overlap over the recorded epochs, by name."""
@@ -115,7 +95,7 @@ class LearningCurve(eqx.Module):
         if not same or _vectors(ours.roles) != _vectors(theirs.roles):
             raise ValueError(
                 f"Curves can be compared at equal epochs and roles; got epochs "
-                f"{_some(np.asarray(self.epochs))} and {_some(np.asarray(other.epochs))}, "
+                f"{_listed(self.epochs)} and {_listed(other.epochs)}, "
                 f"{ours.roles.describe()} and {theirs.roles.describe()}."
             )
         names = tuple(name for name in ours.names if name in theirs.names)
@@ -134,11 +114,12 @@ class LearningCurve(eqx.Module):
         Arguments:
             rates: multipliers by family or column that the run was made with.
         """
-        frozen: tuple[str, ...] = getattr(self.model, "frozen", ())
-        linear, gram = self.model.activation.linear, self.overlaps.gram
+        roles, frozen = self.overlaps.roles, self.model.frozen
         history, start = (
-            invariants_of(Overlaps(q, self.overlaps.roles), rates or {}, frozen, linear=linear)
-            for q in (gram, gram[..., :1, :, :])
+            invariants_of(
+                Overlaps(q, roles), rates or {}, frozen, linear=self.model.activation.linear
+            )
+            for q in (self.gram, self.gram[..., :1, :, :])
         )
         return history.drift(start)
 
@@ -158,7 +139,7 @@ class LearningCurve(eqx.Module):
         coords: dict[str, Any] = {
             "epoch": ("epoch", np.asarray(self.epochs), {"long_name": "parameter updates"})
         }
-        if self.gram.size:
+        if self.roles is not None:
             attributes = {"long_name": "overlap of loading vectors", "units": "1"}
             vector = np.asarray(self.overlaps.vector())
             variables["overlaps"] = (("epoch", "overlap"), vector, attributes)
@@ -170,80 +151,33 @@ class LearningCurve(eqx.Module):
     def save(self, path: str | os.PathLike) -> None:
         """Write the curve and its final model to one `.npz` file (plain arrays and a JSON header).
 
-        The file is written beside its place and then moved there, so that it is whole or absent.
+        The file is whole or absent.
 
-        Errors: ValueError for batched curves, and activations that cannot be named in a file.
+        Errors: ValueError for batched curves.
         """
         if self.loss.ndim != 1:
             raise ValueError("save takes one curve; select a member of the batch first.")
-        kind, arrays, header = _model_to_arrays(self.model)
-        for name in ("epochs", "loss", "gram", "transform", "stopped"):
-            if getattr(self, name) is not None:
-                arrays[f"curve.{name}"] = getattr(self, name)
-        if self.watched is not None:
-            if not isinstance(self.watched, dict):
-                raise ValueError("save takes what was watched as a dict of arrays, by name.")
-            arrays |= {f"watched.{name}": array for name, array in self.watched.items()}
-        header |= {"format": 1, "kind": kind, "result": outcome(self.result)}
-        arrays["header"] = np.array(json.dumps(header))
-        path = os.fspath(path)
-        folder = os.path.dirname(os.path.abspath(path))
-        handle, temporary = tempfile.mkstemp(dir=folder, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                plain: dict[str, Any] = {k: np.asarray(v) for k, v in arrays.items()}
-                np.savez(file, **plain)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        save_tree(self, path)
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> "LearningCurve":
+    def load(cls, path: str | os.PathLike, like: "LearningCurve | None" = None) -> "LearningCurve":
         """A curve written by `save`.
+
+        Arguments:
+            path: of the file.
+            like: a curve of the same structure, where the model is of a class of your own, or its
+                activation made of a function.
 
         Errors: ValueError for a file that is not one.
         """
-        try:
-            with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            header = json.loads(str(arrays.pop("header")))
-            assert header["format"] == 1
-            model = _model_from_arrays(header, arrays)
-            fields: dict[str, Any] = {
-                name: jnp.asarray(arrays[f"curve.{name}"])
-                for name in ("epochs", "loss", "gram", "stopped")
-            }
-            transform = arrays.get("curve.transform")
-            fields["transform"] = None if transform is None else jnp.asarray(transform)
-            watched = {
-                name.removeprefix("watched."): jnp.asarray(array)
-                for name, array in arrays.items()
-                if name.startswith("watched.")
-            }
-            fields["watched"] = watched or None
-            assert header["result"] in OUTCOMES
-            fields["result"] = getattr(RESULTS, header["result"])
-        except (OSError, LookupError, ValueError, AssertionError, TypeError, *_BROKEN) as error:
-            raise ValueError(
-                f"{path} is not a learning curve saved by this package ({error})."
-            ) from None
-        return cls(**fields, model=model)
+        curve = load_tree(path, like)
+        if not isinstance(curve, cls):
+            raise ValueError(f"{path} holds a {type(curve).__name__}, not a learning curve.")
+        return curve
 
 
 def _vectors(roles: Roles) -> Roles:
     return dataclasses.replace(roles, means=False)
-
-
-def outcome(result: RESULTS) -> str:
-    """The name of a single (not batched) result: "successful", "diverged", …"""
-    return next(name for name in OUTCOMES if bool(result == getattr(RESULTS, name)))
-
-
-def outcome_code(result: RESULTS) -> Int[Array, "*batch"]:
-    """The position of a result, or of each of a batch, in `OUTCOMES`: plain numbers for storage."""
-    fits = [result == getattr(RESULTS, name) for name in OUTCOMES]
-    return jnp.argmax(jnp.stack([jnp.asarray(fit) for fit in fits]), axis=0)
 
 
 def lift(curve: LearningCurve, network: LowRankRNN, epoch: int | None = None) -> LowRankRNN:
@@ -265,7 +199,7 @@ def lift(curve: LearningCurve, network: LowRankRNN, epoch: int | None = None) ->
     """
     if curve.transform is None:
         raise ValueError("Only the curve of a reduction lifts; this one is of a full network.")
-    if isinstance(curve.model, MixtureRNN):
+    if curve.transform.ndim != 3:
         raise ValueError(
             "A mixture's curve holds a transform for each population: apply "
             "curve.transform[epoch, p] to the vectors of the neurons of population p."
@@ -282,56 +216,16 @@ def lift(curve: LearningCurve, network: LowRankRNN, epoch: int | None = None) ->
     if epoch is None:
         index = int(np.flatnonzero(np.array(reached))[-1])
     else:
-        found = np.flatnonzero(epochs == epoch)
-        if not len(found):
-            raise ValueError(f"Epoch {epoch} was not recorded; recorded are {_some(epochs)}.")
-        index = int(found[0])
+        places = np.flatnonzero(epochs == epoch)
+        if not len(places):
+            raise ValueError(f"Epoch {epoch} was not recorded; recorded are {_listed(epochs)}.")
+        index = int(places[0])
         if not reached[index]:
             raise ValueError(f"Epoch {epoch} was not reached: it ended at epoch {curve.stopped}.")
-    return network.with_vectors(network.vectors @ curve.transform[index])
+    return network.transformed(curve.transform[index])
 
 
-def _some(epochs: np.ndarray) -> str:
-    epochs = np.ravel(epochs)
+def _listed(epochs: Any) -> str:
+    epochs = np.ravel(np.asarray(epochs))
     shown = epochs if len(epochs) <= 8 else np.concatenate([epochs[:4], epochs[-2:]])
     return ", ".join(map(str, shown)) + ("" if len(epochs) <= 8 else f" ({len(epochs)} in all)")
-
-
-def _model_to_arrays(model: AbstractRNN) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    name = type(model.activation).__name__
-    if name not in _ACTIVATIONS:
-        raise ValueError(f"A curve can be saved with activations {list(_ACTIVATIONS)}; got {name}.")
-    header: dict[str, Any] = {"activation": name}
-    if isinstance(model, LowRankRNN):
-        biases = () if model.b is None else ("b",)
-        names, header["frozen"] = ("z", "v", "m", "u", "scale", "dt", *biases), model.frozen
-        return "LowRankRNN", {n: getattr(model, n) for n in names}, header
-    if isinstance(model, DenseRNN):
-        names, header["frozen"] = (*model.weights, "dt"), model.frozen
-        return "DenseRNN", {n: getattr(model, n) for n in names}, header
-    assert isinstance(model, (ReducedRNN, MixtureRNN))
-    header |= {"frozen": model.frozen, "roles": list(dataclasses.astuple(model.roles))}
-    arrays = {"gram": model.overlaps.gram, "dt": model.dt}
-    if isinstance(model, MixtureRNN):
-        return "MixtureRNN", arrays | {"weights": model.weights}, header
-    return "ReducedRNN", arrays, header
-
-
-def _model_from_arrays(header: dict[str, Any], arrays: dict[str, Any]) -> AbstractRNN:
-    options = {
-        "activation": _ACTIVATIONS[header["activation"]](),
-        "frozen": tuple(header["frozen"]),
-        "dt": arrays["dt"],
-    }
-    if header["kind"] == "LowRankRNN":
-        options |= {"scale": arrays["scale"], "b": arrays.get("b")}
-        return LowRankRNN(*(arrays[n] for n in "zvmu"), **options)
-    if header["kind"] == "DenseRNN":
-        weights = (arrays[n] for n in ("w", "w_in", "w_out"))
-        return DenseRNN(*weights, b=arrays.get("b"), **options)
-    gram, roles = jnp.asarray(arrays["gram"]), Roles(*header["roles"])
-    if header["kind"] == "MixtureRNN":
-        each = [Overlaps(q, roles) for q in gram]
-        return MixtureRNN(each, arrays["weights"], **options)
-    assert header["kind"] == "ReducedRNN"
-    return ReducedRNN(Overlaps(gram, roles), **options)

@@ -23,7 +23,7 @@ class Decoding(NamedTuple):
     test: Float[Array, "*batch split"]
 
 
-def decode(
+def decoding_accuracy(
     features: Float[Array, "*batch group label feature"],
     *,
     held_out: int = 2,
@@ -81,13 +81,13 @@ def _over_splits(
     """Accuracies on training and test sets, in the splits of the keys."""
     groups = features.shape[1]
 
-    def one(x: Array, key: Array) -> tuple[Array, Array]:
+    def one_split(x: Array, key: Array) -> tuple[Array, Array]:
         split_key, noise_key = jr.split(key)
         x = x + noise * jr.normal(noise_key, x.shape, x.dtype)
         train = jr.permutation(split_key, groups) >= held_out
         return _accuracy(x.reshape(2 * groups, -1), jnp.repeat(train, 2), penalty)
 
-    return jax.vmap(lambda x: jax.vmap(lambda key: one(x, key))(keys))(features)
+    return jax.vmap(lambda x: jax.vmap(lambda key: one_split(x, key))(keys))(features)
 
 
 def _accuracy(

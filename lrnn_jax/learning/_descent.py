@@ -1,10 +1,9 @@
-"""Update rules that are exact on overlaps: gradient, normalised gradient, Muon.
+"""Updates that are exact on overlaps: descent, normalised descent, Muon.
 
-They move a network and its reduction alike because they only combine weights and gradients
-linearly, with coefficients that depend on scalar products (see `_coordinates`).
+They move a network and its reduction alike because they only combine weights and directions
+linearly, with coefficients that depend on scalar products (see `AbstractSpace`).
 """
 
-from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,37 +13,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from lrnn_jax._checks import as_float, number, optional, whole
-from lrnn_jax.learning._coordinates import AbstractCoordinates, Weights
+from lrnn_jax.learning._method import AbstractUpdate
+from lrnn_jax.networks import AbstractSpace, Weights
+from lrnn_jax.rules import AbstractRule, Gradient
 
 LearningRate = Float[Array, ""] | Callable[[Any], Any]
-
-
-class AbstractMethod(eqx.Module):
-    """A way to learn: `Descent`, `NormalisedDescent`, `Muon`, `Training` or `Flow`."""
-
-
-class AbstractUpdate(AbstractMethod):
-    """A method that takes one discrete step an epoch."""
-
-    @abstractmethod
-    def check(self, where: AbstractCoordinates) -> None:
-        """Raise ValueError, with the reason, unless the rule is exact in these coordinates."""
-
-    @abstractmethod
-    def init(self, where: AbstractCoordinates) -> Any:
-        """The rule's memory at epoch 0."""
-
-    @abstractmethod
-    def update(
-        self,
-        where: AbstractCoordinates,
-        x: Weights,
-        gradient: Weights,
-        memory: Any,
-        epoch: Any,
-        loss: Any,
-    ) -> tuple[Weights, Any]:
-        """Weights and memory one epoch later, from the gradient XΓ and the loss before it."""
 
 
 class Descent(AbstractUpdate):
@@ -61,7 +34,9 @@ class Descent(AbstractUpdate):
         nesterov: look ahead by one momentum step (`momentum` needed).
         weight_decay: λ, added to the gradient as λXD; None: none.
         clip: bound on √s ‖∂L/∂Θ D‖_F, which does not depend on N (s = 1: the global norm).
-        rates: D, multipliers by family ("m") or column ("u2"); default 1, 0 freezes.
+        rates: D, multipliers by family ("m") or column ("u2"), for other networks by array; default
+            1, 0 freezes.
+        rule: how the direction XΓ is computed.
 
     Errors: ValueError for numbers out of range.
 
@@ -74,6 +49,7 @@ class Descent(AbstractUpdate):
     weight_decay: Float[Array, ""] | None
     clip: Float[Array, ""] | None
     rates: dict[str, Any]
+    rule: AbstractRule
 
     def __init__(
         self,
@@ -83,6 +59,8 @@ class Descent(AbstractUpdate):
         weight_decay: ArrayLike | None = None,
         clip: ArrayLike | None = None,
         rates: Mapping[str, ArrayLike] | None = None,
+        *,
+        rule: AbstractRule = Gradient(),
     ):
         self.lr = learning_rate(lr)
         self.momentum = momentum_of(momentum, nesterov)
@@ -90,32 +68,33 @@ class Descent(AbstractUpdate):
         self.weight_decay = optional(weight_decay, "weight_decay", 0)
         self.clip = optional(clip, "clip", 0, open_start=True)
         self.rates = as_rates(rates)
+        self.rule = rule
 
-    def check(self, where: AbstractCoordinates) -> None:
-        where.rates(self.rates)
+    def fits(self, space: AbstractSpace) -> None:
+        space.rates(self.rates)
 
-    def init(self, where: AbstractCoordinates) -> Any:
-        return no_momentum(where, self.momentum)
+    def init(self, space: AbstractSpace) -> Any:
+        return no_momentum(space, self.momentum)
 
     def update(
         self,
-        where: AbstractCoordinates,
-        x: Weights,
-        gradient: Weights,
+        space: AbstractSpace,
+        weights: Weights,
+        direction: Weights,
         memory: Any,
         epoch: Any,
         loss: Any,
     ) -> tuple[Weights, Any]:
-        rates = where.rates(self.rates)
-        g = times(gradient, rates)
+        rates = space.rates(self.rates)
+        g = times(direction, rates)
         if self.clip is not None:
-            norm = where.norm(g)
+            norm = space.norm(g)
             clip = self.clip.astype(norm.dtype)
-            g = scaled(jnp.where(norm > clip, clip / positive(norm), 1.0), g)
+            g = multiplied(jnp.where(norm > clip, clip / positive(norm), 1.0), g)
         if (decay := self.weight_decay) is not None:
-            g = jax.tree.map(lambda a, b: a + decay.astype(b.dtype) * b, g, times(x, rates))
+            g = jax.tree.map(lambda a, b: a + decay.astype(b.dtype) * b, g, times(weights, rates))
         g, memory = accumulate(g, memory, self.momentum, self.nesterov)
-        return descend(x, g, rate_at(self.lr, epoch)), memory
+        return descend(weights, g, rate_at(self.lr, epoch)), memory
 
 
 class NormalisedDescent(AbstractUpdate):
@@ -130,6 +109,7 @@ class NormalisedDescent(AbstractUpdate):
         momentum: μ, in [0, 1); None: none.
         nesterov: look ahead by one momentum step (`momentum` needed).
         rates: D, multipliers by family or column; default 1, 0 freezes.
+        rule: how the direction XΓ is computed.
 
     Errors: ValueError for numbers out of range.
 
@@ -140,6 +120,7 @@ class NormalisedDescent(AbstractUpdate):
     momentum: Float[Array, ""] | None
     nesterov: bool = eqx.field(static=True)
     rates: dict[str, Any]
+    rule: AbstractRule
 
     def __init__(
         self,
@@ -147,32 +128,35 @@ class NormalisedDescent(AbstractUpdate):
         momentum: ArrayLike | None = None,
         nesterov: bool = False,
         rates: Mapping[str, ArrayLike] | None = None,
+        *,
+        rule: AbstractRule = Gradient(),
     ):
         self.lr = learning_rate(lr)
         self.momentum = momentum_of(momentum, nesterov)
         self.nesterov = nesterov
         self.rates = as_rates(rates)
+        self.rule = rule
 
-    def check(self, where: AbstractCoordinates) -> None:
-        where.rates(self.rates)
+    def fits(self, space: AbstractSpace) -> None:
+        space.rates(self.rates)
 
-    def init(self, where: AbstractCoordinates) -> Any:
-        return no_momentum(where, self.momentum)
+    def init(self, space: AbstractSpace) -> Any:
+        return no_momentum(space, self.momentum)
 
     def update(
         self,
-        where: AbstractCoordinates,
-        x: Weights,
-        gradient: Weights,
+        space: AbstractSpace,
+        weights: Weights,
+        direction: Weights,
         memory: Any,
         epoch: Any,
         loss: Any,
     ) -> tuple[Weights, Any]:
-        g = times(gradient, where.rates(self.rates))
-        norm = where.norm(g)
-        g = scaled(jnp.where(norm > 0, 1 / positive(norm), 0.0), g)
+        g = times(direction, space.rates(self.rates))
+        norm = space.norm(g)
+        g = multiplied(jnp.where(norm > 0, 1 / positive(norm), 0.0), g)
         g, memory = accumulate(g, memory, self.momentum, self.nesterov)
-        return descend(x, g, rate_at(self.lr, epoch)), memory
+        return descend(weights, g, rate_at(self.lr, epoch)), memory
 
 
 class Muon(AbstractUpdate):
@@ -192,6 +176,7 @@ class Muon(AbstractUpdate):
         weight_decay: λ, decoupled from the gradient; None: none.
         iterations: Newton–Schulz steps.
         rates: D, multipliers by family or column; default 1, 0 freezes.
+        rule: how the direction XΓ is computed.
 
     Errors: ValueError for numbers out of range.
 
@@ -204,6 +189,7 @@ class Muon(AbstractUpdate):
     weight_decay: Float[Array, ""] | None
     iterations: int = eqx.field(static=True)
     rates: dict[str, Any]
+    rule: AbstractRule
 
     def __init__(
         self,
@@ -213,6 +199,8 @@ class Muon(AbstractUpdate):
         weight_decay: ArrayLike | None = None,
         iterations: int = 5,
         rates: Mapping[str, ArrayLike] | None = None,
+        *,
+        rule: AbstractRule = Gradient(),
     ):
         self.lr = learning_rate(lr)
         self.momentum = momentum_of(momentum, nesterov)
@@ -220,33 +208,36 @@ class Muon(AbstractUpdate):
         self.weight_decay = optional(weight_decay, "weight_decay", 0)
         self.iterations = whole(iterations, "iterations")
         self.rates = as_rates(rates)
+        self.rule = rule
 
-    def check(self, where: AbstractCoordinates) -> None:
-        where.rates(self.rates)
+    def fits(self, space: AbstractSpace) -> None:
+        space.rates(self.rates)
 
-    def init(self, where: AbstractCoordinates) -> Any:
-        return no_momentum(where, self.momentum)
+    def init(self, space: AbstractSpace) -> Any:
+        return no_momentum(space, self.momentum)
 
     def update(
         self,
-        where: AbstractCoordinates,
-        x: Weights,
-        gradient: Weights,
+        space: AbstractSpace,
+        weights: Weights,
+        direction: Weights,
         memory: Any,
         epoch: Any,
         loss: Any,
     ) -> tuple[Weights, Any]:
-        g, memory = accumulate(gradient, memory, self.momentum, self.nesterov)
-        images = where.blocks(where.metric(g))
-        step = where.join(
+        g, memory = accumulate(direction, memory, self.momentum, self.nesterov)
+        images = space.blocks(space.metric(g))
+        step = space.join(
             {
                 f: self._orthogonal(block, jnp.einsum("...ic,...id->cd", block, images[f]))
-                for f, block in where.blocks(g).items()
+                for f, block in space.blocks(g).items()
             }
         )
         if (decay := self.weight_decay) is not None:
-            step = jax.tree.map(lambda a, b: a + decay.astype(b.dtype) * b, step, x)
-        return descend(x, times(step, where.rates(self.rates)), rate_at(self.lr, epoch)), memory
+            step = jax.tree.map(lambda a, b: a + decay.astype(b.dtype) * b, step, weights)
+        return descend(
+            weights, times(step, space.rates(self.rates)), rate_at(self.lr, epoch)
+        ), memory
 
     def _orthogonal(
         self, block: Float[Array, "*axes c"], gram: Float[Array, "c c"]
@@ -293,9 +284,9 @@ def momentum_of(momentum: ArrayLike | None, nesterov: bool) -> Array | None:
     return optional(momentum, "momentum", 0, 1, open_end=True)
 
 
-def no_momentum(where: AbstractCoordinates, momentum: Array | None) -> Any:
+def no_momentum(space: AbstractSpace, momentum: Array | None) -> Any:
     """C = 0, or None without momentum."""
-    return None if momentum is None else jax.tree.map(jnp.zeros_like, where.start)
+    return None if momentum is None else jax.tree.map(jnp.zeros_like, space.start)
 
 
 def accumulate(
@@ -315,7 +306,7 @@ def times(x: Weights, rates: Weights | None) -> Weights:
     return x if rates is None else jax.tree.map(lambda a, d: a * d, x, rates)
 
 
-def scaled(factor: Float[Array, ""], x: Weights) -> Weights:
+def multiplied(factor: Float[Array, ""], x: Weights) -> Weights:
     """factor · X."""
     return jax.tree.map(lambda a: factor * a, x)
 

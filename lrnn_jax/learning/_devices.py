@@ -7,10 +7,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh
-from jax.sharding import PartitionSpec as P
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
+from lrnn_jax._devices import device_mesh, local_devices, share_out
 from lrnn_jax._types import is_traced
 from lrnn_jax.networks import AbstractRNN
 from lrnn_jax.tasks import AbstractObjective
@@ -26,13 +26,7 @@ def trial_mesh(objective: AbstractObjective, devices: int, key: Any, batches: An
     """
     if devices == 1:
         return None
-    there = jax.local_devices()
-    if len(there) < devices:
-        raise ValueError(
-            f"`devices` = {devices}, but there are {len(there)}. A CPU counts as one unless "
-            f"XLA_FLAGS has --xla_force_host_platform_device_count={devices} before JAX's first "
-            f"computation."
-        )
+    shared = local_devices(devices)
     data = jax.eval_shape(lambda: _data(objective, key, batches))
     if data is None or jax.eval_shape(objective.weight, data) is None:
         raise ValueError(
@@ -46,7 +40,7 @@ def trial_mesh(objective: AbstractObjective, devices: int, key: Any, batches: An
             f"{trials} trials do not share out evenly over {devices} devices: take as many trials "
             f"as a multiple of the devices."
         )
-    return Mesh(np.array(there[:devices]), (AXIS,), axis_types=(AxisType.Auto,))
+    return device_mesh(shared, AXIS)
 
 
 def _data(objective: AbstractObjective, key: Any, batches: Any) -> Any:
@@ -80,9 +74,7 @@ def mean_over_devices(
         total = jax.lax.psum(jnp.stack([counted, weight]), AXIS)
         return total[0] / total[1]
 
-    return jax.shard_map(share, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=P(), check_vma=False)(
-        arrays, batch
-    )
+    return share_out(share, mesh, 1, gathered=False)(arrays, batch)
 
 
 def gathered(tree: Any) -> Any:

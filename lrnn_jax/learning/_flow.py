@@ -6,12 +6,15 @@ from typing import Any
 import diffrax
 import equinox as eqx
 import jax
-from jaxtyping import Array, ArrayLike, Float
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from lrnn_jax._checks import number, optional, whole
-from lrnn_jax.learning._coordinates import AbstractCoordinates, GramCoordinates, Weights
+from lrnn_jax._results import RESULTS
+from lrnn_jax._scan import recorded
+from lrnn_jax._types import is_traced
+from lrnn_jax.learning._curve import LearningCurve
 from lrnn_jax.learning._descent import (
-    AbstractMethod,
     LearningRate,
     as_rates,
     learning_rate,
@@ -19,7 +22,11 @@ from lrnn_jax.learning._descent import (
     times,
 )
 from lrnn_jax.learning._isospectral import Isospectral
-from lrnn_jax.networks import AbstractRNN
+from lrnn_jax.learning._method import AbstractMethod
+from lrnn_jax.learning._problem import Problem, Progress, Record, nothing
+from lrnn_jax.networks import AbstractRNN, AbstractSpace, Weights
+from lrnn_jax.reduced import GramSpace
+from lrnn_jax.rules import AbstractRule, Gradient
 
 
 class Flow(AbstractMethod):
@@ -41,6 +48,7 @@ class Flow(AbstractMethod):
         adjoint: how to differentiate through the solve; default diffrax's recursive
             checkpointing (memory O(√steps)); `DirectAdjoint` and `ForwardMode` work too,
             `BacksolveAdjoint` does not (diffrax cannot save at several times with it).
+        rule: how the direction XΓ is computed (`Isospectral` follows the gradient).
 
     Errors: ValueError for numbers out of range, a stochastic objective, or `Isospectral` on a
     network.
@@ -57,6 +65,7 @@ class Flow(AbstractMethod):
     stop_at_loss: Float[Array, ""] | None
     invariant_tol: float | None = eqx.field(static=True)
     adjoint: diffrax.AbstractAdjoint
+    rule: AbstractRule
 
     def __init__(
         self,
@@ -70,6 +79,7 @@ class Flow(AbstractMethod):
         stop_at_loss: ArrayLike | None = None,
         invariant_tol: float | None = 1e-4,
         adjoint: diffrax.AbstractAdjoint | None = None,
+        rule: AbstractRule = Gradient(),
     ):
         self.lr = learning_rate(lr)
         self.rates = as_rates(rates)
@@ -80,55 +90,80 @@ class Flow(AbstractMethod):
         self.stop_at_loss = optional(stop_at_loss, "stop_at_loss", 0)
         self.invariant_tol = invariant_tol
         self.adjoint = diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint
+        self.rule = rule
 
-    def check(self, where: AbstractCoordinates) -> None:
-        """Raise ValueError unless the solver and the rates fit these coordinates."""
-        where.rates(self.rates)
-        if isinstance(self.solver, Isospectral) and not isinstance(where, GramCoordinates):
+    def space(self, model: AbstractRNN) -> AbstractSpace:
+        return self.rule.space(model)
+
+    def check(self, problem: Problem, epochs: int) -> None:
+        objective, data = problem.objective, problem.data
+        data.check(objective, 1)
+        if not data.fixed and (objective.stochastic or data.batches is not None):
+            raise ValueError(
+                f"Flow follows the gradient of one loss, but {type(objective).__name__} draws "
+                f"fresh data in each epoch. Use its expectation (batch=None, no label noise), "
+                f"fixed data (`batches` with a leading axis of length 1), or Descent."
+            )
+        problem.space.rates(self.rates)
+        if self._by_generator and not isinstance(problem.space, GramSpace):
             raise ValueError(
                 "Isospectral moves overlaps by k×k group elements: use it on reduce(network)."
             )
 
-    def solve(
-        self,
-        where: AbstractCoordinates,
-        loss: Callable[[AbstractRNN], Float[Array, ""]],
-        epochs: Float[Array, " record"],
-        record: Callable[[Weights], Any],
-    ) -> tuple[Any, Weights, Any, Any]:
+    def run(
+        self, problem: Problem, epochs: int, every: int, progress: Progress | None
+    ) -> LearningCurve:
+        curve = _flow(self, problem, recorded(epochs, every))
+        if self.invariant_tol is None or curve.roles is None or is_traced(self.rates):
+            return curve
+        drift = curve.invariant_drift({name: float(rate) for name, rate in self.rates.items()})
+        lost = jnp.nanmax(drift, -1) > self.invariant_tol
+        lost &= curve.result == RESULTS.successful
+        result = RESULTS.where(lost, RESULTS.invariants_lost, curve.result)
+        return eqx.tree_at(lambda c: c.result, curve, result)
+
+    @property
+    def _by_generator(self) -> bool:
+        """Whether the solver takes the generator Ω of dX/de = XΩ in place of the velocity XΩ."""
+        return isinstance(self.solver, Isospectral)
+
+    def solve(self, problem: Problem, epochs: Float[Array, " record"]) -> Any:
         """Integrate over the given epochs.
 
-        Returns: `record(X)` at each epoch (not finite after an early end), X at the end, the
-        diffrax result, and the epoch at which integration ended.
+        Returns: a diffrax solution: records at each epoch (not finite after an early end), and X at
+        the end.
         """
-        rates = where.rates(self.rates)
+        space, loss = problem.space, problem.loss(0)
+        rates, event = space.rates(self.rates), None
 
-        def field(t: Any, x: Weights, args: Any) -> Weights:
+        def velocity(t: Any, weights: Weights, args: Any) -> Weights:
             lr = rate_at(self.lr, t)
-            if isinstance(self.solver, Isospectral):
-                assert isinstance(where, GramCoordinates)
-                slope = where.generator(loss, x)[1]
+            if self._by_generator and isinstance(space, GramSpace):
+                slope = space.generator(loss, weights)[1]
             else:
-                slope = where.gradient(loss, x)[1]
+                slope = self.rule.direction(space, loss, weights)[1]
             return jax.tree.map(lambda g: -lr.astype(g.dtype) * g, times(slope, rates))
 
-        event = None
         if (target := self.stop_at_loss) is not None:
 
-            def reached(t: Any, y: Weights, args: Any, **kwargs: Any) -> Any:
-                value = loss(where.model(y))
+            def reached(t: Any, weights: Weights, args: Any, **kwargs: Any) -> Any:
+                value = loss(space.model(weights))
                 return value <= target.astype(value.dtype)
 
             event = diffrax.Event(reached)
-        times_saved = diffrax.SubSaveAt(ts=epochs, fn=lambda t, x, args: record(x))
-        sol = diffrax.diffeqsolve(
-            diffrax.ODETerm(field),
+
+        def kept(t: Any, weights: Weights, args: Any) -> Record:
+            return problem.record(weights, loss(space.model(weights)))
+
+        saved = diffrax.SubSaveAt(ts=epochs, fn=kept)
+        return diffrax.diffeqsolve(
+            diffrax.ODETerm(velocity),
             self.solver,
             t0=epochs[0],
             t1=epochs[-1],
             dt0=None,
-            y0=where.start,
-            saveat=diffrax.SaveAt(subs=[times_saved, diffrax.SubSaveAt(t1=True)]),
+            y0=space.start,
+            saveat=diffrax.SaveAt(subs=[saved, diffrax.SubSaveAt(t1=True)]),
             stepsize_controller=diffrax.PIDController(
                 rtol=self.rtol.astype(epochs.dtype), atol=self.atol.astype(epochs.dtype)
             ),
@@ -137,7 +172,26 @@ class Flow(AbstractMethod):
             adjoint=self.adjoint,
             throw=False,
         )
-        assert sol.ys is not None
-        assert sol.ts is not None
-        saved, last = sol.ys
-        return saved, jax.tree.map(lambda x: x[-1], last), sol.result, sol.ts[1][-1]
+
+
+@eqx.filter_jit
+def _flow(method: Flow, problem: Problem, epochs: Int[Array, " record"]) -> LearningCurve:
+    """Gradient flow, saved at the recorded epochs (data: one program for any number of epochs)."""
+    space, loss = problem.space, problem.loss(0)
+    times_saved = epochs.astype(jax.tree.leaves(space.start)[0].dtype)
+    solution = method.solve(problem, times_saved)
+    (saved, last), (_, ends) = solution.ys, solution.ts
+    result = RESULTS.promote(solution.result)
+    early, end = ~(result == RESULTS.successful), ends[-1]
+    # a flow that ends before its first step saves nothing: it has only its start
+    moved = jnp.isfinite(end)
+    end = jnp.where(moved, end, 0)
+    weights = jax.tree.map(lambda a, b: jnp.where(moved, a[-1], b), last, space.start)
+    first = problem.record(space.start, loss(space.model(space.start)))
+    saved = jax.tree.map(lambda a, b: a.at[0].set(b), saved, first)
+    inside = ~early | (times_saved <= end)
+    saved = jax.tree.map(
+        lambda a: jnp.where(inside.reshape(-1, *[1] * (a.ndim - 1)), a, nothing(a)), saved
+    )
+    stopped = jnp.where(early, jnp.floor(end).astype(epochs.dtype), -1)
+    return problem.curve(epochs, saved, stopped, result, weights)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
-from lrnn_jax.reduced import gauss_hermite
+from lrnn_jax.networks import gauss_hermite
 
 _FITS = 6  # rounds of the fit of the third cumulant; each gains a factor of 3 at least
 _NEGLIGIBLE = 1e-4  # variances below this share of the largest: skewness is not followed
@@ -64,8 +64,8 @@ def nodes(law: Law, directions: int) -> Nodes:
     values, vectors = jax.lax.stop_gradient(jnp.linalg.eigh(law.covariance))
     values, vectors = values[::-1][:directions], vectors[:, ::-1][:, :directions]
     seen = values > _NEGLIGIBLE * values[0]
-    both, one = seen[:, None] & seen[None, :], jnp.eye(directions, dtype=values.dtype)
-    root = jnp.linalg.cholesky(jnp.where(both, vectors.T @ law.covariance @ vectors, one))
+    pair, eye = seen[:, None] & seen[None, :], jnp.eye(directions, dtype=values.dtype)
+    root = jnp.linalg.cholesky(jnp.where(pair, vectors.T @ law.covariance @ vectors, eye))
     seen = seen.astype(values.dtype)
     unit = solve_triangular(root, vectors.T, lower=True) * seen[:, None]
     wanted = jnp.einsum("abc,ia,jb,lc->ijl", law.third, unit, unit, unit)

@@ -8,14 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from lrnn_jax._checks import whole
 from lrnn_jax._results import LearningError
+from lrnn_jax._scan import record as record_every
+from lrnn_jax._scan import recorded
 from lrnn_jax._types import is_traced, small_matmul
-from lrnn_jax.learning._checks import check_counts
-from lrnn_jax.learning._coordinates import GramCoordinates
 from lrnn_jax.learning._descent import Descent
 from lrnn_jax.learning._law import Law, nodes, symmetric, third_moment
 from lrnn_jax.overlaps import Overlaps, Roles, from_vector
-from lrnn_jax.reduced import ReducedRNN
+from lrnn_jax.reduced import GramSpace, ReducedRNN
 from lrnn_jax.tasks import AbstractFilter, impulse_response
 
 
@@ -109,8 +110,8 @@ def noise_drift(
         method: `Descent`; its lr (also a schedule), rates and weight decay.
         epochs: number of updates.
         record: keep every n-th epoch (and always the last).
-        directions: in which the law is followed beyond the leading order, 0 … 6. As many as the
-            loss and the drift have (rank 1: 3 + 1) are enough; an epoch costs (directions + 1)!.
+        directions: in which the law is followed beyond the leading order, 0 … 6: (directions + 1)!
+            nodes. As many as the loss and the drift have (rank 1: 3 + 1) are enough.
         throw: whether to raise when the theory diverges.
 
     Returns: `NoiseDrift`, to be compared with many runs of
@@ -123,14 +124,19 @@ def noise_drift(
     Source: ours.
     """
     _check_arguments(reduction, task, method, directions)
-    check_counts(epochs=(epochs, 0), record=(record, 1))
-    drift = _drift(_Step(reduction, task, method, directions), epochs, record)
+    epochs, every = whole(epochs, "epochs", 0), whole(record, "record")
+    drift = _drift(_Step(reduction, task, method, directions), epochs, every)
     if throw and not is_traced(drift):
         _raise_divergence(drift)
     return drift
 
 
 def _check_arguments(reduction: Any, task: Any, method: Any, directions: int) -> None:
+    if not isinstance(reduction, ReducedRNN):
+        raise ValueError(
+            f"`reduction` must be a ReducedRNN, e.g. reduce(network); got a "
+            f"{type(reduction).__name__}."
+        )
     if not isinstance(task, AbstractFilter) or task.label_noise is None:
         raise ValueError("`task` must be a filter task with label noise, e.g. label_noise=0.1.")
     if not reduction.activation.linear:
@@ -139,12 +145,7 @@ def _check_arguments(reduction: Any, task: Any, method: Any, directions: int) ->
         raise ValueError(
             f"The noise theory follows Descent without momentum and clipping; got {method}."
         )
-    check_counts(directions=(directions, 0))
-    if directions > 6:
-        raise ValueError(
-            f"`directions` is at most 6 ({directions} would take {directions + 1}! nodes); 4 is "
-            f"enough for rank 1."
-        )
+    whole(directions, "directions", 0, 6)
     task.check(reduction)
 
 
@@ -162,30 +163,27 @@ def _raise_divergence(drift: NoiseDrift) -> None:
 
 
 @eqx.filter_jit
-def _drift(step: "_Step", epochs: int, record: int) -> NoiseDrift:
+def _drift(step: "_Step", epochs: int, every: int) -> NoiseDrift:
     """All epochs as one program."""
 
-    def advance(law: Law, epoch: Array) -> tuple[Law, None]:
-        return step.advance(law, epoch), None
+    def advance(state: tuple[Law, Array]) -> tuple[tuple[Law, Array], None]:
+        law, epoch = state
+        return (step.advance(law, epoch), epoch + 1), None
 
-    def seen(law: Law) -> tuple[Array, Array, Array]:
+    def keep(state: tuple[Law, Array], seen: None = None) -> tuple[Array, Array, Array]:
+        law, _ = state
         return law.mean, law.covariance, jnp.einsum("iii->i", law.third)
 
-    def keep(law: Law, first: Array) -> tuple[Law, tuple[Array, ...]]:
-        return jax.lax.scan(advance, law, first + jnp.arange(record))[0], seen(law)
-
-    whole, rest = divmod(epochs, record)
-    law = Law.certain(step.reduction.overlaps.vector())
-    law, history = jax.lax.scan(keep, law, record * jnp.arange(whole))
-    parts = [history]
-    if rest:
-        parts.append(jax.tree.map(lambda a: a[None], seen(law)))
-        law, _ = jax.lax.scan(advance, law, whole * record + jnp.arange(rest))
-    parts.append(jax.tree.map(lambda a: a[None], seen(law)))
+    state = Law.certain(step.reduction.overlaps.vector()), jnp.zeros((), int)
+    parts = []
+    if epochs:
+        state, history = record_every(advance, keep, state, epochs, every)
+        parts.append(history)
+    parts.append(jax.tree.map(lambda a: a[None], keep(state)))
     mean, covariance, third = jax.tree.map(lambda *a: jnp.concatenate(a), *parts)
-    recorded = jnp.minimum(jnp.arange(mean.shape[0]) * record, epochs)
     derivative = jax.jacfwd(lambda q: step.given(q, epochs).mean)(mean[-1])
-    return NoiseDrift(recorded, mean, covariance, third, derivative, step.reduction.roles)
+    roles = step.reduction.roles
+    return NoiseDrift(recorded(epochs, every), mean, covariance, third, derivative, roles)
 
 
 class _Step(eqx.Module):
@@ -240,9 +238,9 @@ class _Step(eqx.Module):
         left, right = roles.left, roles.size - roles.left
         block = slope.reshape(left, right)
         gamma = jnp.zeros_like(gram).at[:left, left:].set(block).at[left:, :left].set(block.T)
-        where = GramCoordinates(self.reduction.with_gram(gram))
-        x, _ = self.method.update(where, where.start, gamma, None, epoch, None)
-        return Overlaps(small_matmul(x.T, small_matmul(gram, x)), roles).vector()
+        space = GramSpace(self.reduction.with_gram(gram))
+        t, _ = self.method.update(space, space.start, gamma, None, epoch, None)
+        return Overlaps(small_matmul(t.T, small_matmul(gram, t)), roles).vector()
 
     def gradient(
         self, q: Float[Array, " overlap"]

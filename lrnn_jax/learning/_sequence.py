@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +12,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from lrnn_jax._results import RESULTS, LearningError
 from lrnn_jax.learning._curve import LearningCurve
-from lrnn_jax.learning._descent import AbstractMethod
-from lrnn_jax.learning._learn import learn
+from lrnn_jax.learning._learn import Options, learn
+from lrnn_jax.learning._method import AbstractMethod
 from lrnn_jax.networks import AbstractRNN
 from lrnn_jax.tasks import AbstractObjective
 
@@ -31,9 +31,8 @@ def learn_sequence(
     phases: Sequence[Phase | tuple[AbstractObjective, AbstractMethod, int]],
     *,
     key: PRNGKeyArray | None = None,
-    record: int = 1,
-    throw: bool = True,
     progress: Callable[[int, int, int, float], None] | None = None,
+    **options: Unpack[Options],
 ) -> LearningCurve:
     """Let a network, or its reduction, learn one objective after another.
 
@@ -41,12 +40,12 @@ def learn_sequence(
     method (momentum, Adam's moments).
 
     Arguments:
-        model: `LowRankRNN`, `DenseRNN`, `ReducedRNN` or `MixtureRNN`.
+        model: any network or reduction.
         phases: (objective, method, epochs), in order.
         key: draws the data; phase i uses `fold_in(key, i)`.
-        record: keep every n-th epoch of each phase (and always its last).
-        throw: raise `LearningError`, which holds the curve so far, when a phase fails.
         progress: called as progress(phase, epoch, epochs, loss).
+        options: of `learn`, for each phase: record (and always its last epoch), watch, simulate,
+            devices, throw (the error holds the curve so far).
 
     Returns: one `LearningCurve` with epochs counted through. Where two phases meet, the loss is
     that of the new one.
@@ -61,9 +60,10 @@ def learn_sequence(
     for i, (objective, method, epochs) in enumerate(phases):
         shown = None if progress is None else partial(progress, i)
         phase_key = None if key is None else jr.fold_in(key, i)
-        options: dict[str, Any] = {"key": phase_key, "record": record, "progress": shown}
         try:
-            curve = learn(model, objective, method, epochs=epochs, throw=throw, **options)
+            curve = learn(
+                model, objective, method, epochs=epochs, key=phase_key, progress=shown, **options
+            )
         except LearningError as error:
             raise LearningError(
                 f"Phase {i + 1} of {len(phases)}: {error}", join_curves(*curves, error.curve)
@@ -113,6 +113,7 @@ def _append(a: LearningCurve, b: LearningCurve) -> LearningCurve:
         result=RESULTS.where(fine, b.result, a.result),
         model=b.model,
         watched=watched,
+        roles=b.roles,
     )
 
 
@@ -139,12 +140,12 @@ def excursion(curve: LearningCurve, first: int, last: int) -> Excursion:
     Source: ours.
     """
     epochs = np.asarray(curve.epochs)
-    found = [np.flatnonzero(epochs == epoch) for epoch in (first, last)]
-    if not all(len(f) for f in found) or last < first:
+    places = [np.flatnonzero(epochs == epoch) for epoch in (first, last)]
+    if not all(map(len, places)) or last < first:
         raise ValueError(
             f"`first` and `last` must be recorded epochs in this order; got {first}, {last}."
         )
-    start, end = (int(f[0]) for f in found)
+    start, end = (int(place[0]) for place in places)
     part = curve.overlaps.vector()[start : end + 1]
     change = part - part[:1]
     return Excursion(jnp.max(jnp.abs(change), axis=0), change[-1], curve.overlaps.names)
@@ -172,12 +173,13 @@ def holonomy(
     epochs: int,
     settle: int | None = None,
     cycles: int = 1,
+    **options: Unpack[Options],
 ) -> Holonomy:
     """Learn A, then go round A → B → … → A, and see what does not come back.
 
-    Conserved quantities hold learning on a leaf that has more dimensions than a loss fixes (see
-    `leaf`), so a closed path of tasks need not close in the overlaps. With `Flow` this is all;
-    descent adds its own drift, proportional to the learning rate.
+    Conserved quantities hold learning on an orbit of more dimensions than a loss fixes (see
+    `reachable_dimensions`), so a closed path of tasks need not close in the overlaps. With `Flow`
+    this is all; descent adds its own drift, proportional to the learning rate.
 
     Arguments:
         model: a network or its reduction.
@@ -186,6 +188,7 @@ def holonomy(
         epochs: epochs of each visit.
         settle: epochs of the first one to A; default `epochs`.
         cycles: how many.
+        options: of `learn`: simulate, devices, throw.
 
     Returns: `Holonomy`.
 
@@ -197,7 +200,7 @@ def holonomy(
         raise ValueError(f"A cycle needs two tasks or more; got {len(tasks)}, {cycles} cycles.")
 
     def visit(model: AbstractRNN, task: AbstractObjective, epochs: int) -> LearningCurve:
-        return learn(model, task, method, epochs=epochs, record=max(epochs, 1))
+        return learn(model, task, method, epochs=epochs, **{"record": max(epochs, 1), **options})
 
     curve = visit(model, tasks[0], epochs if settle is None else settle)
     points = [curve]

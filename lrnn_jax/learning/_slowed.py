@@ -7,8 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from lrnn_jax._checks import number
-from lrnn_jax.learning._coordinates import AbstractCoordinates, Weights
-from lrnn_jax.learning._descent import AbstractUpdate
+from lrnn_jax.learning._method import AbstractUpdate
+from lrnn_jax.networks import AbstractSpace, Weights
+from lrnn_jax.rules import AbstractRule
 
 
 class Slowed(AbstractUpdate):
@@ -39,26 +40,30 @@ class Slowed(AbstractUpdate):
         self.below = number(below, "below", 0)
         self.factor = number(factor, "factor", 0, open_start=True)
 
-    def check(self, where: AbstractCoordinates) -> None:
-        self.method.check(where)
+    @property
+    def rule(self) -> AbstractRule:
+        return self.method.rule
 
-    def init(self, where: AbstractCoordinates) -> Any:
-        return self.method.init(where), jnp.array(False)
+    def fits(self, space: AbstractSpace) -> None:
+        self.method.fits(space)
+
+    def init(self, space: AbstractSpace) -> Any:
+        return self.method.init(space), jnp.array(False)
 
     def update(
         self,
-        where: AbstractCoordinates,
-        x: Weights,
-        gradient: Weights,
+        space: AbstractSpace,
+        weights: Weights,
+        direction: Weights,
         memory: Any,
         epoch: Any,
         loss: Any,
     ) -> tuple[Weights, Any]:
         inner, slow = memory
         slow = slow | (loss < self.below.astype(loss.dtype))
-        new, inner = self.method.update(where, x, gradient, inner, epoch, loss)
+        new, inner = self.method.update(space, weights, direction, inner, epoch, loss)
 
         def shorter(a: Array, b: Array) -> Array:
             return jnp.where(slow, a + (b - a) / self.factor.astype(a.dtype), b)
 
-        return jax.tree.map(shorter, x, new), (inner, slow)
+        return jax.tree.map(shorter, weights, new), (inner, slow)

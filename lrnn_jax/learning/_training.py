@@ -9,22 +9,18 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from lrnn_jax.learning._coordinates import (
-    AbstractCoordinates,
-    GramCoordinates,
-    MixtureCoordinates,
-    Weights,
-)
-from lrnn_jax.learning._descent import AbstractUpdate
-from lrnn_jax.overlaps import Roles
+from lrnn_jax.learning._descent import times
+from lrnn_jax.learning._method import AbstractUpdate
+from lrnn_jax.networks import AbstractSpace, Weights
+from lrnn_jax.rules import AbstractRule, Gradient
 
 
 class Training(AbstractUpdate):
     """Learning with an optax optimiser.
 
-    On a network the optimiser sees its own arrays, {"z", "v", "m", "u"} (dense: {"w", "w_in",
-    "w_out", "b"}), and the gradients s ∂L/∂Θ, so that `optax.sgd(η)` is `Descent(η)`. Frozen
-    columns get zero gradients and no update.
+    On a network the optimiser sees its own arrays, {"z", "v", "m", "u"} (of other networks all that
+    learn, as matrices with at least as many rows as columns), and the gradients s ∂L/∂Θ, so that
+    `optax.sgd(η)` is `Descent(η)`. Frozen columns get zero gradients and no update.
 
     On a reduction the optimiser must keep the weights in the column space of Θ_0 with coefficients
     that do not depend on N: then Θ_t = Θ_0 T_t and it acts on T. Whether it does is measured, on
@@ -36,6 +32,7 @@ class Training(AbstractUpdate):
     Arguments:
         optimiser: an `optax.GradientTransformation`. Make it once and use it again: two of them
             are different programs to JAX, which compiles for each.
+        rule: how the direction that the optimiser sees is computed.
 
     Errors: ValueError, when learning starts, for a reduction with an optimiser that is not exact
     there, with the reason.
@@ -44,43 +41,40 @@ class Training(AbstractUpdate):
     """
 
     optimiser: optax.GradientTransformation
+    rule: AbstractRule = Gradient()
 
-    def check(self, where: AbstractCoordinates) -> None:
-        if not isinstance(where, (GramCoordinates, MixtureCoordinates)):
-            return
-        if reason := _obstacle(self.optimiser, where.reduction.roles):
+    def fits(self, space: AbstractSpace) -> None:
+        columns = {name: block.shape[-1] for name, block in space.blocks(space.start).items()}
+        if space.coefficients and (reason := _obstacle(self.optimiser, columns)):
             raise ValueError(
                 f"This optimiser cannot run on a reduction: {reason} Train the full network with "
                 f"it, or use Descent, NormalisedDescent or Muon, which are exact on both."
             )
 
-    def init(self, where: AbstractCoordinates) -> Any:
+    def init(self, space: AbstractSpace) -> Any:
         with jax.numpy_dtype_promotion("standard"):
-            return self.optimiser.init(where.blocks(where.start))
+            return self.optimiser.init(space.blocks(space.start))
 
     def update(
         self,
-        where: AbstractCoordinates,
-        x: Weights,
-        gradient: Weights,
+        space: AbstractSpace,
+        weights: Weights,
+        direction: Weights,
         memory: Any,
         epoch: Any,
         loss: Any,
     ) -> tuple[Weights, Any]:
         del epoch, loss
-        rates = where.rates({})
-        if rates is not None:
-            gradient = jax.tree.map(jnp.multiply, gradient, rates)
+        rates = space.rates({})
+        direction = times(direction, rates)
         with jax.numpy_dtype_promotion("standard"):
-            blocks = where.blocks(x)
-            step, memory = self.optimiser.update(where.blocks(gradient), memory, blocks)
-        step = where.join({name: jnp.asarray(step[name]) for name in blocks})  # pyright: ignore
-        if rates is not None:
-            step = jax.tree.map(jnp.multiply, step, rates)
-        return jax.tree.map(lambda a, b: a + b.astype(a.dtype), x, step), memory
+            blocks = space.blocks(weights)
+            step, memory = self.optimiser.update(space.blocks(direction), memory, blocks)
+        step = times(space.join(jax.tree.map(lambda _, a: jnp.asarray(a), blocks, step)), rates)
+        return jax.tree.map(lambda a, b: a + b.astype(a.dtype), weights, step), memory
 
 
-def _obstacle(optimiser: optax.GradientTransformation, roles: Roles) -> str | None:
+def _obstacle(optimiser: optax.GradientTransformation, sizes: dict[str, int]) -> str | None:
     """Why an optimiser is not exact on overlaps, or None where it is.
 
     Three updates are taken from random weights and gradients, and again after mapping the rows of
@@ -88,7 +82,6 @@ def _obstacle(optimiser: optax.GradientTransformation, roles: Roles) -> str | No
     three updates; rules that fail do so by order 1).
     """
     with jax.ensure_compile_time_eval(), jax.numpy_dtype_promotion("standard"):
-        sizes = {f: roles.sizes[f] for f in roles.sizes if f != "o"}
         rows = sum(sizes.values())
         keys = iter(jr.split(jr.key(0), 32))
         names = list(sizes)
@@ -103,8 +96,8 @@ def _obstacle(optimiser: optax.GradientTransformation, roles: Roles) -> str | No
 
         def error_at(row_map: Float[Array, "a b"], size: float) -> float:
             sized = [{f: size * g for f, g in slope.items()} for slope in slopes]
-            plain = _run(optimiser, weights, sized)
-            mapped = _run(
+            plain = _updated(optimiser, weights, sized)
+            mapped = _updated(
                 optimiser,
                 {f: row_map @ w for f, w in weights.items()},
                 [{f: row_map @ g for f, g in slope.items()} for slope in sized],
@@ -135,7 +128,7 @@ def _obstacle(optimiser: optax.GradientTransformation, roles: Roles) -> str | No
     return None
 
 
-def _run(
+def _updated(
     optimiser: optax.GradientTransformation,
     weights: dict[str, Array],
     slopes: list[dict[str, Array]],
@@ -143,5 +136,5 @@ def _run(
     memory = optimiser.init(weights)
     for slope in slopes:
         step, memory = optimiser.update(slope, memory, weights)
-        weights = {f: weights[f] + jnp.asarray(step[f]) for f in weights}  # pyright: ignore
+        weights = jax.tree.map(jnp.add, weights, step)
     return weights

@@ -14,8 +14,9 @@ from jaxtyping import Array, Float
 
 from lrnn_jax._types import is_traced
 from lrnn_jax.networks._erf import erf
+from lrnn_jax.networks._quadrature import trapezoid
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # type checkers would take abstract class variables for fields
     from typing import ClassVar as AbstractClassVar
 else:
     from equinox import AbstractClassVar
@@ -206,14 +207,14 @@ class ReLU(AbstractActivation):
         return jax.nn.relu(h)
 
     def gain(self, mean: Float[Array, "..."], variance: Float[Array, "..."]) -> Float[Array, "..."]:
-        spread, noisy = _spread(variance)
+        spread, noisy = _deviation(variance)
         step = jnp.heaviside(mean, jnp.full_like(mean, 0.5))
         return jnp.where(noisy, jax.scipy.stats.norm.cdf(mean / spread), step)
 
     def average(
         self, mean: Float[Array, "..."], variance: Float[Array, "..."]
     ) -> Float[Array, "..."]:
-        spread, noisy = _spread(variance)
+        spread, noisy = _deviation(variance)
         r = mean / spread
         law = jax.scipy.stats.norm
         return jnp.where(noisy, mean * law.cdf(r) + spread * law.pdf(r), jax.nn.relu(mean))
@@ -221,29 +222,17 @@ class ReLU(AbstractActivation):
     def power(
         self, mean: Float[Array, "..."], variance: Float[Array, "..."]
     ) -> Float[Array, "..."]:
-        spread, noisy = _spread(variance)
+        spread, noisy = _deviation(variance)
         r = mean / spread
         law = jax.scipy.stats.norm
         square = (mean**2 + spread**2) * law.cdf(r) + mean * spread * law.pdf(r)
         return jnp.where(noisy, square, jax.nn.relu(mean) ** 2)
 
 
-def _spread(variance: Float[Array, "..."]) -> tuple[Float[Array, "..."], Any]:
+def _deviation(variance: Float[Array, "..."]) -> tuple[Float[Array, "..."], Any]:
     """√Δ, or 1 where Δ = 0, and where it is not."""
     noisy = variance > 0
     return jnp.sqrt(jnp.where(noisy, variance, 1.0)), noisy
-
-
-HALF_WIDTH, POINTS = 9.0, 280
-"""Trapezoidal rule on [−9, 9] with 281 points: for integrands analytic in a strip around the real
-line it converges exponentially. Measured error of ⟨tanh'⟩ at most 1e-12 up to Δ = 25, where
-Gauss–Hermite quadrature would need over a thousand nodes (see tests)."""
-
-
-def _nodes() -> tuple[np.ndarray, np.ndarray]:
-    xi = np.linspace(-HALF_WIDTH, HALF_WIDTH, POINTS + 1)
-    weights = np.exp(-(xi**2) / 2)
-    return xi, weights / weights.sum()
 
 
 def gaussian_average(
@@ -271,7 +260,7 @@ def _gaussian_average(mean: Any, variance: Any, function: Any, order: int) -> An
     derivative = function
     for _ in range(order):
         derivative = _elementwise_derivative(derivative)
-    xi, weights = (jnp.asarray(a, variance.dtype) for a in _nodes())
+    xi, weights = (jnp.asarray(a, variance.dtype) for a in trapezoid())
     shape = (1,) * variance.ndim + (-1,)
     spread = jnp.sqrt(jnp.maximum(variance, 0))[..., None]
     values = derivative(mean[..., None] + spread * xi.reshape(shape))

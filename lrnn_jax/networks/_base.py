@@ -1,6 +1,8 @@
-"""The contract of every network, full or reduced, and the only scan over time."""
+"""The contract of every network, full or reduced, and how its steps follow each other."""
 
 from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -8,6 +10,68 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lrnn_jax.networks._activation import AbstractActivation
+from lrnn_jax.overlaps import AbstractOverlapModel
+
+
+class Simulation(NamedTuple):
+    """How a network's steps follow each other; time is the first axis of all arrays.
+
+    A network that knows a faster way than one step after the other names it in `simulation`.
+
+    Fields:
+        states: (network, inputs, h_0, noise or None) → h_1 … h_T; the noise is added to each.
+        outputs: (network, inputs, h_0, noise or None) → h_T, and y_0 … y_{T−1}.
+        scan: `jax.lax.scan`, of a loop that others, such as a plant, have around the network.
+    """
+
+    states: Callable[..., Array]
+    outputs: Callable[..., tuple[Array, Array]]
+    scan: Callable[..., tuple[Any, Any]] = jax.lax.scan
+
+
+def scan_states(
+    network: "AbstractRNN",
+    inputs: Float[Array, "time *batch inputs"],
+    state: Float[Array, "*batch state"],
+    noise: Float[Array, "time *batch state"] | None,
+) -> Float[Array, "time *batch state"]:
+    """States h_1 … h_T, one step after the other."""
+
+    def body(h, now):
+        x, kick = now
+        h = network.step(h, x)
+        h = h if kick is None else h + kick
+        return h, h
+
+    return jax.lax.scan(body, state, (inputs, noise))[1]
+
+
+def read_after(
+    network: "AbstractRNN",
+    inputs: Float[Array, "time *batch inputs"],
+    state: Float[Array, "*batch state"],
+    noise: Float[Array, "time *batch state"] | None,
+) -> tuple[Float[Array, "*batch state"], Float[Array, "time *batch outputs"]]:
+    """h_T and the outputs: one read-out of all states, as they lie in memory."""
+    states = network.simulation.states(network, inputs, state, noise)
+    return (states[-1] if len(states) else state), network.readout(states)
+
+
+def read_in_step(
+    network: "AbstractRNN",
+    inputs: Float[Array, "time *batch inputs"],
+    state: Float[Array, "*batch state"],
+    noise: Float[Array, "time *batch state"] | None,
+) -> tuple[Float[Array, "*batch state"], Float[Array, "time *batch outputs"]]:
+    """h_T and the outputs, each read out in its step: for wide states, which need not be kept."""
+
+    def body(h, now):
+        x, kick = now
+        h = network.step(h, x)
+        h = h if kick is None else h + kick
+        return h, network.readout(h)
+
+    return jax.lax.scan(body, state, (inputs, noise))
 
 
 class AbstractRNN(eqx.Module):
@@ -15,10 +79,22 @@ class AbstractRNN(eqx.Module):
 
     A network has a state, a step h_t, x_t → h_{t+1} and a read-out y_t of the state *after* that
     step. All methods take leading axes (trials) before the last one.
+
+    A network of your own defines what is abstract here, and no more: it is then simulated step by
+    step, and its floating-point arrays learn, but for `dt`, what the activation holds and what
+    `frozen` names (see `LeafSpace`).
+
+    Class variables:
+        simulation: how its steps follow each other.
+        space: the `AbstractSpace` of what learning moves in it; None: its arrays.
+        frozen: names of what does not learn; a field of most networks.
     """
 
     dt: eqx.AbstractVar[Float[Array, ""]]
     activation: eqx.AbstractVar[AbstractActivation]
+    simulation: ClassVar[Simulation] = Simulation(scan_states, read_after)
+    space: ClassVar[Any] = None
+    frozen: ClassVar[tuple[str, ...]] = ()
 
     @property
     @abstractmethod
@@ -36,19 +112,19 @@ class AbstractRNN(eqx.Module):
         """Number of state variables: N neurons, or a reduction's few latents."""
 
     @property
-    def biased(self) -> bool:
-        """Whether there are biases, a constant drive; networks that can have them say so."""
-        return False
-
-    @property
-    def is_linear_system(self) -> bool:
-        """Whether outputs are a linear function of the inputs: linear φ, no biases."""
-        return self.activation.linear and not self.biased
-
-    @property
     @abstractmethod
     def dtype(self) -> jnp.dtype:
         """Floating dtype of the weights; inputs are cast to it."""
+
+    @property
+    @abstractmethod
+    def biased(self) -> bool:
+        """Whether anything but its inputs drives it: biases, or an initial state other than 0."""
+
+    @property
+    @abstractmethod
+    def initial_state(self) -> Float[Array, " state"]:
+        """h_0 of every trial; zeros for a network at rest."""
 
     @abstractmethod
     def step(
@@ -60,6 +136,15 @@ class AbstractRNN(eqx.Module):
     def readout(self, state: Float[Array, "*batch state"]) -> Float[Array, "*batch outputs"]:
         """The output of a state."""
 
+    @property
+    def is_linear_system(self) -> bool:
+        """Whether outputs are a linear function of the inputs: linear φ, no biases."""
+        return self.activation.linear and not self.biased
+
+    def starts(self, *trials: int) -> Float[Array, "*trial state"]:
+        """h_0 of some trials."""
+        return jnp.broadcast_to(self.initial_state, (*trials, self.state_size))
+
     def states(
         self,
         inputs: Float[Array, "*batch time inputs"],
@@ -70,12 +155,13 @@ class AbstractRNN(eqx.Module):
 
         Arguments:
             inputs: x, shape (..., time, inputs).
-            state: h_0, shape (..., state); zero if left out.
+            state: h_0, shape (..., state); `initial_state` if left out.
             noise: added to h_1 … h_T, and so to all that follows, shape (..., time, state).
 
         Errors: ValueError when the input channels do not fit.
         """
-        return jnp.moveaxis(self._states(*self._time_first(inputs, state, noise)), 0, -2)
+        states = self.simulation.states(self, *self._time_first(inputs, state, noise))
+        return jnp.moveaxis(states, 0, -2)
 
     def rollout(
         self,
@@ -87,26 +173,8 @@ class AbstractRNN(eqx.Module):
 
         Arguments and errors: as for `states`.
         """
-        return jnp.moveaxis(self._simulate(*self._time_first(inputs, state, noise))[1], 0, -2)
-
-    def _states(
-        self,
-        inputs: Float[Array, "time *batch inputs"],
-        state: Float[Array, "*batch state"],
-        noise: Float[Array, "time *batch state"] | None,
-    ) -> Float[Array, "time *batch state"]:
-        """`states`, time first; a network that knows a faster way to the same has its own."""
-        return scan_states(self, inputs, state, noise)
-
-    def _simulate(
-        self,
-        inputs: Float[Array, "time *batch inputs"],
-        state: Float[Array, "*batch state"],
-        noise: Float[Array, "time *batch state"] | None,
-    ) -> tuple[Float[Array, "*batch state"], Float[Array, "time *batch outputs"]]:
-        """h_T and `rollout`, time first: one read-out of all states, as they lie in memory."""
-        states = self._states(inputs, state, noise)
-        return (states[-1] if len(states) else state), self.readout(states)
+        _, outputs = self.simulation.outputs(self, *self._time_first(inputs, state, noise))
+        return jnp.moveaxis(outputs, 0, -2)
 
     def _time_first(
         self,
@@ -122,47 +190,27 @@ class AbstractRNN(eqx.Module):
             )
         inputs = jnp.moveaxis(inputs.astype(self.dtype), -2, 0)
         if state is None:
-            state = jnp.zeros((*inputs.shape[1:-1], self.state_size), self.dtype)
+            state = self.starts(*inputs.shape[1:-1])
         if noise is not None:
             noise = jnp.moveaxis(noise.astype(self.dtype), -2, 0)
         return inputs, state, noise
 
 
-def scan_states(
-    model: AbstractRNN,
-    inputs: Float[Array, "time *batch inputs"],
-    state: Float[Array, "*batch state"],
-    noise: Float[Array, "time *batch state"] | None,
-) -> Float[Array, "time *batch state"]:
-    """States h_1 … h_T, one step after the other; noise is added to each."""
+class AbstractOverlapRNN(AbstractRNN, AbstractOverlapModel):
+    """A network with overlaps: of loading vectors, or a reduction to them."""
 
-    def body(h, now):
-        x, kick = now
-        h = model.step(h, x)
-        h = h if kick is None else h + kick
-        return h, h
+    frozen: eqx.AbstractVar[tuple[str, ...]]  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    _, states = jax.lax.scan(body, state, (inputs, noise))
-    return states
+    @abstractmethod
+    def check_reducible(self) -> None:
+        """Raise ValueError unless its Q alone makes a reduction: exact, or the Gaussian closure."""
+
+    @property
+    def linear(self) -> bool:
+        return self.activation.linear
 
 
-def scan_outputs(
-    model: AbstractRNN,
-    inputs: Float[Array, "time *batch inputs"],
-    state: Float[Array, "*batch state"],
-    noise: Float[Array, "time *batch state"] | None,
-) -> tuple[Float[Array, "*batch state"], Float[Array, "time *batch outputs"]]:
-    """h_T and the outputs, each read out in its step: for wide states, which need not be kept."""
-
-    def body(h, now):
-        x, kick = now
-        h = model.step(h, x)
-        h = h if kick is None else h + kick
-        return h, model.readout(h)
-
-    return jax.lax.scan(body, state, (inputs, noise))
-
-
-def describe(model: AbstractRNN) -> str:
-    """ "LowRankRNN with 1 input and 2 outputs", for messages."""
-    return f"{type(model).__name__} with {model.inputs} input(s) and {model.outputs} output(s)"
+def describe(network: AbstractRNN) -> str:
+    """ "LowRankRNN with 1 input(s) and 2 output(s)", for messages."""
+    channels = f"{network.inputs} input(s) and {network.outputs} output(s)"
+    return f"{type(network).__name__} with {channels}"

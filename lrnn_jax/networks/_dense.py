@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from lrnn_jax._checks import as_dt, as_float, as_scale, check_finite
+from lrnn_jax._checks import as_dt, as_float, as_scale, check_finite, whole
 from lrnn_jax.networks._activation import AbstractActivation, Identity
-from lrnn_jax.networks._base import AbstractRNN, scan_outputs
-from lrnn_jax.networks._low_rank import LowRankRNN, check_neurons
+from lrnn_jax.networks._base import AbstractRNN, Simulation, read_in_step, scan_states
+from lrnn_jax.networks._low_rank import LowRankRNN
 
 WEIGHTS = ("w", "w_in", "w_out")
 FAMILIES = {"w": ("v", "u"), "w_in": ("m",), "w_out": ("z",), "b": ("b",)}
@@ -45,6 +45,7 @@ class DenseRNN(AbstractRNN):
     dt: Float[Array, ""]
     activation: AbstractActivation
     frozen: tuple[str, ...] = eqx.field(static=True)
+    simulation = Simulation(scan_states, read_in_step)
 
     def __init__(
         self,
@@ -108,6 +109,10 @@ class DenseRNN(AbstractRNN):
     def dtype(self) -> jnp.dtype:
         return self.w.dtype
 
+    @property
+    def initial_state(self) -> Float[Array, " n"]:
+        return jnp.zeros(self.state_size, self.dtype)
+
     def step(
         self, state: Float[Array, "*batch n"], x: Float[Array, "*batch inputs"]
     ) -> Float[Array, "*batch n"]:
@@ -119,14 +124,6 @@ class DenseRNN(AbstractRNN):
 
     def readout(self, state: Float[Array, "*batch n"]) -> Float[Array, "*batch outputs"]:
         return state @ self.w_out.T
-
-    def _simulate(
-        self,
-        inputs: Float[Array, "time *batch inputs"],
-        state: Float[Array, "*batch n"],
-        noise: Float[Array, "time *batch n"] | None,
-    ) -> tuple[Float[Array, "*batch n"], Float[Array, "time *batch outputs"]]:
-        return scan_outputs(self, inputs, state, noise)
 
 
 @jax.custom_jvp
@@ -214,7 +211,7 @@ def factorise(
     a, sigma, bt = np.linalg.svd(w)
     if rank is None:
         rank = _rank_by_energy(sigma, 0.99 if energy is None else energy)
-    check_neurons(len(sigma), rank)
+    rank = whole(rank, "rank", most=len(sigma))
     half = np.sqrt(scale * sigma[:rank])
     total, kept = (sigma**2).sum(), (sigma[:rank] ** 2).sum()
     low_rank = LowRankRNN(

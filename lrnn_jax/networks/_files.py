@@ -1,20 +1,31 @@
-"""Reading a user's own trained network from an `.npz` file."""
+"""Networks in files: a user's own arrays, and what this package saved."""
 
 import os
-import zipfile
 from typing import Any
 
 import numpy as np
 
+from lrnn_jax._files import has_header, load_tree, read_arrays, save_tree
 from lrnn_jax.networks._activation import AbstractActivation, Identity
-from lrnn_jax.networks._dense import WEIGHTS, DenseRNN, Factorisation, factorise
+from lrnn_jax.networks._base import AbstractRNN
+from lrnn_jax.networks._dense import WEIGHTS, DenseRNN
 from lrnn_jax.networks._low_rank import LowRankRNN
 
 _FORMATS = (
     "either loading vectors z, v, m, u (each (neurons, columns)) and optional biases b (neurons), "
     "or weights w (neurons, neurons), w_in (neurons, inputs), w_out (outputs, neurons) and "
-    "optional biases b; optional scalars: scale, dt"
+    "optional biases b; optional scalars: scale (of vectors), dt"
 )
+
+
+def save_network(network: AbstractRNN, path: str | os.PathLike) -> None:
+    """Write any network, a reduction or one of your own class, to an `.npz` file.
+
+    Its arrays stand by their paths, and a JSON header says what it is; nothing is pickled.
+
+    Errors: OSError when the file cannot be written.
+    """
+    save_tree(network, path)
 
 
 def load_network(
@@ -22,61 +33,49 @@ def load_network(
     *,
     dt: float | None = None,
     scale: float | None = None,
-    rank: int | None = None,
-    energy: float | None = None,
     activation: AbstractActivation = Identity(),
-) -> tuple[LowRankRNN, Factorisation | None]:
-    """A low-rank network from an `.npz` file of loading vectors or of weight matrices.
+    like: AbstractRNN | None = None,
+) -> AbstractRNN:
+    """A network from an `.npz` file: loading vectors, weight matrices, or what was saved here.
 
     Arguments:
-        path: a file written by `numpy.savez`, holding either arrays z, v, m, u, or w, w_in, w_out;
-            optionally biases b and scalars `scale` and `dt`.
-        dt: Euler step; needed when the file has none, and goes before the file's.
-        scale: s; goes before the file's; default N for vectors, 1 for matrices.
-        rank, energy: how far to factorise w, as in `factorise`.
-        activation: φ.
+        path: a file of `save_network`; or one written by `numpy.savez`, holding either arrays
+            z, v, m, u, or w, w_in, w_out; optionally biases b and scalars `scale` and `dt`.
+        dt: Euler step; needed when a file of yours has none, and goes before the file's.
+        scale: s of loading vectors; goes before the file's; default N.
+        activation: φ of a file of yours.
+        like: for a saved network of a class of your own, or with an activation made of a function:
+            a network of the same structure, whose arrays are replaced.
 
-    Returns: the network, and for weight matrices how well it was factorised (None for vectors).
+    Returns: a `LowRankRNN` for vectors, a `DenseRNN` for matrices (see `factorise`), the saved
+    network otherwise.
 
     Errors: ValueError for a file that is missing, unreadable, pickled or holds other arrays, or
-    when dt is nowhere given; those of `LowRankRNN`, `DenseRNN` and `factorise`.
+    when dt is nowhere given; those of `LowRankRNN` and `DenseRNN`.
     """
-    arrays = _read(path)
+    arrays = read_arrays(path)
+    if has_header(arrays):
+        network = load_tree(path, like)
+        if not isinstance(network, AbstractRNN):
+            raise ValueError(f"{path} holds a {type(network).__name__}, which is no network.")
+        return network
+    _check_numbers(arrays, path)
     dt = dt if dt is not None else _scalar(arrays, "dt", path)
-    scale = scale if scale is not None else _scalar(arrays, "scale", path)
     if dt is None:
         raise ValueError(f"{path} holds no `dt`: give the Euler step, e.g. dt=0.05 or --dt 0.05.")
+    options: dict[str, Any] = {"b": arrays.get("b"), "dt": dt, "activation": activation}
     if all(name in arrays for name in "zvmu"):
-        if rank is not None or energy is not None:
-            raise ValueError(
-                f"{path} holds loading vectors, whose rank is the number of columns of v and u: "
-                f"`rank` and `energy` are for files of weight matrices."
-            )
-        vectors = {name: arrays[name] for name in "zvmub" if name in arrays}
-        return LowRankRNN(**vectors, scale=scale, dt=dt, activation=activation), None
+        scale = scale if scale is not None else _scalar(arrays, "scale", path)
+        return LowRankRNN(**{name: arrays[name] for name in "zvmu"}, scale=scale, **options)
     if all(name in arrays for name in WEIGHTS):
-        weights = {name: arrays[name] for name in (*WEIGHTS, "b") if name in arrays}
-        dense = DenseRNN(**weights, dt=dt, activation=activation)
-        found = factorise(dense, rank=rank, energy=energy, scale=1.0 if scale is None else scale)
-        return found.network, found
+        return DenseRNN(**{name: arrays[name] for name in WEIGHTS}, **options)
     raise ValueError(f"{path} must hold {_FORMATS}. It holds: {', '.join(arrays) or 'nothing'}.")
 
 
-def _read(path: str | os.PathLike) -> dict[str, Any]:
-    if not os.path.exists(path):
-        raise ValueError(f"There is no file {path}.")
-    try:
-        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError):
-        raise ValueError(
-            f"{path} is not a readable .npz file of plain arrays. Write it with "
-            f"numpy.savez(path, …): {_FORMATS}."
-        ) from None
+def _check_numbers(arrays: dict[str, np.ndarray], path: str | os.PathLike) -> None:
     for name, array in arrays.items():
         if not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
             raise ValueError(f"{path}: `{name}` must hold real numbers; got dtype {array.dtype}.")
-    return arrays
 
 
 def _scalar(arrays: dict[str, Any], name: str, path: str | os.PathLike) -> float | None:

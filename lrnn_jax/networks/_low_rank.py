@@ -1,21 +1,88 @@
 """Low-rank recurrent networks of N neurons."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 
-from lrnn_jax._checks import as_columns, as_dt, as_float, as_scale
+from lrnn_jax._checks import as_columns, as_dt, as_float, as_scale, whole
+from lrnn_jax._types import is_traced
 from lrnn_jax.networks._activation import AbstractActivation, Identity
-from lrnn_jax.networks._base import AbstractRNN
-from lrnn_jax.networks._init import vectors_with_overlaps
+from lrnn_jax.networks._base import AbstractOverlapRNN, Simulation, scan_states
+from lrnn_jax.networks._space import AbstractSpace, Loss, Weights, column_rates
+from lrnn_jax.networks._vectors import transport, vectors_with_overlaps
 from lrnn_jax.overlaps import Overlaps, Roles, stack
 
 
-class LowRankRNN(AbstractRNN):
+class VectorSpace(AbstractSpace):
+    """Loading vectors of a low-rank network: X = Θ, M = 1/s."""
+
+    network: "LowRankRNN"
+    coefficients = False
+
+    @property
+    def start(self) -> Weights:
+        return self.network.vectors
+
+    @property
+    def roles(self) -> Roles:
+        return self.network.roles
+
+    @property
+    def realisable(self) -> Bool[Array, ""]:
+        return jnp.array(True)
+
+    def model(self, weights: Weights) -> "LowRankRNN":
+        return self.network.with_vectors(weights)
+
+    def gradient(self, loss: Loss, weights: Weights) -> tuple[Float[Array, ""], Weights]:
+        value, slope = jax.value_and_grad(lambda theta: loss(self.model(theta)))(weights)
+        return value, slope * self.network.scale.astype(weights.dtype).reshape(-1, 1)
+
+    def metric(self, weights: Weights) -> Weights:
+        return self.network.weighted(weights)
+
+    def blocks(self, weights: Weights) -> dict[str, Float[Array, "..."]]:
+        return self.roles.split(weights)
+
+    def join(self, blocks: dict[str, Float[Array, "..."]]) -> Weights:
+        return self.roles.join(blocks)
+
+    def gram(self, weights: Weights) -> Float[Array, "k k"]:
+        return weights.T @ self.metric(weights)
+
+    def transform(self, weights: Weights) -> None:
+        return None
+
+    def rates(self, values: Mapping[str, Any]) -> Weights | None:
+        return column_rates(self.roles, values, self.network.frozen, self.network.dtype)
+
+
+def share_rates(
+    network: "LowRankRNN",
+    inputs: Float[Array, "time *batch inputs"],
+    state: Float[Array, "*batch n"],
+    noise: Float[Array, "time *batch n"] | None,
+) -> tuple[Float[Array, "*batch n"], Float[Array, "time *batch outputs"]]:
+    """h_T and the outputs; φ(h) is computed once a step, for the read-out and for the next step."""
+
+    def body(carry: tuple[Array, Array], now: Any) -> Any:
+        (h, kappa), (x, kick) = carry, now
+        h = network.advance(h, kappa, x)
+        h = h if kick is None else h + kick
+        rates = network.activation(h)
+        return (h, network.project(rates, network.v)), network.project(rates, network.z)
+
+    kappa = network.project(network.activation(state), network.v)
+    (end, _), outputs = jax.lax.scan(body, (state, kappa), (inputs, noise))
+    return end, outputs
+
+
+class LowRankRNN(AbstractOverlapRNN):
     """A network of N neurons whose recurrent weights have rank r.
 
         h_{t+1} = h_t + dt (−h_t + (1/s) U Vᵀ φ(h_t) + M x_t + b),      y_t = (1/s) Zᵀ φ(h_{t+1})
@@ -48,6 +115,8 @@ class LowRankRNN(AbstractRNN):
     dt: Float[Array, ""]
     activation: AbstractActivation
     frozen: tuple[str, ...] = eqx.field(static=True)
+    simulation = Simulation(scan_states, share_rates)
+    space = VectorSpace
 
     def __init__(
         self,
@@ -67,8 +136,7 @@ class LowRankRNN(AbstractRNN):
         self.b = None if b is None else as_columns(b, "b")
         _, roles = stack(z=self.z, v=self.v, m=self.m, u=self.u, b=self.b)
         n = self.z.shape[0]
-        if roles.rank > n:
-            raise ValueError(f"A network of {n} neurons has rank {n} at most; got {roles.rank}.")
+        whole(roles.rank, "rank", most=n)
         self.scale = as_scale(n if scale is None else scale)
         if self.scale.shape not in ((), (n,)):
             raise ValueError(
@@ -103,7 +171,7 @@ class LowRankRNN(AbstractRNN):
         Source: [LR] methods.
         """
         roles = Roles(outputs=outputs, rank=rank, inputs=inputs)
-        check_neurons(n, rank)
+        whole(rank, "rank", most=whole(n, "n"))
 
         def family(key: PRNGKeyArray, columns: int) -> Array:
             x = jr.normal(key, (n, columns))
@@ -178,6 +246,10 @@ class LowRankRNN(AbstractRNN):
         parts = tuple(theta[:, s] for s in slices.values())
         return eqx.tree_at(lambda net: tuple(getattr(net, f) for f in slices), self, parts)
 
+    def transformed(self, transform: Float[Array, "k k"]) -> "LowRankRNN":
+        """The same network with vectors Θ T: what learning makes of it."""
+        return self.with_vectors(self.vectors @ transform)
+
     @property
     def overlaps(self) -> Overlaps:
         """Q = ΘᵀΘ/s."""
@@ -208,12 +280,38 @@ class LowRankRNN(AbstractRNN):
     def dtype(self) -> jnp.dtype:
         return self.z.dtype
 
+    @property
+    def initial_state(self) -> Float[Array, " n"]:
+        return jnp.zeros(self.state_size, self.dtype)
+
+    def moved_to(self, overlaps: Overlaps) -> "LowRankRNN":
+        centre = jnp.zeros_like(self.vectors)
+        if self.roles.means:  # the same in both: move the vectors about their means
+            centre = jnp.broadcast_to(overlaps.mean, centre.shape).at[:, -1].set(0)
+        free = slice(0, self.roles.right)
+        old, new = (q.covariance[free, free] for q in (self.overlaps, overlaps))
+        moved = transport((self.vectors - centre)[:, free], old, new) + centre[:, free]
+        return self.with_vectors(moved)
+
+    def check_reducible(self) -> None:
+        if self.linear or is_traced(self.scale):
+            return
+        weight = float(jnp.sum(1 / jnp.broadcast_to(self.scale, (self.state_size,))))
+        if abs(weight - 1) > 1e-4:
+            raise ValueError(
+                f"The closure of a nonlinear network averages over neurons: it takes the scaling "
+                f"s = N = {self.state_size}, with loadings of order 1; got s = {self.scale}."
+            )
+
     def step(
         self, state: Float[Array, "*batch n"], x: Float[Array, "*batch inputs"]
     ) -> Float[Array, "*batch n"]:
-        return self._advance(state, self._project(self.activation(state), self.v), x)
+        return self.advance(state, self.project(self.activation(state), self.v), x)
 
-    def _advance(
+    def readout(self, state: Float[Array, "*batch n"]) -> Float[Array, "*batch outputs"]:
+        return self.project(self.activation(state), self.z)
+
+    def advance(
         self,
         state: Float[Array, "*batch n"],
         kappa: Float[Array, "*batch rank"],
@@ -226,39 +324,11 @@ class LowRankRNN(AbstractRNN):
             return new
         return new + dt * jnp.broadcast_to(self.b[:, 0], new.shape)
 
-    def _simulate(
-        self,
-        inputs: Float[Array, "time *batch inputs"],
-        state: Float[Array, "*batch n"],
-        noise: Float[Array, "time *batch n"] | None,
-    ) -> tuple[Float[Array, "*batch n"], Float[Array, "time *batch outputs"]]:
-        """h_T and the outputs; φ is computed once a step, and read out while it is at hand."""
-
-        def body(carry: tuple[Array, Array], now: Any) -> Any:
-            (h, kappa), (x, kick) = carry, now
-            h = self._advance(h, kappa, x)
-            h = h if kick is None else h + kick
-            rates = self.activation(h)
-            return (h, self._project(rates, self.v)), self._project(rates, self.z)
-
-        kappa = self._project(self.activation(state), self.v)
-        (end, _), outputs = jax.lax.scan(body, (state, kappa), (inputs, noise))
-        return end, outputs
-
-    def readout(self, state: Float[Array, "*batch n"]) -> Float[Array, "*batch outputs"]:
-        return self._project(self.activation(state), self.z)
-
-    def _project(
-        self, activity: Float[Array, "*batch n"], vectors: Float[Array, "n c"]
+    def project(
+        self, rates: Float[Array, "*batch n"], vectors: Float[Array, "n c"]
     ) -> Float[Array, "*batch c"]:
         """(1/s) Vᵀφ, with the weights on the smaller side."""
         scale = self.scale.astype(self.dtype)
         if scale.ndim == 0:
-            return activity @ vectors / scale
-        return activity @ self.weighted(vectors)
-
-
-def check_neurons(n: int, rank: int) -> None:
-    """Raise ValueError unless 1 ≤ rank ≤ N."""
-    if rank < 1 or rank > n:
-        raise ValueError(f"The rank must lie between 1 and the number of neurons {n}; got {rank}.")
+            return rates @ vectors / scale
+        return rates @ self.weighted(vectors)

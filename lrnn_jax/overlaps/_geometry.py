@@ -69,17 +69,20 @@ def gram_rank(gram: Gram) -> int:
     return int((np.linalg.eigvalsh(np.asarray(gram)) > np.asarray(tolerance(gram))).sum())
 
 
-def range_projector(gram: Float[Array, "k k"]) -> Float[Array, "k k"]:
+def range_projector(gram: Gram) -> Gram:
     """Q⁺Q, the projector onto the range of Q; 1 where Q is regular, or traced and so not known."""
-    eye = jnp.eye(gram.shape[0], dtype=gram.dtype)
+    eye = jnp.broadcast_to(jnp.eye(gram.shape[-1], dtype=gram.dtype), gram.shape)
     if is_traced(gram):
         return eye
     values, vectors = np.linalg.eigh(np.asarray(gram))
-    inside = values > np.asarray(tolerance(gram))
-    return eye if inside.all() else jnp.asarray(vectors[:, inside] @ vectors[:, inside].T)
+    inside = values > np.asarray(tolerance(gram))[..., None]
+    if inside.all():
+        return eye
+    kept = vectors * inside[..., None, :]
+    return jnp.asarray(kept @ np.swapaxes(kept, -1, -2))
 
 
-def reachable(gram: Float[Array, "k k"], i: int, j: int) -> tuple[float, float] | None:
+def reachable_interval(gram: Float[Array, "k k"], i: int, j: int) -> tuple[float, float] | None:
     """Interval of values of entry (i, j) for which Q stays realisable, the others being kept.
 
     With B the Gram matrix of the other vectors and a_i, a_j their overlaps with vectors i and j,

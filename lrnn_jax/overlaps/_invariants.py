@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from lrnn_jax._types import Gram, is_traced
 from lrnn_jax.overlaps._geometry import root
-from lrnn_jax.overlaps._overlaps import Overlaps
+from lrnn_jax.overlaps._overlaps import AbstractOverlapModel, Overlaps
 from lrnn_jax.overlaps._roles import Roles
 
 
@@ -43,7 +43,9 @@ class Invariants(eqx.Module):
         return jnp.maximum(drift, balance) if self.balance_conserved else drift
 
 
-def invariants(model: Any, *, rates: Mapping[str, float] | None = None) -> Invariants:
+def invariants(
+    model: AbstractOverlapModel, *, rates: Mapping[str, float] | None = None
+) -> Invariants:
     """The conserved quantities of gradient flow on any loss of the output.
 
     For linear φ, JΓ = −ΓJ with J = diag(+1 on [Z V], −1 on [M U]), so X = J D⁻¹ Q moves by
@@ -65,10 +67,7 @@ def invariants(model: Any, *, rates: Mapping[str, float] | None = None) -> Invar
 
     Source: ours (the rank-1 balance: [LR]).
     """
-    overlaps = getattr(model, "overlaps", model)
-    activation = getattr(model, "activation", None)
-    linear = activation is None or activation.linear
-    return invariants_of(overlaps, rates or {}, getattr(model, "frozen", ()), linear=linear)
+    return invariants_of(model.overlaps, rates or {}, model.frozen, linear=model.linear)
 
 
 def invariants_of(

@@ -1,6 +1,8 @@
 """The overlaps of a network's loading vectors: its Gram matrix, with names."""
 
 import dataclasses
+from abc import abstractmethod
+from typing import TypeVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -12,8 +14,33 @@ from lrnn_jax._types import Gram
 from lrnn_jax.overlaps._geometry import check_gram
 from lrnn_jax.overlaps._roles import Roles
 
+Same = TypeVar("Same", bound="AbstractOverlapModel")
 
-class Overlaps(eqx.Module):
+
+class AbstractOverlapModel(eqx.Module):
+    """What has overlaps that learning moves: a network, its reduction, or bare `Overlaps`.
+
+    Fields:
+        overlaps: Q, shape (k, k), of all neurons together, with names.
+        roles: what each of the k columns of Q is.
+        frozen: vectors that do not learn, by family or column.
+        linear: whether φ is linear, so that the overlap theory is exact.
+    """
+
+    overlaps: eqx.AbstractVar["Overlaps"]
+    roles: eqx.AbstractVar[Roles]
+    frozen: eqx.AbstractVar[tuple[str, ...]]
+    linear: eqx.AbstractVar[bool]
+
+    @abstractmethod
+    def moved_to(self: Same, overlaps: "Overlaps") -> Same:
+        """The same with other overlaps; of loading vectors, the nearest that have them.
+
+        Errors: ValueError where Q does not determine the model.
+        """
+
+
+class Overlaps(AbstractOverlapModel):
     """All scalar products of a network's loading vectors, Q = ΘᵀΘ/s with Θ = [Z | V | M | U].
 
     Networks with biases have a column b more; where means matter (a closure with biases or an
@@ -22,6 +49,7 @@ class Overlaps(eqx.Module):
     `q["vu"]` is one overlap (in either order, "uv" too), `q["v1u2"]` one of a higher-rank network,
     where `q["vu"]` is the whole block VᵀU/s. Leading axes (epochs, cells) are allowed everywhere.
     This constructor takes Q as it is; `from_gram` and `from_vectors` check what they are given.
+    As a model they stand for a linear network in which everything learns.
 
     Arguments:
         gram: Q, shape (..., k, k), symmetric positive semidefinite; no unit (activity is
@@ -34,6 +62,18 @@ class Overlaps(eqx.Module):
 
     gram: Float[Array, "*batch k k"]
     roles: Roles = eqx.field(static=True)
+    linear = True
+    frozen = ()
+
+    def __init__(self, gram: Float[Array, "*batch k k"], roles: Roles):
+        self.gram, self.roles = gram, roles
+
+    @property
+    def overlaps(self) -> "Overlaps":
+        return self
+
+    def moved_to(self, overlaps: "Overlaps") -> "Overlaps":
+        return overlaps
 
     @classmethod
     def from_vectors(
@@ -209,12 +249,19 @@ class Overlaps(eqx.Module):
 
         Errors: UnknownOverlap for a wrong name; ValueError when the result is not realisable.
         """
+        return type(self)(check_gram(self.with_entries(**values)), self.roles)
+
+    def with_entries(self, **values: ArrayLike) -> Gram:
+        """Q with some entries, by name, set to new values; not checked for being realisable.
+
+        Errors: UnknownOverlap for a wrong name.
+        """
         gram = self.gram
         for name, value in values.items():
             i, j = self.roles.entry(name)
             value = as_float(value).astype(gram.dtype)
             gram = gram.at[..., i, j].set(value).at[..., j, i].set(value)
-        return type(self)(check_gram(gram), self.roles)
+        return gram
 
     def __str__(self) -> str:
         head = f"Overlaps of {self.roles.describe()}"

@@ -7,9 +7,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
 from lrnn_jax._checks import whole
 
-_NAME = re.compile(r"([zvmubo])(\d*)([zvmubo])(\d*)")
+LETTERS = "zvmubo"
+"""The families of vectors in the order of their columns: read-out, reading, input, writing, biases,
+ones. Reserved, between biases and ones: h (initial state), f (feedback; c, g for what is fixed in
+time)."""
+_NAME = re.compile(rf"([{LETTERS}])(\d*)([{LETTERS}])(\d*)")
 
 
 class UnknownOverlap(KeyError):
@@ -174,6 +181,16 @@ class Roles:
         """
         fixed = ("o",) if self.means else ()
         return self.per_column(dict.fromkeys((*frozen, *fixed), True), default=False)
+
+    def split(self, theta: Float[Array, "*axes k"]) -> dict[str, Float[Array, "..."]]:
+        """The columns of each family of vectors that can learn."""
+        return {f: theta[..., s] for f, s in self.slices.items() if f != "o"}
+
+    def join(self, blocks: Mapping[str, Float[Array, "..."]]) -> Float[Array, "*axes k"]:
+        """A change of all columns from those of each family; a column of ones does not change."""
+        parts = list(blocks.values())
+        ones = [jnp.zeros_like(parts[0][..., :1])] if self.means else []
+        return jnp.concatenate(parts + ones, axis=-1)
 
     def describe(self) -> str:
         """ "rank 1, 1 input, 1 output", for messages."""

@@ -1,4 +1,7 @@
-"""The Gaussian closure over many trials: latents first and trials last, as processors like it."""
+"""The Gaussian closure: averages over neurons whose activity is normal, in the one place for it.
+
+Over many trials latents come first and trials last, as processors like it.
+"""
 
 from typing import Any
 
@@ -6,27 +9,29 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lrnn_jax.networks import AbstractActivation
-from lrnn_jax.overlaps import Overlaps
+from lrnn_jax.networks import AbstractActivation, scan_states
+from lrnn_jax.overlaps import Overlaps, Roles
 
 Latents = list[Any]
 """κ as one array of trials for each latent."""
 
 
 def closure_states(
-    overlaps: Overlaps,
-    activation: AbstractActivation,
-    dt: Float[Array, ""],
+    closure: Any,
     inputs: Float[Array, "time *batch inputs"],
     state: Float[Array, "*batch d"],
     noise: Float[Array, "time *batch d"] | None,
 ) -> Float[Array, "time *batch d"]:
-    """κ_1 … κ_T of an odd activation; κ_m, which no weight can change, in a loop of its own.
+    """κ_1 … κ_T of a `ReducedRNN`; κ_m, which no weight can change, in a loop of its own.
 
     In either mode of differentiation the loops hold elementwise operations on whole rows of trials
     only: ten times as fast as the same with trials first, where each operation strides over a pair
-    of latents.
+    of latents. (Linear ones, and those with means, go step by step.)
     """
+    overlaps, activation = closure.overlaps, closure.activation
+    if activation.linear or overlaps.roles.means:
+        return scan_states(closure, inputs, state, noise)
+    dt = closure.dt.astype(closure.dtype)
     columns = overlaps.roles.inputs
     rows = [jnp.moveaxis(a, -1, 1) for a in (inputs, noise) if a is not None]
     x, start = rows[0], jnp.moveaxis(state, -1, 0)
@@ -82,3 +87,54 @@ def closure_gain(
 def _products(matrix: Float[Array, "rows columns"], kappa: Latents) -> Latents:
     """The rows of matrix · κ."""
     return [sum(matrix[i, j] * k for j, k in enumerate(kappa)) for i in range(matrix.shape[0])]
+
+
+def activity(
+    overlaps: Overlaps, state: Float[Array, "*batch d"]
+) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
+    """μ_h = μ_right κ (zero without means) and Δ = κᵀRκ − μ_h² ≥ 0, over neurons."""
+    square = jnp.sum((state @ overlaps.R) * state, axis=-1)
+    if not overlaps.roles.means:
+        return jnp.zeros_like(square), jnp.maximum(square, 0)
+    mean = state @ overlaps.mean[overlaps.roles.left : overlaps.roles.right]
+    return mean, jnp.maximum(square - mean**2, 0)
+
+
+def gaussian_read(
+    overlaps: Overlaps,
+    activation: AbstractActivation,
+    state: Float[Array, "*batch d"],
+    start: int,
+    stop: int,
+) -> Float[Array, "*batch read"]:
+    """(1/N) Σ_i θ_i φ(h_i) in the closure, for the columns θ = start … stop − 1 of [Z V]."""
+    linear = state @ overlaps.S[start:stop].T
+    if activation.linear:
+        return linear
+    if not overlaps.roles.means:
+        return closure_read(overlaps, activation, state, start, stop)
+    mean, variance = activity(overlaps, state)
+    gain = activation.gain(mean, variance)[..., None]
+    offset = activation.average(mean, variance)[..., None] - gain * mean[..., None]
+    return gain * linear + offset @ overlaps.mean[None, start:stop]
+
+
+def check_closure(roles: Roles, activation: AbstractActivation) -> None:
+    """Raise ValueError unless the roles have the means that φ needs."""
+    if activation.linear or roles.means:
+        return
+    needs = "biases" if roles.bias else f"{type(activation).__name__}, which is not odd,"
+    if roles.bias or not activation.odd:
+        raise ValueError(
+            f"The Gaussian closure with {needs} needs the means of the vectors: add the column of "
+            f"ones with overlaps.with_means(z=…, v=…, …), or reduce a network, which has it."
+        )
+
+
+def variance_beyond(
+    activation: AbstractActivation, mean: Float[Array, "..."], variance: Float[Array, "..."]
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """Var φ(h) for h ~ N(μ, Δ), and ρ = Var φ(h) − g²Δ: what of it is not linear in h."""
+    gain, average = activation.gain(mean, variance), activation.average(mean, variance)
+    whole = activation.power(mean, variance) - average**2
+    return whole, whole - gain**2 * variance

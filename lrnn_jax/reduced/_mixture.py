@@ -13,7 +13,8 @@ from lrnn_jax._checks import as_dt, as_float
 from lrnn_jax._types import is_traced
 from lrnn_jax.networks import AbstractActivation, Identity, LowRankRNN
 from lrnn_jax.overlaps import Overlaps
-from lrnn_jax.reduced._reduced import AbstractReduction, check_closure, gaussian_read
+from lrnn_jax.reduced._base import AbstractReduction
+from lrnn_jax.reduced._closure import check_closure, gaussian_read
 
 
 class MixtureRNN(AbstractReduction):
@@ -29,7 +30,8 @@ class MixtureRNN(AbstractReduction):
     total Q = Σ_p π_p Q_p, and one transform a population.
 
     Arguments:
-        overlaps: of each population, all with the same roles; means by `Overlaps.with_means`.
+        populations: overlaps of each population, all with the same roles (means by
+            `Overlaps.with_means`): a list of them, or `Overlaps` with a leading axis.
         weights: π, positive, Σ π = 1, shape (population,).
         dt: Euler step in membrane time constants, in (0, 1].
         activation: φ; without means linear or odd.
@@ -42,7 +44,7 @@ class MixtureRNN(AbstractReduction):
     Source: ours; populations: Dubreuil et al. 2022, Beiran et al. 2021.
     """
 
-    overlaps: Overlaps
+    populations: Overlaps
     weights: Float[Array, " population"]
     dt: Float[Array, ""]
     activation: AbstractActivation
@@ -50,42 +52,58 @@ class MixtureRNN(AbstractReduction):
 
     def __init__(
         self,
-        overlaps: Sequence[Overlaps],
+        populations: Sequence[Overlaps] | Overlaps,
         weights: ArrayLike,
         *,
         dt: ArrayLike,
         activation: AbstractActivation = Identity(),
         frozen: tuple[str, ...] = (),
     ):
-        weights = as_float(weights)
-        if not len(overlaps) or weights.shape != (len(overlaps),):
+        weights, laws = as_float(weights), _stacked(populations)
+        if weights.shape != laws.gram.shape[:1]:
             raise ValueError(
                 f"A mixture takes overlaps and one weight for each population; got "
-                f"{len(overlaps)} and weights of shape {weights.shape}."
-            )
-        roles = overlaps[0].roles
-        if any(other.roles != roles or other.gram.ndim != 2 for other in overlaps):
-            raise ValueError(
-                "All populations of a mixture have the same columns: "
-                + "; ".join(str(other) for other in overlaps)
+                f"{len(laws.gram)} and weights of shape {weights.shape}."
             )
         if not is_traced(weights) and not (
             (np.asarray(weights) > 0).all() and abs(float(jnp.sum(weights)) - 1) < 1e-5
         ):
             raise ValueError(f"The weights of a mixture are positive and sum to 1; got {weights}.")
-        check_closure(roles, activation)
-        roles.frozen_columns(frozen)
-        self.overlaps = Overlaps(jnp.stack([other.gram for other in overlaps]), roles)
+        check_closure(laws.roles, activation)
+        laws.roles.frozen_columns(frozen)
+        self.populations = laws
         self.weights = weights
         self.dt = as_dt(dt)
         self.activation = activation
         self.frozen = tuple(frozen)
 
     @property
-    def total(self) -> Overlaps:
-        """Q = Σ_p π_p Q_p, the overlaps of all neurons together."""
-        weights = self.weights.astype(self.dtype)
-        return Overlaps(jnp.einsum("p,pij->ij", weights, self.overlaps.gram), self.roles)
+    def laws(self) -> Overlaps:
+        return self.populations
+
+    @property
+    def shares(self) -> Float[Array, "population 1 1"]:
+        return self.weights.astype(self.dtype)[:, None, None]
+
+    @property
+    def overlaps(self) -> Overlaps:
+        return Overlaps(jnp.sum(self.shares * self.populations.gram, axis=0), self.roles)
+
+    def with_gram(self, gram: Float[Array, "population k k"]) -> "MixtureRNN":
+        return eqx.tree_at(lambda rnn: rnn.populations.gram, self, gram)
+
+    def check_reducible(self) -> None:
+        if not self.linear:
+            raise ValueError(
+                "The closure of a nonlinear mixture has a Gram matrix for each population: with "
+                "one for all it would be another network."
+            )
+
+    def moved_to(self, overlaps: Overlaps) -> "MixtureRNN":
+        raise ValueError(
+            "A mixture has overlaps in each population, which their sum does not determine: change "
+            "its `populations`."
+        )
 
     def read(
         self, state: Float[Array, "*batch d"], start: int, stop: int
@@ -93,7 +111,7 @@ class MixtureRNN(AbstractReduction):
         def each(gram: Float[Array, "k k"]) -> Float[Array, "*batch read"]:
             return gaussian_read(Overlaps(gram, self.roles), self.activation, state, start, stop)
 
-        parts = jax.vmap(each)(self.overlaps.gram)
+        parts = jax.vmap(each)(self.populations.gram)
         return jnp.tensordot(self.weights.astype(self.dtype), parts, axes=1)
 
     def network(self, n: int, *, key: PRNGKeyArray) -> LowRankRNN:
@@ -109,7 +127,25 @@ class MixtureRNN(AbstractReduction):
         options = {"dt": self.dt, "activation": self.activation, "frozen": self.frozen}
         parts = [
             LowRankRNN.with_overlaps(Overlaps(gram, self.roles), int(size), key=k, **options)
-            for gram, size, k in zip(self.overlaps.gram, sizes, jr.split(key, len(sizes)))
+            for gram, size, k in zip(self.populations.gram, sizes, jr.split(key, len(sizes)))
         ]
         theta = jnp.concatenate([part.vectors[:, : self.roles.right] for part in parts])
         return LowRankRNN.from_stack(theta, self.roles, n, **options)
+
+
+def _stacked(populations: Sequence[Overlaps] | Overlaps) -> Overlaps:
+    """Overlaps of all populations along a leading axis.
+
+    Errors: ValueError for none, for different roles, and for overlaps of another shape.
+    """
+    if isinstance(populations, Overlaps):
+        populations = [Overlaps(gram, populations.roles) for gram in populations.gram]
+    if not populations:
+        raise ValueError("`populations` is empty: give the overlaps of at least one.")
+    roles = populations[0].roles
+    if any(other.roles != roles or other.gram.ndim != 2 for other in populations):
+        raise ValueError(
+            "All populations of a mixture have the same columns: "
+            + "; ".join(str(other) for other in populations)
+        )
+    return Overlaps(jnp.stack([other.gram for other in populations]), roles)

@@ -1,86 +1,13 @@
 """The reduced network: a handful of latents whose coefficients are overlaps."""
 
-from abc import abstractmethod
-from typing import NamedTuple, TypeVar
-
 import equinox as eqx
-import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from lrnn_jax._checks import as_dt
-from lrnn_jax.networks import AbstractActivation, AbstractRNN, Identity, scan_states
-from lrnn_jax.overlaps import Overlaps, Roles
-from lrnn_jax.reduced._closure import closure_read, closure_states
-
-Same = TypeVar("Same", bound=AbstractRNN)
-
-
-class LinearSystem(NamedTuple):
-    """κ' = A κ + B x, y = C κ': a linear network as a linear time-invariant system.
-
-    Fields: a, shape (d, d); b, shape (d, d_in); c, shape (d_out, d), with d = d_in + r latents.
-    """
-
-    a: Float[Array, "d d"]
-    b: Float[Array, "d inputs"]
-    c: Float[Array, "outputs d"]
-
-
-class AbstractReduction(AbstractRNN):
-    """What all networks of a few latents share: overlaps with roles, and κ for a state.
-
-    κ = (κ_m, κ_u[, κ_b]) moves by κ' = κ + dt (−κ + (x, ⟨v φ⟩[, 1])), and y = ⟨z φ⟩; a reduction
-    says what the averages ⟨θ φ⟩ over neurons are.
-    """
-
-    overlaps: eqx.AbstractVar[Overlaps]
-    frozen: eqx.AbstractVar[tuple[str, ...]]
-
-    @abstractmethod
-    def read(
-        self, state: Float[Array, "*batch d"], start: int, stop: int
-    ) -> Float[Array, "*batch read"]:
-        """(1/s) Σ_i θ_i φ(h_i) for the columns θ = start … stop − 1 of [Z V]."""
-
-    @property
-    def roles(self) -> Roles:
-        """What each column of a Gram matrix is."""
-        return self.overlaps.roles
-
-    @property
-    def inputs(self) -> int:
-        return self.roles.inputs
-
-    @property
-    def outputs(self) -> int:
-        return self.roles.outputs
-
-    @property
-    def state_size(self) -> int:
-        return self.roles.right - self.roles.left
-
-    @property
-    def biased(self) -> bool:
-        return self.roles.bias
-
-    @property
-    def dtype(self) -> jnp.dtype:
-        return self.overlaps.gram.dtype
-
-    def with_gram(self: Same, gram: Float[Array, "*population k k"]) -> Same:
-        """The same network with other Gram matrices, not checked for being realisable."""
-        return eqx.tree_at(lambda rnn: rnn.overlaps.gram, self, gram)
-
-    def step(
-        self, state: Float[Array, "*batch d"], x: Float[Array, "*batch inputs"]
-    ) -> Float[Array, "*batch d"]:
-        drive = [x, self.read(state, self.roles.outputs, self.roles.left)]
-        if self.biased:
-            drive.append(jnp.ones_like(x[..., :1]))
-        return state + self.dt.astype(self.dtype) * (jnp.concatenate(drive, axis=-1) - state)
-
-    def readout(self, state: Float[Array, "*batch d"]) -> Float[Array, "*batch outputs"]:
-        return self.read(state, 0, self.roles.outputs)
+from lrnn_jax.networks import AbstractActivation, Identity, Simulation, read_after
+from lrnn_jax.overlaps import Overlaps
+from lrnn_jax.reduced._base import AbstractReduction
+from lrnn_jax.reduced._closure import activity, check_closure, closure_states, gaussian_read
 
 
 class ReducedRNN(AbstractReduction):
@@ -114,6 +41,7 @@ class ReducedRNN(AbstractReduction):
     dt: Float[Array, ""]
     activation: AbstractActivation
     frozen: tuple[str, ...] = eqx.field(static=True)
+    simulation = Simulation(closure_states, read_after)
 
     def __init__(
         self,
@@ -130,80 +58,30 @@ class ReducedRNN(AbstractReduction):
         self.activation = activation
         self.frozen = tuple(frozen)
 
-    def system(self) -> LinearSystem:
-        """The latents' linear dynamics.
+    @property
+    def laws(self) -> Overlaps:
+        return self.overlaps
 
-        Errors: ValueError for nonlinear φ, or with biases.
-        """
-        if not self.is_linear_system:
-            raise ValueError("Only a linear network without biases is a linear system.")
-        dt, s = self.dt.astype(self.dtype), self.overlaps.S
-        inputs, rank = self.roles.inputs, self.roles.rank
-        s_z, s_v = s[: self.roles.outputs], s[self.roles.outputs :]
-        eye = jnp.eye(inputs + rank, dtype=self.dtype)
-        into_u = jnp.concatenate([jnp.zeros((inputs, inputs + rank), self.dtype), s_v])
-        return LinearSystem(a=(1 - dt) * eye + dt * into_u, b=dt * eye[:, :inputs], c=s_z)
+    @property
+    def shares(self) -> float:
+        return 1.0
+
+    def with_gram(self, gram: Float[Array, "k k"]) -> "ReducedRNN":
+        return eqx.tree_at(lambda rnn: rnn.overlaps.gram, self, gram)
+
+    def check_reducible(self) -> None:
+        """It is a reduction."""
+
+    def moved_to(self, overlaps: Overlaps) -> "ReducedRNN":
+        return self.with_gram(overlaps.gram)
 
     def read(
         self, state: Float[Array, "*batch d"], start: int, stop: int
     ) -> Float[Array, "*batch read"]:
         return gaussian_read(self.overlaps, self.activation, state, start, stop)
 
-    def _states(
-        self,
-        inputs: Float[Array, "time *batch inputs"],
-        state: Float[Array, "*batch d"],
-        noise: Float[Array, "time *batch d"] | None,
-    ) -> Float[Array, "time *batch d"]:
-        if self.activation.linear or self.roles.means:
-            return scan_states(self, inputs, state, noise)
-        dt = self.dt.astype(self.dtype)
-        return closure_states(self.overlaps, self.activation, dt, inputs, state, noise)
-
     def activity(
         self, state: Float[Array, "*batch d"]
     ) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
         """Mean μ_h and variance Δ ≥ 0 of the activity over neurons."""
         return activity(self.overlaps, state)
-
-
-def activity(
-    overlaps: Overlaps, state: Float[Array, "*batch d"]
-) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
-    """μ_h = μ_right κ (zero without means) and Δ = κᵀRκ − μ_h² ≥ 0, over neurons."""
-    square = jnp.sum((state @ overlaps.R) * state, axis=-1)
-    if not overlaps.roles.means:
-        return jnp.zeros_like(square), jnp.maximum(square, 0)
-    mean = state @ overlaps.mean[overlaps.roles.left : overlaps.roles.right]
-    return mean, jnp.maximum(square - mean**2, 0)
-
-
-def gaussian_read(
-    overlaps: Overlaps,
-    activation: AbstractActivation,
-    state: Float[Array, "*batch d"],
-    start: int,
-    stop: int,
-) -> Float[Array, "*batch read"]:
-    """(1/N) Σ_i θ_i φ(h_i) in the closure, for the columns θ = start … stop − 1 of [Z V]."""
-    linear = state @ overlaps.S[start:stop].T
-    if activation.linear:
-        return linear
-    if not overlaps.roles.means:
-        return closure_read(overlaps, activation, state, start, stop)
-    mean, variance = activity(overlaps, state)
-    gain = activation.gain(mean, variance)[..., None]
-    offset = activation.average(mean, variance)[..., None] - gain * mean[..., None]
-    return gain * linear + offset @ overlaps.mean[None, start:stop]
-
-
-def check_closure(roles: Roles, activation: AbstractActivation) -> None:
-    """Raise ValueError unless the roles have the means that φ needs."""
-    if activation.linear or roles.means:
-        return
-    needs = "biases" if roles.bias else f"{type(activation).__name__}, which is not odd,"
-    if roles.bias or not activation.odd:
-        raise ValueError(
-            f"The Gaussian closure with {needs} needs the means of the vectors: add the column of "
-            f"ones with overlaps.with_means(z=…, v=…, …), or reduce a network, which has it."
-        )

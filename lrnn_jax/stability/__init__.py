@@ -4,9 +4,9 @@ from lrnn_jax.stability._gains import Landscape as Landscape
 from lrnn_jax.stability._gains import effective_gains as effective_gains
 from lrnn_jax.stability._gains import gain_landscape as gain_landscape
 from lrnn_jax.stability._gains import lqr_gain as lqr_gain
-from lrnn_jax.stability._spectrum import CoupledMatrix as CoupledMatrix
-from lrnn_jax.stability._spectrum import coupled_matrix as coupled_matrix
+from lrnn_jax.stability._spectrum import LoopMatrix as LoopMatrix
 from lrnn_jax.stability._spectrum import leading as leading
+from lrnn_jax.stability._spectrum import loop_matrix as loop_matrix
 from lrnn_jax.stability._spectrum import outliers as outliers
 from lrnn_jax.stability._spectrum import radius as radius
 from lrnn_jax.stability._spectrum import spectrum as spectrum

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from lrnn_jax.environments import AbstractLinearPlant, ClosedLoop, Coupled, cast, moments
+from lrnn_jax.environments import AbstractLinearPlant, ClosedLoop, LinearLoop, cast, moments
 from lrnn_jax.networks import AbstractRNN
 
 
@@ -117,7 +117,6 @@ def gain_landscape(loop: ClosedLoop, gains: Float[Array, "*grid controls state"]
             f"(controls, state); got {gains.shape}."
         )
     plant = cast(plant, gains.dtype)
-    assert isinstance(plant, AbstractLinearPlant)
     grid = gains.shape[:-2]
     log_loss = jax.vmap(lambda k: _log_loss(plant, loop, k))(gains.reshape(-1, *gains.shape[-2:]))
     loops = np.asarray(plant.a) + np.einsum("ij,...jk->...ik", plant.b, gains)
@@ -137,7 +136,7 @@ def _log_loss(
     covariance = jnp.zeros_like(plant.a) if noise is None else noise @ noise.T
     start = plant.a @ plant.start.moment(plant.state_size).astype(k.dtype) @ plant.a.T + covariance
     steps, beta = loop.horizon, loop.control_cost.astype(k.dtype)
-    system = Coupled(plant.a + plant.b @ k, k, None if noise is None else covariance)
+    system = LinearLoop(plant.a + plant.b @ k, k, None if noise is None else covariance)
     total, _ = moments(system, start, steps)
     weight = plant.q / steps
     r = k.T @ (plant.r / steps + beta * jnp.eye(plant.controls, dtype=k.dtype)) @ k

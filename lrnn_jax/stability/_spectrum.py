@@ -8,19 +8,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
-from lrnn_jax.environments import AbstractPlant, ClosedLoop, coupled
+from lrnn_jax.environments import AbstractPlant, ClosedLoop, linear_loop
 from lrnn_jax.learning import LearningCurve
 from lrnn_jax.networks import AbstractRNN
-from lrnn_jax.reduced import ReducedRNN, reduce
+from lrnn_jax.reduced import reduce
 
 
-def coupled_matrix(
+def loop_matrix(
     model: AbstractRNN | LearningCurve, plant: AbstractPlant | ClosedLoop
 ) -> Float[Array, "*record d d"]:
     """P of the closed loop (x, h)_{t+1} = P (x, h)_t; over the recorded epochs for a curve.
 
     A curve of a low-rank network or of a reduction gives the matrix of the reduction, of size state
-    + inputs + rank; for a dense network, record it with `learn(watch=CoupledMatrix(plant))`.
+    + inputs + rank; for a dense network, record it with `learn(watch=LoopMatrix(plant))`.
 
     Arguments:
         model: a network, a reduction, or a learning curve.
@@ -32,15 +32,14 @@ def coupled_matrix(
     """
     plant = plant.plant if isinstance(plant, ClosedLoop) else plant
     if not isinstance(model, LearningCurve):
-        return coupled(model, plant).matrix
-    if not model.gram.size:
+        return linear_loop(model, plant).matrix
+    if model.roles is None:
         raise ValueError(
             "A dense network's curve holds no overlaps to make its loop from: record the matrix "
-            "with learn(watch=CoupledMatrix(plant)), and pass curve.watched to numpy's eigvals."
+            "with learn(watch=LoopMatrix(plant)), and pass curve.watched to numpy's eigvals."
         )
-    end = model.model
-    rnn = end if isinstance(end, ReducedRNN) else reduce(end)
-    return jax.vmap(lambda gram: coupled(rnn.with_gram(gram), plant).matrix)(model.gram)
+    rnn = reduce(model.model)
+    return jax.vmap(lambda gram: linear_loop(rnn.with_gram(gram), plant).matrix)(model.gram)
 
 
 def spectrum(
@@ -60,14 +59,14 @@ def spectrum(
 
     Returns: λ, shape (d,) or (record, d); NaN at epochs after an early end.
 
-    Errors: ValueError for the curve of a dense network (see `coupled_matrix`).
+    Errors: ValueError for the curve of a dense network (see `loop_matrix`).
 
     Source: [CL] fig. 3.
     """
     if isinstance(model, (AbstractRNN, LearningCurve)):
         if plant is None:
             raise ValueError("The spectrum of a closed loop needs the `plant` of the controller.")
-        model = coupled_matrix(model, plant)
+        model = loop_matrix(model, plant)
     matrix = np.asarray(model)
     values = np.full(matrix.shape[:-1], np.nan + 0j)
     fine = np.isfinite(matrix).all(axis=(-2, -1))
@@ -141,8 +140,8 @@ def stability_epoch(
     return int(epochs[first]) if first < len(radii) else -1
 
 
-class CoupledMatrix(eqx.Module):
-    """Records P of a model's closed loop: `learn(watch=CoupledMatrix(plant))`.
+class LoopMatrix(eqx.Module):
+    """Records P of a model's closed loop: `learn(watch=LoopMatrix(plant))`.
 
     Arguments:
         plant: what the model controls, or the closed loop around it.
@@ -154,4 +153,4 @@ class CoupledMatrix(eqx.Module):
         self.plant = plant.plant if isinstance(plant, ClosedLoop) else plant
 
     def __call__(self, model: AbstractRNN) -> Float[Array, "d d"]:
-        return jnp.asarray(coupled(model, self.plant).matrix)
+        return jnp.asarray(linear_loop(model, self.plant).matrix)

@@ -11,9 +11,8 @@ from jaxtyping import Array, ArrayLike, Complex, Float
 from lrnn_jax._checks import as_float, number, whole
 from lrnn_jax.environments import AbstractPlant, ClosedLoop
 from lrnn_jax.learning import LearningCurve
-from lrnn_jax.networks import AbstractRNN, LowRankRNN
+from lrnn_jax.networks import AbstractOverlapRNN, AbstractRNN
 from lrnn_jax.overlaps import Overlaps
-from lrnn_jax.reduced import ReducedRNN
 from lrnn_jax.stability._spectrum import radius, spectrum, stability_epoch
 from lrnn_jax.tasks import AbstractObjective
 
@@ -225,7 +224,7 @@ class Tradeoff(AbstractObjective):
         return False
 
     def check(self, model: AbstractRNN) -> None:
-        if not isinstance(model, (LowRankRNN, ReducedRNN)) or model.roles.size != 4:
+        if not isinstance(model, AbstractOverlapRNN) or model.roles.size != 4:
             raise ValueError(
                 f"The trade-off is known for rank-1 networks with one input and one output; got a "
                 f"{type(model).__name__} with {model.inputs} input(s), {model.outputs} output(s)."
@@ -234,15 +233,15 @@ class Tradeoff(AbstractObjective):
     def sample(self, key: object) -> None:
         return None
 
-    def output(self, model: AbstractRNN, batch: None = None) -> Float[Array, " overlap"]:
+    def weight(self, batch: None) -> None:
+        return None
+
+    def output(self, model: AbstractOverlapRNN, batch: None = None) -> Float[Array, " overlap"]:
         """zm, zu, vm and vu, all that the cost looks at."""
-        assert isinstance(model, ReducedRNN)
         return model.overlaps.S.reshape(-1)
 
-    def loss(self, model: AbstractRNN, batch: None = None) -> Float[Array, ""]:
+    def loss(self, model: AbstractOverlapRNN, batch: None = None) -> Float[Array, ""]:
         """αL_∞ + (1 − α)L_0 of a model's overlaps."""
-        overlaps = model.overlaps  # pyright: ignore[reportAttributeAccessIssue]
-        alpha = self.alpha.astype(model.dtype)
-        return alpha * long_term_cost(overlaps, self.steps) + (1 - alpha) * short_term_cost(
-            overlaps
-        )
+        overlaps, alpha = model.overlaps, self.alpha.astype(model.dtype)
+        far, near = long_term_cost(overlaps, self.steps), short_term_cost(overlaps)
+        return alpha * far + (1 - alpha) * near

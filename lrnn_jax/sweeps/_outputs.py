@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from lrnn_jax._results import RESULTS
-from lrnn_jax.learning import OUTCOMES as LEARNING_OUTCOMES
-from lrnn_jax.learning import LearningCurve, outcome_code
+from lrnn_jax._results import OUTCOMES as LEARNING_OUTCOMES
+from lrnn_jax._results import RESULTS, outcome_code
+from lrnn_jax.learning import LearningCurve
 
 OUTCOMES = (*LEARNING_OUTCOMES, "raised")
 """How a cell can end: as learning does, or with an error that its function raised."""

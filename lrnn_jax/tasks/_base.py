@@ -48,15 +48,19 @@ class AbstractObjective(eqx.Module):
         """Data of one epoch; None for a deterministic objective."""
 
     @abstractmethod
+    def output(self, model: AbstractRNN, batch: Any = None) -> Float[Array, "..."]:
+        """Everything the loss looks at, on the data of one epoch; channels on the last axis."""
+
+    @abstractmethod
     def loss(self, model: AbstractRNN, batch: Any = None) -> Float[Array, ""]:
         """The loss of a model on the data of one epoch."""
 
+    @abstractmethod
     def weight(self, batch: Any) -> Float[Array, ""] | None:
         """What the loss of some trials counts in that of all: L = Σ w_i L_i / Σ w_i over parts.
 
         None where data are no trials (along the first axis of every array): they have no parts.
         """
-        return None
 
 
 class Trials(NamedTuple):
@@ -72,13 +76,26 @@ class Trials(NamedTuple):
 
 
 class AbstractTask(AbstractObjective):
-    """An objective in open loop: given inputs, wanted outputs."""
+    """An objective in open loop: given inputs, wanted outputs.
+
+    L = score(y),      y: outputs on `inputs`
+    """
 
     dt: eqx.AbstractVar[Float[Array, ""]]
 
     @abstractmethod
-    def output(self, model: AbstractRNN, batch: Any = None) -> Float[Array, "..."]:
-        """Everything the loss looks at, on the data of one epoch; channels on the last axis."""
+    def inputs(self, batch: Any = None) -> Float[Array, "trial time inputs"]:
+        """What goes in on the data of one epoch."""
+
+    @abstractmethod
+    def score(
+        self, output: Float[Array, "trial time outputs"], batch: Any = None
+    ) -> Float[Array, ""]:
+        """L of outputs, on the data of one epoch."""
+
+    def output(self, model: AbstractRNN, batch: Any = None) -> Float[Array, "trial time outputs"]:
+        """y on the data of one epoch."""
+        return model.rollout(self.inputs(batch))
 
     @abstractmethod
     def trials(self, batch: Any = None) -> Trials:

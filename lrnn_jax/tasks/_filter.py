@@ -1,6 +1,7 @@
 """Impulse-response tasks: the network must become a given linear filter."""
 
 from abc import abstractmethod
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -18,12 +19,12 @@ from lrnn_jax.tasks._base import (
     check_same_dt,
 )
 from lrnn_jax.tasks._response import (
+    AbstractResponse,
     Modes,
-    Target,
+    Samples,
     choose_evaluation,
-    impulse_response,
+    impulses,
     response_error,
-    target_samples,
 )
 
 
@@ -40,7 +41,7 @@ class AbstractFilter(AbstractTask):
 
     @property
     @abstractmethod
-    def response(self) -> Target:
+    def response(self) -> AbstractResponse:
         """F in its most useful form: modes where it has them, samples otherwise."""
 
     @property
@@ -56,7 +57,7 @@ class AbstractFilter(AbstractTask):
     @property
     def samples(self) -> Float[Array, "time inputs outputs"]:
         """F_0 … F_{T-1}; F_t is the target at time t·dt."""
-        return target_samples(self.response, self.duration)
+        return self.response.samples(self.duration)
 
     @property
     def stochastic(self) -> bool:
@@ -78,24 +79,34 @@ class AbstractFilter(AbstractTask):
         self, model: AbstractRNN, batch: Float[Array, "time inputs outputs"] | None = None
     ) -> Float[Array, ""]:
         """L; `batch` is added to the target (label noise from `sample`)."""
-        target: Target = self.response
+        target = self.response
         if batch is not None:
-            target = target_samples(target, self.duration) + batch
+            target = Samples(target.samples(self.duration) + batch)
         way = Evaluation.AUTO if batch is not None else self.evaluation
         return response_error(model, target, self.duration, evaluation=way)
 
-    def output(
-        self, model: AbstractRNN, batch: Float[Array, "time inputs outputs"] | None = None
-    ) -> Float[Array, "time inputs outputs"]:
-        """The model's own impulse response Y, to be compared with `samples`."""
-        return impulse_response(model, self.duration)
+    def inputs(
+        self, batch: Float[Array, "time inputs outputs"] | None = None
+    ) -> Float[Array, "inputs time inputs"]:
+        """One trial an input channel: an impulse of 1/dt at step 0."""
+        return impulses(self.channels[0], self.duration, self.dt)
+
+    def score(
+        self,
+        output: Float[Array, "inputs time outputs"],
+        batch: Float[Array, "time inputs outputs"] | None = None,
+    ) -> Float[Array, ""]:
+        """L of impulse responses, one trial an input channel."""
+        error = output - self.trials(batch).target.astype(output.dtype)
+        return self.dt.astype(output.dtype) * jnp.sum(error**2)
+
+    def weight(self, batch: Any) -> None:
+        return None
 
     def trials(self, batch: Float[Array, "time inputs outputs"] | None = None) -> Trials:
         """One trial an input channel: an impulse of 1/dt, and the response to become."""
         target = jnp.swapaxes(self.samples if batch is None else self.samples + batch, 0, 1)
-        inputs = jnp.zeros((*target.shape[:2], target.shape[0]), target.dtype)
-        pulse = jnp.eye(target.shape[0], dtype=target.dtype) / self.dt.astype(target.dtype)
-        return Trials(inputs.at[:, 0].set(pulse), target, jnp.ones(target.shape[:2], target.dtype))
+        return Trials(self.inputs(batch), target, jnp.ones(target.shape[:2], target.dtype))
 
 
 class ImpulseResponse(AbstractFilter):
@@ -140,8 +151,8 @@ class ImpulseResponse(AbstractFilter):
         self.evaluation = evaluation
 
     @property
-    def response(self) -> Target:
-        return self.target
+    def response(self) -> AbstractResponse:
+        return Samples(self.target)
 
     @property
     def duration(self) -> int:
@@ -196,7 +207,7 @@ class ExponentialFilter(AbstractFilter):
         self.evaluation = evaluation
 
     @property
-    def response(self) -> Target:
+    def response(self) -> AbstractResponse:
         return _modes(jnp.exp(-self.rate * self.dt), self.amplitude)
 
     @property
@@ -260,7 +271,7 @@ class OscillatingFilter(AbstractFilter):
         self.evaluation = evaluation
 
     @property
-    def response(self) -> Target:
+    def response(self) -> AbstractResponse:
         size = jnp.exp(-self.rate * self.dt)
         angle = jnp.broadcast_to(self.frequency, self.rate.shape) * self.dt
         return _modes(jax.lax.complex(size * jnp.cos(angle), size * jnp.sin(angle)), self.amplitude)

@@ -6,9 +6,10 @@ Y_t is the (inputs × outputs) response at step t to an input of 1/dt at step 0.
 reduction Y_t = C Aᵗ B/dt, and the sum over time needs no simulation.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable
 from operator import mul
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -18,14 +19,69 @@ from jaxtyping import Array, Complex, Float, Inexact
 
 from lrnn_jax._types import small_matmul
 from lrnn_jax.networks import AbstractRNN
-from lrnn_jax.reduced import LinearSystem, ReducedRNN
+from lrnn_jax.reduced import AbstractReduction, LinearSystem
 from lrnn_jax.tasks._base import Evaluation
 
 Power = TypeVar("Power")
 Sums = TypeVar("Sums")
 
 
-class Modes(eqx.Module):
+class AbstractResponse(eqx.Module):
+    """The impulse response F of a target filter, and what is known of how it comes about.
+
+    Class variables: generated, whether a linear system with this response is known; modes, F as a
+    sum of exponentials, where it is one.
+    """
+
+    generated: ClassVar[bool]
+    modes: ClassVar[Any]
+
+    @abstractmethod
+    def samples(self, steps: int) -> Float[Array, "time inputs outputs"]:
+        """F_0 … F_{T-1}."""
+
+    @abstractmethod
+    def generator(self) -> LinearSystem:
+        """A linear system with this response.
+
+        Errors: ValueError where none is known.
+        """
+
+
+class Samples(AbstractResponse):
+    """Any response, given as an array of shape (time, inputs, outputs)."""
+
+    values: Float[Array, "time inputs outputs"]
+    modes = None
+    generated = False
+
+    def samples(self, steps: int) -> Float[Array, "time inputs outputs"]:
+        return self.values
+
+    def generator(self) -> LinearSystem:
+        raise ValueError("A response given as an array has no generator.")
+
+
+class Generated(AbstractResponse):
+    """The response F_t = C Aᵗ B of a linear system."""
+
+    system: LinearSystem
+    modes = None
+    generated = True
+
+    def samples(self, steps: int) -> Float[Array, "time inputs outputs"]:
+        a, b, c = self.system
+
+        def body(state: Array, _: None) -> tuple[Array, Array]:
+            return a @ state, (c @ state).T
+
+        return jax.lax.scan(body, b, length=steps)[1]
+
+    def generator(self) -> LinearSystem:
+        return self.system
+
+
+class Modes(AbstractResponse):
     """A filter made of exponentials: F_t = Re Σ_j c_j ρ_jᵗ.
 
     Arguments:
@@ -35,6 +91,7 @@ class Modes(eqx.Module):
 
     poles: Inexact[Array, " modes"]
     amplitudes: Float[Array, "modes inputs outputs"]
+    generated = True
 
     def astype(self, dtype: Any) -> "Modes":
         """The same filter in another floating dtype."""
@@ -46,7 +103,11 @@ class Modes(eqx.Module):
         powers = self.poles[None, :] ** jnp.arange(steps, dtype=self.poles.dtype)[:, None]
         return jnp.einsum("tj,jio->tio", jnp.real(powers), self.amplitudes)
 
-    def system(self) -> LinearSystem:
+    @property
+    def modes(self) -> "Modes":
+        return self
+
+    def generator(self) -> LinearSystem:
         """A linear system with this response: one state per mode and input (two if complex)."""
         modes, inputs, outputs = self.amplitudes.shape
         rho = self.poles
@@ -62,32 +123,21 @@ class Modes(eqx.Module):
         return LinearSystem(a=a, b=b, c=c)
 
 
-Target = Float[Array, "time inputs outputs"] | Modes | LinearSystem
+def impulses(inputs: int, steps: int, dt: Float[Array, ""]) -> Float[Array, "inputs time inputs"]:
+    """An impulse of 1/dt at step 0, on one input channel in each trial."""
+    pulse = jnp.eye(inputs, dtype=dt.dtype) / dt
+    return jnp.zeros((inputs, steps, inputs), dt.dtype).at[:, 0].set(pulse)
 
 
 def impulse_response(model: AbstractRNN, steps: int) -> Float[Array, "time inputs outputs"]:
     """Y_t: outputs at step t after an input of 1/dt at step 0, one input channel at a time."""
-    pulse = jnp.eye(model.inputs, dtype=model.dtype) / model.dt.astype(model.dtype)
-    inputs = jnp.zeros((model.inputs, steps, model.inputs), model.dtype).at[:, 0].set(pulse)
+    inputs = impulses(model.inputs, steps, model.dt.astype(model.dtype))
     return jnp.swapaxes(model.rollout(inputs), 0, 1)
-
-
-def target_samples(target: Target, steps: int) -> Float[Array, "time inputs outputs"]:
-    """F_0 … F_{T-1} of any kind of target."""
-    if isinstance(target, Modes):
-        return target.samples(steps)
-    if isinstance(target, LinearSystem):
-
-        def body(state, _):
-            return target.a @ state, (target.c @ state).T
-
-        return jax.lax.scan(body, target.b, length=steps)[1]
-    return target
 
 
 def response_error(
     model: AbstractRNN,
-    target: Target,
+    target: AbstractResponse,
     steps: int,
     *,
     evaluation: Evaluation = Evaluation.AUTO,
@@ -97,7 +147,7 @@ def response_error(
 
     Arguments:
         model: a network (always simulated) or a linear reduction.
-        target: F as samples, shape (time, inputs, outputs), as `Modes`, or as a linear system.
+        target: F.
         steps: T.
         evaluation: how, for a reduction.
         triangular: ω_t = T − t in place of 1.
@@ -107,36 +157,32 @@ def response_error(
     dt = model.dt.astype(model.dtype)
     way = choose_evaluation(model, target, evaluation)
     if way is Evaluation.CLOSED_FORM:
-        assert isinstance(model, ReducedRNN)
-        assert isinstance(target, Modes)
-        return dt * _closed_form(model, target, steps, triangular)
+        return dt * _closed_form(model, target.modes, steps, triangular)
     if way is Evaluation.DOUBLING:
-        assert isinstance(model, ReducedRNN)
-        assert isinstance(target, (Modes, LinearSystem))
-        other = target.system() if isinstance(target, Modes) else target
-        return dt * _by_doubling(model, other, steps, triangular)
-    error = impulse_response(model, steps) - target_samples(target, steps).astype(model.dtype)
+        return dt * _by_doubling(model, target.generator(), steps, triangular)
+    error = impulse_response(model, steps) - target.samples(steps).astype(model.dtype)
     squared = jnp.sum(error**2, axis=(1, 2))
     weights = steps - jnp.arange(steps, dtype=squared.dtype)
     return dt * jnp.sum(squared * weights if triangular else squared)
 
 
-def choose_evaluation(model: AbstractRNN, target: Target, asked: Evaluation) -> Evaluation:
+def choose_evaluation(
+    model: AbstractRNN, target: AbstractResponse, asked: Evaluation
+) -> Evaluation:
     """The way a loss is computed.
 
     Errors: ValueError when the one asked for does not apply to this reduction and target.
     """
-    if not isinstance(model, ReducedRNN) or not model.is_linear_system:
+    if not isinstance(model, AbstractReduction) or not model.is_linear_system:
         return Evaluation.ROLLOUT
-    closed = isinstance(target, Modes) and model.roles.rank == 1
-    doubles = isinstance(target, (Modes, LinearSystem))
+    closed = target.modes is not None and model.roles.rank == 1
     if asked is Evaluation.CLOSED_FORM and not closed:
-        kind = "exponentials" if isinstance(target, Modes) else "something else"
+        kind = "something else" if target.modes is None else "exponentials"
         raise ValueError(
             f"The closed form takes rank 1 and a target made of exponentials; here the reduction "
             f"has rank {model.roles.rank} and the target is made of {kind}. Use Evaluation.AUTO."
         )
-    if asked is Evaluation.DOUBLING and not doubles:
+    if asked is Evaluation.DOUBLING and not target.generated:
         raise ValueError(
             "Doubling takes a target with a generator (exponentials, another linear network); "
             "this one is an array of samples. Use Evaluation.ROLLOUT or AUTO."
@@ -145,7 +191,7 @@ def choose_evaluation(model: AbstractRNN, target: Target, asked: Evaluation) -> 
         return asked
     if closed:
         return Evaluation.CLOSED_FORM
-    return Evaluation.DOUBLING if doubles else Evaluation.ROLLOUT
+    return Evaluation.DOUBLING if target.generated else Evaluation.ROLLOUT
 
 
 def _plus(*sums: Any) -> Any:
@@ -189,9 +235,7 @@ def power_sum(
     return v if triangular else s
 
 
-def _by_doubling(
-    model: ReducedRNN, target: LinearSystem, steps: int, triangular: bool
-) -> Float[Array, ""]:
+def _by_doubling(model: Any, target: Any, steps: int, triangular: bool) -> Float[Array, ""]:
     """Σ_t ω_t ‖Y_t − F_t‖² from the Gramians of the network, of the target and between the two."""
     system, dt = model.system(), model.dt.astype(model.dtype)
     ours = LinearSystem(a=system.a, b=system.b / dt, c=system.c)
@@ -225,9 +269,7 @@ class _Pair(NamedTuple):
     rho: Array
 
 
-def _closed_form(
-    model: ReducedRNN, target: Modes, steps: int, triangular: bool
-) -> Float[Array, ""]:
+def _closed_form(model: Any, target: Any, steps: int, triangular: bool) -> Float[Array, ""]:
     """Σ_t ω_t ‖a pᵗ + b D_t − Re Σ_j c_j ρ_jᵗ‖² from sums of geometric series.
 
     p = 1 − dt, q = p + dt·vu, D_t = (qᵗ − pᵗ)/(q − p), a = S_zm, b = dt S_zu S_vm.

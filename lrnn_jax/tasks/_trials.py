@@ -43,9 +43,8 @@ class AbstractTrialTask(AbstractTask):
         """L on the trials of one epoch."""
         return self.score(self.output(model, batch), batch)
 
-    def output(self, model: AbstractRNN, batch: Trials) -> Float[Array, "trial time outputs"]:
-        """y on the trials of one epoch."""
-        return model.rollout(batch.inputs)
+    def inputs(self, batch: Trials) -> Float[Array, "trial time inputs"]:
+        return batch.inputs
 
     def score(self, output: Float[Array, "trial time outputs"], batch: Trials) -> Float[Array, ""]:
         """L of outputs y.

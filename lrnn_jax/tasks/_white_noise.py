@@ -8,8 +8,8 @@ import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from lrnn_jax._checks import as_float, non_negative, whole, whole_or_none
-from lrnn_jax.networks import AbstractRNN, LowRankRNN
-from lrnn_jax.reduced import ReducedRNN, reduce
+from lrnn_jax.networks import AbstractRNN
+from lrnn_jax.reduced import linear_system, simplest
 from lrnn_jax.tasks._base import (
     AbstractTask,
     Evaluation,
@@ -19,9 +19,12 @@ from lrnn_jax.tasks._base import (
 )
 from lrnn_jax.tasks._filter import AbstractFilter
 from lrnn_jax.tasks._response import (
-    Target,
+    AbstractResponse,
+    Generated,
+    Samples,
     choose_evaluation,
     impulse_response,
+    impulses,
     response_error,
 )
 from lrnn_jax.tasks._trials import AbstractTrialTask
@@ -59,7 +62,7 @@ class AbstractWhiteNoise(AbstractTask):
 
     @property
     @abstractmethod
-    def response(self) -> Target:
+    def response(self) -> AbstractResponse:
         """Impulse response of the imitated system, for the expectation."""
 
     @abstractmethod
@@ -98,11 +101,7 @@ class AbstractWhiteNoise(AbstractTask):
         """L of a minibatch, or ⟨L⟩ where `batch` is None."""
         dt = model.dt.astype(model.dtype)
         if batch is not None:
-            inputs, target = batch
-            # time first, as simulations make outputs: no copies to reorder them
-            output = jnp.swapaxes(model.rollout(inputs), 0, 1)
-            error = output - jnp.swapaxes(target, 0, 1).astype(model.dtype)
-            return dt * jnp.sum(error**2) / inputs.shape[0]
+            return self.score(self.output(model, batch), batch)
         error = response_error(
             model, self.response, self.steps, evaluation=self.evaluation, triangular=True
         )
@@ -112,9 +111,24 @@ class AbstractWhiteNoise(AbstractTask):
         """The number of trials; None for the expectation."""
         return None if batch is None else as_float(batch[0].shape[0])
 
-    def output(self, model: AbstractRNN, batch: Pairs | None = None) -> Float[Array, "..."]:
-        """y on a minibatch; the impulse response, which decides ⟨L⟩, where `batch` is None."""
-        return impulse_response(model, self.steps) if batch is None else model.rollout(batch[0])
+    def inputs(self, batch: Pairs | None = None) -> Float[Array, "trial time inputs"]:
+        """x of a minibatch; impulses, the responses to which decide ⟨L⟩, where `batch` is None."""
+        return impulses(self.channels[0], self.steps, self.dt) if batch is None else batch[0]
+
+    def score(
+        self, output: Float[Array, "trial time outputs"], batch: Pairs | None = None
+    ) -> Float[Array, ""]:
+        """L of a minibatch's outputs, or ⟨L⟩ of impulse responses where `batch` is None."""
+        dt = self.dt.astype(output.dtype)
+        # time first, as simulations make outputs: no copies to reorder them
+        output = jnp.swapaxes(output, 0, 1)
+        if batch is not None:
+            error = output - jnp.swapaxes(batch[1], 0, 1).astype(output.dtype)
+            return dt * jnp.sum(error**2) / len(batch[0])
+        error = output - self.response.samples(self.steps).astype(output.dtype)
+        left = self.steps - jnp.arange(self.steps, dtype=output.dtype)
+        power = jnp.sum(left * jnp.sum(error**2, axis=(1, 2)))
+        return self.std.astype(output.dtype) ** 2 * dt**3 * power
 
     def trials(self, batch: Pairs | None = None) -> Trials:
         """A minibatch as trials.
@@ -173,7 +187,7 @@ class WhiteNoise(AbstractWhiteNoise):
         return self.filter.channels
 
     @property
-    def response(self) -> Target:
+    def response(self) -> AbstractResponse:
         return self.filter.response
 
     def imitate(
@@ -246,11 +260,11 @@ class TeacherStudent(AbstractWhiteNoise):
         return self.teacher.inputs, self.teacher.outputs
 
     @property
-    def response(self) -> Target:
-        if isinstance(self.teacher, (LowRankRNN, ReducedRNN)):  # linear: no batch needed
-            system = reduce(self.teacher).system()
-            return system._replace(b=system.b / self.dt)
-        return impulse_response(self.teacher, self.steps)
+    def response(self) -> AbstractResponse:
+        system = linear_system(simplest(self.teacher))
+        if system is None:
+            return Samples(impulse_response(self.teacher, self.steps))
+        return Generated(system._replace(b=system.b / self.dt))
 
     def imitate(
         self, inputs: Float[Array, "trial time inputs"]

@@ -1,4 +1,4 @@
-"""How far learning can move the overlaps: the leaf that all tasks together can reach."""
+"""In how many directions learning can move the overlaps, all tasks taken together."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -15,34 +15,38 @@ from lrnn_jax.overlaps._roles import Roles
 _Fields = Callable[[Any], Any]
 
 
-class Leaf(NamedTuple):
-    """The leaf of overlap space that gradient flows on all tasks of a kind can reach.
+class ReachableDimensions(NamedTuple):
+    """The set of overlaps that gradient flows on all tasks of a kind can reach from a point.
 
-    Fields: dimension; of, the dimension of overlap space, k(k+1)/2; function, how many of the
-    leaf's dimensions a loss can see (those of learning's own directions); growth, the rank after
-    each order of Lie brackets. `dimension − function` dimensions hold memory without noise: they
-    are moved by learning, and no loss fixes them.
+    Fields: dimension of that set (an orbit); total, the dimension of overlap space, k(k+1)/2;
+    visible, how many of the dimensions a loss can see (those of learning's own directions); growth,
+    the rank after each order of Lie brackets.
     """
 
     dimension: int
-    of: int
-    function: int
+    total: int
+    visible: int
     growth: tuple[int, ...]
 
+    @property
+    def memory(self) -> int:
+        """Dimensions that hold memory: learning moves them, and no loss fixes them."""
+        return self.dimension - self.visible
 
-def leaf(
+
+def reachable_dimensions(
     overlaps: Overlaps,
     functions: Callable[[Overlaps], Float[Array, " function"]] | None = None,
     *,
     depth: int = 6,
     tolerance: float | None = None,
-) -> Leaf:
-    """Dimension of the leaf through a point, from nested Lie brackets of learning's fields.
+) -> ReachableDimensions:
+    """How many dimensions learning can reach from a point, from nested Lie brackets of its fields.
 
     A loss of f(Q) moves the overlaps along X_i = −C(q) ∇f_i(q), C the `coupling`; alternating
     between tasks also moves them along [X_i, X_j] = ∂X_j X_i − ∂X_i X_j and so on. The rank of all
-    of these at a point where it is locally constant (a generic one) is the dimension of the leaf
-    (orbit theorem). Rank 1: 5 of 10.
+    of these at a point where it is locally constant (a generic one) is the dimension of the orbit
+    (orbit theorem of Nagano and Sussmann). Rank 1: 5 of 10.
 
     Arguments:
         overlaps: Q, a generic point; shape (k, k).
@@ -52,27 +56,27 @@ def leaf(
         tolerance: singular values of the fields, each scaled to length 1, below this are zero, and
             fields shorter than it vanish; default √ε (ε: the dtype's machine epsilon).
 
-    Returns: `Leaf`.
+    Returns: `ReachableDimensions`.
 
     Errors: ValueError for batched overlaps.
 
     Source: ours.
     """
     if overlaps.gram.ndim != 2:
-        raise ValueError(f"leaf takes one Gram matrix; got shape {overlaps.gram.shape}.")
+        raise ValueError(f"`overlaps` is one Gram matrix; got shape {overlaps.gram.shape}.")
     roles, q = overlaps.roles, overlaps.vector()
     if tolerance is None:
         tolerance = float(jnp.sqrt(jnp.finfo(q.dtype).eps))
     first = _learning_fields(roles, functions or markov_parameters)
-    level, found = first, np.asarray(jax.jit(first)(q))
-    growth = [_rank(found, tolerance)]
+    level, fields = first, np.asarray(jax.jit(first)(q))
+    growth = [_rank(fields, tolerance)]
     while len(growth) < depth:
         level = _brackets(first, level)
-        found = np.concatenate([found, np.asarray(jax.jit(level)(q))])
-        growth.append(_rank(found, tolerance))
+        fields = np.concatenate([fields, np.asarray(jax.jit(level)(q))])
+        growth.append(_rank(fields, tolerance))
         if growth[-1] == growth[-2]:
             break
-    return Leaf(growth[-1], q.size, growth[0], tuple(growth))
+    return ReachableDimensions(growth[-1], q.size, growth[0], tuple(growth))
 
 
 def markov_parameters(overlaps: Overlaps) -> Float[Array, " parameter"]:
@@ -105,8 +109,8 @@ def _brackets(first: _Fields, level: _Fields) -> _Fields:
     def fields(q: Array) -> Array:
         x, y = first(q), level(q)
         dx, dy = jax.jacfwd(first)(q), jax.jacfwd(level)(q)
-        both = jnp.einsum("jab,ib->ija", dy, x) - jnp.einsum("iab,jb->ija", dx, y)
-        return both.reshape(-1, q.size)
+        bracket = jnp.einsum("jab,ib->ija", dy, x) - jnp.einsum("iab,jb->ija", dx, y)
+        return bracket.reshape(-1, q.size)
 
     return fields
 

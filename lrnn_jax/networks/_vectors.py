@@ -1,4 +1,4 @@
-"""Loading vectors with given overlaps."""
+"""Loading vectors with given overlaps: new ones, and the nearest to given ones."""
 
 import jax.numpy as jnp
 import jax.random as jr
@@ -42,6 +42,28 @@ def vectors_with_overlaps(
     frame = q * jnp.sign(jnp.diagonal(r))[None, :]
     theta = jnp.sqrt(as_float(scale).astype(gram.dtype)) * frame @ root(gram, rows)
     return _reflected(theta) if overlaps.roles.means else theta
+
+
+def transport(
+    theta: Float[Array, "n k"], old: Float[Array, "k k"], new: Float[Array, "k k"]
+) -> Float[Array, "n k"]:
+    """Θ R with RᵀQR = Q', R symmetric: the nearest vectors with the new Gram matrix.
+
+        R = Q^{-½} (Q^½ Q' Q^½)^½ Q^{-½}
+
+    Errors: ValueError for vectors that are linearly dependent (outside a trace).
+    """
+    values, vectors = jnp.linalg.eigh(old)
+    if not is_traced(values) and values[0] < 1e-10 * values[-1]:
+        raise ValueError(
+            "The loading vectors are linearly dependent, so they cannot be turned into vectors "
+            "with the new overlaps. Use LowRankRNN.with_overlaps(degenerate_twin(net.overlaps, …))."
+        )
+    half = (vectors * jnp.sqrt(values)[None]) @ vectors.T
+    inverse = (vectors / jnp.sqrt(values)[None]) @ vectors.T
+    values, vectors = jnp.linalg.eigh(half @ new @ half)
+    square_root = (vectors * jnp.sqrt(jnp.maximum(values, 0))[None]) @ vectors.T
+    return theta @ (inverse @ square_root @ inverse)
 
 
 def _reflected(theta: Float[Array, "n k"]) -> Float[Array, "n k"]:

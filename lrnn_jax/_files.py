@@ -1,0 +1,184 @@
+"""One file format for models and curves: plain arrays by path, and a header that explains them.
+
+A file is an `.npz` without anything pickled. The entry "header" is JSON: classes of this package by
+name with their fields, and for each array its entry. What a file cannot name (a class or a function
+of your own) is taken from a model of the same structure: `like`.
+"""
+
+import dataclasses
+import json
+import os
+import sys
+import tokenize
+import zipfile
+import zlib
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lrnn_jax._results import RESULTS, outcome
+
+FORMAT = 2
+BROKEN = (
+    OSError, ValueError, EOFError, AttributeError, TypeError, LookupError, MemoryError,
+    NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error, tokenize.TokenError,
+)  # fmt: skip
+"""What reading a damaged or foreign file may raise."""
+
+
+def save_tree(tree: Any, path: str | os.PathLike) -> None:
+    """Write a module, or containers of arrays, into one file; it is whole or absent.
+
+    Errors: ValueError for objects of no kind that a file can hold.
+    """
+    arrays: dict[str, Any] = {}
+    content = _encode(tree, "", arrays)
+    arrays["header"] = np.array(json.dumps({"format": FORMAT, "content": content}))
+    path = os.fspath(path)
+    temporary = f"{path}.{os.getpid()}.part"
+    try:
+        with open(temporary, "xb") as file:
+            np.savez(file, **arrays)
+        os.replace(temporary, path)
+    except BaseException:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise
+
+
+def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """All arrays of an `.npz` file.
+
+    Errors: ValueError when there is no such file, or it is damaged or pickled.
+    """
+    if not os.path.exists(path):
+        raise ValueError(f"There is no file {path}.")
+    try:
+        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except BROKEN as error:
+        raise ValueError(
+            f"{path} is not a readable .npz file of plain arrays ({type(error).__name__})."
+        ) from None
+
+
+def has_header(arrays: dict[str, np.ndarray]) -> bool:
+    """Whether these are the arrays of a file that `save_tree` wrote."""
+    return "header" in arrays and arrays["header"].dtype.kind == "U"
+
+
+def load_tree(path: str | os.PathLike, like: Any = None) -> Any:
+    """What `save_tree` wrote.
+
+    Arguments:
+        path: of the file.
+        like: the same structure with any values, for classes that are not of this package, and
+            activations made of functions; its arrays are replaced.
+
+    Errors: ValueError for another file, for classes that need `like`, and a `like` that differs.
+    """
+    arrays = read_arrays(path)
+    try:
+        assert has_header(arrays)
+        header = json.loads(str(arrays.pop("header")))
+        assert header["format"] == FORMAT
+        content = header["content"]
+    except (*BROKEN, AssertionError):
+        raise ValueError(f"{path} was not saved by this package, or by another version.") from None
+    if like is not None:
+        return _fill(like, arrays, path)
+    if unknown := sorted(_unknown(content)):
+        raise ValueError(
+            f"{path} holds what a file cannot name, {', '.join(unknown)}: pass `like`, a model of "
+            f"the same structure, whose arrays are replaced by the file's."
+        )
+    try:
+        return _decode(content, arrays)
+    except BROKEN as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
+
+
+def path_name(path: Any) -> str:
+    """Where a leaf of a tree is: "w", "cell.w", "layers[0].w"."""
+    return jax.tree_util.keystr(path).removeprefix(".")
+
+
+def _encode(x: Any, name: str, arrays: dict[str, Any]) -> Any:
+    """JSON of an object; its arrays are collected by where they are."""
+    if isinstance(x, (jax.Array, np.ndarray, np.generic)):
+        arrays[name.removeprefix(".") or "value"] = np.asarray(x)
+        return {"array": name.removeprefix(".") or "value"}
+    if isinstance(x, RESULTS):
+        return {"result": outcome(x)}
+    if x is None or isinstance(x, (bool, int, float, str)):
+        return x
+    if type(x) in (list, tuple):
+        kind = type(x).__name__
+        return {kind: [_encode(value, f"{name}[{i}]", arrays) for i, value in enumerate(x)]}
+    if type(x) is dict:
+        return {"dict": {k: _encode(v, f"{name}[{k!r}]", arrays) for k, v in x.items()}}
+    if dataclasses.is_dataclass(x) and not isinstance(x, type):
+        fields = {f.name: getattr(x, f.name) for f in dataclasses.fields(x)}
+        kind = type(x).__name__ if type(x).__name__ in _classes() else f"{type(x).__name__} (yours)"
+        encoded = {k: _encode(v, f"{name}.{k}", arrays) for k, v in fields.items()}
+        return {"class": kind, "fields": encoded}
+    return {"class": getattr(x, "__qualname__", type(x).__name__) + " (yours)", "fields": {}}
+
+
+def _decode(content: Any, arrays: dict[str, np.ndarray]) -> Any:
+    if not isinstance(content, dict):
+        return content
+    kind, value = next(iter(content.items()))
+    if kind == "array":
+        return jnp.asarray(arrays[value])
+    if kind == "result":
+        return RESULTS._name_to_item[value]
+    if kind in ("list", "tuple"):
+        return (list if kind == "list" else tuple)(_decode(item, arrays) for item in value)
+    if kind == "dict":
+        return {name: _decode(item, arrays) for name, item in value.items()}
+    fields = {name: _decode(item, arrays) for name, item in content["fields"].items()}
+    return _classes()[content["class"]](**fields)
+
+
+def _unknown(content: Any) -> set[str]:
+    """Classes in a header that are not of this package."""
+    if isinstance(content, list):
+        return set().union(*map(_unknown, content))
+    if not isinstance(content, dict):
+        return set()
+    mine = {content["class"]} - set(_classes()) if "class" in content else set()
+    return mine.union(*(_unknown(value) for value in content.values()))
+
+
+def _classes() -> dict[str, type]:
+    """The package's own dataclasses by name."""
+    modules = [m for name, m in list(sys.modules.items()) if name.startswith("lrnn_jax.")]
+    return {
+        name: value
+        for module in modules
+        for name, value in vars(module).items()
+        if dataclasses.is_dataclass(value)
+        and isinstance(value, type)
+        and value.__module__.startswith("lrnn_jax.")
+        and not name.startswith("_")
+    }
+
+
+def _fill(like: Any, arrays: dict[str, np.ndarray], path: Any) -> Any:
+    """`like` with the file's arrays."""
+    leaves, tree = jax.tree_util.tree_flatten_with_path(like)
+    new = []
+    for place, leaf in leaves:
+        if not eqx.is_array(leaf):
+            new.append(leaf)
+            continue
+        name = path_name(place)
+        if name not in arrays or arrays[name].shape != leaf.shape:
+            there = arrays[name].shape if name in arrays else "nothing"
+            raise ValueError(f"`like` has `{name}` of shape {leaf.shape}; {path} has {there}.")
+        new.append(jnp.asarray(arrays[name], leaf.dtype))
+    return tree.unflatten(new)

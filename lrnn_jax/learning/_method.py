@@ -1,0 +1,175 @@
+"""The contract of a method, and how those that take one step an epoch run."""
+
+from abc import abstractmethod
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from lrnn_jax._results import RESULTS, Interrupted
+from lrnn_jax._scan import near_divisor, record
+from lrnn_jax._types import is_traced
+from lrnn_jax.learning._curve import LearningCurve
+from lrnn_jax.learning._problem import Problem, Progress, Record, nothing
+from lrnn_jax.networks import AbstractRNN, AbstractSpace, Weights
+from lrnn_jax.rules import AbstractRule
+
+_SUCCESS: Any = RESULTS.successful
+
+
+class AbstractMethod(eqx.Module):
+    """A way to learn: what moves in a model, whether it is fit for a problem, and the run."""
+
+    @abstractmethod
+    def space(self, model: AbstractRNN) -> AbstractSpace:
+        """What moves when a model learns by this method."""
+
+    @abstractmethod
+    def check(self, problem: Problem, epochs: int) -> None:
+        """Raise ValueError, with the reason, unless the method can solve the problem."""
+
+    @abstractmethod
+    def run(
+        self, problem: Problem, epochs: int, every: int, progress: Progress | None
+    ) -> LearningCurve:
+        """Learn for some epochs, of which every `every`-th and the last are recorded."""
+
+
+class AbstractUpdate(AbstractMethod):
+    """A method that takes one discrete step an epoch, along the direction of its rule."""
+
+    rule: eqx.AbstractVar[AbstractRule]
+
+    @abstractmethod
+    def fits(self, space: AbstractSpace) -> None:
+        """Raise ValueError, with the reason, unless the update is exact in this space."""
+
+    @abstractmethod
+    def init(self, space: AbstractSpace) -> Any:
+        """The update's memory at epoch 0."""
+
+    @abstractmethod
+    def update(
+        self,
+        space: AbstractSpace,
+        weights: Weights,
+        direction: Weights,
+        memory: Any,
+        epoch: Any,
+        loss: Any,
+    ) -> tuple[Weights, Any]:
+        """Weights and memory one epoch later, from the direction XΓ and the loss before it."""
+
+    def space(self, model: AbstractRNN) -> AbstractSpace:
+        return self.rule.space(model)
+
+    def check(self, problem: Problem, epochs: int) -> None:
+        problem.data.check(problem.objective, max(epochs, 1))
+        self.fits(problem.space)
+
+    def run(
+        self, problem: Problem, epochs: int, every: int, progress: Progress | None
+    ) -> LearningCurve:
+        if progress is None or is_traced(self, problem):
+            return _whole_run(self, problem, epochs, every)
+        return _run_with_progress(self, problem, epochs, every, progress)
+
+
+class _State(NamedTuple):
+    """What changes from epoch to epoch."""
+
+    weights: Weights
+    memory: Any
+    epoch: Int[Array, ""]
+    stopped: Int[Array, ""]
+
+
+def _start(method: AbstractUpdate, problem: Problem) -> _State:
+    zero = jnp.zeros((), int)
+    return _State(problem.space.start, method.init(problem.space), zero, zero - 1)
+
+
+def _step(
+    method: AbstractUpdate, problem: Problem, state: _State
+) -> tuple[_State, Float[Array, ""]]:
+    """One epoch. A run that stops being finite is frozen at its last finite weights."""
+    space = problem.space
+    loss, direction = method.rule.direction(space, problem.loss(state.epoch), state.weights)
+    weights, memory = method.update(
+        space, state.weights, direction, state.memory, state.epoch, loss
+    )
+    finite = jnp.isfinite(loss)
+    for leaf in jax.tree.leaves(weights):
+        # so far below overflow that the overlaps of these weights are finite too
+        finite &= jnp.all(jnp.abs(leaf) < float(jnp.finfo(leaf.dtype).max) ** 0.25)
+    running = state.stopped < 0
+    go = running & finite
+    weights, memory = jax.tree.map(
+        lambda new, old: jnp.where(go, new, old), (weights, memory), (state.weights, state.memory)
+    )
+    stopped = jnp.where(running & ~finite, state.epoch, state.stopped)
+    loss = jnp.where(running, loss, jnp.nan)
+    return _State(weights, memory, state.epoch + 1, stopped), loss
+
+
+def _advance(
+    method: AbstractUpdate, problem: Problem, state: _State, epochs: int, every: int
+) -> tuple[_State, Record]:
+    """Some epochs, and the records of every n-th of them."""
+
+    def keep(before: _State, loss: Float[Array, ""]) -> Record:
+        return _record(problem, before, loss)
+
+    return record(lambda state: _step(method, problem, state), keep, state, epochs, every)
+
+
+def _record(problem: Problem, state: _State, loss: Float[Array, ""]) -> Record:
+    """What is kept of the weights before an update; NaN once the run has stopped."""
+    kept = problem.record(state.weights, loss)
+    return jax.tree.map(lambda a: jnp.where(state.stopped < 0, a, nothing(a)), kept)
+
+
+def _finish(problem: Problem, state: _State, histories: list[Record], every: int) -> LearningCurve:
+    """Add the final state to the records and make the curve."""
+    model = problem.space.model(state.weights)
+    final = _record(problem, state, problem.loss(state.epoch)(model))
+    # a run that blows up in its very last update is noticed here
+    broken = (state.stopped < 0) & ~jnp.isfinite(final.loss)
+    stopped = jnp.where(broken, state.epoch, state.stopped)
+    histories = [*histories, jax.tree.map(lambda a: a[None], final)]
+    history = jax.tree.map(lambda *a: jnp.concatenate(a), *histories)
+    epochs = jnp.minimum(jnp.arange(history.loss.shape[0]) * every, state.epoch)
+    result = RESULTS.where(stopped < 0, _SUCCESS, RESULTS.diverged)
+    return problem.curve(epochs, history, stopped, result, state.weights)
+
+
+@eqx.filter_jit
+def _whole_run(method: AbstractUpdate, problem: Problem, epochs: int, every: int) -> LearningCurve:
+    """The whole run as one program."""
+    state, histories = _start(method, problem), []
+    if epochs:
+        state, history = _advance(method, problem, state, epochs, every)
+        histories.append(history)
+    return _finish(problem, state, histories, every)
+
+
+def _run_with_progress(
+    method: AbstractUpdate, problem: Problem, epochs: int, every: int, progress: Progress
+) -> LearningCurve:
+    """The same run as a host loop over compiled blocks of it."""
+    records, rest = divmod(epochs, every)
+    block = near_divisor(records, records // 40 + 1)
+    advance, finish = eqx.filter_jit(_advance), eqx.filter_jit(_finish)
+    state, histories = eqx.filter_jit(_start)(method, problem), []
+    plan = [block * every] * (records // block)
+    plan += [records % block * every] * (records % block > 0) + [rest] * (rest > 0)
+    try:
+        for several in plan:
+            state, history = advance(method, problem, state, several, every)
+            histories.append(history)
+            progress(int(state.epoch), epochs, float(history.loss[-1]))
+    except KeyboardInterrupt:
+        raise Interrupted(finish(problem, state, histories, every)) from None
+    return finish(problem, state, histories, every)

@@ -1,0 +1,88 @@
+"""How a model is simulated while it learns: plainly, in little memory, or not at all."""
+
+from abc import abstractmethod
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from lrnn_jax.networks import AbstractRNN, AbstractSpace, CheckpointedRNN, LowRankRNN, Weights
+from lrnn_jax.reduced import AbstractReduction, reduce
+
+
+class AbstractSimulate(eqx.Module):
+    """How the loss of a model is computed while it learns, given to `learn(simulate=…)`."""
+
+    @abstractmethod
+    def learner(self, model: AbstractRNN) -> AbstractRNN:
+        """The model that learns in its place.
+
+        Errors: ValueError, with the reason, for a model that this is not for.
+        """
+
+    @abstractmethod
+    def simulated(self, model: AbstractRNN) -> AbstractRNN:
+        """The learner as losses see it."""
+
+    @abstractmethod
+    def learned(self, space: AbstractSpace, weights: Weights, model: AbstractRNN) -> AbstractRNN:
+        """The model, in its own terms, when the learner has these weights."""
+
+
+class Plain(AbstractSimulate):
+    """As the model is: all states of a trial are kept for the gradient."""
+
+    def learner(self, model: AbstractRNN) -> AbstractRNN:
+        return model
+
+    def simulated(self, model: AbstractRNN) -> AbstractRNN:
+        return model
+
+    def learned(self, space: AbstractSpace, weights: Weights, model: AbstractRNN) -> AbstractRNN:
+        return space.model(weights)
+
+
+class Checkpointed(AbstractSimulate):
+    """In blocks of √(T/3) steps, whose states are computed again for the gradient.
+
+    Memory for about 4√T states instead of 3T: long trials of wide networks then fit (T = 10 000,
+    N = 1000, 10 trials: 30 MB in place of 2400), and are often faster, because a block fits into
+    the processor's cache; short ones are slower. In a loss of your own: `CheckpointedRNN(network)`.
+    """
+
+    def learner(self, model: AbstractRNN) -> AbstractRNN:
+        if isinstance(model, AbstractReduction):
+            raise ValueError(
+                "`Checkpointed` is for networks that are simulated neuron by neuron; a reduction "
+                "is small."
+            )
+        return model
+
+    def simulated(self, model: AbstractRNN) -> AbstractRNN:
+        return CheckpointedRNN(model)
+
+    def learned(self, space: AbstractSpace, weights: Weights, model: AbstractRNN) -> AbstractRNN:
+        return space.model(weights)
+
+
+class ThroughReduction(AbstractSimulate):
+    """Not at all: a linear `LowRankRNN` learns by its overlaps, and gets its weights at the end.
+
+        Θ = Θ_0 T
+
+    The same to rounding, at the price of the theory; `watch` sees the network itself.
+    """
+
+    def learner(self, model: AbstractRNN) -> AbstractRNN:
+        if isinstance(model, LowRankRNN) and model.linear:
+            return reduce(model)
+        raise ValueError(
+            f"`ThroughReduction` takes a linear LowRankRNN, whose reduction is exact; got a "
+            f"{type(model).__name__} with φ = {type(model.activation).__name__}. Let it learn by "
+            f"simulation, or learn with reduce(network) for the closure's approximation."
+        )
+
+    def simulated(self, model: AbstractRNN) -> AbstractRNN:
+        return model
+
+    def learned(self, space: AbstractSpace, weights: Weights, model: LowRankRNN) -> AbstractRNN:
+        return model.transformed(jnp.asarray(space.transform(weights)))

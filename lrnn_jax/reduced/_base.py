@@ -1,0 +1,179 @@
+"""What all reductions share: a few latents, and overlaps that learning moves."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from lrnn_jax._types import tiny_matmul
+from lrnn_jax.networks import AbstractOverlapRNN, AbstractSpace, Loss, Weights, column_rates
+from lrnn_jax.overlaps import Overlaps, Roles, is_realisable, range_projector
+
+Same = TypeVar("Same", bound="AbstractReduction")
+
+
+class LinearSystem(NamedTuple):
+    """κ' = A κ + B x, y = C κ': a linear network as a linear time-invariant system.
+
+    Fields: a, shape (d, d); b, shape (d, d_in); c, shape (d_out, d), with d = d_in + r latents.
+    """
+
+    a: Float[Array, "d d"]
+    b: Float[Array, "d inputs"]
+    c: Float[Array, "outputs d"]
+
+
+class GramSpace(AbstractSpace):
+    """Overlaps of a reduction: X = T, Q = TᵀQ_0T, M = Q_0; for a mixture, those of each population.
+
+    A population's share π_p weighs it: M = π_p Q_p, gradient T_p Γ_p/π_p. Where Q_0 is singular, T
+    starts as the projector onto its range in place of 1: Θ_0 T is the same, and T stays bounded
+    (its part outside the range means nothing, but could grow).
+    """
+
+    reduction: "AbstractReduction"
+    projector: Weights
+    coefficients = True
+
+    def __init__(self, reduction: "AbstractReduction"):
+        self.reduction = reduction
+        self.projector = range_projector(reduction.laws.gram)
+
+    @property
+    def start(self) -> Weights:
+        return self.projector
+
+    @property
+    def roles(self) -> Roles:
+        return self.reduction.roles
+
+    @property
+    def realisable(self) -> Bool[Array, ""]:
+        return jnp.all(is_realisable(jax.lax.stop_gradient(self.reduction.laws.gram)))
+
+    def model(self, weights: Weights) -> "AbstractReduction":
+        return self.reduction.with_gram(self.grams(weights))
+
+    def grams(self, weights: Weights) -> Float[Array, "*population k k"]:
+        """Q of each population."""
+        image = tiny_matmul(self.reduction.laws.gram, weights)
+        return tiny_matmul(jnp.swapaxes(weights, -1, -2), image)
+
+    def generator(self, loss: Loss, weights: Weights) -> tuple[Float[Array, ""], Weights]:
+        """The loss and Γ = ∂L/∂Q + (∂L/∂Q)ᵀ, of each population over its share."""
+        reduction = self.reduction
+        value, slope = jax.value_and_grad(lambda q: loss(reduction.with_gram(q)))(
+            self.grams(weights)
+        )
+        return value, (slope + jnp.swapaxes(slope, -1, -2)) / reduction.shares
+
+    def gradient(self, loss: Loss, weights: Weights) -> tuple[Float[Array, ""], Weights]:
+        value, gamma = self.generator(loss, weights)
+        return value, tiny_matmul(weights, gamma)
+
+    def metric(self, weights: Weights) -> Weights:
+        return self.reduction.shares * tiny_matmul(self.reduction.laws.gram, weights)
+
+    def blocks(self, weights: Weights) -> dict[str, Float[Array, "..."]]:
+        return self.roles.split(weights)
+
+    def join(self, blocks: dict[str, Float[Array, "..."]]) -> Weights:
+        return self.roles.join(blocks)
+
+    def gram(self, weights: Weights) -> Float[Array, "k k"]:
+        parts = self.reduction.shares * self.grams(weights)
+        return parts if parts.ndim == 2 else jnp.sum(parts, axis=0)
+
+    def transform(self, weights: Weights) -> Float[Array, "..."]:
+        return weights
+
+    def rates(self, values: Mapping[str, Any]) -> Weights | None:
+        reduction = self.reduction
+        row = column_rates(self.roles, values, reduction.frozen, reduction.dtype)
+        return row if row is None else row.reshape(*[1] * (self.projector.ndim - 2), 1, -1)
+
+
+class AbstractReduction(AbstractOverlapRNN):
+    """What all networks of a few latents share: overlaps with roles, and κ for a state.
+
+    κ = (κ_m, κ_u[, κ_b]) moves by κ' = κ + dt (−κ + (x, ⟨v φ⟩[, 1])), and y = ⟨z φ⟩; a reduction
+    says what the averages ⟨θ φ⟩ over neurons are.
+    """
+
+    space = GramSpace
+
+    @property
+    @abstractmethod
+    def laws(self) -> Overlaps:
+        """What determines the reduction: Q, or Q_p of each population, shape (population, k, k)."""
+
+    @property
+    @abstractmethod
+    def shares(self) -> Float[Array, "population 1 1"] | float:
+        """π_p of each population, to multiply Gram matrices with; 1 where there is one."""
+
+    @abstractmethod
+    def with_gram(self: Same, gram: Float[Array, "*population k k"]) -> Same:
+        """The same with other Gram matrices, not checked for being realisable."""
+
+    @abstractmethod
+    def read(
+        self, state: Float[Array, "*batch d"], start: int, stop: int
+    ) -> Float[Array, "*batch read"]:
+        """(1/s) Σ_i θ_i φ(h_i) for the columns θ = start … stop − 1 of [Z V]."""
+
+    @property
+    def roles(self) -> Roles:
+        return self.laws.roles
+
+    @property
+    def inputs(self) -> int:
+        return self.roles.inputs
+
+    @property
+    def outputs(self) -> int:
+        return self.roles.outputs
+
+    @property
+    def state_size(self) -> int:
+        return self.roles.right - self.roles.left
+
+    @property
+    def biased(self) -> bool:
+        return self.roles.bias
+
+    @property
+    def initial_state(self) -> Float[Array, " d"]:
+        return jnp.zeros(self.state_size, self.dtype)
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        return self.laws.gram.dtype
+
+    def system(self) -> LinearSystem:
+        """The latents' linear dynamics.
+
+        Errors: ValueError for nonlinear φ, or with biases.
+        """
+        if not self.is_linear_system:
+            raise ValueError("Only a linear network without biases is a linear system.")
+        dt, s = self.dt.astype(self.dtype), self.overlaps.S
+        inputs, rank = self.roles.inputs, self.roles.rank
+        s_z, s_v = s[: self.roles.outputs], s[self.roles.outputs :]
+        eye = jnp.eye(inputs + rank, dtype=self.dtype)
+        into_u = jnp.concatenate([jnp.zeros((inputs, inputs + rank), self.dtype), s_v])
+        return LinearSystem(a=(1 - dt) * eye + dt * into_u, b=dt * eye[:, :inputs], c=s_z)
+
+    def step(
+        self, state: Float[Array, "*batch d"], x: Float[Array, "*batch inputs"]
+    ) -> Float[Array, "*batch d"]:
+        drive = [x, self.read(state, self.roles.outputs, self.roles.left)]
+        if self.biased:
+            drive.append(jnp.ones_like(x[..., :1]))
+        return state + self.dt.astype(self.dtype) * (jnp.concatenate(drive, axis=-1) - state)
+
+    def readout(self, state: Float[Array, "*batch d"]) -> Float[Array, "*batch outputs"]:
+        return self.read(state, 0, self.roles.outputs)

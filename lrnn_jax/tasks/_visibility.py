@@ -1,0 +1,102 @@
+"""Which overlaps the outputs on one objective depend on, measured at one Gram matrix."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from lrnn_jax.overlaps import Roles, from_vector
+from lrnn_jax.reduced import ReducedRNN
+from lrnn_jax.tasks._base import AbstractObjective
+
+
+class Sensitivity(eqx.Module):
+    """How the outputs on an objective depend on each overlap, at one Gram matrix.
+
+    Arguments:
+        roles: the columns of Q.
+        jacobian: ∂(outputs)/∂(distinct overlaps), shape (output, overlap).
+        singular_values: of the Jacobian, descending.
+        directions: right singular vectors, one a row, in the order of the singular values: the
+            first `rank` of them are seen, the others are the null directions.
+        rank: number of independent combinations of overlaps that the outputs depend on.
+        tolerance: below this, singular values and columns count as zero.
+
+    Source: ours.
+    """
+
+    roles: Roles = eqx.field(static=True)
+    jacobian: Float[np.ndarray, "output overlap"]
+    singular_values: Float[np.ndarray, " overlap"]
+    directions: Float[np.ndarray, "overlap overlap"]
+    rank: int = eqx.field(static=True)
+    tolerance: float = eqx.field(static=True)
+
+    @property
+    def visible(self) -> tuple[str, ...]:
+        """Names of the overlaps on which some output depends."""
+        seen = np.linalg.norm(self.jacobian, axis=0) > self.tolerance
+        return tuple(name for name, sees in zip(self.roles.names, seen) if sees)
+
+    @property
+    def invisible(self) -> tuple[str, ...]:
+        """Names of the overlaps on which no output depends."""
+        return tuple(n for n in self.roles.names if n not in self.visible)
+
+    @property
+    def null(self) -> Float[np.ndarray, "null overlap"]:
+        """Orthonormal changes of the overlaps (ordered as `roles.names`) that no output notices."""
+        return self.directions[self.rank :]
+
+
+def measured_visible(
+    reduction: ReducedRNN, objective: AbstractObjective, *, key: PRNGKeyArray | None = None
+) -> Sensitivity:
+    """Which overlaps the outputs on an objective depend on, by the rank of their Jacobian.
+
+    At the reduction's own Q, with respect to the overlaps. A direction counts as seen when its
+    singular value exceeds the largest one times 10 ε √(outputs · overlaps) (ε: machine epsilon).
+
+    Arguments:
+        reduction: of a network, `reduce(network)`.
+        objective: a task or a closed loop, whose `output` is looked at.
+        key: draws its data, where they are random.
+
+    Returns: `Sensitivity`, which lists `visible`, `invisible` and the null directions.
+
+    Errors: ValueError for a model that is not a reduction to one Gram matrix, or without the key it
+    needs.
+
+    Source: ours ([LR] sec. 3 and appendix for what theory says: `visible`).
+    """
+    if not isinstance(reduction, ReducedRNN):
+        raise ValueError(
+            f"The outputs of a {type(reduction).__name__} are no function of its overlaps Q alone: "
+            f"pass reduce(network)."
+        )
+    batch = None
+    if objective.stochastic:
+        if key is None:
+            raise ValueError(f"{type(objective).__name__} draws its data: pass `key`.")
+        batch = objective.sample(key)
+    objective.check(reduction)
+    roles = reduction.roles
+
+    @jax.jit
+    @jax.jacfwd
+    def derivative(vector: Float[Array, " overlap"]) -> Float[Array, " output"]:
+        return jnp.ravel(objective.output(reduction.with_gram(from_vector(vector, roles)), batch))
+
+    jacobian = np.asarray(derivative(reduction.overlaps.vector()))
+    missing = max(jacobian.shape[1] - jacobian.shape[0], 0)  # all directions, also of few outputs
+    _, values, directions = np.linalg.svd(np.pad(jacobian, ((0, missing), (0, 0))), False)
+    tolerance = 10 * np.finfo(jacobian.dtype).eps * np.sqrt(jacobian.size) * values[0]
+    return Sensitivity(
+        roles=roles,
+        jacobian=jacobian,
+        singular_values=values,
+        directions=directions,
+        rank=int((values > tolerance).sum()),
+        tolerance=float(tolerance),
+    )
