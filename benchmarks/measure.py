@@ -103,7 +103,7 @@ def twins(name):
     from lrnn_jax.experiments._memory_twins import MemoryTwinsConfig, _tasks
 
     config = MemoryTwinsConfig()
-    start = [lrnn.random_overlaps(key=jr.key(seed)) for seed in (0, 1)]
+    start = [lrnn.overlaps.random_overlaps(key=jr.key(seed)) for seed in (0, 1)]
     model = lrnn.ReducedRNN(start[0], dt=config.dt, activation=lrnn.Erf())
     lr = config.lr_c if name == "C" else config.lr
     return model, _tasks(config)[name], lr, jnp.stack([q.gram for q in start])

@@ -32,7 +32,7 @@ def one(kind: str, checkpoint: bool) -> None:
     data = jax.block_until_ready(task.sample(jr.key(1)))
 
     def loss(net):
-        return task.loss(lrnn.Checkpointed(net) if checkpoint else net, data)
+        return task.loss(lrnn.networks.CheckpointedRNN(net) if checkpoint else net, data)
 
     run = jax.jit(jax.grad(loss)).lower(net).compile()
     plan, before = run.memory_analysis(), peak()

@@ -120,7 +120,7 @@ def theory(benchmark, model, task, epochs, way, sizes):
 @pytest.mark.parametrize("solver", ["adaptive", "isospectral"])
 def test_flow(benchmark, solver):
     model, task, epochs = lrnn.reduce(network()), exponential(), 2000
-    options = {"solver": lrnn.Isospectral(), "rtol": 1e-6, "atol": 1e-8}
+    options = {"solver": lrnn.learning.Isospectral(), "rtol": 1e-6, "atol": 1e-8}
     flow = lrnn.Flow(LR, **(options if solver == "isospectral" else {}))
     curve = measure(
         benchmark,

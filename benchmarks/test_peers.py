@@ -77,7 +77,7 @@ def test_full_here_through_the_reduction(benchmark, rank):
     epochs, net = 2000, network(rank=rank)
 
     def run():
-        curve = descend(net, task_of(rank), epochs, through_reduction=True)
+        curve = descend(net, task_of(rank), epochs, simulate=lrnn.ThroughReduction())
         curve.model.vectors.block_until_ready()
         return curve.loss[:epochs]
 

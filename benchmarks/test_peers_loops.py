@@ -64,7 +64,7 @@ def low_rank(epochs, reduced=False, way=lrnn.Evaluation.AUTO):
 
 def through_reduction(epochs):
     loop = lrnn.ClosedLoop(DOUBLE, 50)
-    options = {"epochs": epochs, "batches": starts(epochs), "through_reduction": True}
+    options = {"epochs": epochs, "batches": starts(epochs), "simulate": lrnn.ThroughReduction()}
     curve = lrnn.learn(controller(), loop, METHOD, **options)
     curve.model.vectors.block_until_ready()
     return curve.loss[:epochs]

@@ -58,14 +58,20 @@ def number(
     *,
     open_start: bool = False,
     open_end: bool = False,
+    meaning: str = "",
 ) -> Float[Array, ""]:
     """One finite number as an array (one trace for all its values), checked against its range.
+
+    Arguments:
+        x, name: the value and the argument's name.
+        low, high: bounds, included unless `open_start`, `open_end`.
+        meaning: what it is, for the message.
 
     Errors: ValueError for an array of several, and for a value outside the range.
     """
     x = as_float(x)
     if x.ndim:
-        raise ValueError(f"`{name}` is one number; got an array of shape {x.shape}.")
+        raise ValueError(f"`{name}`{meaning} is one number; got an array of shape {x.shape}.")
     if is_traced(x):
         return x
     value = float(x)
@@ -75,11 +81,11 @@ def number(
     if not (inside and np.isfinite(value)):
         start = "(" if open_start or low == float("-inf") else "["
         end = ")" if open_end or high == float("inf") else "]"
-        raise ValueError(f"`{name}` must lie in {start}{low}, {high}{end}; got {x}.")
+        raise ValueError(f"`{name}`{meaning} must lie in {start}{low}, {high}{end}; got {x}.")
     return x
 
 
-def optional(x: ArrayLike | None, name: str, *bounds: int | float, **ends: bool) -> Array | None:
+def optional(x: ArrayLike | None, name: str, *bounds: int | float, **ends: Any) -> Array | None:
     """`number`, or None where x is None."""
     return None if x is None else number(x, name, *bounds, **ends)
 

@@ -61,7 +61,8 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
             return {name: file[name] for name in file.files}
     except BROKEN as error:
         raise ValueError(
-            f"{path} is not a readable .npz file of plain arrays ({type(error).__name__})."
+            f"{path} is not a readable .npz file of plain arrays ({type(error).__name__}): write "
+            f"them with numpy.savez(path, name=array, …)."
         ) from None
 
 

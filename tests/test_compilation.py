@@ -122,7 +122,9 @@ def twins(x):
     twin = lrnn.degenerate_twin(net, uu=float(net.overlaps["uu"]) + x)
     for model in (net, twin):
         task = lrnn.ExponentialFilter(x, 0.1, 9)
-        yield lrnn.learn(model, task, lrnn.Descent(x), epochs=2, through_reduction=True).loss[-1]
+        yield lrnn.learn(
+            model, task, lrnn.Descent(x), epochs=2, simulate=lrnn.ThroughReduction()
+        ).loss[-1]
 
 
 def loops(x):

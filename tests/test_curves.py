@@ -1,5 +1,8 @@
 """Learning curves: lifting, distances, labels, and files."""
 
+import json
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -7,7 +10,7 @@ import numpy as np
 import pytest
 
 import lrnn_jax as lrnn
-from lrnn_jax.learning import outcome
+from lrnn_jax._results import outcome
 
 THETA = jr.normal(jr.key(0), (12, 4)) + 0.6
 NET = lrnn.LowRankRNN(*THETA.T, dt=0.1)
@@ -161,55 +164,82 @@ def test_a_loaded_curve_goes_on_learning_and_lifts(tmp_path, curve):
     assert gap(run(loaded.model).gram, run(curve.model).gram) == 0
 
 
-def header(**changes):
-    fields = {"format": 1, "kind": "ReducedRNN", "result": "successful", "activation": "Identity"}
-    fields |= {"frozen": [], "roles": [1, 1, 1]} | changes
-    return np.array(str(fields).replace("'", '"'))
+def tampered(change):
+    """Saves a curve, and changes the header and the arrays of its file."""
+
+    def write(path):
+        run(RED).save(path)
+        with np.load(path) as file:
+            arrays = dict(file)
+        header = json.loads(str(arrays.pop("header")))
+        header = change(header, arrays) or header
+        np.savez(path, **arrays, header=np.array(json.dumps(header)))
+
+    return write
 
 
-ARRAYS = {
-    "gram": np.eye(4),
-    "dt": np.array(0.1),
-    "curve.epochs": np.arange(2),
-    "curve.loss": np.ones(2),
-    "curve.gram": np.ones((2, 4, 4)),
-    "curve.transform": np.ones((2, 4, 4)),
-    "curve.stopped": np.array(-1),
-}
+def with_field(name, value):
+    """Changes a field of the curve in the header, or the class of its model."""
+
+    def change(header, arrays):
+        fields = header["content"]["fields"]
+        if name in ("class", "activation"):
+            fields = fields["model"] if name == "class" else fields["model"]["fields"]
+        fields[name] = value
+
+    return tampered(change)
+
+
+OTHER, DAMAGED = "was not saved by this package", "is damaged"
+UNREADABLE = r"not a readable \.npz file.*numpy\.savez"
 GARBAGE = {
-    "missing": lambda path: None,
-    "folder": lambda path: path.mkdir(),
-    "text": lambda path: path.write_text("hello"),
-    "empty": lambda path: path.write_bytes(b""),
-    "half a zip": lambda path: path.write_bytes(b"PK\x03\x04 and no more"),
-    "other arrays": lambda path: np.savez(path, a=np.ones(3)),
-    "pickled": lambda path: np.savez(path, header=np.array([{}], dtype=object)),
-    "no json": lambda path: np.savez(path, **ARRAYS, header=np.array("hello")),
-    "a list": lambda path: np.savez(path, **ARRAYS, header=np.array("[1]")),
-    "a newer format": lambda path: np.savez(path, **ARRAYS, header=header(format=2)),
-    "unknown result": lambda path: np.savez(path, **ARRAYS, header=header(result="great")),
-    "unknown model": lambda path: np.savez(path, **ARRAYS, header=header(kind="Transformer")),
-    "unknown activation": lambda path: np.savez(path, **ARRAYS, header=header(activation="X")),
-    "no loss": lambda path: np.savez(
-        path, **{k: v for k, v in ARRAYS.items() if k != "curve.loss"}, header=header()
-    ),
-    "no model": lambda path: np.savez(
-        path, **{k: v for k, v in ARRAYS.items() if k != "gram"}, header=header()
-    ),
+    "missing": (lambda path: None, "no file"),
+    "folder": (lambda path: path.mkdir(), UNREADABLE),
+    "text": (lambda path: path.write_text("hello"), UNREADABLE),
+    "empty": (lambda path: path.write_bytes(b""), UNREADABLE),
+    "half a zip": (lambda path: path.write_bytes(b"PK\x03\x04 and no more"), UNREADABLE),
+    "pickled": (lambda p: np.savez(p, header=np.array([{}], dtype=object)), UNREADABLE),
+    "other arrays": (lambda path: np.savez(path, a=np.ones(3)), OTHER),
+    "no json": (lambda path: np.savez(path, header=np.array("hello")), OTHER),
+    "a list": (tampered(lambda header, arrays: [1]), OTHER),
+    "a newer format": (tampered(lambda header, arrays: header | {"format": 99}), OTHER),
+    "a network": (lambda p: lrnn.save_network(NET, p), "LowRankRNN, not a learning curve"),
+    "unknown result": (with_field("result", {"result": "great"}), DAMAGED),
+    "unknown model": (with_field("class", "Transformer"), "cannot name, Transformer.*`like`"),
+    "unknown activation": (with_field("activation", {"class": "X", "fields": {}}), "name, X"),
+    "no loss": (tampered(lambda header, arrays: arrays.pop("loss") and None), DAMAGED),
+    "no model": (tampered(lambda h, a: a.pop("model.overlaps.gram") and None), DAMAGED),
+    "a bad dt": (tampered(lambda h, a: a.update({"model.dt": np.array(3.0)})), DAMAGED),
 }
 
 
-@pytest.mark.parametrize("write", GARBAGE.values(), ids=GARBAGE)
-def test_other_files_are_no_curves(tmp_path, write):
+@pytest.mark.parametrize(("write", "message"), GARBAGE.values(), ids=GARBAGE)
+def test_other_files_are_no_curves(tmp_path, write, message):
     path = tmp_path / "curve.npz"
     write(path)
-    with pytest.raises(ValueError, match=r"curve\.npz is not a learning curve"):
+    with pytest.raises(ValueError, match=rf"curve\.npz.*{message}|{message} .*curve\.npz"):
         lrnn.LearningCurve.load(path)
 
 
-def test_the_files_above_are_garbage_for_the_reason_given(tmp_path):
-    np.savez(tmp_path / "curve.npz", **ARRAYS, header=header())
-    assert lrnn.LearningCurve.load(tmp_path / "curve.npz").loss.shape == (2,)
+def test_a_file_that_nobody_tampered_with_loads(tmp_path):
+    tampered(lambda header, arrays: None)(tmp_path / "curve.npz")
+    assert eqx.tree_equal(lrnn.LearningCurve.load(tmp_path / "curve.npz"), run(RED))
+
+
+def test_what_a_file_cannot_name_comes_from_a_model_of_the_same_structure(tmp_path):
+    """An activation made of a function; also what was watched comes back as it was."""
+    bent = lrnn.OddActivation(lambda h: h / jnp.sqrt(1 + h**2))
+    net = lrnn.LowRankRNN.normalised(12, dt=0.1, key=jr.key(0), activation=bent)
+    watch = lambda net: {"pair": (net.z, [net.dt])}  # noqa: E731
+    curve = lrnn.learn(net, TASK, lrnn.Descent(0.1), epochs=3, watch=watch)
+    curve.save(tmp_path / "curve.npz")
+    with pytest.raises(ValueError, match=r"cannot name, .*lambda.*pass `like`"):
+        lrnn.LearningCurve.load(tmp_path / "curve.npz")
+    loaded = lrnn.LearningCurve.load(tmp_path / "curve.npz", like=curve)
+    assert eqx.tree_equal(loaded, curve)
+    other = lrnn.learn(net, TASK, lrnn.Descent(0.1), epochs=4, watch=watch)
+    with pytest.raises(ValueError, match=r"`like` has `epochs` of shape \(5,\).*has \(4,\)"):
+        lrnn.LearningCurve.load(tmp_path / "curve.npz", like=other)
 
 
 def test_batches_of_curves_are_not_saved_as_one(tmp_path):

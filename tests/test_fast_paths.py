@@ -61,7 +61,7 @@ def gap(a, b):
 def test_learning_through_the_reduction_gives_the_same_network(net, task, method):
     epochs = 60
     options = {"epochs": epochs, "key": jr.key(7)} if task.stochastic else {"epochs": epochs}
-    fast = lrnn.learn(net, task, method, through_reduction=True, record=7, **options)
+    fast = lrnn.learn(net, task, method, simulate=lrnn.ThroughReduction(), record=7, **options)
     slow = lrnn.learn(net, task, method, record=7, **options)
     tolerance = 1e-6 if isinstance(method, lrnn.Flow) else 1e-12  # the solver's, or rounding
     assert type(fast.model) is lrnn.LowRankRNN
@@ -74,7 +74,7 @@ def test_learning_through_the_reduction_gives_the_same_network(net, task, method
 def test_what_is_watched_is_the_network():
     watch = size_of_first_neuron
     options = {"epochs": 30, "record": 10, "watch": watch}
-    fast = lrnn.learn(NET, TASK, lrnn.Descent(5e-3), through_reduction=True, **options)
+    fast = lrnn.learn(NET, TASK, lrnn.Descent(5e-3), simulate=lrnn.ThroughReduction(), **options)
     slow = lrnn.learn(NET, TASK, lrnn.Descent(5e-3), **options)
     assert gap(fast.watched, slow.watched) < 1e-12
 
@@ -85,7 +85,7 @@ def size_of_first_neuron(model):
 
 def test_a_run_that_diverges_keeps_its_last_finite_network():
     options = {"epochs": 200, "throw": False, "record": 50}
-    fast = lrnn.learn(NET, TASK, lrnn.Descent(5.0), through_reduction=True, **options)
+    fast = lrnn.learn(NET, TASK, lrnn.Descent(5.0), simulate=lrnn.ThroughReduction(), **options)
     slow = lrnn.learn(NET, TASK, lrnn.Descent(5.0), **options)
     assert int(fast.stopped) == int(slow.stopped) > 0
     assert jnp.isfinite(fast.model.vectors).all()
@@ -94,7 +94,7 @@ def test_a_run_that_diverges_keeps_its_last_finite_network():
 @pytest.mark.parametrize("model", [TANH, DENSE, lrnn.reduce(NET)])
 def test_only_linear_networks_learn_through_the_reduction(model):
     with pytest.raises(ValueError, match="linear LowRankRNN"):
-        lrnn.learn(model, TASK, lrnn.Descent(1e-3), epochs=1, through_reduction=True)
+        lrnn.learn(model, TASK, lrnn.Descent(1e-3), epochs=1, simulate=lrnn.ThroughReduction())
 
 
 CASES = [(NET, TASK), (TANH, FLIPS), (DENSE, LOOP), (CONTROLLER, LOOP)]
@@ -116,7 +116,7 @@ def test_checkpoints_change_no_loss_and_no_gradient(net, task):
 def test_learning_with_checkpoints_is_the_same(net, task):
     options = {"epochs": 5, "key": jr.key(9)}
     method = lrnn.Descent(1e-3, clip=1.0)
-    kept = lrnn.learn(net, task, method, checkpoint=True, **options)
+    kept = lrnn.learn(net, task, method, simulate=lrnn.Checkpointed(), **options)
     plain = lrnn.learn(net, task, method, **options)
     assert type(kept.model) is type(net)
     assert gap(kept.loss, plain.loss) < 1e-12
@@ -144,7 +144,9 @@ def test_a_gradient_takes_memory_for_the_root_of_time(net, task):
 
 def test_a_reduction_needs_no_checkpoints():
     with pytest.raises(ValueError, match="a reduction is small"):
-        lrnn.learn(lrnn.reduce(NET), TASK, lrnn.Descent(1e-3), epochs=1, checkpoint=True)
+        lrnn.learn(
+            lrnn.reduce(NET), TASK, lrnn.Descent(1e-3), epochs=1, simulate=lrnn.Checkpointed()
+        )
 
 
 def test_checkpointed_networks_simulate_alike():
@@ -180,7 +182,7 @@ DRAWN = jax.vmap(lrnn.FlipFlop(dt=0.1, steps=83, batch=4).sample)(jr.split(jr.ke
 SHARED = {
     "flip-flop": (TANH, lrnn.FlipFlop(dt=0.1, steps=83, batch=4), {}),
     "dense-loop": (DENSE, LOOP, {}),
-    "low-rank-loop": (CONTROLLER, LOOP, {"checkpoint": True}),
+    "low-rank-loop": (CONTROLLER, LOOP, {"simulate": lrnn.Checkpointed()}),
     "student": (DENSE, lrnn.TeacherStudent(TEACHER, 20, batch=4), {}),
     "demonstrations": (DENSE, lrnn.environments.Demonstrations(TEACHER, LOOP), {}),
     "closure": (lrnn.reduce(TANH), lrnn.FlipFlop(dt=0.1, steps=83, batch=4), {}),

@@ -12,7 +12,7 @@ import lrnn_jax as lrnn
 from lrnn_jax.learning import Slowed, join_curves, lift
 from lrnn_jax.learning._law import Law, nodes, third_moment
 from lrnn_jax.learning._noise import _Step
-from lrnn_jax.overlaps import is_realisable, markov_parameters
+from lrnn_jax.overlaps import is_realisable, markov_parameters, random_overlaps
 from lrnn_jax.reduced import gauss_hermite
 
 A = lrnn.ExponentialFilter(0.2, 0.05, 100)
@@ -78,13 +78,13 @@ def test_adam_goes_through_a_sequence():
 
 def test_excursions_are_read_off_the_curve():
     curve = lrnn.learn_sequence(lrnn.reduce(START), [(A, DESCENT, 40), (B, DESCENT, 25)], record=5)
-    found = lrnn.excursion(curve, 40, 65)
+    found = lrnn.learning.excursion(curve, 40, 65)
     part = curve.overlaps.vector()[8:]
     assert largest(found.leftover - (part[-1] - part[0])) == 0
     assert largest(found.size - jnp.abs(part - part[:1]).max(0)) == 0
     for wrong in ((40, 63), (65, 40)):
         with pytest.raises(ValueError, match="recorded epochs"):
-            lrnn.excursion(curve, *wrong)
+            lrnn.learning.excursion(curve, *wrong)
 
 
 # --- what cycles leave ------------------------------------------------------------------------
@@ -92,7 +92,7 @@ def test_excursions_are_read_off_the_curve():
 
 def test_cycles_of_tasks_leave_a_little_that_adds_up():
     task_a, task_b = (lrnn.ExponentialFilter(c, 0.05, 400) for c in (0.2, 0.4))
-    gone = lrnn.holonomy(
+    gone = lrnn.learning.holonomy(
         lrnn.reduce(START), (task_a, task_b), lrnn.Flow(5e-3), epochs=3000, cycles=2
     )
     assert largest(gone.losses) < 1e-8  # back at the solution
@@ -106,7 +106,7 @@ def test_cycles_of_tasks_leave_a_little_that_adds_up():
 
 def test_a_cycle_needs_two_tasks():
     with pytest.raises(ValueError, match="two tasks"):
-        lrnn.holonomy(lrnn.reduce(START), (A,), DESCENT, epochs=10)
+        lrnn.learning.holonomy(lrnn.reduce(START), (A,), DESCENT, epochs=10)
 
 
 @pytest.mark.parametrize(
@@ -116,22 +116,23 @@ def test_the_leaf_is_what_the_invariants_leave(rank, inputs, dimension, function
     k = 1 + inputs + 2 * rank
     theta = jr.normal(jr.key(3), (9, k))
     q = lrnn.Overlaps.from_gram(theta.T @ theta / 9, rank, inputs, 1)
-    found = lrnn.leaf(q)
-    assert (found.dimension, found.function) == (dimension, function)
-    assert found.of == k * (k + 1) // 2
+    found = lrnn.reachable_dimensions(q)
+    assert (found.dimension, found.visible) == (dimension, function)
+    assert found.total == k * (k + 1) // 2
     # k eigenvalues of JQ and the r(r+1)/2 entries of UᵀU − VᵀV are conserved
-    assert found.dimension == found.of - k - rank * (rank + 1) // 2
+    assert found.dimension == found.total - k - rank * (rank + 1) // 2
+    assert found.memory == dimension - function
 
 
 def test_the_leaf_is_found_in_single_precision_too():
     q = lrnn.reduce(START).overlaps
     single = lrnn.Overlaps(q.gram.astype(jnp.float32), q.roles)
-    assert lrnn.leaf(single).growth == lrnn.leaf(q).growth
+    assert lrnn.reachable_dimensions(single).growth == lrnn.reachable_dimensions(q).growth
 
 
 def test_one_function_alone_has_a_one_dimensional_leaf():
     q = lrnn.reduce(START).overlaps
-    assert lrnn.leaf(q, lambda overlaps: overlaps["vu"][None]).dimension == 1
+    assert lrnn.reachable_dimensions(q, lambda overlaps: overlaps["vu"][None]).dimension == 1
     assert markov_parameters(q).shape == (3,)
 
 
@@ -278,36 +279,36 @@ def test_the_noise_theory_refuses_what_it_is_not_for():
 
 
 def test_random_overlaps_are_realisable_and_of_the_given_size():
-    grams = jax.jit(jax.vmap(lambda k: lrnn.random_overlaps(key=k).gram))(jr.split(jr.key(0), 500))
+    grams = jax.jit(jax.vmap(lambda k: random_overlaps(key=k).gram))(jr.split(jr.key(0), 500))
     assert bool(is_realisable(grams).all())
     assert float(grams.min()) >= 0
     norms = jnp.diagonal(grams, axis1=-2, axis2=-1)
     assert 0.5 <= float(norms.min()) < 0.55
     assert 1.9 < float(norms.max()) <= 2.0
     with pytest.raises(ValueError, match="norms"):
-        lrnn.random_overlaps(norms=(0.0, 1.0), key=jr.key(0))
+        random_overlaps(norms=(0.0, 1.0), key=jr.key(0))
     with pytest.raises(ValueError, match="`std`"):
-        lrnn.random_overlaps(std=-1.0, key=jr.key(0))
+        random_overlaps(std=-1.0, key=jr.key(0))
     with pytest.raises(RuntimeError, match="None of 10000 random Gram matrices"):
-        eqx.filter_jit(lrnn.random_overlaps)(std=100.0, key=jr.key(0))
+        eqx.filter_jit(random_overlaps)(std=100.0, key=jr.key(0))
 
 
 def test_the_decoder_reads_what_is_there_and_nothing_else():
     x = jr.normal(jr.key(1), (12, 2, 4))
     told = x.at[:, 1, 2].add(8.0)
     features = jnp.stack([x, told, jnp.stack([x[:, 0]] * 2, axis=1)])
-    quiet = lrnn.decode(features, key=jr.key(2))
+    quiet = lrnn.learning.decoding_accuracy(features, key=jr.key(2))
     assert quiet.test.shape == (3, 50)
     none, clear, same = quiet.test.mean(-1)
     assert 0.3 < float(none) < 0.7
     assert float(clear) > 0.95  # 18 training members only
     assert float(same) == 0.5
-    loud = lrnn.decode(features, noise=100.0, key=jr.key(2))
+    loud = lrnn.learning.decoding_accuracy(features, noise=100.0, key=jr.key(2))
     assert float(loud.test[1].mean()) < 0.7
     with pytest.raises(ValueError, match="held_out"):
-        lrnn.decode(x, held_out=12, key=jr.key(0))
+        lrnn.learning.decoding_accuracy(x, held_out=12, key=jr.key(0))
     with pytest.raises(ValueError, match="not finite"):
-        lrnn.decode(x.at[0, 0].set(jnp.nan), key=jr.key(0))
+        lrnn.learning.decoding_accuracy(x.at[0, 0].set(jnp.nan), key=jr.key(0))
 
 
 def test_steps_are_slowed_from_the_first_small_loss_on():
@@ -334,7 +335,7 @@ def test_hidden_noise_is_added_to_every_state():
 
 
 def test_the_closure_over_trials_is_its_step_repeated():
-    rnn = lrnn.ReducedRNN(lrnn.random_overlaps(2, 2, 1, std=0.1, key=jr.key(0)), dt=0.1,
+    rnn = lrnn.ReducedRNN(random_overlaps(2, 2, 1, std=0.1, key=jr.key(0)), dt=0.1,
                           activation=lrnn.Tanh())  # fmt: skip
     x, kicks = jr.normal(jr.key(1), (3, 6, 2)), jr.normal(jr.key(2), (3, 6, 4))
     start = jr.normal(jr.key(3), (3, 4))

@@ -56,7 +56,7 @@ class TestSpectrum:
         values = lrnn.spectrum(curve, LOOP)
         assert values.shape == (1001, 4)
         for e in (0, 500, 1000):
-            alone = np.linalg.eigvals(np.asarray(stability.coupled_matrix(curve, LOOP)[e]))
+            alone = np.linalg.eigvals(np.asarray(stability.loop_matrix(curve, LOOP)[e]))
             assert np.abs(np.sort_complex(values[e]) - np.sort_complex(alone)).max() < 1e-12
         steps = np.abs(np.diff(values, axis=0))
         naive = np.abs(np.diff(np.sort_complex(values), axis=0))
@@ -76,7 +76,7 @@ class TestSpectrum:
         w = 0.1 * np.random.default_rng(0).normal(size=(3, 8, 8))
         dense = lrnn.DenseRNN(w[0], w[1][:, :1], w[2][:1], dt=1.0, activation=lrnn.Tanh())
         loop = lrnn.ClosedLoop(PLANT, 10, batch=3)
-        options = {"epochs": 4, "key": jr.key(0), "watch": lrnn.CoupledMatrix(loop)}
+        options = {"epochs": 4, "key": jr.key(0), "watch": lrnn.stability.LoopMatrix(loop)}
         run = lrnn.learn(dense, loop, lrnn.Descent(0.1, clip=1.0), **options)
         assert lrnn.spectrum(run.watched).shape == (5, 10)
         by_hand = np.zeros((10, 10))
@@ -84,7 +84,7 @@ class TestSpectrum:
         by_hand[2:, 2:] = dense.w
         by_hand[2:, :2] = np.asarray(dense.w_in @ PLANT.c @ PLANT.a)
         assert np.abs(run.watched[0] - by_hand).max() < 1e-14
-        with pytest.raises(ValueError, match="CoupledMatrix"):
+        with pytest.raises(ValueError, match="LoopMatrix"):
             lrnn.spectrum(run, loop)
         with pytest.raises(ValueError, match="needs the `plant`"):
             lrnn.spectrum(dense)
@@ -199,7 +199,7 @@ class TestGains:
         start = plant.sample(jr.key(0), 50)
         assert np.abs(lrnn.effective_gains(net, loop, start) - k.T).max() < 1e-9
         # its loss is the landscape's at this place
-        assert lrnn.gain_landscape(loop, jnp.asarray(k.T)).log_loss == pytest.approx(
+        assert lrnn.stability.gain_landscape(loop, jnp.asarray(k.T)).log_loss == pytest.approx(
             float(loop.log_loss(net)), abs=1e-10
         )
 
@@ -207,7 +207,7 @@ class TestGains:
         exact = lrnn.effective_gains(curve.model, LOOP)
         sampled = lrnn.effective_gains(curve.model, LOOP, PLANT.sample(jr.key(0), 20_000))
         assert np.abs(exact - sampled).max() < 0.01
-        pendulum = lrnn.ClosedLoop(lrnn.Pendulum(dt=1.0), 5)
+        pendulum = lrnn.ClosedLoop(lrnn.environments.Pendulum(dt=1.0), 5)
         with pytest.raises(ValueError, match="give `batch`"):
             lrnn.effective_gains(curve.model, pendulum)
 
@@ -215,25 +215,25 @@ class TestGains:
         loop = lrnn.ClosedLoop(PLANT, 2000, control_cost=1e-3)
         k = jnp.asarray(lrnn.lqr_gain(loop))
         steps = jnp.asarray([[[0.0, 0]], [[0.03, 0]], [[-0.03, 0]], [[0, 0.03]], [[0, -0.03]]])
-        around = lrnn.gain_landscape(loop, k[None] + steps)
+        around = lrnn.stability.gain_landscape(loop, k[None] + steps)
         assert around.log_loss.argmin() == 0
         assert around.stable.all()
         with pytest.raises(ValueError, match="control cost above zero"):
             lrnn.lqr_gain(LOOP)
         stuck = lrnn.ClosedLoop(lrnn.KIntegrator(1), 5, control_cost=1.0)
         with pytest.raises(ValueError, match="known for linear plants"):
-            lrnn.lqr_gain(lrnn.ClosedLoop(lrnn.Pendulum(), 5))
+            lrnn.lqr_gain(lrnn.ClosedLoop(lrnn.environments.Pendulum(), 5))
         assert lrnn.lqr_gain(stuck).shape == (1, 1)
 
     def test_regions_of_static_gains(self):
         """λ² − (2 + k₂) λ + 1 + k₂ − k₁ = 0: stable in a triangle, oscillatory in a parabola."""
         k1, k2 = np.meshgrid(np.linspace(-4.1, 1, 21), np.linspace(-4.1, 1, 23), indexing="ij")
         gains = jnp.asarray(np.stack([k1, k2], -1)[:, :, None, :])
-        found = lrnn.gain_landscape(LOOP, gains)
+        found = lrnn.stability.gain_landscape(LOOP, gains)
         assert found.radius.shape == (21, 23)
         stable = (k1 < 0) & (k2 < k1) & (2 * k2 > k1 - 4)
         assert np.array_equal(found.stable, stable)
         assert np.array_equal(found.oscillatory, k2**2 + 4 * k1 < 0)
         assert found.log_loss[~found.stable].min() > found.log_loss[found.stable].min()
         with pytest.raises(ValueError, match=r"shape \(\.\.\., 1, 2\)"):
-            lrnn.gain_landscape(LOOP, gains[..., :1])
+            lrnn.stability.gain_landscape(LOOP, gains[..., :1])

@@ -24,24 +24,15 @@ class AbstractPlant(eqx.Module):
     start: eqx.AbstractVar[AbstractStart]
     process_noise: eqx.AbstractVar[Float[Array, "state state"] | None]
     observation_noise: eqx.AbstractVar[Float[Array, "seen seen"] | None]
+    state_size: eqx.AbstractVar[int]
+    """Number of state variables."""
+    controls: eqx.AbstractVar[int]
+    """Number of control inputs: the controller's outputs."""
+    observations: eqx.AbstractVar[int]
+    """Number of observed channels: the controller's inputs."""
     linear_within: eqx.AbstractVar[float | None]
     """Size of state variables up to which a trial, driven by a linear controller, is linear in what
     it starts from, and its cost quadratic; None for plants that are not linear."""
-
-    @property
-    @abstractmethod
-    def state_size(self) -> int:
-        """Number of state variables."""
-
-    @property
-    @abstractmethod
-    def controls(self) -> int:
-        """Number of control inputs: the controller's outputs."""
-
-    @property
-    @abstractmethod
-    def observations(self) -> int:
-        """Number of observed channels: the controller's inputs."""
 
     @property
     @abstractmethod
@@ -96,4 +87,5 @@ def as_plant_dt(dt: ArrayLike) -> Float[Array, ""]:
 
     Errors: ValueError unless it is one positive number.
     """
-    return number(dt, "dt", 0, open_start=True)
+    meaning = " is the plant's time step in membrane time constants and"
+    return number(dt, "dt", 0, open_start=True, meaning=meaning)

@@ -32,7 +32,7 @@ class Pendulum(AbstractAutonomousPlant):
     start: AbstractStart
     process_noise: Float[Array, "state state"] | None
     observation_noise: Float[Array, "seen seen"] | None
-    linear_within = None
+    state_size, controls, observations, linear_within = 2, 1, 1, None
 
     def __init__(
         self,
@@ -51,18 +51,6 @@ class Pendulum(AbstractAutonomousPlant):
         self.start.check(2)
         self.process_noise = check_noise(noise, 2, "noise")
         self.observation_noise = check_noise(observation_noise, 1, "observation_noise")
-
-    @property
-    def state_size(self) -> int:
-        return 2
-
-    @property
-    def controls(self) -> int:
-        return 1
-
-    @property
-    def observations(self) -> int:
-        return 1
 
     def step(
         self, x: Float[Array, "*batch state"], u: Float[Array, "*batch controls"]

@@ -1,39 +1,30 @@
 """Learning: exact steps, flow and training, one function and one result type for all."""
 
-from lrnn_jax.learning._closure import ClosureGap as ClosureGap
-from lrnn_jax.learning._closure import ClosureReport as ClosureReport
-from lrnn_jax.learning._closure import diagnose_closure as diagnose_closure
-from lrnn_jax.learning._closure import relative_gap as relative_gap
-from lrnn_jax.learning._closure import share_beyond_closure as share_beyond_closure
-from lrnn_jax.learning._curve import Distance as Distance
-from lrnn_jax.learning._curve import LearningCurve as LearningCurve
-from lrnn_jax.learning._curve import lift as lift
-from lrnn_jax.learning._decoder import Decoding as Decoding
-from lrnn_jax.learning._decoder import decoding_accuracy as decoding_accuracy
-from lrnn_jax.learning._descent import Descent as Descent
-from lrnn_jax.learning._descent import Muon as Muon
-from lrnn_jax.learning._descent import NormalisedDescent as NormalisedDescent
-from lrnn_jax.learning._flow import Flow as Flow
-from lrnn_jax.learning._isospectral import Isospectral as Isospectral
-from lrnn_jax.learning._learn import Options as Options
-from lrnn_jax.learning._learn import learn as learn
-from lrnn_jax.learning._method import AbstractMethod as AbstractMethod
-from lrnn_jax.learning._method import AbstractUpdate as AbstractUpdate
-from lrnn_jax.learning._noise import NoiseDrift as NoiseDrift
-from lrnn_jax.learning._noise import noise_drift as noise_drift
-from lrnn_jax.learning._problem import Data as Data
-from lrnn_jax.learning._problem import Problem as Problem
-from lrnn_jax.learning._problem import Progress as Progress
-from lrnn_jax.learning._sequence import Excursion as Excursion
-from lrnn_jax.learning._sequence import Holonomy as Holonomy
-from lrnn_jax.learning._sequence import Phase as Phase
-from lrnn_jax.learning._sequence import excursion as excursion
-from lrnn_jax.learning._sequence import holonomy as holonomy
-from lrnn_jax.learning._sequence import join_curves as join_curves
-from lrnn_jax.learning._sequence import learn_sequence as learn_sequence
-from lrnn_jax.learning._simulate import AbstractSimulate as AbstractSimulate
-from lrnn_jax.learning._simulate import Checkpointed as Checkpointed
-from lrnn_jax.learning._simulate import Plain as Plain
-from lrnn_jax.learning._simulate import ThroughReduction as ThroughReduction
-from lrnn_jax.learning._slowed import Slowed as Slowed
-from lrnn_jax.learning._training import Training as Training
+from lrnn_jax.learning._closure import (
+    ClosureGap,
+    ClosureReport,
+    diagnose_closure,
+    relative_gap,
+    share_beyond_closure,
+)
+from lrnn_jax.learning._curve import Distance, LearningCurve, lift
+from lrnn_jax.learning._decoder import Decoding, decoding_accuracy
+from lrnn_jax.learning._descent import Descent, Muon, NormalisedDescent
+from lrnn_jax.learning._flow import Flow
+from lrnn_jax.learning._isospectral import Isospectral
+from lrnn_jax.learning._learn import Options, learn
+from lrnn_jax.learning._method import AbstractMethod, AbstractUpdate
+from lrnn_jax.learning._noise import NoiseDrift, noise_drift
+from lrnn_jax.learning._problem import Data, Problem, Progress
+from lrnn_jax.learning._sequence import (
+    Excursion,
+    Holonomy,
+    Phase,
+    excursion,
+    holonomy,
+    join_curves,
+    learn_sequence,
+)
+from lrnn_jax.learning._simulate import AbstractSimulate, Checkpointed, Plain, ThroughReduction
+from lrnn_jax.learning._slowed import Slowed
+from lrnn_jax.learning._training import Training

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from lrnn_jax._checks import as_float, number, optional, whole
-from lrnn_jax.learning._method import AbstractUpdate
+from lrnn_jax.learning._method import AbstractUpdate, Step
 from lrnn_jax.networks import AbstractSpace, Weights
 from lrnn_jax.rules import AbstractRule, Gradient
 
@@ -76,25 +76,19 @@ class Descent(AbstractUpdate):
     def init(self, space: AbstractSpace) -> Any:
         return no_momentum(space, self.momentum)
 
-    def update(
-        self,
-        space: AbstractSpace,
-        weights: Weights,
-        direction: Weights,
-        memory: Any,
-        epoch: Any,
-        loss: Any,
-    ) -> tuple[Weights, Any]:
+    def update(self, space: AbstractSpace, step: Step) -> tuple[Weights, Any]:
         rates = space.rates(self.rates)
-        g = times(direction, rates)
+        g = times(step.direction, rates)
         if self.clip is not None:
             norm = space.norm(g)
             clip = self.clip.astype(norm.dtype)
             g = multiplied(jnp.where(norm > clip, clip / positive(norm), 1.0), g)
         if (decay := self.weight_decay) is not None:
-            g = jax.tree.map(lambda a, b: a + decay.astype(b.dtype) * b, g, times(weights, rates))
-        g, memory = accumulate(g, memory, self.momentum, self.nesterov)
-        return descend(weights, g, rate_at(self.lr, epoch)), memory
+            g = jax.tree.map(
+                lambda a, b: a + decay.astype(b.dtype) * b, g, times(step.weights, rates)
+            )
+        g, memory = accumulate(g, step.memory, self.momentum, self.nesterov)
+        return descend(step.weights, g, rate_at(self.lr, step.epoch)), memory
 
 
 class NormalisedDescent(AbstractUpdate):
@@ -143,20 +137,12 @@ class NormalisedDescent(AbstractUpdate):
     def init(self, space: AbstractSpace) -> Any:
         return no_momentum(space, self.momentum)
 
-    def update(
-        self,
-        space: AbstractSpace,
-        weights: Weights,
-        direction: Weights,
-        memory: Any,
-        epoch: Any,
-        loss: Any,
-    ) -> tuple[Weights, Any]:
-        g = times(direction, space.rates(self.rates))
+    def update(self, space: AbstractSpace, step: Step) -> tuple[Weights, Any]:
+        g = times(step.direction, space.rates(self.rates))
         norm = space.norm(g)
         g = multiplied(jnp.where(norm > 0, 1 / positive(norm), 0.0), g)
-        g, memory = accumulate(g, memory, self.momentum, self.nesterov)
-        return descend(weights, g, rate_at(self.lr, epoch)), memory
+        g, memory = accumulate(g, step.memory, self.momentum, self.nesterov)
+        return descend(step.weights, g, rate_at(self.lr, step.epoch)), memory
 
 
 class Muon(AbstractUpdate):
@@ -216,28 +202,19 @@ class Muon(AbstractUpdate):
     def init(self, space: AbstractSpace) -> Any:
         return no_momentum(space, self.momentum)
 
-    def update(
-        self,
-        space: AbstractSpace,
-        weights: Weights,
-        direction: Weights,
-        memory: Any,
-        epoch: Any,
-        loss: Any,
-    ) -> tuple[Weights, Any]:
-        g, memory = accumulate(direction, memory, self.momentum, self.nesterov)
+    def update(self, space: AbstractSpace, step: Step) -> tuple[Weights, Any]:
+        g, memory = accumulate(step.direction, step.memory, self.momentum, self.nesterov)
         images = space.blocks(space.metric(g))
-        step = space.join(
+        change = space.join(
             {
                 f: self._orthogonal(block, jnp.einsum("...ic,...id->cd", block, images[f]))
                 for f, block in space.blocks(g).items()
             }
         )
-        if (decay := self.weight_decay) is not None:
-            step = jax.tree.map(lambda a, b: a + decay.astype(b.dtype) * b, step, weights)
-        return descend(
-            weights, times(step, space.rates(self.rates)), rate_at(self.lr, epoch)
-        ), memory
+        if self.weight_decay is not None:
+            change = plus(change, self.weight_decay, step.weights)
+        change = times(change, space.rates(self.rates))
+        return descend(step.weights, change, rate_at(self.lr, step.epoch)), memory
 
     def _orthogonal(
         self, block: Float[Array, "*axes c"], gram: Float[Array, "c c"]
@@ -309,6 +286,11 @@ def times(x: Weights, rates: Weights | None) -> Weights:
 def multiplied(factor: Float[Array, ""], x: Weights) -> Weights:
     """factor · X."""
     return jax.tree.map(lambda a: factor * a, x)
+
+
+def plus(x: Weights, factor: Float[Array, ""], y: Weights) -> Weights:
+    """X + factor · Y."""
+    return jax.tree.map(lambda a, b: a + factor.astype(b.dtype) * b, x, y)
 
 
 def descend(x: Weights, g: Weights, lr: Float[Array, ""]) -> Weights:

@@ -75,7 +75,24 @@ def learn(
     Source: ours (theory in the README).
     """
     epochs, record = whole(epochs, "epochs", 0), whole(record, "record")
-    devices = whole(devices, "devices")
+    data = Data(key, batches)
+    problem = _problem(model, objective, method, data, watch, simulate, devices)
+    method.check(problem, epochs)
+    curve = method.run(problem, epochs, record, progress)
+    curve = curve if problem.mesh is None else gathered(curve)
+    return _raise_failure(curve) if throw else curve
+
+
+def _problem(
+    model: AbstractRNN,
+    objective: AbstractObjective,
+    method: AbstractMethod,
+    data: Data,
+    watch: Watch | None,
+    simulate: AbstractSimulate,
+    devices: int,
+) -> Problem:
+    """What is to be learned, checked as far as it does not depend on the method."""
     if not isinstance(model, AbstractRNN):
         raise TypeError(f"`model` must be a network or a reduction; got {type(model).__name__}.")
     if not isinstance(method, AbstractMethod):
@@ -83,14 +100,9 @@ def learn(
     learner = simulate.learner(model)
     space = method.space(learner)
     objective.check(learner)
-    data = Data(key, batches)
     data.check(objective, 1)
-    mesh = trial_mesh(objective, devices, key, batches)
-    problem = Problem(model, space, objective, data, watch, simulate, mesh)
-    method.check(problem, epochs)
-    curve = method.run(problem, epochs, record, progress)
-    curve = curve if mesh is None else gathered(curve)
-    return _raise_failure(curve) if throw else curve
+    mesh = trial_mesh(objective, whole(devices, "devices"), data.key, data.batches)
+    return Problem(model, space, objective, data, watch, simulate, mesh)
 
 
 def _raise_failure(curve: LearningCurve) -> LearningCurve:

@@ -19,6 +19,19 @@ from lrnn_jax.rules import AbstractRule
 _SUCCESS: Any = RESULTS.successful
 
 
+class Step(NamedTuple):
+    """What an update goes by.
+
+    Fields: weights X; direction, XΓ for the gradient; memory of the update; epoch; loss before it.
+    """
+
+    weights: Weights
+    direction: Weights
+    memory: Any
+    epoch: Any
+    loss: Any
+
+
 class AbstractMethod(eqx.Module):
     """A way to learn: what moves in a model, whether it is fit for a problem, and the run."""
 
@@ -51,16 +64,8 @@ class AbstractUpdate(AbstractMethod):
         """The update's memory at epoch 0."""
 
     @abstractmethod
-    def update(
-        self,
-        space: AbstractSpace,
-        weights: Weights,
-        direction: Weights,
-        memory: Any,
-        epoch: Any,
-        loss: Any,
-    ) -> tuple[Weights, Any]:
-        """Weights and memory one epoch later, from the direction XΓ and the loss before it."""
+    def update(self, space: AbstractSpace, step: Step) -> tuple[Weights, Any]:
+        """Weights and memory one epoch later."""
 
     def space(self, model: AbstractRNN) -> AbstractSpace:
         return self.rule.space(model)
@@ -97,9 +102,8 @@ def _step(
     """One epoch. A run that stops being finite is frozen at its last finite weights."""
     space = problem.space
     loss, direction = method.rule.direction(space, problem.loss(state.epoch), state.weights)
-    weights, memory = method.update(
-        space, state.weights, direction, state.memory, state.epoch, loss
-    )
+    step = Step(state.weights, direction, state.memory, state.epoch, loss)
+    weights, memory = method.update(space, step)
     finite = jnp.isfinite(loss)
     for leaf in jax.tree.leaves(weights):
         # so far below overflow that the overlaps of these weights are finite too

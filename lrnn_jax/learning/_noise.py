@@ -15,6 +15,7 @@ from lrnn_jax._scan import recorded
 from lrnn_jax._types import is_traced, small_matmul
 from lrnn_jax.learning._descent import Descent
 from lrnn_jax.learning._law import Law, nodes, symmetric, third_moment
+from lrnn_jax.learning._method import Step
 from lrnn_jax.overlaps import Overlaps, Roles, from_vector
 from lrnn_jax.reduced import GramSpace, ReducedRNN
 from lrnn_jax.tasks import AbstractFilter, impulse_response
@@ -239,7 +240,7 @@ class _Step(eqx.Module):
         block = slope.reshape(left, right)
         gamma = jnp.zeros_like(gram).at[:left, left:].set(block).at[left:, :left].set(block.T)
         space = GramSpace(self.reduction.with_gram(gram))
-        t, _ = self.method.update(space, space.start, gamma, None, epoch, None)
+        t, _ = self.method.update(space, Step(space.start, gamma, None, epoch, None))
         return Overlaps(small_matmul(t.T, small_matmul(gram, t)), roles).vector()
 
     def gradient(

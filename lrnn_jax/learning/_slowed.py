@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from lrnn_jax._checks import number
-from lrnn_jax.learning._method import AbstractUpdate
+from lrnn_jax.learning._method import AbstractUpdate, Step
 from lrnn_jax.networks import AbstractSpace, Weights
 from lrnn_jax.rules import AbstractRule
 
@@ -50,20 +50,12 @@ class Slowed(AbstractUpdate):
     def init(self, space: AbstractSpace) -> Any:
         return self.method.init(space), jnp.array(False)
 
-    def update(
-        self,
-        space: AbstractSpace,
-        weights: Weights,
-        direction: Weights,
-        memory: Any,
-        epoch: Any,
-        loss: Any,
-    ) -> tuple[Weights, Any]:
-        inner, slow = memory
-        slow = slow | (loss < self.below.astype(loss.dtype))
-        new, inner = self.method.update(space, weights, direction, inner, epoch, loss)
+    def update(self, space: AbstractSpace, step: Step) -> tuple[Weights, Any]:
+        inner, slow = step.memory
+        slow = slow | (step.loss < self.below.astype(step.loss.dtype))
+        new, inner = self.method.update(space, step._replace(memory=inner))
 
         def shorter(a: Array, b: Array) -> Array:
             return jnp.where(slow, a + (b - a) / self.factor.astype(a.dtype), b)
 
-        return jax.tree.map(shorter, weights, new), (inner, slow)
+        return jax.tree.map(shorter, step.weights, new), (inner, slow)

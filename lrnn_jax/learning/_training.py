@@ -10,7 +10,7 @@ import optax
 from jaxtyping import Array, Float
 
 from lrnn_jax.learning._descent import times
-from lrnn_jax.learning._method import AbstractUpdate
+from lrnn_jax.learning._method import AbstractUpdate, Step
 from lrnn_jax.networks import AbstractSpace, Weights
 from lrnn_jax.rules import AbstractRule, Gradient
 
@@ -55,23 +55,15 @@ class Training(AbstractUpdate):
         with jax.numpy_dtype_promotion("standard"):
             return self.optimiser.init(space.blocks(space.start))
 
-    def update(
-        self,
-        space: AbstractSpace,
-        weights: Weights,
-        direction: Weights,
-        memory: Any,
-        epoch: Any,
-        loss: Any,
-    ) -> tuple[Weights, Any]:
-        del epoch, loss
+    def update(self, space: AbstractSpace, step: Step) -> tuple[Weights, Any]:
         rates = space.rates({})
-        direction = times(direction, rates)
+        direction = space.blocks(times(step.direction, rates))
         with jax.numpy_dtype_promotion("standard"):
-            blocks = space.blocks(weights)
-            step, memory = self.optimiser.update(space.blocks(direction), memory, blocks)
-        step = times(space.join(jax.tree.map(lambda _, a: jnp.asarray(a), blocks, step)), rates)
-        return jax.tree.map(lambda a, b: a + b.astype(a.dtype), weights, step), memory
+            blocks = space.blocks(step.weights)
+            change, memory = self.optimiser.update(direction, step.memory, blocks)
+        change = space.join(jax.tree.map(lambda _, a: jnp.asarray(a), blocks, change))
+        change = times(change, rates)
+        return jax.tree.map(lambda a, b: a + b.astype(a.dtype), step.weights, change), memory
 
 
 def _obstacle(optimiser: optax.GradientTransformation, sizes: dict[str, int]) -> str | None:

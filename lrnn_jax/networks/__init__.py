@@ -1,38 +1,36 @@
 """Networks of N neurons: low-rank and dense, one contract."""
 
-from lrnn_jax.networks._activation import AbstractActivation as AbstractActivation
-from lrnn_jax.networks._activation import Erf as Erf
-from lrnn_jax.networks._activation import Identity as Identity
-from lrnn_jax.networks._activation import OddActivation as OddActivation
-from lrnn_jax.networks._activation import ReLU as ReLU
-from lrnn_jax.networks._activation import SmoothActivation as SmoothActivation
-from lrnn_jax.networks._activation import Softplus as Softplus
-from lrnn_jax.networks._activation import Tanh as Tanh
-from lrnn_jax.networks._activation import gaussian_average as gaussian_average
-from lrnn_jax.networks._base import AbstractOverlapRNN as AbstractOverlapRNN
-from lrnn_jax.networks._base import AbstractRNN as AbstractRNN
-from lrnn_jax.networks._base import Simulation as Simulation
-from lrnn_jax.networks._base import describe as describe
-from lrnn_jax.networks._base import read_after as read_after
-from lrnn_jax.networks._base import scan_states as scan_states
-from lrnn_jax.networks._checkpointed import CheckpointedRNN as CheckpointedRNN
-from lrnn_jax.networks._dense import DenseRNN as DenseRNN
-from lrnn_jax.networks._dense import Factorisation as Factorisation
-from lrnn_jax.networks._dense import factorise as factorise
-from lrnn_jax.networks._files import load_network as load_network
-from lrnn_jax.networks._files import save_network as save_network
-from lrnn_jax.networks._low_rank import LowRankRNN as LowRankRNN
-from lrnn_jax.networks._quadrature import AbstractQuadrature as AbstractQuadrature
-from lrnn_jax.networks._quadrature import GaussHermite as GaussHermite
-from lrnn_jax.networks._quadrature import Sobol as Sobol
-from lrnn_jax.networks._quadrature import gauss_hermite as gauss_hermite
-from lrnn_jax.networks._space import AbstractSpace as AbstractSpace
-from lrnn_jax.networks._space import LeafSpace as LeafSpace
-from lrnn_jax.networks._space import Loss as Loss
-from lrnn_jax.networks._space import Weights as Weights
-from lrnn_jax.networks._space import column_rates as column_rates
-from lrnn_jax.networks._space import weight_space as weight_space
-from lrnn_jax.networks._statistics import Gaussianity as Gaussianity
-from lrnn_jax.networks._statistics import gaussianity as gaussianity
-from lrnn_jax.networks._statistics import share_outside_span as share_outside_span
-from lrnn_jax.networks._vectors import vectors_with_overlaps as vectors_with_overlaps
+from lrnn_jax.networks._activation import (
+    AbstractActivation,
+    Erf,
+    Identity,
+    OddActivation,
+    ReLU,
+    SmoothActivation,
+    Softplus,
+    Tanh,
+    gaussian_average,
+)
+from lrnn_jax.networks._base import (
+    AbstractOverlapRNN,
+    AbstractRNN,
+    Simulation,
+    describe,
+    read_after,
+    scan_states,
+)
+from lrnn_jax.networks._checkpointed import CheckpointedRNN
+from lrnn_jax.networks._dense import DenseRNN, Factorisation, factorise
+from lrnn_jax.networks._files import load_network, save_network
+from lrnn_jax.networks._low_rank import LowRankRNN
+from lrnn_jax.networks._quadrature import AbstractQuadrature, GaussHermite, Sobol, gauss_hermite
+from lrnn_jax.networks._space import (
+    AbstractSpace,
+    LeafSpace,
+    Loss,
+    Weights,
+    column_rates,
+    weight_space,
+)
+from lrnn_jax.networks._statistics import Gaussianity, gaussianity, share_outside_span
+from lrnn_jax.networks._vectors import vectors_with_overlaps

@@ -22,6 +22,9 @@ else:
     from equinox import AbstractClassVar
 
 
+Values = Float[Array, "..."]
+
+
 class AbstractActivation(eqx.Module):
     """A single-neuron nonlinearity φ, applied to each entry of the activity h.
 
@@ -32,26 +35,22 @@ class AbstractActivation(eqx.Module):
     odd: AbstractClassVar[bool]
 
     @abstractmethod
-    def __call__(self, h: Float[Array, "..."]) -> Float[Array, "..."]:
+    def __call__(self, h: Values) -> Values:
         """φ(h), entry by entry."""
 
     @abstractmethod
-    def gain(self, mean: Float[Array, "..."], variance: Float[Array, "..."]) -> Float[Array, "..."]:
+    def gain(self, mean: Values, variance: Values) -> Values:
         """G = ⟨φ'(μ + √Δ ξ)⟩ over ξ ~ N(0, 1); smooth in Δ, also at Δ = 0.
 
         Arguments: μ and Δ ≥ 0, of equal shapes; μ = 0 throughout for odd φ.
         """
 
     @abstractmethod
-    def average(
-        self, mean: Float[Array, "..."], variance: Float[Array, "..."]
-    ) -> Float[Array, "..."]:
+    def average(self, mean: Values, variance: Values) -> Values:
         """⟨φ(μ + √Δ ξ)⟩ over ξ ~ N(0, 1); arguments as for `gain`."""
 
     @abstractmethod
-    def power(
-        self, mean: Float[Array, "..."], variance: Float[Array, "..."]
-    ) -> Float[Array, "..."]:
+    def power(self, mean: Values, variance: Values) -> Values:
         """⟨φ(μ + √Δ ξ)²⟩ over ξ ~ N(0, 1); arguments as for `gain`."""
 
 
@@ -61,20 +60,16 @@ class Identity(AbstractActivation):
     linear = True
     odd = True
 
-    def __call__(self, h: Float[Array, "..."]) -> Float[Array, "..."]:
+    def __call__(self, h: Values) -> Values:
         return h
 
-    def gain(self, mean: Float[Array, "..."], variance: Float[Array, "..."]) -> Float[Array, "..."]:
+    def gain(self, mean: Values, variance: Values) -> Values:
         return jnp.ones_like(variance)
 
-    def average(
-        self, mean: Float[Array, "..."], variance: Float[Array, "..."]
-    ) -> Float[Array, "..."]:
+    def average(self, mean: Values, variance: Values) -> Values:
         return mean
 
-    def power(
-        self, mean: Float[Array, "..."], variance: Float[Array, "..."]
-    ) -> Float[Array, "..."]:
+    def power(self, mean: Values, variance: Values) -> Values:
         return mean**2 + variance
 
 
@@ -89,40 +84,32 @@ class Erf(AbstractActivation):
     linear = False
     odd = True
 
-    def __call__(self, h: Float[Array, "..."]) -> Float[Array, "..."]:
+    def __call__(self, h: Values) -> Values:
         return erf(math.sqrt(math.pi) / 2 * h)
 
-    def gain(self, mean: Float[Array, "..."], variance: Float[Array, "..."]) -> Float[Array, "..."]:
+    def gain(self, mean: Values, variance: Values) -> Values:
         c = 1 + np.pi / 2 * variance
         if not is_traced(mean) and not np.asarray(mean).any():
             return jax.lax.rsqrt(c)
         return jnp.exp(-np.pi / 4 * mean**2 / c) / jnp.sqrt(c)
 
-    def average(
-        self, mean: Float[Array, "..."], variance: Float[Array, "..."]
-    ) -> Float[Array, "..."]:
+    def average(self, mean: Values, variance: Values) -> Values:
         return self(mean / jnp.sqrt(1 + np.pi / 2 * variance))
 
-    def power(
-        self, mean: Float[Array, "..."], variance: Float[Array, "..."]
-    ) -> Float[Array, "..."]:
+    def power(self, mean: Values, variance: Values) -> Values:
         return gaussian_average(_square(self), 0, mean, variance)
 
 
 class AbstractSmooth(AbstractActivation):
     """A smooth φ whose averages are taken by quadrature (see `gaussian_average`)."""
 
-    def gain(self, mean: Float[Array, "..."], variance: Float[Array, "..."]) -> Float[Array, "..."]:
+    def gain(self, mean: Values, variance: Values) -> Values:
         return gaussian_average(self, 1, mean, variance)
 
-    def average(
-        self, mean: Float[Array, "..."], variance: Float[Array, "..."]
-    ) -> Float[Array, "..."]:
+    def average(self, mean: Values, variance: Values) -> Values:
         return gaussian_average(self, 0, mean, variance)
 
-    def power(
-        self, mean: Float[Array, "..."], variance: Float[Array, "..."]
-    ) -> Float[Array, "..."]:
+    def power(self, mean: Values, variance: Values) -> Values:
         return gaussian_average(_square(self), 0, mean, variance)
 
 
@@ -132,7 +119,7 @@ class Tanh(AbstractSmooth):
     linear = False
     odd = True
 
-    def __call__(self, h: Float[Array, "..."]) -> Float[Array, "..."]:
+    def __call__(self, h: Values) -> Values:
         return jnp.tanh(h)
 
 
@@ -142,7 +129,7 @@ class Softplus(AbstractSmooth):
     linear = False
     odd = False
 
-    def __call__(self, h: Float[Array, "..."]) -> Float[Array, "..."]:
+    def __call__(self, h: Values) -> Values:
         return jax.nn.softplus(h)
 
 
@@ -171,7 +158,7 @@ class OddActivation(AbstractSmooth):
             )
         self.function = function
 
-    def __call__(self, h: Float[Array, "..."]) -> Float[Array, "..."]:
+    def __call__(self, h: Values) -> Values:
         return self.function(h)
 
 
@@ -187,7 +174,7 @@ class SmoothActivation(AbstractSmooth):
     linear = False
     odd = False
 
-    def __call__(self, h: Float[Array, "..."]) -> Float[Array, "..."]:
+    def __call__(self, h: Values) -> Values:
         return self.function(h)
 
 
@@ -203,25 +190,21 @@ class ReLU(AbstractActivation):
     linear = False
     odd = False
 
-    def __call__(self, h: Float[Array, "..."]) -> Float[Array, "..."]:
+    def __call__(self, h: Values) -> Values:
         return jax.nn.relu(h)
 
-    def gain(self, mean: Float[Array, "..."], variance: Float[Array, "..."]) -> Float[Array, "..."]:
+    def gain(self, mean: Values, variance: Values) -> Values:
         spread, noisy = _deviation(variance)
         step = jnp.heaviside(mean, jnp.full_like(mean, 0.5))
         return jnp.where(noisy, jax.scipy.stats.norm.cdf(mean / spread), step)
 
-    def average(
-        self, mean: Float[Array, "..."], variance: Float[Array, "..."]
-    ) -> Float[Array, "..."]:
+    def average(self, mean: Values, variance: Values) -> Values:
         spread, noisy = _deviation(variance)
         r = mean / spread
         law = jax.scipy.stats.norm
         return jnp.where(noisy, mean * law.cdf(r) + spread * law.pdf(r), jax.nn.relu(mean))
 
-    def power(
-        self, mean: Float[Array, "..."], variance: Float[Array, "..."]
-    ) -> Float[Array, "..."]:
+    def power(self, mean: Values, variance: Values) -> Values:
         spread, noisy = _deviation(variance)
         r = mean / spread
         law = jax.scipy.stats.norm
@@ -229,7 +212,7 @@ class ReLU(AbstractActivation):
         return jnp.where(noisy, square, jax.nn.relu(mean) ** 2)
 
 
-def _deviation(variance: Float[Array, "..."]) -> tuple[Float[Array, "..."], Any]:
+def _deviation(variance: Values) -> tuple[Values, Any]:
     """√Δ, or 1 where Δ = 0, and where it is not."""
     noisy = variance > 0
     return jnp.sqrt(jnp.where(noisy, variance, 1.0)), noisy
@@ -238,9 +221,9 @@ def _deviation(variance: Float[Array, "..."]) -> tuple[Float[Array, "..."], Any]
 def gaussian_average(
     function: Callable[[Any], Any],
     order: int,
-    mean: Float[Array, "..."],
-    variance: Float[Array, "..."],
-) -> Float[Array, "..."]:
+    mean: Values,
+    variance: Values,
+) -> Values:
     """⟨φ^{(n)}(μ + √Δ ξ)⟩ over ξ ~ N(0, 1), for the n-th derivative of a smooth φ.
 
     Derivatives are exact and finite, also at Δ = 0, by the heat equation:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lrnn_jax.networks._activation import AbstractActivation
-from lrnn_jax.overlaps import AbstractOverlapModel
+from lrnn_jax.overlaps import AbstractOverlapModel, Roles
 
 
 class Simulation(NamedTuple):
@@ -88,6 +88,7 @@ class AbstractRNN(eqx.Module):
         simulation: how its steps follow each other.
         space: the `AbstractSpace` of what learning moves in it; None: its arrays.
         frozen: names of what does not learn; a field of most networks.
+        roles: the columns of its overlaps, where it has any (`AbstractOverlapRNN`).
     """
 
     dt: eqx.AbstractVar[Float[Array, ""]]
@@ -95,6 +96,7 @@ class AbstractRNN(eqx.Module):
     simulation: ClassVar[Simulation] = Simulation(scan_states, read_after)
     space: ClassVar[Any] = None
     frozen: ClassVar[tuple[str, ...]] = ()
+    roles: ClassVar[Roles | None] = None
 
     @property
     @abstractmethod
@@ -199,7 +201,8 @@ class AbstractRNN(eqx.Module):
 class AbstractOverlapRNN(AbstractRNN, AbstractOverlapModel):
     """A network with overlaps: of loading vectors, or a reduction to them."""
 
-    frozen: eqx.AbstractVar[tuple[str, ...]]  # pyright: ignore[reportIncompatibleVariableOverride]
+    frozen: eqx.AbstractVar[tuple[str, ...]]
+    roles: eqx.AbstractVar[Roles]
 
     @abstractmethod
     def check_reducible(self) -> None:

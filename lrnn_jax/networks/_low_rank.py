@@ -29,10 +29,6 @@ class VectorSpace(AbstractSpace):
         return self.network.vectors
 
     @property
-    def roles(self) -> Roles:
-        return self.network.roles
-
-    @property
     def realisable(self) -> Bool[Array, ""]:
         return jnp.array(True)
 
@@ -47,10 +43,10 @@ class VectorSpace(AbstractSpace):
         return self.network.weighted(weights)
 
     def blocks(self, weights: Weights) -> dict[str, Float[Array, "..."]]:
-        return self.roles.split(weights)
+        return self.network.roles.split(weights)
 
     def join(self, blocks: dict[str, Float[Array, "..."]]) -> Weights:
-        return self.roles.join(blocks)
+        return self.network.roles.join(blocks)
 
     def gram(self, weights: Weights) -> Float[Array, "k k"]:
         return weights.T @ self.metric(weights)
@@ -59,7 +55,7 @@ class VectorSpace(AbstractSpace):
         return None
 
     def rates(self, values: Mapping[str, Any]) -> Weights | None:
-        return column_rates(self.roles, values, self.network.frozen, self.network.dtype)
+        return column_rates(self.network, values)
 
 
 def share_rates(

@@ -25,7 +25,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from lrnn_jax._files import path_name
 from lrnn_jax._types import is_traced
-from lrnn_jax.networks._base import AbstractRNN
+from lrnn_jax.networks._base import AbstractOverlapRNN, AbstractRNN
 from lrnn_jax.overlaps import Roles
 
 Weights = PyTree[Float[Array, "..."]]
@@ -33,8 +33,9 @@ Loss = Callable[[AbstractRNN], Float[Array, ""]]
 
 
 class AbstractSpace(eqx.Module):
-    """The weights of a model as matrices that update rules can move."""
+    """The weights of a network as matrices that update rules can move."""
 
+    network: eqx.AbstractVar[AbstractRNN]
     coefficients: ClassVar[bool]
     """Whether X are coefficients T of the initial vectors, Θ = Θ_0 T, and not weights themselves:
     only rules that commute with every linear map of the neurons are exact in it."""
@@ -45,9 +46,9 @@ class AbstractSpace(eqx.Module):
         """X at epoch 0."""
 
     @property
-    @abstractmethod
     def roles(self) -> Roles | None:
         """What the columns of Q are; None where there are no loading vectors."""
+        return self.network.roles
 
     @property
     @abstractmethod
@@ -128,10 +129,6 @@ class LeafSpace(AbstractSpace):
         }
 
     @property
-    def roles(self) -> None:
-        return None
-
-    @property
     def realisable(self) -> Bool[Array, ""]:
         return jnp.array(True)
 
@@ -156,7 +153,9 @@ class LeafSpace(AbstractSpace):
         return {n: (b.T if wide[n] else b).reshape(shapes[n]) for n, b in blocks.items()}
 
     def gram(self, weights: Weights) -> Float[Array, "k k"]:
-        return jnp.zeros((0, 0), self.network.dtype)
+        if self.roles is None:
+            return jnp.zeros((0, 0), self.network.dtype)
+        return self.model(weights).overlaps.gram  # pyright: ignore[reportAttributeAccessIssue]
 
     def transform(self, weights: Weights) -> None:
         return None
@@ -191,18 +190,19 @@ def check_rates(values: Mapping[str, Any]) -> None:
 
 
 def column_rates(
-    roles: Roles, values: Mapping[str, Any], frozen: tuple[str, ...], dtype: Any
+    network: AbstractOverlapRNN, values: Mapping[str, Any]
 ) -> Float[Array, "1 k"] | None:
     """D as a row: multipliers by family or column (default 1), zero where frozen; None for D = 1.
 
     Errors: UnknownOverlap for a wrong name; ValueError for a negative multiplier.
     """
+    roles, frozen = network.roles, network.frozen
     if not values and not frozen and not roles.means:
         return None
     rates = roles.per_column(values)
     check_rates(values)
     columns = [0.0 if f else r for f, r in zip(roles.frozen_columns(frozen), rates)]
-    return jnp.stack([jnp.asarray(c, dtype) for c in columns])[None, :]
+    return jnp.stack([jnp.asarray(c, network.dtype) for c in columns])[None, :]
 
 
 def _arrays(network: AbstractRNN) -> dict[str, Array]:

@@ -188,7 +188,7 @@ class Roles:
 
     def join(self, blocks: Mapping[str, Float[Array, "..."]]) -> Float[Array, "*axes k"]:
         """A change of all columns from those of each family; a column of ones does not change."""
-        parts = list(blocks.values())
+        parts = [blocks[f] for f in self.sizes if f != "o"]
         ones = [jnp.zeros_like(parts[0][..., :1])] if self.means else []
         return jnp.concatenate(parts + ones, axis=-1)
 

@@ -34,12 +34,12 @@ class GramSpace(AbstractSpace):
     (its part outside the range means nothing, but could grow).
     """
 
-    reduction: "AbstractReduction"
+    network: "AbstractReduction"
     projector: Weights
     coefficients = True
 
     def __init__(self, reduction: "AbstractReduction"):
-        self.reduction = reduction
+        self.network = reduction
         self.projector = range_projector(reduction.laws.gram)
 
     @property
@@ -47,24 +47,20 @@ class GramSpace(AbstractSpace):
         return self.projector
 
     @property
-    def roles(self) -> Roles:
-        return self.reduction.roles
-
-    @property
     def realisable(self) -> Bool[Array, ""]:
-        return jnp.all(is_realisable(jax.lax.stop_gradient(self.reduction.laws.gram)))
+        return jnp.all(is_realisable(jax.lax.stop_gradient(self.network.laws.gram)))
 
     def model(self, weights: Weights) -> "AbstractReduction":
-        return self.reduction.with_gram(self.grams(weights))
+        return self.network.with_gram(self.grams(weights))
 
     def grams(self, weights: Weights) -> Float[Array, "*population k k"]:
         """Q of each population."""
-        image = tiny_matmul(self.reduction.laws.gram, weights)
+        image = tiny_matmul(self.network.laws.gram, weights)
         return tiny_matmul(jnp.swapaxes(weights, -1, -2), image)
 
     def generator(self, loss: Loss, weights: Weights) -> tuple[Float[Array, ""], Weights]:
         """The loss and Γ = ∂L/∂Q + (∂L/∂Q)ᵀ, of each population over its share."""
-        reduction = self.reduction
+        reduction = self.network
         value, slope = jax.value_and_grad(lambda q: loss(reduction.with_gram(q)))(
             self.grams(weights)
         )
@@ -75,24 +71,23 @@ class GramSpace(AbstractSpace):
         return value, tiny_matmul(weights, gamma)
 
     def metric(self, weights: Weights) -> Weights:
-        return self.reduction.shares * tiny_matmul(self.reduction.laws.gram, weights)
+        return self.network.shares * tiny_matmul(self.network.laws.gram, weights)
 
     def blocks(self, weights: Weights) -> dict[str, Float[Array, "..."]]:
-        return self.roles.split(weights)
+        return self.network.roles.split(weights)
 
     def join(self, blocks: dict[str, Float[Array, "..."]]) -> Weights:
-        return self.roles.join(blocks)
+        return self.network.roles.join(blocks)
 
     def gram(self, weights: Weights) -> Float[Array, "k k"]:
-        parts = self.reduction.shares * self.grams(weights)
+        parts = self.network.shares * self.grams(weights)
         return parts if parts.ndim == 2 else jnp.sum(parts, axis=0)
 
     def transform(self, weights: Weights) -> Float[Array, "..."]:
         return weights
 
     def rates(self, values: Mapping[str, Any]) -> Weights | None:
-        reduction = self.reduction
-        row = column_rates(self.roles, values, reduction.frozen, reduction.dtype)
+        row = column_rates(self.network, values)
         return row if row is None else row.reshape(*[1] * (self.projector.ndim - 2), 1, -1)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import lrnn_jax as lrnn
-from lrnn_jax.environments import coupled, moments
+from lrnn_jax.environments import linear_loop, moments
 
 # Rounding over 60 epochs of 20 steps with gradients clipped to 1; all gaps seen are < 1e-13
 ROUNDING = 1e-11
@@ -112,7 +112,7 @@ EXPECTED = {
             np.array([[1.0, 0.5]]),
             q=np.array([[2.0, 0.3], [0.3, 0.5]]),
             r=0.3,
-            start=lrnn.GaussianStart(np.array([[1.0, 0.0], [0.5, 0.7]])),
+            start=lrnn.environments.GaussianStart(np.array([[1.0, 0.0], [0.5, 0.7]])),
             process_noise=np.array([[0.3, 0.0], [0.1, 0.2]]),
         ),
         network(4, dt=0.3),
@@ -174,7 +174,7 @@ def test_moments_of_unstable_loops_are_exact_beyond_floating_point():
     silent = lrnn.LowRankRNN(
         np.zeros((3, 1)), np.ones((3, 1)), np.ones((3, 2)), np.zeros((3, 1)), scale=1.0, dt=1.0
     )
-    system = coupled(lrnn.reduce(silent), plant)
+    system = linear_loop(lrnn.reduce(silent), plant)
     total, _ = moments(system, jnp.eye(2), 1000)
     start = np.zeros_like(system.matrix)
     start[:2, :2] = np.eye(2)

@@ -114,7 +114,7 @@ def test_the_meter_foresees_the_error_over_many_runs():
         )
     )
     for key in jr.split(jr.key(0), 40):
-        nodes = lrnn.population(lrnn.random_overlaps(key=key), 512, key=jr.key(0), **ERF)
+        nodes = lrnn.population(lrnn.overlaps.random_overlaps(key=key), 512, key=jr.key(0), **ERF)
         task = lrnn.FlipFlop(
             DT, 100, 10, (1.0, 2.0), input_amp=rng.uniform(0.5, 2.5), target_amp=0.7
         )

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lrnn_jax as lrnn
+from lrnn_jax.learning import Isospectral
 
 TASK = lrnn.ExponentialFilter(0.2, dt=0.1, steps=20, evaluation=lrnn.Evaluation.ROLLOUT)
 NET = lrnn.LowRankRNN.normalised(n=20, rank=1, dt=0.1, key=jr.key(0))
@@ -128,7 +129,7 @@ def isospectral(steps, time=4.0):
 
     sol = diffrax.diffeqsolve(
         diffrax.ODETerm(omega),
-        lrnn.Isospectral(),
+        Isospectral(),
         t0=0.0,
         t1=time,
         dt0=time / steps,
@@ -156,7 +157,7 @@ def test_isospectral_steps_converge_with_order_two_and_keep_the_spectrum_at_any_
 
 
 def test_isospectral_flow_with_loose_tolerance_keeps_the_spectrum():
-    method = lrnn.Flow(0.1, solver=lrnn.Isospectral(), rtol=1e-2, atol=1e-3, invariant_tol=None)
+    method = lrnn.Flow(0.1, solver=Isospectral(), rtol=1e-2, atol=1e-3, invariant_tol=None)
     curve = lrnn.learn(RED, TASK, method, epochs=40)
     exact = lrnn.learn(RED, TASK, lrnn.Flow(0.1), epochs=40)
     drift = signed_eigenvalues(curve.gram) - signed_eigenvalues(RED.overlaps.gram)

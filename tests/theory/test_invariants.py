@@ -185,7 +185,7 @@ def test_momentum_and_decay_break_the_invariants():
 
 def test_the_eigenvalues_of_k_are_those_of_jq():
     net = lrnn.LowRankRNN.normalised(30, dt=0.1, key=jr.key(3))
-    k = lrnn.conserved_weights(net.vectors, net.roles.left, net.scale)
+    k = lrnn.overlaps.conserved_weights(net.vectors, net.roles.left, net.scale)
     eigenvalues = jnp.linalg.eigvalsh(k)
     found = eigenvalues[jnp.argsort(-jnp.abs(eigenvalues))[:4]]
     expected = lrnn.invariants(net).spectrum

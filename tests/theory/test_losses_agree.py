@@ -14,7 +14,11 @@ from hypothesis import strategies as st
 import lrnn_jax as lrnn
 from lrnn_jax.overlaps import Roles
 
-WAYS = [lrnn.Evaluation.ROLLOUT, lrnn.Evaluation.DOUBLING, lrnn.Evaluation.CLOSED_FORM]
+WAYS = [
+    lrnn.Evaluation.ROLLOUT,
+    lrnn.Evaluation.DOUBLING,
+    lrnn.Evaluation.CLOSED_FORM,
+]
 SCALAR = Roles()
 # Rounding of T products and sums, relative to the largest entry: the relative error of qᵀ is T ε
 # = 2e-13 at T = 1000, that of its square twice as much. The largest gap seen is 3e-13

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import lrnn_jax as lrnn
+from lrnn_jax.networks import GaussHermite, Softplus
 
 DT = 0.1
 PLAIN = lrnn.Overlaps.from_gram(
@@ -33,7 +34,7 @@ def with_bias(n=30, activation=lrnn.Identity(), **options):
 
 
 def test_vectors_with_given_means_have_them():
-    net = lrnn.LowRankRNN.with_overlaps(MEANS, 40, dt=DT, key=jr.key(0), activation=lrnn.Softplus())
+    net = lrnn.LowRankRNN.with_overlaps(MEANS, 40, dt=DT, key=jr.key(0), activation=Softplus())
     assert largest(net.overlaps.gram - MEANS.gram) < 1e-13
     assert largest(jnp.mean(net.z) - 0.3) < 1e-14
     assert net.roles.names[-5:] == ("zo", "vo", "mo", "uo", "oo")
@@ -41,7 +42,7 @@ def test_vectors_with_given_means_have_them():
     assert largest(MEANS.covariance[-1]) == 0
 
 
-@pytest.mark.parametrize("activation", [lrnn.Softplus(), lrnn.ReLU()])
+@pytest.mark.parametrize("activation", [Softplus(), lrnn.ReLU()])
 def test_closure_with_means_is_exact_at_start_up_to_one_over_root_n(activation):
     closure = outputs(lrnn.ReducedRNN(MEANS, dt=DT, activation=activation))
     sizes, errors = (250, 1000, 4000), []
@@ -72,9 +73,9 @@ def tuple_of(trials):
 
 def test_the_first_step_of_the_closure_is_exact_to_second_order():
     """Learning leaves the column space from the second order in the learning rate on."""
-    phi = lrnn.Softplus()
+    phi = Softplus()
     nodes = lrnn.population(
-        MEANS, 4096, dt=DT, activation=phi, rule=lrnn.GaussHermite(), key=jr.key(0)
+        MEANS, 4096, dt=DT, activation=phi, quadrature=GaussHermite(), key=jr.key(0)
     )
     closure = lrnn.ReducedRNN(MEANS, dt=DT, activation=phi)
     gaps = [largest(one_step(nodes, lr) - one_step(closure, lr)) for lr in (1.6, 0.8, 0.4)]
@@ -132,7 +133,7 @@ def test_the_closure_of_biases_is_that_of_the_population():
 
 
 def test_a_saved_network_with_biases_comes_back(tmp_path):
-    net = with_bias(activation=lrnn.Softplus())
+    net = with_bias(activation=Softplus())
     curve = lrnn.learn(net, TASK, DESCENT, epochs=2, key=jr.key(0))
     curve.save(tmp_path / "curve.npz")
     again = lrnn.LearningCurve.load(tmp_path / "curve.npz")
@@ -170,7 +171,7 @@ def mixture(activation=lrnn.Identity(), means=False, **options):
 def test_a_linear_mixture_learns_like_its_network(method):
     model = mixture()
     net = model.network(20, key=jr.key(0))
-    assert largest(net.overlaps.gram - model.total.gram) < 1e-13
+    assert largest(net.overlaps.gram - model.overlaps.gram) < 1e-13
     assert largest(net.vectors[:6].T @ net.vectors[:6] / 6 - PLAIN.gram) < 1e-13
     task = lrnn.ExponentialFilter(0.2, DT, 50)
     reduced = lrnn.learn(model, task, method, epochs=30)
@@ -193,7 +194,7 @@ def test_a_mixture_of_one_population_is_the_closure():
     assert largest(curves[1].gram[-1] - PLAIN.gram) > 0.01
 
 
-@pytest.mark.parametrize("activation", [lrnn.Erf(), lrnn.Softplus()])
+@pytest.mark.parametrize("activation", [lrnn.Erf(), Softplus()])
 def test_a_mixture_with_means_is_the_limit_of_its_networks(activation):
     model = mixture(activation, means=True)
     answer = outputs(model)
@@ -201,7 +202,7 @@ def test_a_mixture_with_means_is_the_limit_of_its_networks(activation):
     assert largest(outputs(nodes) - answer) < 0.01 * largest(answer)
     if activation.odd:
         # what one Gaussian with the same moments would do is something else
-        single = outputs(lrnn.ReducedRNN(model.total, dt=DT, activation=activation))
+        single = outputs(lrnn.ReducedRNN(model.overlaps, dt=DT, activation=activation))
         assert largest(single - answer) > 0.01 * largest(answer)
     net = model.network(4000, key=jr.key(1))
     assert largest(outputs(net) - answer) < 0.1 * largest(answer)
@@ -211,7 +212,7 @@ def test_a_saved_mixture_comes_back(tmp_path):
     curve = lrnn.learn(mixture(lrnn.Erf(), means=True), TASK, DESCENT, epochs=2, key=jr.key(0))
     curve.save(tmp_path / "curve.npz")
     again = lrnn.LearningCurve.load(tmp_path / "curve.npz")
-    assert largest(again.model.overlaps.gram - curve.model.overlaps.gram) == 0
+    assert largest(again.model.populations.gram - curve.model.populations.gram) == 0
     assert again.transform.shape == (3, 2, 5, 5)
 
 
@@ -245,7 +246,7 @@ WRONG = {
     "negative": (refused(weights=jnp.array([1.5, -0.5])), "positive"),
     "count": (refused(weights=jnp.array([1.0])), "one weight for each"),
     "roles": (refused(overlaps=[PLAIN, MEANS]), "same columns"),
-    "mixture not odd": (refused(activation=lrnn.Softplus()), "needs the means"),
+    "mixture not odd": (refused(activation=Softplus()), "needs the means"),
 }
 
 
@@ -262,13 +263,13 @@ SEEN = {
     "linear": (LINEAR, lrnn.ExponentialFilter(0.2, DT, 50), 3),  # zm, zu·vm and vu
     "linear, trials": (LINEAR, TASK, 3),
     "erf": (lrnn.ReducedRNN(PLAIN, dt=DT, activation=lrnn.Erf()), TASK, 6),
-    "softplus": (lrnn.ReducedRNN(MEANS, dt=DT, activation=lrnn.Softplus()), TASK, 10),
+    "softplus": (lrnn.ReducedRNN(MEANS, dt=DT, activation=Softplus()), TASK, 10),
 }
 
 
 @pytest.mark.parametrize(("model", "task", "rank"), SEEN.values(), ids=SEEN)
 def test_what_is_seen_by_measurement_is_what_theory_says(model, task, rank):
-    theory, measured = lrnn.visible(model), lrnn.visible(model, task, key=jr.key(0))
+    theory, measured = lrnn.visible(model), lrnn.measured_visible(model, task, key=jr.key(0))
     assert set(measured.visible) == set(theory.visible)
     assert set(measured.invisible) == set(theory.invisible)
     # the gauge u → cu, v → v/c is not seen either
@@ -280,9 +281,45 @@ def test_what_is_seen_by_measurement_is_what_theory_says(model, task, rank):
 def test_seeing_needs_a_reduction_and_data():
     net = lrnn.LowRankRNN.normalised(20, dt=DT, key=jr.key(0))
     with pytest.raises(ValueError, match=r"reduce\(network\)"):
-        lrnn.visible(net, TASK, key=jr.key(0))
+        lrnn.measured_visible(net, TASK, key=jr.key(0))
     with pytest.raises(ValueError, match="`key`"):
-        lrnn.visible(LINEAR, TASK)
+        lrnn.measured_visible(LINEAR, TASK)
+
+
+def test_what_one_gram_matrix_cannot_say_of_a_mixture_is_refused_by_name():
+    bent = mixture(lrnn.Erf())
+    with pytest.raises(ValueError, match=r"`populations`"):
+        lrnn.degenerate_twin(mixture(), uu=1.1)
+    with pytest.raises(ValueError, match=r"MixtureRNN are no function of its overlaps"):
+        lrnn.measured_visible(mixture(), TASK, key=jr.key(0))
+    with pytest.raises(ValueError, match="Gram matrix for each population"):
+        lrnn.reduce(bent)
+    assert lrnn.visible(bent).visible == lrnn.visible(bent.overlaps.roles).visible + (
+        "mu", "mm", "uu",
+    )  # fmt: skip
+
+
+def test_a_linear_mixture_is_the_reduction_of_its_overlaps():
+    """Its loss by doubling, and the spectrum of its loop over learning."""
+    model = mixture()
+    reduced = lrnn.reduce(model)
+    task = lrnn.ExponentialFilter(0.2, DT, 50)
+    assert abs(task.loss(model) - task.loss(reduced)) < 1e-14
+    curve, single = (
+        lrnn.learn(m, task, lrnn.Descent(0.05), epochs=3)
+        for m in (model, model.network(20, key=jr.key(0)))
+    )
+    plant = lrnn.KIntegrator(dt=DT)
+    found, expected = (lrnn.spectrum(c, plant) for c in (curve, single))
+    assert np.abs(found - expected).max() < 1e-12
+
+
+def test_an_isospectral_flow_of_a_mixture():
+    task = lrnn.ExponentialFilter(0.2, DT, 50)
+    flow = lrnn.Flow(0.05, solver=lrnn.learning.Isospectral(), rtol=1e-7, atol=1e-9)
+    curve, usual = (lrnn.learn(mixture(), task, m, epochs=20) for m in (flow, lrnn.Flow(0.05)))
+    assert curve.distance(usual).max < 1e-5  # second order at these tolerances; 2e-7 seen
+    assert curve.invariant_drift()[-1] < 1e-12
 
 
 def test_a_mask_of_zeros_is_refused():

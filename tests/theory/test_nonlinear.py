@@ -8,7 +8,7 @@ import pytest
 from scipy.integrate import quad
 
 import lrnn_jax as lrnn
-from lrnn_jax.networks import gaussian_average
+from lrnn_jax.networks import GaussHermite, gaussian_average
 
 GRAM = jnp.array(
     [[1.0, 0.2, 0.3, 0.3], [0.2, 1.0, 0.3, 0.5], [0.3, 0.3, 1.0, 0.2], [0.3, 0.5, 0.2, 1.0]]
@@ -28,7 +28,7 @@ ACTIVATIONS = {
 }
 NOT_ODD = {
     "relu": lrnn.ReLU(),
-    "softplus": lrnn.Softplus(),
+    "softplus": lrnn.networks.Softplus(),
     "own, not odd": lrnn.SmoothActivation(lambda h: jnp.tanh(h) + 0.3 * jnp.tanh(h) ** 2),
 }
 
@@ -120,10 +120,12 @@ def test_closure_is_exact_at_start_up_to_one_over_root_n(activation):
     assert errors[-1] < 0.02 * jnp.std(closure)
 
 
-@pytest.mark.parametrize("rule", [lrnn.Sobol(), lrnn.GaussHermite()])
+@pytest.mark.parametrize("quadrature", [lrnn.networks.Sobol(), GaussHermite()])
 @pytest.mark.parametrize("activation", [lrnn.Identity(), lrnn.Erf()])
-def test_population_starts_from_exactly_the_given_overlaps(rule, activation):
-    nodes = lrnn.population(OVERLAPS, 128, dt=DT, activation=activation, rule=rule, key=jr.key(0))
+def test_population_starts_from_exactly_the_given_overlaps(quadrature, activation):
+    nodes = lrnn.population(
+        OVERLAPS, 128, dt=DT, activation=activation, quadrature=quadrature, key=jr.key(0)
+    )
     assert jnp.max(jnp.abs(nodes.overlaps.gram - GRAM)) < 1e-13  # rounding
     assert abs(jnp.sum(1 / nodes.scale) - 1) < 1e-13
     assert nodes.state_size <= 192
@@ -135,7 +137,7 @@ def test_population_starts_from_exactly_the_given_overlaps(rule, activation):
 
 def test_half_of_the_nodes_do_for_odd_activations():
     def points(odd):
-        return lrnn.GaussHermite().points(256 if not odd else 128, 4, odd=odd, key=jr.key(0))
+        return GaussHermite().points(256 if not odd else 128, 4, odd=odd, key=jr.key(0))
 
     (half, half_weights), (full, full_weights) = points(True), points(False)
     assert len(half) * 2 == len(full)
