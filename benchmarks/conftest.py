@@ -10,7 +10,7 @@ import sys
 import jax
 import pytest
 
-from lrnn_jax.cli._setup import setup_jax
+from lrnn_jax.cli import setup_jax
 
 if os.environ.get("LRNN_LOOPS") == "default":
     jax.config.update("jax_enable_x64", True)

@@ -52,7 +52,7 @@ def one(kind: str, checkpoint: bool) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) == 3:
-        from lrnn_jax.cli._setup import setup_jax
+        from lrnn_jax.cli import setup_jax
 
         setup_jax()
         one(sys.argv[1], sys.argv[2] == "True")

@@ -18,9 +18,8 @@ from jax.sharding import PartitionSpec as P
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from lrnn_jax.cli._setup import setup_jax
-from lrnn_jax.networks import Erf
-from lrnn_jax.networks._dense import recurrent_drive
+from lrnn_jax.cli import setup_jax
+from lrnn_jax.networks import Erf, recurrent_drive
 
 N, BATCH, STEPS = 100, 100, 50  # controllers
 WIDE, TRIALS, LONG = 1000, 10, 800  # erf network

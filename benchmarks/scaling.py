@@ -11,8 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from lrnn_jax.figures import TEXT, style
-from lrnn_jax.figures._style import letter
+from lrnn_jax.figures import TEXT, letter, style
 
 OUT = Path(__file__).parent / "scaling.png"
 BLUE, RED, GREY, LIGHT, GREEN = "#08306b", "#b2182b", "#7a7a7a", "#4fa3d1", "#1b7837"

@@ -109,11 +109,13 @@ def path_name(path: Any) -> str:
 
 def _encode(x: Any, name: str, arrays: dict[str, Any]) -> Any:
     """JSON of an object; its arrays are collected by where they are."""
-    if isinstance(x, (jax.Array, np.ndarray, np.generic)):
-        arrays[name.removeprefix(".") or "value"] = np.asarray(x)
-        return {"array": name.removeprefix(".") or "value"}
+    entry = name.removeprefix(".") or "value"
     if isinstance(x, RESULTS):
-        return {"result": outcome(x)}
+        arrays[entry] = np.array(outcome(x))
+        return {"result": entry}
+    if isinstance(x, (jax.Array, np.ndarray, np.generic)):
+        arrays[entry] = np.asarray(x)
+        return {"array": entry}
     if x is None or isinstance(x, (bool, int, float, str)):
         return x
     if type(x) in (list, tuple):
@@ -126,7 +128,7 @@ def _encode(x: Any, name: str, arrays: dict[str, Any]) -> Any:
         kind = type(x).__name__ if type(x).__name__ in _classes() else f"{type(x).__name__} (yours)"
         encoded = {k: _encode(v, f"{name}.{k}", arrays) for k, v in fields.items()}
         return {"class": kind, "fields": encoded}
-    return {"class": getattr(x, "__qualname__", type(x).__name__) + " (yours)", "fields": {}}
+    return {"class": f"{type(x).__name__} (yours)", "fields": {}}
 
 
 def _decode(content: Any, arrays: dict[str, np.ndarray]) -> Any:
@@ -136,7 +138,7 @@ def _decode(content: Any, arrays: dict[str, np.ndarray]) -> Any:
     if kind == "array":
         return jnp.asarray(arrays[value])
     if kind == "result":
-        return RESULTS._name_to_item[value]
+        return RESULTS._name_to_item[str(arrays[value])]
     if kind in ("list", "tuple"):
         return (list if kind == "list" else tuple)(_decode(item, arrays) for item in value)
     if kind == "dict":
@@ -171,13 +173,16 @@ def _classes() -> dict[str, type]:
 
 def _fill(like: Any, arrays: dict[str, np.ndarray], path: Any) -> Any:
     """`like` with the file's arrays."""
-    leaves, tree = jax.tree_util.tree_flatten_with_path(like)
+    leaves, tree = jax.tree_util.tree_flatten_with_path(like, lambda x: isinstance(x, RESULTS))
     new = []
     for place, leaf in leaves:
+        name = path_name(place)
+        if isinstance(leaf, RESULTS):
+            new.append(RESULTS._name_to_item[str(arrays[name])])
+            continue
         if not eqx.is_array(leaf):
             new.append(leaf)
             continue
-        name = path_name(place)
         if name not in arrays or arrays[name].shape != leaf.shape:
             there = arrays[name].shape if name in arrays else "nothing"
             raise ValueError(f"`like` has `{name}` of shape {leaf.shape}; {path} has {there}.")

@@ -1,6 +1,9 @@
 """The layers, sizes and habits that the code keeps to, read off its syntax trees."""
 
 import ast
+import functools
+import importlib
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +37,13 @@ MODULES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 each = pytest.mark.parametrize("module", MODULES)
+
+
+OUTSIDE = {
+    path.name: ast.parse(path.read_text(encoding="utf-8"))
+    for folder in ("tests", "benchmarks")
+    for path in sorted((PACKAGE.parent / folder).rglob("*.py"))
+}
 
 
 def layer(module):
@@ -86,6 +96,45 @@ def test_only_figures_import_matplotlib(module):
 
 
 @each
+def test_nothing_private_is_imported_across_packages(module):
+    assert private_imports(MODULES[module], layer(module)) == []
+
+
+@pytest.mark.parametrize("module", OUTSIDE)
+def test_tests_and_benchmarks_use_what_packages_offer(module):
+    assert private_imports(OUTSIDE[module], "") == []
+
+
+def private_imports(tree, mine):
+    """Names with an underscore that a tree takes from packages other than its own."""
+    names = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    packages = (node.module.split(".") for node in names if node.module)
+    deep = [p for p in packages if p[0] == "lrnn_jax" and len(p) > 2 and p[1] != mine]
+    ground = [
+        node.module.split(".")
+        for node in names
+        if not mine and (node.module or "").startswith("lrnn_jax._")
+    ]
+    return [".".join(p) for p in deep + ground if any(part.startswith("_") for part in p)]
+
+
+def test_a_private_import_would_be_noticed():
+    text = "from lrnn_jax.learning._noise import NoisyStep\nfrom lrnn_jax._checks import whole"
+    assert private_imports(ast.parse(text), "stability") == ["lrnn_jax.learning._noise"]
+    assert len(private_imports(ast.parse(text), "")) == 2
+    assert private_imports(ast.parse(text), "learning") == []
+
+
+@each
+def test_contracts_say_what_is_there(module):
+    """No `hasattr`, no `getattr` with a default: what a thing can do, its class says."""
+    calls = [node for node in ast.walk(MODULES[module]) if isinstance(node, ast.Call)]
+    names = [(ast.unparse(call.func), len(call.args)) for call in calls]
+    assert ("hasattr", 2) not in names
+    assert ("getattr", 3) not in names
+
+
+@each
 def test_modules_and_functions_are_short(module):
     tree = MODULES[module]
     lines = len((PACKAGE / module).read_text(encoding="utf-8").splitlines())
@@ -119,15 +168,81 @@ def test_there_is_no_delayed_evaluation_of_annotations(module):
     assert "__future__.annotations" not in set(imported(MODULES[module]))
 
 
+def classes():
+    """Every class of the package."""
+    for info in pkgutil.walk_packages(lrnn.__path__, "lrnn_jax."):
+        if info.name == "lrnn_jax.__main__":
+            continue
+        for item in vars(importlib.import_module(info.name)).values():
+            if isinstance(item, type) and item.__module__ == info.name:
+                yield item
+
+
+def methods(kind):
+    """What a class defines that runs, but for names with two underscores."""
+    for name, item in vars(kind).items():
+        runs = callable(item) or isinstance(
+            item, (property, functools.cached_property, classmethod)
+        )
+        if runs and not isinstance(item, type) and not name.startswith("__"):
+            yield name, item
+
+
+def bases(kind):
+    """The package's own classes that a class is made from."""
+    return [base for base in kind.__mro__[1:] if base.__module__.startswith("lrnn_jax.")]
+
+
+def concrete(item):
+    inner = getattr(item, "fget", None) or getattr(item, "__wrapped__", item)
+    return not getattr(item, "__isabstractmethod__", getattr(inner, "__isabstractmethod__", False))
+
+
+def overrides(kind):
+    """Names that a class defines although one of its bases has done so for good."""
+    for base in bases(kind):
+        for name, item in methods(base):
+            if name in vars(kind) and concrete(item):
+                yield f"{kind.__name__}.{name} overrides {base.__name__}'s"
+
+
+def test_a_class_is_a_contract_or_a_final_leaf():
+    """No class is made from one that is complete, and no concrete method is overridden."""
+    seen = set(classes())
+    assert len(seen) > 100
+    assert len([kind for kind in seen if bases(kind)]) > 40
+    for kind in seen:
+        assert all(base.__name__.startswith("Abstract") for base in bases(kind)), kind
+    assert sorted(found for kind in seen for found in overrides(kind)) == []
+
+
+def test_an_override_would_be_noticed():
+    class Deaf(lrnn.LowRankRNN):
+        def rollout(self, inputs, state=None, noise=None):
+            return inputs
+
+        @property
+        def is_linear_system(self):
+            return True
+
+        def step(self, state, x):  # abstract in the contract, concrete in the leaf
+            return state
+
+    found = " ".join(overrides(Deaf))
+    assert all(f"Deaf.{name}" in found for name in ("rollout", "is_linear_system", "step"))
+    assert "AbstractRNN's" in found
+
+
 def public():
-    """What `lrnn_jax` re-exports: the names imported as themselves."""
+    """What `lrnn_jax` offers by itself."""
     imports = [node for node in MODULES["__init__.py"].body if isinstance(node, ast.ImportFrom)]
-    names = [alias.name for node in imports for alias in node.names if alias.asname == alias.name]
+    names = [alias.name for node in imports for alias in node.names if alias.asname is None]
     return {name: getattr(lrnn, name) for name in names}
 
 
 def test_every_public_name_is_documented():
-    assert len(public()) >= 25
+    assert 50 <= len(public()) <= 75
+    assert {*public(), "experiments", "figures"} <= set(dir(lrnn))
     for name, item in public().items():
         text = vars(item).get("__doc__") if isinstance(item, type) else item.__doc__
         assert text, f"{name} has no docstring"

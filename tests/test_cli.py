@@ -10,8 +10,7 @@ import pytest
 import xarray as xr
 
 import lrnn_jax as lrnn
-from lrnn_jax.cli import main
-from lrnn_jax.cli._progress import ProgressBar
+from lrnn_jax.cli import ProgressBar, main
 from lrnn_jax.experiments import REGISTRY
 
 

@@ -12,7 +12,7 @@ import optax
 import pytest
 
 import lrnn_jax as lrnn
-from lrnn_jax.networks._dense import recurrent_drive
+from lrnn_jax.networks import recurrent_drive
 
 TASK = lrnn.ExponentialFilter(0.2, 0.05, 90)
 NET = lrnn.LowRankRNN.normalised(40, dt=0.05, key=jr.key(0))

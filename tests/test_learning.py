@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import lrnn_jax as lrnn
-from lrnn_jax._results import outcome
+from lrnn_jax.learning import outcome
 from lrnn_jax.networks import AbstractRNN
 from lrnn_jax.overlaps import UnknownOverlap
 

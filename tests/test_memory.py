@@ -9,9 +9,7 @@ import optax
 import pytest
 
 import lrnn_jax as lrnn
-from lrnn_jax.learning import Slowed, join_curves, lift
-from lrnn_jax.learning._law import Law, nodes, third_moment
-from lrnn_jax.learning._noise import _Step
+from lrnn_jax.learning import Law, NoisyStep, Slowed, join_curves, lift, nodes, third_moment
 from lrnn_jax.overlaps import is_realisable, markov_parameters, random_overlaps
 from lrnn_jax.reduced import gauss_hermite
 
@@ -214,7 +212,7 @@ def test_the_noise_theory_has_derivatives():
 
 def test_given_the_overlaps_a_noisy_step_has_the_law_of_a_quadratic_form():
     noisy = lrnn.ExponentialFilter(0.2, 0.05, 100, label_noise=2.0)
-    step = _Step(lrnn.reduce(START), noisy, lrnn.Descent(0.05, weight_decay=0.1), 0)
+    step = NoisyStep(lrnn.reduce(START), noisy, lrnn.Descent(0.05, weight_decay=0.1), 0)
     q = step.reduction.overlaps.vector()
     slope, covariance = step.gradient(q)
     # four nodes a direction are exact for polynomials of degree 7: third powers of quadratics

@@ -9,7 +9,7 @@ import pytest
 import scipy.special
 
 import lrnn_jax as lrnn
-from lrnn_jax.networks._erf import erf
+from lrnn_jax.networks import erf
 from lrnn_jax.overlaps import UnknownOverlap
 
 ROUNDING = 1e-13

@@ -1,5 +1,6 @@
 """Learning: exact steps, flow and training, one function and one result type for all."""
 
+from lrnn_jax._results import OUTCOMES, outcome, outcome_code
 from lrnn_jax.learning._closure import (
     ClosureGap,
     ClosureReport,
@@ -12,9 +13,10 @@ from lrnn_jax.learning._decoder import Decoding, decoding_accuracy
 from lrnn_jax.learning._descent import Descent, Muon, NormalisedDescent
 from lrnn_jax.learning._flow import Flow
 from lrnn_jax.learning._isospectral import Isospectral
+from lrnn_jax.learning._law import Law, nodes, third_moment
 from lrnn_jax.learning._learn import Options, learn
 from lrnn_jax.learning._method import AbstractMethod, AbstractUpdate
-from lrnn_jax.learning._noise import NoiseDrift, noise_drift
+from lrnn_jax.learning._noise import NoiseDrift, NoisyStep, noise_drift
 from lrnn_jax.learning._problem import Data, Problem, Progress
 from lrnn_jax.learning._sequence import (
     Excursion,

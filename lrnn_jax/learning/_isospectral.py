@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-Matrix = Float[Array, "k k"]
+Matrix = Float[Array, "*population k k"]
 
 
 class GroupInterpolation(diffrax.AbstractLocalInterpolation):

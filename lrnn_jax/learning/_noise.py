@@ -126,7 +126,7 @@ def noise_drift(
     """
     _check_arguments(reduction, task, method, directions)
     epochs, every = whole(epochs, "epochs", 0), whole(record, "record")
-    drift = _drift(_Step(reduction, task, method, directions), epochs, every)
+    drift = _drift(NoisyStep(reduction, task, method, directions), epochs, every)
     if throw and not is_traced(drift):
         _raise_divergence(drift)
     return drift
@@ -164,7 +164,7 @@ def _raise_divergence(drift: NoiseDrift) -> None:
 
 
 @eqx.filter_jit
-def _drift(step: "_Step", epochs: int, every: int) -> NoiseDrift:
+def _drift(step: "NoisyStep", epochs: int, every: int) -> NoiseDrift:
     """All epochs as one program."""
 
     def advance(state: tuple[Law, Array]) -> tuple[tuple[Law, Array], None]:
@@ -187,7 +187,7 @@ def _drift(step: "_Step", epochs: int, every: int) -> NoiseDrift:
     return NoiseDrift(recorded(epochs, every), mean, covariance, third, derivative, roles)
 
 
-class _Step(eqx.Module):
+class NoisyStep(eqx.Module):
     """One epoch of noisy descent, as a map of the overlap vector q; g is ∂L/∂S as a vector."""
 
     reduction: ReducedRNN

@@ -20,7 +20,8 @@ from lrnn_jax.networks._base import (
     scan_states,
 )
 from lrnn_jax.networks._checkpointed import CheckpointedRNN
-from lrnn_jax.networks._dense import DenseRNN, Factorisation, factorise
+from lrnn_jax.networks._dense import DenseRNN, Factorisation, factorise, recurrent_drive
+from lrnn_jax.networks._erf import erf
 from lrnn_jax.networks._files import load_network, save_network
 from lrnn_jax.networks._low_rank import LowRankRNN
 from lrnn_jax.networks._quadrature import AbstractQuadrature, GaussHermite, Sobol, gauss_hermite

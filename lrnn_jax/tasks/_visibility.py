@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from lrnn_jax.networks import AbstractRNN
 from lrnn_jax.overlaps import Roles, from_vector
 from lrnn_jax.reduced import ReducedRNN
 from lrnn_jax.tasks._base import AbstractObjective
@@ -51,7 +52,7 @@ class Sensitivity(eqx.Module):
 
 
 def measured_visible(
-    reduction: ReducedRNN, objective: AbstractObjective, *, key: PRNGKeyArray | None = None
+    reduction: AbstractRNN, objective: AbstractObjective, *, key: PRNGKeyArray | None = None
 ) -> Sensitivity:
     """Which overlaps the outputs on an objective depend on, by the rank of their Jacobian.
 
