@@ -52,7 +52,7 @@ def test_the_folder_holds_config_data_figures_and_report(finished):
         assert data.overlaps.attrs["units"] == "1"
         final = data.overlaps.sel({"method": "full", "overlap": "vu"}).values[-1]
     np.testing.assert_allclose(final, found["final"]["vu"], rtol=0, atol=0)
-    assert "max \\|ΔQ\\|" in (made / "report.md").read_text()
+    assert "largest \\|ΔQ\\|" in (made / "report.md").read_text()
 
 
 def test_report_collects_runs_in_one_page(finished, tmp_path, capsys):
@@ -62,8 +62,8 @@ def test_report_collects_runs_in_one_page(finished, tmp_path, capsys):
     written = out.read_text()
     assert written.count("data:image/png;base64,") == 2
     assert 'src="http' not in written
-    assert written.count("5 of 5 claims hold") == 2
-    assert "max |ΔQ|" in written
+    assert written.count("6 of 6 claims hold") == 2
+    assert "largest |ΔQ|" in written
     assert "<td>epochs</td><td>1000</td>" in written
     assert main(["report", str(tmp_path)]) == 2
     assert "no config.json, report.md, figure.png" in capsys.readouterr().err

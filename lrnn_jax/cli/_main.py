@@ -7,13 +7,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from lrnn_jax._results import Interrupted, LearningError
+from lrnn_jax._results import LearningError
 from lrnn_jax.cli._html import page
 from lrnn_jax.cli._output import as_json, dumps, save_curves, text, write
 from lrnn_jax.cli._progress import ProgressBar
 from lrnn_jax.cli._setup import setup_jax
 from lrnn_jax.cli._sweep import sweep_command
-from lrnn_jax.experiments import REGISTRY, AnalysisConfig, Experiment, Report, analyse, get, keeping
+from lrnn_jax.experiments import (
+    REGISTRY,
+    AnalysisConfig,
+    Experiment,
+    Recorder,
+    analyse,
+    get,
+    recorded,
+)
 from lrnn_jax.networks import load_network
 
 HELP = """\
@@ -168,24 +176,25 @@ def _run(rest: list[str]) -> int:
     setup_jax(options.dtype, options.cache, getattr(config, "devices", None))
     folder = options.out or Path("runs") / name
     return _deliver(
-        _interruptible(lambda bar: experiment.run(config, bar), folder), options, folder
+        _interruptible(lambda recorder: experiment.record(config, recorder), folder),
+        options,
+        folder,
     )
 
 
-def _interruptible(work: Callable[[ProgressBar], Report], folder: Path) -> Report:
+def _interruptible(work: Callable[[Recorder], Any], folder: Path) -> Any:
     """A report; where Ctrl-C ends the work, what was computed is kept in `folder`/interrupted."""
     bar = ProgressBar()
-    with keeping() as curves:
-        try:
-            return work(bar)
-        except KeyboardInterrupt as stop:
-            what = f" in {bar.what!r}" if bar.what else ""
-            curves += [stop.curve] if isinstance(stop, Interrupted) else []
-            kept = save_curves(curves, folder / "interrupted")
-            print(f"\ninterrupted{what}; {kept}", file=sys.stderr)
-            raise
-        finally:
-            bar.close()
+    recorder = Recorder(bar)
+    try:
+        return work(recorder)
+    except KeyboardInterrupt:
+        what = f" in {bar.what!r}" if bar.what else ""
+        kept = save_curves(recorder.curves, folder / "interrupted")
+        print(f"\ninterrupted{what}; {kept}", file=sys.stderr)
+        raise
+    finally:
+        bar.close()
 
 
 def _take_preset(rest: list[str]) -> tuple[str, list[str]]:
@@ -261,14 +270,20 @@ def _analyse(rest: list[str]) -> int:
     setup_jax(options.dtype, options.cache)
     network, factorisation = load_network(path, dt=dt, scale=scale, rank=rank, energy=energy)
     folder = options.out or Path("runs") / f"analyse-{path.stem}"
-    report = _interruptible(lambda bar: analyse(network, config, factorisation, bar), folder)
+
+    def work(recorder: Recorder) -> Any:
+        return recorded(
+            lambda: analyse(network, config, factorisation, recorder.progress), recorder
+        )
+
+    report = _interruptible(work, folder)
     if not options.json:
         print(_describe(report))
     _deliver(report, options, folder)
     return 0
 
 
-def _describe(report: Report) -> str:
+def _describe(report: Any) -> str:
     values = report.values
     spectrum = _some([f"{x:.4g}" for x in values["invariants"]["spectrum"]])
     return "\n".join(
@@ -290,7 +305,7 @@ def _some(words: list[str], most: int = 15) -> str:
     return ", ".join(words[:most]) + more
 
 
-def _deliver(report: Report, options: Options, folder: Path) -> int:
+def _deliver(report: Any, options: Options, folder: Path) -> int:
     paths = write(report, folder, options.format)
     if options.json:
         print(dumps(as_json(report, paths)))

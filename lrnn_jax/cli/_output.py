@@ -13,11 +13,11 @@ import jax
 import numpy as np
 
 import lrnn_jax
-from lrnn_jax.experiments import Report
+from lrnn_jax.figures import save
 from lrnn_jax.learning import LearningCurve
 
 
-def write(report: Report, folder: Path, data_format: str = "zarr") -> dict[str, str]:
+def write(report: Any, folder: Path, data_format: str = "zarr") -> dict[str, str]:
     """Write config.json, data, figure.png, figure.pdf and report.md into a folder.
 
     Arguments:
@@ -29,14 +29,12 @@ def write(report: Report, folder: Path, data_format: str = "zarr") -> dict[str, 
 
     Errors: ValueError when the folder cannot be written.
     """
-    from lrnn_jax import figures  # not at the top: matplotlib takes a while to import
-
     try:
         folder.mkdir(parents=True, exist_ok=True)
         config = {"experiment": report.name, "config": _plain(report.config), **provenance()}
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
         data = _write_data(report, folder, data_format)
-        figure = figures.write(report, folder)
+        figure = save(report.draw(), folder)
         (folder / "report.md").write_text(markdown(report))
     except OSError as error:
         raise ValueError(
@@ -70,7 +68,7 @@ def save_curves(curves: list[LearningCurve], folder: Path) -> str:
     return f"{saved} learning curve(s) are kept in {folder.resolve()} (LearningCurve.load)"
 
 
-def _write_data(report: Report, folder: Path, data_format: str) -> Path:
+def _write_data(report: Any, folder: Path, data_format: str) -> Path:
     dataset = report.to_xarray()
     dataset.attrs |= {"config": json.dumps(_plain(report.config)), **provenance()}
     if data_format == "netcdf":
@@ -111,7 +109,7 @@ def provenance() -> dict[str, str]:
     return out
 
 
-def markdown(report: Report) -> str:
+def markdown(report: Any) -> str:
     """The report as Markdown: claims, table, timings."""
     lines = [f"# {report.name}", "", *_markdown_table(*_claims(report)), ""]
     lines += [*_markdown_table(*report.table), "", *_markdown_table(*_seconds(report)), ""]
@@ -119,7 +117,7 @@ def markdown(report: Report) -> str:
     return "\n".join(lines)
 
 
-def text(report: Report) -> str:
+def text(report: Any) -> str:
     """The report for a terminal: table, timings, claims."""
     parts = [_text_table(*report.table)]
     if report.seconds:
@@ -131,7 +129,7 @@ def text(report: Report) -> str:
     return "\n\n".join(parts)
 
 
-def as_json(report: Report, paths: dict[str, str]) -> dict[str, Any]:
+def as_json(report: Any, paths: dict[str, str]) -> dict[str, Any]:
     """The report as one JSON object."""
     return {
         "experiment": report.name,
@@ -153,12 +151,12 @@ def _plain(config: Any) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
-def _claims(report: Report) -> tuple[list[str], list[list[str]]]:
+def _claims(report: Any) -> tuple[list[str], list[list[str]]]:
     rows = [[c.text, c.measured, "yes" if c.holds else "**no**"] for c in report.claims]
     return ["must show", "measured", "holds"], rows
 
 
-def _seconds(report: Report) -> tuple[list[str], list[list[str]]]:
+def _seconds(report: Any) -> tuple[list[str], list[list[str]]]:
     rows = [[n, f"{t.run:.3f}", f"{t.compile:.2f}"] for n, t in report.seconds.items()]
     return ["work", "seconds", "compiling before"], rows
 

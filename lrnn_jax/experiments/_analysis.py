@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lrnn_jax._results import RESULTS
-from lrnn_jax.experiments._base import Claim, Progress, Report, check_config, reporter, timed
+from lrnn_jax.experiments._old import Claim, Progress, Report, check_config, reporter, timed
 from lrnn_jax.learning import Descent, Flow, LearningCurve, learn, outcome
 from lrnn_jax.networks import Factorisation, LowRankRNN
 from lrnn_jax.overlaps import Overlaps, gram_rank, invariants, visible

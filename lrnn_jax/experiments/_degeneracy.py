@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from lrnn_jax.experiments._base import Claim, Progress, Report, check_config, reporter, timed
+from lrnn_jax.experiments._old import Claim, Progress, Report, check_config, reporter, timed
 from lrnn_jax.learning import Descent, LearningCurve, learn
 from lrnn_jax.networks import LowRankRNN
 from lrnn_jax.overlaps import visible

@@ -8,7 +8,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from lrnn_jax.experiments._base import Claim, Progress, Report, check_config, reporter, timed
+from lrnn_jax.experiments._old import Claim, Progress, Report, check_config, reporter, timed
 from lrnn_jax.learning import (
     ClosureReport,
     Descent,

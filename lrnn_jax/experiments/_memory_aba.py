@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from lrnn_jax.experiments._base import Claim, Progress, Report, check_config, phase_reporter, timed
+from lrnn_jax.experiments._old import Claim, Progress, Report, check_config, phase_reporter, timed
 from lrnn_jax.learning import (
     Descent,
     Excursion,

@@ -8,7 +8,7 @@ import jax.random as jr
 import numpy as np
 import optax
 
-from lrnn_jax.experiments._base import Claim, Progress, Report, check_config, phase_reporter, timed
+from lrnn_jax.experiments._old import Claim, Progress, Report, check_config, phase_reporter, timed
 from lrnn_jax.learning import Descent, LearningCurve, Training, excursion, learn_sequence
 from lrnn_jax.networks import LowRankRNN
 from lrnn_jax.overlaps import visible

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from lrnn_jax.experiments._base import Claim, Progress, Report, check_config, keep, timed
+from lrnn_jax.experiments._old import Claim, Progress, Report, check_config, keep, timed
 from lrnn_jax.learning import Decoding, Descent, LearningCurve, Slowed, decode, learn
 from lrnn_jax.networks import Erf
 from lrnn_jax.overlaps import Overlaps, random_overlaps, visible

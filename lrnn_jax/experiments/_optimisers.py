@@ -8,8 +8,8 @@ import jax.random as jr
 import numpy as np
 import optax
 
-from lrnn_jax.experiments._base import Claim, Progress, Report, check_config, reporter, timed
 from lrnn_jax.experiments._flip_flop import FlipFlopNetwork
+from lrnn_jax.experiments._old import Claim, Progress, Report, check_config, reporter, timed
 from lrnn_jax.learning import ClosureGap, Descent, LearningCurve, Training, learn
 
 LABELS = {"small": "small steps", "large": "large steps", "adam": "Adam"}

@@ -1,7 +1,6 @@
 """The figure of each experiment, from its report."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -12,11 +11,9 @@ from matplotlib.figure import Figure
 from lrnn_jax.figures import _loops, _nonlinear
 from lrnn_jax.figures._memory import MEMORY
 from lrnn_jax.figures._panels import (
-    plot_coupling,
     plot_eigenvalues,
     plot_gap,
     plot_loss,
-    plot_order,
     plot_overlaps,
     plot_response,
 )
@@ -31,15 +28,6 @@ def draw(report: Any) -> Figure:
     """
     with style():
         return _DRAWINGS[report.name](report)
-
-
-def write(report: Any, folder: Path) -> Path:
-    """Draw a report into figure.png and figure.pdf of a folder; returns the PNG's path."""
-    figure = draw(report)
-    for suffix in ("png", "pdf"):
-        figure.savefig(folder / f"figure.{suffix}")
-    plt.close(figure)
-    return folder / "figure.png"
 
 
 def _losses(ax: Axes, report: Any, *names: str) -> None:
@@ -76,24 +64,6 @@ def _gap(report: Any, a: str, b: str) -> np.ndarray:
     return np.abs(difference).max(axis=(-2, -1))
 
 
-def _filter(report: Any) -> Figure:
-    figure, axes = plt.subplots(2, 3, figsize=(TEXT, 4.1))
-    _responses(axes[0, 0], report)
-    _losses(axes[0, 1], report, "full", "reduced", "flow", "direct")
-    epochs = np.asarray(report.curves["full"].epochs)
-    gaps = {
-        "full − exact theory": _gap(report, "full", "reduced"),
-        "full − flow": _gap(report, "full", "flow"),
-    }
-    plot_gap(axes[0, 2], epochs, gaps)
-    _overlap_panels(
-        (axes[1, 0], axes[1, 1]), report, "full", "reduced", tuple(report.values["visible"])
-    )
-    plot_order(axes[1, 2], report.arrays["flow_lr"][1], report.arrays["flow_gap"][1])
-    letter(axes)
-    return figure
-
-
 def _oscillator(report: Any) -> Figure:
     figure, axes = plt.subplots(2, 3, figsize=(TEXT, 4.1))
     _responses(axes[0, 0], report)
@@ -106,20 +76,6 @@ def _oscillator(report: Any) -> Figure:
     values = report.arrays["eigenvalue_real"][1] + 1j * report.arrays["eigenvalue_imag"][1]
     wanted = complex(*report.values["target_eigenvalue"])
     plot_eigenvalues(axes[1, 2], epochs, values, (wanted, wanted.conjugate()))
-    letter(axes)
-    return figure
-
-
-def _coupling(report: Any) -> Figure:
-    names = report.values["names"]
-    few = len(names) <= 10
-    size = TEXT if few else TEXT * 1.6
-    drawn = {kind: report.arrays[f"drives_{kind}"][1] for kind in ("linear", "nonlinear")}
-    widths = [int(drives.sum()) for drives in drawn.values()]
-    figure, axes = plt.subplots(1, 2, figsize=(size, size * 0.5), width_ratios=widths)
-    for ax, (kind, drives) in zip(axes, drawn.items()):
-        plot_coupling(ax, report.values["latex"], report.values["entries_of"], drives, text=few)
-        ax.set_xlabel(f"{kind} network")
     letter(axes)
     return figure
 
@@ -144,9 +100,7 @@ def _lettered(draw: Callable[[Any], Figure]) -> Callable[[Any], Figure]:
 
 
 _DRAWINGS: dict[str, Callable[[Any], Figure]] = {
-    "filter": _filter,
     "oscillator": _oscillator,
-    "coupling": _coupling,
     "analyse": _analysis,
     "flip_flop": _nonlinear.flip_flop,
     "optimisers": _nonlinear.optimisers,
@@ -154,7 +108,6 @@ _DRAWINGS: dict[str, Callable[[Any], Figure]] = {
     **{
         draw.__name__: _lettered(draw)
         for draw in (
-            _loops.open_vs_closed,
             _loops.three_stages,
             _loops.tradeoff,
             _loops.control_cost,

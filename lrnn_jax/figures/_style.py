@@ -3,11 +3,14 @@
 import string
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 from cycler import cycler
+from matplotlib.figure import Figure
 
 COLUMN = 3.4
 """Width of one paper column, inches."""
@@ -66,3 +69,18 @@ def letter(axes: Any) -> None:
     """Name the panels of a figure a, b, c, …"""
     for name, ax in zip(string.ascii_lowercase, np.ravel(axes)):
         ax.set_title(name, fontweight="bold")
+
+
+def panels(
+    rows: int, columns: int, *, height: float, width: float = TEXT, **options: Any
+) -> tuple[Figure, Any]:
+    """A figure of a size in inches, and its panels as `plt.subplots` gives them."""
+    return plt.subplots(rows, columns, figsize=(width, height), **options)
+
+
+def save(figure: Figure, folder: Path) -> Path:
+    """Save a figure as figure.png and figure.pdf in a folder, and close it; the PNG's path."""
+    for suffix in ("png", "pdf"):
+        figure.savefig(folder / f"figure.{suffix}")
+    plt.close(figure)
+    return folder / "figure.png"

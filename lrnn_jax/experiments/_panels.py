@@ -1,0 +1,62 @@
+"""Panels that several experiments share: learning curves in, Axes out."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from lrnn_jax.figures import Axes, plot_gap, plot_loss, plot_overlaps, plot_response
+from lrnn_jax.learning import LearningCurve
+
+
+def loss_panel(ax: Axes, **curves: LearningCurve) -> Axes:
+    """Losses over epochs, by method (the names of `figures.plot_loss`)."""
+    first = next(iter(curves.values()))
+    losses = {name: np.asarray(curve.loss) for name, curve in curves.items()}
+    return plot_loss(ax, np.asarray(first.epochs), losses)
+
+
+def gap(a: LearningCurve, b: LearningCurve) -> np.ndarray:
+    """Largest |ΔQ| of two curves at every epoch."""
+    return np.abs(np.asarray(a.gram) - np.asarray(b.gram)).max(axis=(-2, -1))
+
+
+def gap_panel(ax: Axes, pairs: Mapping[str, tuple[LearningCurve, LearningCurve]]) -> Axes:
+    """Largest |ΔQ| over epochs of pairs of curves, by label."""
+    epochs = np.asarray(next(iter(pairs.values()))[0].epochs)
+    return plot_gap(ax, epochs, {label: gap(a, b) for label, (a, b) in pairs.items()})
+
+
+def overlap_panels(
+    axes: Iterable[Axes],
+    visible: Iterable[str],
+    *,
+    theory: LearningCurve | None = None,
+    simulation: LearningCurve | None = None,
+) -> None:
+    """Visible overlaps over epochs in the first panel, invisible ones in the second.
+
+    Arguments:
+        axes: two.
+        visible: overlaps that a loss sees.
+        theory: drawn dashed where there is a simulation too.
+        simulation: drawn thick.
+    """
+    curve = simulation if theory is None else theory
+    assert curve is not None
+    overlaps, epochs, seen = curve.overlaps, np.asarray(curve.epochs), set(visible)
+    mask = np.array([name in seen for name in overlaps.names])
+    for ax, chosen, kind in zip(axes, (mask, ~mask), ("visible", "invisible")):
+        before, after = (
+            None if c is None else np.asarray(c.overlaps.vector())[:, chosen]
+            for c in (simulation, theory)
+        )
+        symbols = [s for s, m in zip(overlaps.roles.latex, chosen) if m]
+        plot_overlaps(ax, epochs, before, after, symbols, visible=kind == "visible")
+        ax.set_ylabel(f"loss-{kind} overlaps")
+
+
+def response_panel(ax: Axes, dt: float, outputs: Mapping[str, Any]) -> Axes:
+    """Impulse responses "target", "before" and "after", shape (time,), over time."""
+    drawn = {name: np.asarray(values) for name, values in outputs.items()}
+    return plot_response(ax, dt * np.arange(len(drawn["target"])), drawn)
