@@ -26,6 +26,7 @@ from lrnn_jax.experiments._memory_adam import MemoryAdamConfig as MemoryAdamConf
 from lrnn_jax.experiments._memory_adam import memory_adam as memory_adam
 from lrnn_jax.experiments._memory_twins import MemoryTwinsConfig as MemoryTwinsConfig
 from lrnn_jax.experiments._memory_twins import memory_twins as memory_twins
+from lrnn_jax.experiments._memory_twins import twin_tasks as twin_tasks
 from lrnn_jax.experiments._old import recorded as recorded
 from lrnn_jax.experiments._open_vs_closed import OpenVsClosedConfig as OpenVsClosedConfig
 from lrnn_jax.experiments._open_vs_closed import open_vs_closed as open_vs_closed

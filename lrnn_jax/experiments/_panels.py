@@ -5,15 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from lrnn_jax.figures import Axes, plot_gap, plot_loss, plot_overlaps, plot_response
+from lrnn_jax.figures import METHODS, Axes, plot_gap, plot_loss, plot_overlaps, plot_response
 from lrnn_jax.learning import LearningCurve
 
 
-def loss_panel(ax: Axes, **curves: LearningCurve) -> Axes:
-    """Losses over epochs, by method (the names of `figures.plot_loss`)."""
+def loss_panel(ax: Axes, *, above: float = 0.0, **curves: LearningCurve) -> Axes:
+    """Losses over epochs, by method (the names of `figures.plot_loss`), as far down as `above`."""
     first = next(iter(curves.values()))
     losses = {name: np.asarray(curve.loss) for name, curve in curves.items()}
-    return plot_loss(ax, np.asarray(first.epochs), losses)
+    return plot_loss(ax, np.asarray(first.epochs), losses, above=above)
 
 
 def gap(a: LearningCurve, b: LearningCurve) -> np.ndarray:
@@ -33,6 +33,7 @@ def overlap_panels(
     *,
     theory: LearningCurve | None = None,
     simulation: LearningCurve | None = None,
+    **others: LearningCurve,
 ) -> None:
     """Visible overlaps over epochs in the first panel, invisible ones in the second.
 
@@ -41,6 +42,7 @@ def overlap_panels(
         visible: overlaps that a loss sees.
         theory: drawn dashed where there is a simulation too.
         simulation: drawn thick.
+        others: drawn as what their names are in `figures.plot_methods`.
     """
     curve = simulation if theory is None else theory
     assert curve is not None
@@ -53,6 +55,9 @@ def overlap_panels(
         )
         symbols = [s for s, m in zip(overlaps.roles.latex, chosen) if m]
         plot_overlaps(ax, epochs, before, after, symbols, visible=kind == "visible")
+        for name, other in others.items():
+            for values in np.asarray(other.overlaps.vector())[:, chosen].T:
+                ax.plot(epochs, values, **METHODS[name][1])
         ax.set_ylabel(f"loss-{kind} overlaps")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lrnn_jax.figures import _loops, _nonlinear
+from lrnn_jax.figures import _loops
 from lrnn_jax.figures._memory import MEMORY
 from lrnn_jax.figures._panels import (
     plot_eigenvalues,
@@ -102,8 +102,6 @@ def _lettered(draw: Callable[[Any], Figure]) -> Callable[[Any], Figure]:
 _DRAWINGS: dict[str, Callable[[Any], Figure]] = {
     "oscillator": _oscillator,
     "analyse": _analysis,
-    "flip_flop": _nonlinear.flip_flop,
-    "optimisers": _nonlinear.optimisers,
     **MEMORY,
     **{
         draw.__name__: _lettered(draw)
