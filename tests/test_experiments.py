@@ -60,8 +60,8 @@ def test_a_recorder_times_compiling_apart_and_keeps_curves(net, task):
     curve = recorder.learn("it", net, task, descent, epochs=4, label="a network")
     assert {what for what, *_ in told} == {"a network"}
     recorder.timed("again", lambda: {"known": curve})
-    (kept,) = recorder.curves
-    assert kept is curve
+    assert list(recorder.curves) == ["it"]
+    assert recorder.curves["it"] is curve
 
 
 def test_an_interrupted_recorder_has_the_curve_so_far(net, task):
@@ -72,7 +72,7 @@ def test_an_interrupted_recorder_has_the_curve_so_far(net, task):
     recorder = experiments.Recorder(stop)
     with pytest.raises(KeyboardInterrupt):
         recorder.learn("it", net, task, lrnn.Descent(1e-3), epochs=80, label="a network")
-    (kept,) = recorder.curves
+    kept = recorder.curves["it"]
     assert 40 <= int(kept.epochs[-1]) < 80
 
 
@@ -84,10 +84,10 @@ class _Found(experiments.AbstractResults):
     path: dict[str, np.ndarray] = experiments.labelled("a path", "step", units="m")
 
 
-def _found(off):
+def _found(off, kind=_Found):
     timing = experiments.Timing(1.0, 2.0)
     config = experiments.FilterConfig(lr=0.5)
-    return _Found(config, off, {"a": (1.0, 2.0)}, timing, {"x": np.arange(3.0)})
+    return kind(config, off, {"a": (1.0, 2.0)}, timing, {"x": np.arange(3.0)})
 
 
 @pytest.mark.parametrize(
@@ -100,11 +100,22 @@ def _found(off):
     ],
 )
 def test_claims_are_numbers_within_bounds(bounds, off, holds, words):
-    claim = experiments.Claim("off", "small", lambda r: r.off, **bounds)
-    verdict = claim.judge(_found(off))
+    class Judged(_Found):
+        @experiments.claim("small", **bounds)
+        def size(self):
+            return self.off
+
+        @experiments.claim("?", low=0)
+        def unknown(self):
+            return None
+
+    known, unknown = Judged.claims()
+    found = _found(off, Judged)
+    verdict = known.judge(found)
+    assert verdict.name == "size"
     assert verdict.holds == holds
     assert verdict.text == f"small ({words})"
-    assert experiments.Claim("unknown", "?", lambda r: None).judge(_found(off)) is None
+    assert unknown.judge(found) is None
 
 
 def test_results_are_handed_out_by_kind():

@@ -190,7 +190,7 @@ def _interruptible(work: Callable[[Recorder], Any], folder: Path) -> Any:
         return work(recorder)
     except KeyboardInterrupt:
         what = f" in {bar.what!r}" if bar.what else ""
-        kept = save_curves(recorder.curves, folder / "interrupted")
+        kept = save_curves(recorder.curves.values(), folder / "interrupted")
         print(f"\ninterrupted{what}; {kept}", file=sys.stderr)
         raise
     finally:

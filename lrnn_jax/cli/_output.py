@@ -6,6 +6,7 @@ import json
 import platform
 import subprocess
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def write(report: Any, folder: Path, data_format: str = "zarr") -> dict[str, str
     return {name: str(path.resolve()) for name, path in paths.items()}
 
 
-def save_curves(curves: list[LearningCurve], folder: Path) -> str:
+def save_curves(curves: Iterable[LearningCurve], folder: Path) -> str:
     """Save the curves of an interrupted run, members of batched ones one by one, as 1.npz, 2.npz, …
 
     Returns: where, in words.

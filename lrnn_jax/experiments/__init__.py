@@ -7,6 +7,7 @@ from lrnn_jax.experiments._base import Claim as Claim
 from lrnn_jax.experiments._base import Experiment as Experiment
 from lrnn_jax.experiments._base import Report as Report
 from lrnn_jax.experiments._base import Verdict as Verdict
+from lrnn_jax.experiments._base import claim as claim
 from lrnn_jax.experiments._base import labelled as labelled
 from lrnn_jax.experiments._control_cost import ControlCostConfig as ControlCostConfig
 from lrnn_jax.experiments._control_cost import control_cost as control_cost

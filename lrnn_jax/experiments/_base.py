@@ -29,13 +29,85 @@ def labelled(name: str, *dims: str, units: str = "1") -> Any:
     return eqx.field(metadata={"name": name, "dims": dims, "units": units})
 
 
+class Verdict(NamedTuple):
+    """What became of a claim: its name and words, the measured number in words, whether it holds;
+    the number itself and the bounds that it had to lie within."""
+
+    name: str
+    text: str
+    measured: str
+    holds: bool
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Something that a run must show: a number within bounds, low ≤ measure(results) ≤ high.
+
+    Made by `claim`, whose arguments these are; `name`: of the measure, and of the number in
+    `--json`.
+    """
+
+    name: str
+    measure: Callable[[Any], Any]
+    text: str | Callable[[Any], str]
+    low: float | Callable[[Any], float]
+    high: float | Callable[[Any], float]
+    shown: Callable[[Any], str] | None
+
+    def judge(self, results: "AbstractResults") -> Verdict | None:
+        """The verdict on one run."""
+        if (measured := self.measure(results)) is None:
+            return None
+        value = float(measured)
+        text = self.text if isinstance(self.text, str) else self.text(results)
+        low, high = (float(x(results) if callable(x) else x) for x in (self.low, self.high))
+        words = f"{value:.3g}" if self.shown is None else self.shown(results)
+        text = f"{text} ({_bounds(low, high)})"
+        return Verdict(self.name, text, words, low <= value <= high, value, low, high)
+
+
+def claim(
+    text: str | Callable[[Any], str],
+    *,
+    low: float | Callable[[Any], float] = -math.inf,
+    high: float | Callable[[Any], float] = math.inf,
+    shown: Callable[[Any], str] | None = None,
+) -> Callable[[Callable[[Any], Any]], Claim]:
+    """Turn a method of results into a `Claim` that they make. The method returns the number; None
+    where this run cannot tell, which leaves the claim out.
+
+    Arguments:
+        text: what is claimed, to which the bounds are added; a function of the results where it
+            names numbers of the config.
+        low, high: bounds of the number; functions of the results where they depend on the config.
+        shown: the number and what belongs to it, in words; default the number alone.
+    """
+    return lambda measure: Claim(measure.__name__, measure, text, low, high, shown)
+
+
+def _bounds(low: float, high: float) -> str:
+    if low == -math.inf:
+        return f"≤ {high:.3g}"
+    return f"≥ {low:.3g}" if high == math.inf else f"{low:.3g} … {high:.3g}"
+
+
 class AbstractResults(eqx.Module):
     """What one run found: one typed field per finding, read as attributes by claims and pictures.
 
     Learning curves, `labelled` arrays and dicts of either (whose keys are appended with "_") are
     the dataset. Numbers, words, and tuples, lists, dicts and named tuples of these are told by
-    `--json`. Other fields, such as the config, stay inside.
+    `--json`. Other fields, such as the config, stay inside. Claims are methods under `claim`.
     """
+
+    @classmethod
+    def claims(cls) -> tuple[Claim, ...]:
+        """What these results must show, in the order of definition."""
+        return tuple(
+            x for kind in reversed(cls.__mro__) for x in vars(kind).values() if isinstance(x, Claim)
+        )
 
     def curves(self) -> dict[str, LearningCurve]:
         """The learning curves by name."""
@@ -71,57 +143,6 @@ def _flat(tree: dict[str, Any]) -> dict[str, Any]:
 
 R = TypeVar("R", bound=AbstractResults)
 C = TypeVar("C")
-
-
-class Verdict(NamedTuple):
-    """What became of a claim: its name and words, the measured number in words, whether it holds;
-    the number itself and the bounds that it had to lie within."""
-
-    name: str
-    text: str
-    measured: str
-    holds: bool
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Claim(Generic[R]):
-    """Something that a run must show: a number within bounds, low ≤ measure(results) ≤ high.
-
-    Arguments:
-        name: of the number in `--json`.
-        text: what is claimed, to which the bounds are added; a function of the results where it
-            names numbers of the config.
-        measure: the number; None where this run cannot tell, which leaves the claim out.
-        shown: the number and what belongs to it, in words; default the number alone.
-        low, high: its bounds; functions of the results where they depend on the config.
-    """
-
-    name: str
-    text: str | Callable[[R], str]
-    measure: Callable[[R], Any]
-    shown: Callable[[R], str] | None = None
-    low: float | Callable[[R], float] = -math.inf
-    high: float | Callable[[R], float] = math.inf
-
-    def judge(self, results: R) -> Verdict | None:
-        """The verdict on one run."""
-        if (measured := self.measure(results)) is None:
-            return None
-        value = float(measured)
-        text = self.text if isinstance(self.text, str) else self.text(results)
-        low, high = (float(x(results) if callable(x) else x) for x in (self.low, self.high))
-        words = f"{value:.3g}" if self.shown is None else self.shown(results)
-        text = f"{text} ({_bounds(low, high)})"
-        return Verdict(self.name, text, words, low <= value <= high, value, low, high)
-
-
-def _bounds(low: float, high: float) -> str:
-    if low == -math.inf:
-        return f"≤ {high:.3g}"
-    return f"≥ {low:.3g}" if high == math.inf else f"{low:.3g} … {high:.3g}"
 
 
 def columns(given: Mapping[str, tuple[Any, str]]) -> Table:
@@ -161,8 +182,8 @@ class Experiment(Generic[C, R]):
         source: paper and figure.
         summary: what it shows, one line.
         full, quick: configs of the paper's size and of a small one.
-        run: takes a config and a `Recorder`, which does the work, and returns the results.
-        claims: what the results must show.
+        run: takes a config and a `Recorder`, which does the work, and returns the results, which
+            know what they must show.
         draw: the figure; style and panel letters are given to it.
         seconds: that the command takes at full and at quick size, start and compiling included, on
             2 CPU cores (full size: with `--devices 2` where there is this option).
@@ -175,7 +196,6 @@ class Experiment(Generic[C, R]):
     full: C
     quick: C
     run: Callable[[C, Recorder], R]
-    claims: tuple[Claim[R], ...]
     draw: Callable[[R], Figure]
     seconds: tuple[int, int]
     table: Callable[[R], Table] = final_overlaps
@@ -192,7 +212,7 @@ class Experiment(Generic[C, R]):
     def record(self, config: C, recorder: Recorder) -> "Report":
         """Run it with a recorder of one's own, which knows the curves so far if this is ended."""
         results = self.run(config, recorder)
-        judged = [claim.judge(results) for claim in self.claims]
+        judged = [claim.judge(results) for claim in results.claims()]
         verdicts = tuple(verdict for verdict in judged if verdict is not None)
         return Report(self, config, results, verdicts, dict(recorder.seconds))
 

@@ -150,4 +150,4 @@ def recorded(work: Callable[[], Report], recorder: Recorder) -> Report:
             keep(stop.curve)
             raise
         finally:
-            recorder.curves += curves
+            recorder.curves |= {str(number): curve for number, curve in enumerate(curves)}

@@ -12,10 +12,10 @@ from jaxtyping import Array, Float
 from lrnn_jax.environments import ClosedLoop
 from lrnn_jax.experiments._base import (
     AbstractResults,
-    Claim,
     Experiment,
     Table,
     check_config,
+    claim,
     columns,
     labelled,
 )
@@ -115,6 +115,55 @@ class OpenVsClosedResults(AbstractResults):
     k2: Any = labelled("gain on velocity", "k2")
     land: dict[str, Any] = labelled("static gains", "k1", "k2")
 
+    @claim(
+        "the controller learns in three stages: a complex pair leads from some epoch on",
+        low=0,
+        shown=lambda r: "; ".join(r.stages["closed"].verdicts[:2]),
+    )
+    def oscillatory(self) -> int:
+        return self.stages["closed"].oscillatory
+
+    @claim(
+        "its loop becomes stable for good after that, and is refined: epochs between",
+        low=1,
+        shown=lambda r: r.stages["closed"].verdicts[2],
+    )
+    def stable_after(self) -> int:
+        return self.stages["closed"].stable - self.stages["closed"].oscillatory
+
+    @claim(
+        "the open-loop student's loss in the loop rises again by orders of magnitude: times",
+        low=30,
+        shown=lambda r: (
+            f"2T × loss from {r.dip.loss:.3g} at epoch {r.dip.epoch} to {r.peak.loss:.3g} at "
+            f"epoch {r.peak.epoch}"
+        ),
+    )
+    def rise(self) -> float:
+        return self.peak.loss / self.dip.loss
+
+    @claim(
+        "the student becomes stable for good later than its teacher: epochs between",
+        low=1,
+    )
+    def later(self) -> int:
+        return self.stages["open"].stable - self.stages["closed"].stable
+
+    @claim(
+        "student and teacher end with the same loss: relative difference",
+        high=0.1,
+    )
+    def loss_apart(self) -> float:
+        return abs(self.final_loss["open"] / self.final_loss["closed"] - 1)
+
+    @claim(
+        "student and teacher end with the same effective gains: largest difference",
+        high=0.1,
+    )
+    def gains_apart(self) -> Any:
+        closed, opened = (np.array(self.final_gains[name]) for name in ("closed", "open"))
+        return np.abs(closed - opened).max()
+
 
 def _run(config: OpenVsClosedConfig, recorder: Recorder) -> OpenVsClosedResults:
     """In the code of [CL] the first epoch makes no update; here it does."""
@@ -137,7 +186,8 @@ def _run(config: OpenVsClosedConfig, recorder: Recorder) -> OpenVsClosedResults:
 
     closed = taught("closed", loop, keys[4])
     teacher = TeacherStudent(closed.model, config.steps, batch=config.batch)
-    return _results(config, loop, {"closed": closed, "open": taught("open", teacher, keys[5])})
+    taught("open", teacher, keys[5])
+    return _results(config, loop, recorder.curves)
 
 
 def _results(
@@ -160,8 +210,7 @@ def _results(
     first = {name: x[:, 0] for name, x in gains.items()}
     return OpenVsClosedResults(
         config=config,
-        closed=curves["closed"],
-        open=curves["open"],
+        **curves,
         test_loss=loss,
         gains=first,
         radius=radii,
@@ -183,11 +232,6 @@ def _landscape(loop: ClosedLoop) -> dict[str, np.ndarray]:
     land = gain_landscape(loop, jnp.asarray(np.stack([k1, k2], axis=-1)[:, :, None, :]))
     fields = {"log_loss": land.log_loss, "radius": land.radius, "oscillatory": land.oscillatory}
     return {name: np.asarray(values, float) for name, values in fields.items()}
-
-
-def _gains_apart(r: OpenVsClosedResults) -> float:
-    closed, opened = (np.array(r.final_gains[name]) for name in ("closed", "open"))
-    return float(np.abs(closed - opened).max())
 
 
 def _table(r: OpenVsClosedResults) -> Table:
@@ -225,51 +269,6 @@ def _draw(r: OpenVsClosedResults) -> Figure:
     return figure
 
 
-CLAIMS: tuple[Claim[OpenVsClosedResults], ...] = (
-    Claim(
-        "oscillatory",
-        "the controller learns in three stages: a complex pair leads from some epoch on",
-        lambda r: r.stages["closed"].oscillatory,
-        lambda r: "; ".join(r.stages["closed"].verdicts[:2]),
-        low=0,
-    ),
-    Claim(
-        "stable_after",
-        "its loop becomes stable for good after that, and is refined: epochs between",
-        lambda r: r.stages["closed"].stable - r.stages["closed"].oscillatory,
-        lambda r: r.stages["closed"].verdicts[2],
-        low=1,
-    ),
-    Claim(
-        "rise",
-        "the open-loop student's loss in the loop rises again by orders of magnitude: times",
-        lambda r: r.peak.loss / r.dip.loss,
-        lambda r: (
-            f"2T × loss from {r.dip.loss:.3g} at epoch {r.dip.epoch} to {r.peak.loss:.3g} at "
-            f"epoch {r.peak.epoch}"
-        ),
-        low=30,
-    ),
-    Claim(
-        "later",
-        "the student becomes stable for good later than its teacher: epochs between",
-        lambda r: r.stages["open"].stable - r.stages["closed"].stable,
-        low=1,
-    ),
-    Claim(
-        "loss_apart",
-        "student and teacher end with the same loss: relative difference",
-        lambda r: abs(r.final_loss["open"] / r.final_loss["closed"] - 1),
-        high=0.1,
-    ),
-    Claim(
-        "gains_apart",
-        "student and teacher end with the same effective gains: largest difference",
-        _gains_apart,
-        high=0.1,
-    ),
-)
-
 open_vs_closed = Experiment(
     name="open_vs_closed",
     source="[CL] fig. 1, 2",
@@ -277,7 +276,6 @@ open_vs_closed = Experiment(
     full=OpenVsClosedConfig(),
     quick=QUICK,
     run=_run,
-    claims=CLAIMS,
     draw=_draw,
     seconds=(32, 11),
     table=_table,

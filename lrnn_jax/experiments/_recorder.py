@@ -42,8 +42,9 @@ def clocked(work: Callable[[], T]) -> tuple[T, Timing]:
 class Recorder:
     """Does the work of one run of an experiment, and knows at any time what is done of it.
 
-    `seconds`: timings by piece of work. `curves`: every learning curve so far, in the order of
-    their ends; an interrupted one as far as it got.
+    `seconds`: timings by piece of work. `curves`: every learning curve so far by piece of work
+    (and, where that has several, by their place in its result), in the order of their ends; an
+    interrupted one as far as it got.
 
     Arguments:
         progress: called as progress(what, epoch, epochs, loss).
@@ -52,7 +53,7 @@ class Recorder:
     def __init__(self, progress: Progress | None = None):
         self.progress = progress
         self.seconds: dict[str, Timing] = {}
-        self.curves: list[LearningCurve] = []
+        self.curves: dict[str, LearningCurve] = {}
 
     def learn(
         self,
@@ -95,17 +96,16 @@ class Recorder:
         try:
             result, self.seconds[name] = clocked(work)
         except Interrupted as stop:
-            self.keep(stop.curve)
+            self._keep(name, stop.curve)
             raise
-        self.keep(result)
+        self._keep(name, result)
         return result
 
-    def keep(self, result: Any) -> None:
-        """Keep the learning curves in a result, each once."""
-        for curve in jax.tree.leaves(result, is_leaf=lambda x: isinstance(x, LearningCurve)):
-            known = any(curve is other for other in self.curves)
-            if isinstance(curve, LearningCurve) and not known:
-                self.curves.append(curve)
+    def _keep(self, name: str, result: Any) -> None:
+        for path, leaf in jax.tree.leaves_with_path(result, is_leaf=_is_curve):
+            if _is_curve(leaf) and not any(leaf is other for other in self.curves.values()):
+                place = jax.tree_util.keystr(path, simple=True, separator="_")
+                self.curves[f"{name}_{place}" if place else name] = leaf
 
     def reporter(self, label: str | None) -> Callable[[int, int, float], None] | None:
         """A callback for what takes `progress=` as `learn` does; None where nobody listens."""
@@ -113,3 +113,7 @@ class Recorder:
         if report is None or label is None:
             return None
         return lambda epoch, epochs, loss: report(label, epoch, epochs, loss)
+
+
+def _is_curve(tree: Any) -> bool:
+    return isinstance(tree, LearningCurve)
