@@ -139,11 +139,21 @@ def test_an_unwritable_folder_is_named(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--help",), ("run", "--help"), ("report", "--help"), ("list",), ("--version",)]
+    "arguments",
+    [("--help",), ("run", "--help"), ("report", "--help"), ("list", "--help"), ("list",)],
 )
 def test_help_and_list(arguments, capsys):
-    assert main(list(arguments)) == 0
+    try:
+        code = main(list(arguments))
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 0
     assert capsys.readouterr().out
+
+
+def test_the_version_is_the_package_s(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == lrnn.__version__
 
 
 def test_the_list_says_what_each_experiment_is_and_takes(capsys):
