@@ -163,17 +163,23 @@ def _list(values: Any) -> list[Any]:
 
 
 def final_overlaps(results: AbstractResults) -> Table:
-    """Every overlap: whether a loss sees it, what it starts with and what each curve ends with."""
+    """Every overlap: whether a loss sees it, what each curve starts with, where this differs from
+    the others, and what it ends with."""
     curves = results.curves()
     first = next(iter(curves.values()))
     names, seen = first.overlaps.names, set(visible(first.model).visible)
-    ends = {name: curve.overlaps.vector()[-1] for name, curve in curves.items()}
-    given = {
+    given: dict[str, tuple[Any, str]] = {
         "overlap": (list(names), ""),
         "loss sees it": (["yes" if name in seen else "no" for name in names], ""),
-        "start": (first.overlaps.vector()[0], ".6f"),
     }
-    return columns(given | {name: (end, ".6f") for name, end in ends.items()})
+    starts: list[np.ndarray] = []
+    for name, curve in curves.items():
+        start, *_, end = np.asarray(curve.overlaps.vector())
+        if not any(np.allclose(start, other, atol=1e-9) for other in starts):
+            given[f"start, {name}" if starts else "start"] = (start, ".6f")
+            starts.append(start)
+        given[name] = (end, ".6f")
+    return columns(given)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,13 @@ from lrnn_jax.experiments._base import (
     claim,
     labelled,
 )
-from lrnn_jax.experiments._panels import gap_panel, loss_panel, overlap_panels, response_panel
+from lrnn_jax.experiments._panels import (
+    gap_panel,
+    loss_panel,
+    overlap_panels,
+    response_panel,
+    responses,
+)
 from lrnn_jax.experiments._recorder import Recorder
 from lrnn_jax.figures import Figure, panels, plot_order
 from lrnn_jax.learning import Descent, DirectDescent, Flow, LearningCurve, learn
@@ -147,11 +153,7 @@ def _run(config: FilterConfig, recorder: Recorder) -> FilterResults:
         visible=visible(reduction).visible,
         half_losses=recorder.timed("many starts", lambda: _half_losses(config, task)),
         time=config.dt * np.arange(config.steps),
-        output={
-            "target": task.samples[:, 0, 0],
-            "before": task.output(net)[:, 0, 0],
-            "after": task.output(full.model)[:, 0, 0],
-        },
+        output=responses(task, before=net, after=full.model),
         flow_lr=rates,
         flow_gap=gaps,
     )

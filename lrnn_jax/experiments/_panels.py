@@ -65,3 +65,10 @@ def response_panel(ax: Axes, dt: float, outputs: Mapping[str, Any]) -> Axes:
     """Impulse responses "target", "before" and "after", shape (time,), over time."""
     drawn = {name: np.asarray(values) for name, values in outputs.items()}
     return plot_response(ax, dt * np.arange(len(drawn["target"])), drawn)
+
+
+def responses(task: Any, **models: Any) -> dict[str, Any]:
+    """The target of a filter, and the impulse responses of models by name, shape (time,); of the
+    first channels."""
+    outputs = {name: task.output(model) for name, model in models.items()}
+    return {name: y[:, 0, 0] for name, y in {"target": task.samples, **outputs}.items()}

@@ -25,24 +25,8 @@ REGISTRY: dict[str, Any] = {
     e.name: e
     for e in (
         _filter.filter,
-        Old(
-            "oscillator",
-            "[LR] fig. 12",
-            "a rank-2 network and its 21 overlaps learn a damped oscillation alike",
-            _oscillator.OscillatorConfig(),
-            _oscillator.QUICK,
-            _oscillator.oscillator,
-            (21, 12),
-        ),
-        Old(
-            "degeneracy",
-            "[LR] fig. 2",
-            "two networks that compute the same and learn differently",
-            _degeneracy.DegeneracyConfig(),
-            _degeneracy.QUICK,
-            _degeneracy.degeneracy,
-            (16, 12),
-        ),
+        _oscillator.oscillator,
+        _degeneracy.degeneracy,
         _memory_aba.memory_aba,
         _memory_adam.memory_adam,
         _flip_flop.flip_flop,

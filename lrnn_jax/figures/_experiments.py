@@ -9,13 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lrnn_jax.figures import _loops
-from lrnn_jax.figures._memory import MEMORY
 from lrnn_jax.figures._panels import (
-    plot_eigenvalues,
-    plot_gap,
     plot_loss,
     plot_overlaps,
-    plot_response,
 )
 from lrnn_jax.figures._style import TEXT, letter, style
 
@@ -54,32 +50,6 @@ def _overlap_panels(
         ax.set_ylabel(title)
 
 
-def _responses(ax: Axes, report: Any) -> None:
-    outputs = {k: report.arrays[f"output_{k}"][1] for k in ("target", "before", "after")}
-    plot_response(ax, report.arrays["time"][1], outputs)
-
-
-def _gap(report: Any, a: str, b: str) -> np.ndarray:
-    difference = np.asarray(report.curves[a].gram) - np.asarray(report.curves[b].gram)
-    return np.abs(difference).max(axis=(-2, -1))
-
-
-def _oscillator(report: Any) -> Figure:
-    figure, axes = plt.subplots(2, 3, figsize=(TEXT, 4.1))
-    _responses(axes[0, 0], report)
-    _losses(axes[0, 1], report, "full", "reduced")
-    epochs = np.asarray(report.curves["full"].epochs)
-    plot_gap(axes[0, 2], epochs, {"full − exact theory": _gap(report, "full", "reduced")})
-    _overlap_panels(
-        (axes[1, 0], axes[1, 1]), report, "full", "reduced", tuple(report.values["visible"])
-    )
-    values = report.arrays["eigenvalue_real"][1] + 1j * report.arrays["eigenvalue_imag"][1]
-    wanted = complex(*report.values["target_eigenvalue"])
-    plot_eigenvalues(axes[1, 2], epochs, values, (wanted, wanted.conjugate()))
-    letter(axes)
-    return figure
-
-
 def _analysis(report: Any) -> Figure:
     figure, axes = plt.subplots(1, 3, figsize=(TEXT, 2.3))
     _losses(axes[0], report, *(name for name in ("flow", "descent") if name in report.curves))
@@ -100,9 +70,7 @@ def _lettered(draw: Callable[[Any], Figure]) -> Callable[[Any], Figure]:
 
 
 _DRAWINGS: dict[str, Callable[[Any], Figure]] = {
-    "oscillator": _oscillator,
     "analyse": _analysis,
-    **MEMORY,
     **{
         draw.__name__: _lettered(draw)
         for draw in (

@@ -1,21 +1,15 @@
 """Figures of the experiments on degenerate networks and on memory of training."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from lrnn_jax.figures._panels import label_ends, plot_lines
 from lrnn_jax.figures._style import (
     INVISIBLE,
     SIMULATION,
-    TEXT,
-    THEORY,
     VISIBLE,
-    letter,
 )
 
 FIRST: dict[str, Any] = {**SIMULATION, "color": VISIBLE[2]}
@@ -96,65 +90,6 @@ def plot_leftover(ax: Axes, symbols: Sequence[str], leftovers: dict[str, np.ndar
     return ax
 
 
-def _split(report: Any, curve: Any) -> tuple[np.ndarray, list[str], np.ndarray]:
-    """Overlaps over epochs, their symbols, and which are loss-visible."""
-    seen = np.array([name in report.values["visible"] for name in curve.overlaps.names])
-    return np.asarray(curve.overlaps.vector()), list(curve.overlaps.roles.latex), seen
-
-
-def _degeneracy(report: Any) -> Figure:
-    figure, axes = plt.subplots(2, 3, figsize=(TEXT, 4.3))
-    arrays = {name: values for name, (_, values, _) in report.arrays.items()}
-    time, target = arrays["time"], ("target", arrays["target"], THEORY)
-    for ax, when, title in (
-        (axes[0, 0], "before", "response, epoch 0"),
-        (axes[0, 2], "epoch", f"response, epoch {report.config.early}"),
-    ):
-        second = {**SECOND, "linewidth": 1.4} if when == "before" else SECOND
-        lines = [
-            ("network 1", arrays[f"output_first_{when}"], FIRST),
-            ("network 2", arrays[f"output_second_{when}"], second),
-        ]
-        plot_lines(ax, time, [*lines, target]).set(xlabel=r"time ($\tau$)", ylabel=title)
-    for name, look in (("first", FIRST), ("second", SECOND)):
-        noisy = arrays[f"noisy_{name}"]
-        axes[0, 1].fill_between(
-            time, *np.percentile(noisy, [5, 95], axis=0), color=look["color"], alpha=0.35, lw=0
-        )
-        axes[0, 1].plot(time, noisy[0], color=look["color"], linewidth=0.9)
-    axes[0, 1].plot(time, arrays["output_first_before"], **THEORY, label="no noise")
-    axes[0, 1].set(xlabel=r"time ($\tau$)", ylabel="with hidden noise", xlim=(0, time[-1]))
-    axes[0, 1].legend()
-    epochs = np.asarray(report.curves["full"].epochs)
-    lines = []
-    for kind, label, look in (("", "network 1", FIRST), ("_twin", "network 2", SECOND)):
-        loss = {n: np.asarray(report.curves[n + kind].loss) for n in ("full", "reduced")}
-        lines.append((label, loss["full"], look))
-        lines.append((None if kind else "theory", loss["reduced"], THEORY))
-    plot_lines(axes[1, 0], epochs, lines, above=1e-14).set(xlabel="epoch", ylabel=r"loss $L$")
-    for column, visible in ((1, True), (2, False)):
-        _both_networks(axes[1, column], report, epochs, visible)
-    letter(axes)
-    return figure
-
-
-def _both_networks(ax: Axes, report: Any, epochs: np.ndarray, visible: bool) -> None:
-    """Overlaps of both networks: the first solid, the second dotted."""
-    colours = VISIBLE if visible else INVISIBLE
-    for kind, look in (("", "-"), ("_twin", ":")):
-        values, symbols, seen = _split(report, report.curves["full" + kind])
-        chosen = seen if visible else ~seen
-        values, symbols = values[:, chosen], [s for s, c in zip(symbols, chosen) if c]
-        for i in range(values.shape[1]):
-            ax.plot(epochs, values[:, i], look, color=colours[i % len(colours)], linewidth=1.4)
-        if kind:
-            shown = [colours[i % len(colours)] for i in range(len(symbols))]
-            ax.set_xlim(epochs[0], epochs[-1])
-            label_ends(ax, values[-1], symbols, shown)
-    kind = "visible" if visible else "invisible"
-    ax.set(xlabel="epoch", ylabel=f"loss-{kind} overlaps (1: –, 2: ···)")
-
-
 def plot_accuracy(
     ax: Axes, stages: Sequence[str], accuracies: dict[str, tuple[np.ndarray, dict[str, Any]]]
 ) -> Axes:
@@ -175,9 +110,3 @@ def plot_accuracy(
     ax.set(ylabel="test accuracy", ylim=(0, 1.08))
     ax.legend(loc="lower right")
     return ax
-
-
-MEMORY: dict[str, Callable[[Any], Figure]] = {
-    "degeneracy": _degeneracy,
-}
-"""The figures of this module by experiment."""
