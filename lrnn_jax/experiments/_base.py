@@ -149,13 +149,16 @@ def columns(given: Mapping[str, tuple[Any, str]]) -> Table:
     """A table from its columns.
 
     Arguments:
-        given: by header, values and their format, e.g. `{"final": (losses, ".3g")}`.
+        given: by header, values (an array, a list or those of a dict) and their format, e.g.
+            `{"final": (losses, ".3g")}`.
     """
     cells = [[format(x, how) for x in _list(values)] for values, how in given.values()]
     return list(given), [list(row) for row in zip(*cells, strict=True)]
 
 
 def _list(values: Any) -> list[Any]:
+    if isinstance(values, dict):
+        return list(values.values())
     return values if isinstance(values, list) else np.asarray(values).tolist()
 
 

@@ -153,7 +153,7 @@ def _run(config: FlipFlopConfig, recorder: Recorder) -> FlipFlopResults:
     curves["finer"] = finer = recorder.learn("finer population", more, task, method, **options)
     errors = {"population": few.truth, "closure": few.closure, "full": full.truth}
     sides = {"full": full, "population": few}
-    theta = full.truth.model.vectors
+    theta = full.truth.model.vectors  # pyright: ignore[reportAttributeAccessIssue]
     return FlipFlopResults(
         config=config,
         **curves,
@@ -179,17 +179,17 @@ def loss_ratio(curve: LearningCurve) -> float:
 def _draw(r: FlipFlopResults) -> Figure:
     figure, axes = panels(2, 3, height=4.3)
     curves = {"full": r.full, "closure": r.closure, "population": r.population}
-    loss_panel(axes[0, 0], **curves)
+    loss_panel(axes[0, 0], full=r.full, closure=r.closure, population=r.population)
     overlap_panels(
         axes[0, 1:], r.visible, theory=r.population, simulation=r.full, closure=r.closure
     )
     gaps = {name: gap(curve, r.finer) for name, curve in curves.items()}
-    plot_methods(axes[1, 0], r.full.epochs, gaps, above=1e-6)
-    axes[1, 0].set_ylabel(rf"largest $|\Delta Q|$ to {r.config.finer} nodes")
+    label = rf"largest $|\Delta Q|$ to {r.config.finer} nodes"
+    plot_methods(axes[1, 0], r.full.epochs, gaps, label, above=1e-6)
     plot_quantiles(axes[1, 1], r.loadings, "zvmu")
-    plot_methods(axes[1, 2], r.full.epochs, {"full": r.joint["full"]})
+    joint = {"full": r.joint["full"]}
+    plot_methods(axes[1, 2], r.full.epochs, joint, "joint fourth cumulant")
     axes[1, 2].axhline(float(r.chance), color="0.6", linewidth=0.8, label="Gaussian sample")
-    axes[1, 2].set_ylabel("joint fourth cumulant")
     axes[1, 2].legend()
     return figure
 

@@ -2,7 +2,7 @@
 
 import itertools
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -126,21 +126,6 @@ class MemoryAbaConfig(TwoFilters):
 QUICK = MemoryAbaConfig(n=60, noise_epochs=400, cycles=2)
 
 
-class Drift(NamedTuple):
-    """Change of each overlap under label noise, by name: mean of the runs, its standard error, what
-    theory says, by how many standard errors that is off; and theory's `stiffest` direction."""
-
-    runs: dict[str, float]
-    sem: dict[str, float]
-    theory: dict[str, float]
-    z: dict[str, float]
-    stiffest: float
-
-    def off(self) -> float:
-        """Largest |z|."""
-        return max(map(abs, self.z.values()))
-
-
 class MemoryAbaResults(AbstractResults):
     """A-B-A-B on the network and by theory; A with label noise, runs and theory; cycles."""
 
@@ -149,14 +134,15 @@ class MemoryAbaResults(AbstractResults):
     reduced: LearningCurve
     noisy: LearningCurve
     """`reduced`, followed by the first noisy run at 2η."""
-    excursion: dict[str, float]
-    leftover: dict[str, float]
-    drift: dict[str, Drift]
-    k_shift: tuple[float, float]
-    """Largest change of an entry of K, over its largest entry: from A to A-B-A-B, under noise."""
+    changes: dict[str, dict[str, float]]
+    """By overlap: `excursion` and `leftover` of A-B-A; `drift` of noisy runs at 2η, its standard
+    error `drift_sem`, `drift_theory`, and by how many standard errors that is off, `drift_z`."""
+    stiffest: dict[str, float]
+    """What an epoch does to the overlap that learns fastest; unstable at −1."""
+    k_shift: list[float]
+    """Largest change of an entry of K over its largest one: from A to A-B-A-B, and under noise."""
     leaf: Leaf
     visible: tuple[str, ...]
-    phases: tuple[int, ...]
     noise_epoch: Any = labelled("epoch", "noise_epoch", units="")
     drift_mean: Any = labelled("mean, theory", "noise_epoch", "overlap")
     drift_std: Any = labelled("std over runs, theory", "noise_epoch", "overlap")
@@ -175,7 +161,7 @@ class MemoryAbaResults(AbstractResults):
         high=0.05,
     )
     def leftover_share(self) -> float:
-        return max(map(abs, self.leftover.values())) / max(self.excursion.values())
+        return self._largest("leftover") / self._largest("excursion")
 
     @claim(
         "entries of K stay put from A to A-B-A-B: largest change, over the largest entry", high=0.01
@@ -198,34 +184,23 @@ class MemoryAbaResults(AbstractResults):
         product = (self.noise_end["zu"] * self.noise_end["vm"]).mean()
         return abs(product - self._solution("zu") * self._solution("vm"))
 
-    @claim(
-        "invisible overlaps drift: uu after the first tenth of the noisy epochs, in standard errors",
-        low=5,
-    )
+    @claim("invisible overlaps drift: uu after a tenth of the time, in standard errors", low=5)
     def noise_uu(self) -> Any:
-        settled = np.searchsorted(self.noise_epoch - self.phases[4], self.config.noise_epochs // 10)
+        settled = np.searchsorted(self.noise_epoch, self._start(4) + self.config.noise_epochs // 10)
         uu = self.drift_mean[:, self.full.overlaps.names.index("uu")]
-        return abs(uu[-1] - uu[settled]) / self.drift["2η"].sem["uu"]
+        return abs(uu[-1] - uu[settled]) / self.changes["drift_sem"]["uu"]
 
     @claim("so does K: its largest change over that without noise", low=2)
     def noise_k(self) -> float:
         return self.k_shift[1] / self.k_shift[0]
 
-    @claim(
-        "the drift of all overlaps is the noise theory's with 2η: largest distance in s.e.m.",
-        high=3,
-        shown=lambda r: (
-            f"{r.drift['2η'].off():.1f} (to leading order in the noise "
-            f"{r.drift['2η, leading order'].off():.1f}); the stiffest overlap moves by "
-            f"{r.drift['2η'].stiffest:+.2f} per epoch (unstable at −1)"
-        ),
-    )
+    @claim("the drift of all overlaps is the noise theory's: s.e.m. off, with 2η", high=3)
     def drift_z(self) -> float:
-        return self.drift["2η"].off()
+        return self._largest("drift_z")
 
     @claim("and with η", high=3)
     def drift_z_at_lr(self) -> float:
-        return self.drift["η"].off()
+        return self._largest("drift_z_at_lr")
 
     @claim(
         "under flow a cycle of c* leaves a small holonomy: largest change (in the reference zu "
@@ -257,58 +232,72 @@ class MemoryAbaResults(AbstractResults):
     def leaf_function(self) -> int:
         return self.leaf.function
 
+    def _start(self, phase: int) -> int:
+        """Epoch at which a phase begins."""
+        return self.config.bounds[phase]
+
     def _at(self, phase: int) -> int:
-        """Where a phase begins in the curves."""
-        return int(np.searchsorted(self.noisy.epochs, self.phases[phase]))
+        """Where that is in the curves."""
+        return int(np.searchsorted(self.noisy.epochs, self._start(phase)))
 
     def _solution(self, name: str) -> Any:
         """An overlap at the A solution, before the last B."""
         return self.reduced[name][self._at(3)]
 
+    def _largest(self, change: str) -> float:
+        return max(map(abs, self.changes[change].values()))
+
 
 def _run(config: MemoryAbaConfig, recorder: Recorder) -> MemoryAbaResults:
     """At 2η about one set of `runs` in twenty has an overlap beyond 3 s.e.m.: twenty-four runs know
     their own standard error to 15 %, and the theory is off by up to 0.4 of it."""
-    net, record = config.network(), config.record
-    lengths = (config.first, *[config.epochs] * 3)
-    phases = [(config.task(n), Descent(config.lr), e) for n, e in zip("ABAB", lengths)]
+    net, record, bounds = config.network(), config.record, config.bounds
+    fast, slow = Descent(2 * config.lr), Descent(config.lr)
+    phases = [(config.task(n), slow, e) for n, e in zip("ABAB", np.diff(bounds).tolist())]
     labels = [f"full network, {name}" for name in "ABAB"]
     full = recorder.learn_sequence("full", net, phases, record=record, labels=labels)
     quiet = recorder.learn_sequence("reduced", reduce(net), phases, record=record)
     task = config.task("A", label_noise=config.label_noise)
-    rates = {"2η": Descent(2 * config.lr), "η": Descent(config.lr)}
-    many, theory = {}, {}
-    for name, method in rates.items():
-        many[name] = recorder.timed(
-            f"noisy runs at {name}", lambda m=method: _noisy_runs(config, quiet.model, task, m)
-        )
-    for name, options in {
-        **dict.fromkeys(rates, {}),
-        "2η, leading order": {"directions": 0},
-    }.items():
-        options |= {"epochs": config.noise_epochs, "record": record, "throw": False}
-        theory[name] = recorder.timed(
-            f"noise theory at {name}",
-            lambda n=name, o=options: noise_drift(quiet.model, task, rates[n.split(",")[0]], **o),
-        )
-    noisy = join_curves(quiet, jax.tree.map(lambda a: a[0], many["2η"]))
-    runs, there = many["2η"].overlaps, excursion(quiet, *np.array(config.bounds)[[1, 3]])
-    nets = [lift(noisy, net, epoch) for epoch in np.array(config.bounds)[[1, 4, 5]]]
+    options = {"epochs": config.noise_epochs, "record": record, "throw": False}
+    start: Any = quiet.model
+
+    def told(method: Descent, **more: Any) -> NoiseDrift:
+        return noise_drift(start, task, method, **options, **more)
+
+    many = recorder.timed("noisy runs at 2η", lambda: _noisy_runs(config, start, task, fast))
+    others = recorder.timed("noisy runs at η", lambda: _noisy_runs(config, start, task, slow))
+    theory = recorder.timed("noise theory at 2η", lambda: told(fast))
+    slower = recorder.timed("noise theory at η", lambda: told(slow))
+    leading = recorder.timed("noise theory at 2η, leading order", lambda: told(fast, directions=0))
+    noisy = join_curves(quiet, jax.tree.map(lambda a: a[0], many))
+    there = excursion(quiet, bounds[1], bounds[3])
+    drift, sem, predicted, z = _compared(many, theory)
+    changes = {
+        "excursion": there.size,
+        "leftover": there.leftover,
+        "drift": drift,
+        "drift_sem": sem,
+        "drift_theory": predicted,
+        "drift_z": z,
+        "drift_z_at_lr": _compared(others, slower)[-1],
+        "drift_z_leading_order": _compared(many, leading)[-1],
+    }
+    nets = [lift(noisy, net, bounds[phase]) for phase in (1, 4, 5)]
+    k = [conserved_weights(net.vectors, net.roles.left) for net in nets]
+    runs = many.overlaps
     return MemoryAbaResults(
         config=config,
         full=full,
         reduced=quiet,
         noisy=noisy,
-        excursion=_named(net, there.size),
-        leftover=_named(net, there.leftover),
-        drift={n: _drift(net, many[n.split(",")[0]], found) for n, found in theory.items()},
-        k_shift=_k_shift(nets),
-        leaf=leaf(quiet.model.overlaps),
-        visible=visible(quiet.model).visible,
-        phases=config.bounds,
-        noise_epoch=np.asarray(theory["2η"].epochs + quiet.epochs[-1]),
-        drift_mean=theory["2η"].mean,
-        drift_std=theory["2η"].std,
+        changes={n: dict(zip(there.names, np.asarray(x).tolist())) for n, x in changes.items()},
+        stiffest={"2η": theory.stiffest, "η": slower.stiffest},
+        k_shift=[float(abs(b - a).max() / abs(k[0]).max()) for a, b in itertools.pairwise(k)],
+        leaf=leaf(start.overlaps),
+        visible=visible(start).visible,
+        noise_epoch=theory.epochs + bounds[4],
+        drift_mean=theory.mean,
+        drift_std=theory.std,
         drift_runs=runs.vector().mean(axis=0),
         noise_end={name: runs[name][:, -1] for name in runs.names},
         invariant_drift=noisy.invariant_drift(),
@@ -327,22 +316,12 @@ def _noisy_runs(config: MemoryAbaConfig, start: Any, task: Any, method: Any) -> 
     return jax.vmap(one)(jr.split(jr.key(config.seed + 1), config.runs))
 
 
-def _named(net: LowRankRNN, numbers: Any) -> dict[str, float]:
-    return dict(zip(net.overlaps.names, np.asarray(numbers).tolist()))
-
-
-def _drift(net: LowRankRNN, many: LearningCurve, theory: NoiseDrift) -> Drift:
+def _compared(many: LearningCurve, theory: NoiseDrift) -> tuple[Array, ...]:
+    """Drift of each overlap in noisy runs, its standard error, theory, how many of these apart."""
     final, start = many.overlaps.vector()[:, -1], theory.mean[0]
     sem = jnp.std(final, axis=0, ddof=1) / np.sqrt(len(final))
-    runs, predicted = jnp.mean(final, axis=0) - start, theory.mean[-1] - start
-    numbers = (runs, sem, predicted, (predicted - runs) / sem)
-    return Drift(*(_named(net, x) for x in numbers), stiffest=theory.stiffest)
-
-
-def _k_shift(nets: list[LowRankRNN]) -> Any:
-    """Largest change of an entry of K from each network to the next, over the largest entry."""
-    k = [conserved_weights(net.vectors, net.roles.left) for net in nets]
-    return tuple(float(abs(b - a).max() / abs(k[0]).max()) for a, b in itertools.pairwise(k))
+    drift, told = final.mean(axis=0) - start, theory.mean[-1] - start
+    return drift, sem, told, (told - drift) / sem
 
 
 def _cycles(config: MemoryAbaConfig, start: ReducedRNN) -> dict[str, Array]:
@@ -364,19 +343,8 @@ def _cycles(config: MemoryAbaConfig, start: ReducedRNN) -> dict[str, Array]:
 
 
 def _table(r: MemoryAbaResults) -> Table:
-    fast, slow, leading = r.drift.values()
-    given = {
-        "excursion A-B-A": (r.excursion, ".3g"),
-        "leftover": (r.leftover, ".1e"),
-        "drift at 2η": (fast.runs, "+.4f"),
-        "theory": (fast.theory, "+.4f"),
-        "s.e.m.": (fast.sem, ".4f"),
-        "z at 2η": (fast.z, "+.1f"),
-        "z at η": (slow.z, "+.1f"),
-        "z at 2η of the leading order": (leading.z, "+.1f"),
-    }
-    listed = {header: (list(x.values()), how) for header, (x, how) in given.items()}
-    return columns({"overlap": (list(r.leftover), ""), **listed})
+    given = {name: (x, ".2g") for name, x in r.changes.items()}
+    return columns({"overlap": (list(r.full.overlaps.names), ""), **given})
 
 
 def _draw(r: MemoryAbaResults) -> Figure:
@@ -392,10 +360,9 @@ def _draw(r: MemoryAbaResults) -> Figure:
     plot_lines(axes[1, 0], epochs, drift, above=1e-6)
     axes[1, 0].set(xlabel="epoch", ylabel="change of invariants")
     for ax in (*axes[0], axes[1, 0]):
-        shade_phases(ax, r.phases, ("A", "B", "A", "B", "A, noise"))
-    changes = (list(x.values()) for x in r.drift["2η"][:3])
-    runs, error, theory = map(np.array, changes)
-    plot_drift(axes[1, 1], symbols, runs, error, theory)
+        shade_phases(ax, r.config.bounds, ("A", "B", "A", "B", "A, noise"))
+    shown = ("drift", "drift_sem", "drift_theory")
+    plot_drift(axes[1, 1], symbols, *(np.array(list(r.changes[name].values())) for name in shown))
     words = {name: name.replace("_", "*, ") for name in r.holonomy}
     plot_leftover(axes[1, 2], symbols, {words[n]: x[0] for n, x in r.holonomy.items()})
     return figure

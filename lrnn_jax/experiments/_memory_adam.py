@@ -107,10 +107,10 @@ def _table(r: MemoryAdamResults) -> Table:
 def _draw(r: MemoryAdamResults) -> Figure:
     figure, axes = panels(2, 2, height=4.2)
     loss_panel(axes[0, 0], adam=r.adam, descent=r.descent, above=1e-10)
-    plot_methods(axes[0, 1], r.adam.epochs, r.invariant_drift, above=1e-4)
-    axes[0, 1].set_ylabel("change of invariants")
+    drift, label = r.invariant_drift, "change of invariants"
+    plot_methods(axes[0, 1], r.adam.epochs, drift, label, above=1e-4)
     overlap_panels(axes[1], r.visible, simulation=r.adam)
-    bounds = r.config.epochs * np.arange(len(PHASES) + 1)
+    bounds = [i * r.config.epochs for i in range(len(PHASES) + 1)]
     for ax in axes.flat:
         shade_phases(ax, bounds, PHASES)
     return figure

@@ -232,7 +232,7 @@ def _learn_all(
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool, _cancelled_at_exit(pool):
             for run in pool.map(work, start, keys):
                 runs.append(run)
-                recorder.keep(run)
+                recorder.curves[f"task {name}_{len(runs) - 1}"] = run
                 if report is not None:
                     report(len(runs), len(keys), float(jnp.max(run.loss[:, -1])))
         return runs

@@ -74,7 +74,7 @@ class OptimisersResults(AbstractResults):
         return min(self.joint["large"], self.joint["adam"]) / self.joint["small"]
 
     @claim(
-        "the closure's error follows: where the cumulant is largest, it is the largest; their ratio",
+        "the closure's error follows: that where the cumulant is largest, over the largest one",
         low=1,
         shown=lambda r: "small {small:.2%}, large {large:.2%}, Adam {adam:.2%}".format(
             **r.closure_error
@@ -127,13 +127,12 @@ def _table(r: OptimisersResults) -> Table:
 def _draw(r: OptimisersResults) -> Figure:
     figure, (loss, joint, error) = panels(1, 3, height=2.3)
     loss_panel(loss, small=r.small, large=r.large, adam=r.adam)
-    plot_methods(joint, r.small.epochs, r.cumulant)
-    plot_methods(error, r.small.epochs, {n: 100 * x for n, x in r.gap.items()})
-    chance = float(r.chance)
-    joint.axhline(chance, color="0.6", linewidth=0.8)
-    joint.text(r.small.epochs[-1], chance, "Gaussian sample", ha="right", va="bottom", fontsize=7)
-    joint.set_ylabel("joint fourth cumulant")
-    error.set_ylabel("error of the closure (%)")
+    epochs = r.small.epochs
+    plot_methods(joint, epochs, r.cumulant, "joint fourth cumulant")
+    joint.axhline(float(r.chance), color="0.6", linewidth=0.8, label="Gaussian sample")
+    joint.legend()
+    percent = {name: 100 * gap for name, gap in r.gap.items()}
+    plot_methods(error, epochs, percent, "error of the closure (%)")
     return figure
 
 

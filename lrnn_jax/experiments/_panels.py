@@ -49,15 +49,15 @@ def overlap_panels(
     overlaps, epochs, seen = curve.overlaps, np.asarray(curve.epochs), set(visible)
     mask = np.array([name in seen for name in overlaps.names])
     for ax, chosen, kind in zip(axes, (mask, ~mask), ("visible", "invisible")):
+        for name, other in others.items():
+            for values in np.asarray(other.overlaps.vector())[:, chosen].T:
+                ax.plot(epochs, values, **METHODS[name][1])
         before, after = (
             None if c is None else np.asarray(c.overlaps.vector())[:, chosen]
             for c in (simulation, theory)
         )
         symbols = [s for s, m in zip(overlaps.roles.latex, chosen) if m]
         plot_overlaps(ax, epochs, before, after, symbols, visible=kind == "visible")
-        for name, other in others.items():
-            for values in np.asarray(other.overlaps.vector())[:, chosen].T:
-                ax.plot(epochs, values, **METHODS[name][1])
         ax.set_ylabel(f"loss-{kind} overlaps")
 
 

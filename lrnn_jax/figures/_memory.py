@@ -18,7 +18,7 @@ SECOND: dict[str, Any] = {**SIMULATION, "color": INVISIBLE[3]}
 """The second one."""
 
 
-def shade_phases(ax: Axes, bounds: Sequence[float], names: Sequence[str]) -> Axes:
+def shade_phases(ax: Axes, bounds: Sequence[int], names: Sequence[str]) -> Axes:
     """Name the phases of a sequence of tasks above the panel, every other one shaded.
 
     Arguments:

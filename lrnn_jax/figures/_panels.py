@@ -28,8 +28,8 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
 
 def plot_lines(
     ax: Axes,
-    x: np.ndarray,
-    lines: Sequence[tuple[str | None, np.ndarray, dict[str, Any]]],
+    x: Any,
+    lines: Sequence[tuple[str | None, Any, dict[str, Any]]],
     *,
     above: float | None = None,
 ) -> Axes:
@@ -39,21 +39,19 @@ def plot_lines(
         ax: where to draw.
         x: shape (point,).
         lines: (label or None, values of shape (point,), how they are drawn).
-        above: logarithmic axis that begins here, or higher where all lines are.
+        above: the axis is logarithmic, and only what is above this is drawn.
     """
     for label, y, look in lines:
-        ax.plot(x, y, label=label, **look)
-    ax.set_xlim(x[0], x[-1])
-    if above is not None:
-        ax.set_yscale("log")
-        ax.set_ylim(bottom=max(above, ax.get_ylim()[0]))
+        shown = y if above is None else np.where(np.asarray(y) > above, y, np.nan)
+        ax.plot(x, shown, label=label, **look)
+    ax.set(xlim=(x[0], x[-1]), yscale="linear" if above is None else "log")
     if any(label for label, _, _ in lines):
         ax.legend()
     return ax
 
 
 def plot_methods(
-    ax: Axes, epochs: np.ndarray, values: Mapping[str, np.ndarray], *, above: float | None = None
+    ax: Axes, epochs: Any, values: Mapping[str, Any], label: str, *, above: float | None = None
 ) -> Axes:
     """Something over epochs by learning method.
 
@@ -61,10 +59,11 @@ def plot_methods(
         ax: where to draw.
         epochs: shape (record,).
         values: by name in `METHODS`, shape (record,).
+        label: what it is.
         above: as in `plot_lines`.
     """
     lines = [(METHODS[name][0], y, METHODS[name][1]) for name, y in values.items()]
-    plot_lines(ax, epochs, lines, above=above).set_xlabel("epoch")
+    plot_lines(ax, epochs, lines, above=above).set(xlabel="epoch", ylabel=label)
     return ax
 
 
@@ -79,12 +78,10 @@ def plot_loss(
         losses: by name in `METHODS`, shape (record,).
         above: as in `plot_lines`.
     """
-    positive = {name: np.where(loss > 0, loss, np.nan) for name, loss in losses.items()}
-    plot_methods(ax, epochs, positive, above=above)
+    plot_methods(ax, epochs, losses, r"loss $L$", above=above)
     if len(losses) > 2:  # room for the legend below the lines
         low, high = np.log10(ax.get_ylim())
         ax.set_ylim(bottom=10 ** (low - 0.2 * (high - low)))
-    ax.set_ylabel(r"loss $L$")
     return ax
 
 

@@ -23,8 +23,13 @@ INVISIBLE = ("#67000d", "#b2182b", "#ef3b2c", "#e7693f", "#f08a63", "#f4a582")
 """Reds, dark to light: loss-invisible overlaps."""
 THEORY: dict[str, Any] = {"color": "#1a1a1a", "linestyle": (0, (3, 2)), "linewidth": 1.0}
 """Theory: thin, dark, dashed, drawn over simulation."""
-SIMULATION: dict[str, Any] = {"linewidth": 2.6, "alpha": 0.85, "solid_capstyle": "round"}
-"""Simulation: thick and light."""
+SIMULATION: dict[str, Any] = {
+    "linewidth": 2.6,
+    "alpha": 0.85,
+    "solid_capstyle": "round",
+    "zorder": 1.9,
+}
+"""Simulation: thick and light, below all else."""
 OTHERS = ("#7a7a7a", "#d95f02", "#1b7837")
 """Comparisons: grey, orange, green (distinct in lightness too)."""
 
