@@ -8,13 +8,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from lrnn_jax.experiments._base import (
-    AbstractResults,
-    Experiment,
-    check_config,
-    claim,
-    labelled,
-)
+from lrnn_jax.experiments._base import AbstractResults, Experiment, check_config, claim, labelled
 from lrnn_jax.experiments._panels import responses
 from lrnn_jax.experiments._recorder import Recorder
 from lrnn_jax.figures import (

@@ -8,22 +8,10 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from lrnn_jax.experiments._base import (
-    AbstractResults,
-    Experiment,
-    check_config,
-    claim,
-    labelled,
-)
-from lrnn_jax.experiments._panels import (
-    gap_panel,
-    loss_panel,
-    overlap_panels,
-    response_panel,
-    responses,
-)
+from lrnn_jax.experiments._base import AbstractResults, Experiment, check_config, claim, labelled
+from lrnn_jax.experiments._panels import gap_panel, loss_panel, overlap_panels, responses
 from lrnn_jax.experiments._recorder import Recorder
-from lrnn_jax.figures import Figure, panels, plot_order
+from lrnn_jax.figures import Figure, panels, plot_order, plot_response
 from lrnn_jax.learning import Descent, DirectDescent, Flow, LearningCurve, learn
 from lrnn_jax.networks import LowRankRNN
 from lrnn_jax.overlaps import visible
@@ -192,7 +180,7 @@ def _half_losses(config: FilterConfig, task: Any) -> Any:
 
 def _draw(r: FilterResults) -> Figure:
     figure, axes = panels(2, 3, height=4.1)
-    response_panel(axes[0, 0], r.config.dt, r.output)
+    plot_response(axes[0, 0], r.time, r.output)
     loss_panel(axes[0, 1], full=r.full, reduced=r.reduced, flow=r.flow, direct=r.direct)
     pairs = {"full − exact theory": (r.full, r.reduced), "full − flow": (r.full, r.flow)}
     gap_panel(axes[0, 2], pairs)

@@ -8,13 +8,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from lrnn_jax.experiments._base import (
-    AbstractResults,
-    Experiment,
-    check_config,
-    claim,
-    labelled,
-)
+from lrnn_jax.experiments._base import AbstractResults, Experiment, check_config, claim, labelled
 from lrnn_jax.experiments._panels import gap, loss_panel, overlap_panels
 from lrnn_jax.experiments._recorder import Recorder
 from lrnn_jax.figures import Figure, panels, plot_methods, plot_quantiles

@@ -6,22 +6,10 @@ from typing import Any
 import jax.random as jr
 import numpy as np
 
-from lrnn_jax.experiments._base import (
-    AbstractResults,
-    Experiment,
-    check_config,
-    claim,
-    labelled,
-)
-from lrnn_jax.experiments._panels import (
-    gap_panel,
-    loss_panel,
-    overlap_panels,
-    response_panel,
-    responses,
-)
+from lrnn_jax.experiments._base import AbstractResults, Experiment, check_config, claim, labelled
+from lrnn_jax.experiments._panels import gap_panel, loss_panel, overlap_panels, responses
 from lrnn_jax.experiments._recorder import Recorder
-from lrnn_jax.figures import Figure, panels, plot_eigenvalues
+from lrnn_jax.figures import Figure, panels, plot_eigenvalues, plot_response
 from lrnn_jax.learning import Descent, LearningCurve
 from lrnn_jax.networks import LowRankRNN
 from lrnn_jax.overlaps import visible
@@ -118,7 +106,7 @@ def _run(config: OscillatorConfig, recorder: Recorder) -> OscillatorResults:
 
 def _draw(r: OscillatorResults) -> Figure:
     figure, axes = panels(2, 3, height=4.1)
-    response_panel(axes[0, 0], r.config.dt, r.output)
+    plot_response(axes[0, 0], r.time, r.output)
     loss_panel(axes[0, 1], full=r.full, reduced=r.reduced)
     gap_panel(axes[0, 2], {"full − exact theory": (r.full, r.reduced)})
     overlap_panels(axes[1, :2], r.visible, theory=r.reduced, simulation=r.full)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lrnn_jax.figures import METHODS, Axes, plot_gap, plot_loss, plot_overlaps, plot_response
+from lrnn_jax.figures import METHODS, Axes, plot_gap, plot_loss, plot_overlaps
 from lrnn_jax.learning import LearningCurve
 
 
@@ -59,12 +59,6 @@ def overlap_panels(
         symbols = [s for s, m in zip(overlaps.roles.latex, chosen) if m]
         plot_overlaps(ax, epochs, before, after, symbols, visible=kind == "visible")
         ax.set_ylabel(f"loss-{kind} overlaps")
-
-
-def response_panel(ax: Axes, dt: float, outputs: Mapping[str, Any]) -> Axes:
-    """Impulse responses "target", "before" and "after", shape (time,), over time."""
-    drawn = {name: np.asarray(values) for name, values in outputs.items()}
-    return plot_response(ax, dt * np.arange(len(drawn["target"])), drawn)
 
 
 def responses(task: Any, **models: Any) -> dict[str, Any]:
