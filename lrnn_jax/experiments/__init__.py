@@ -2,6 +2,7 @@
 
 from lrnn_jax.experiments._analysis import AnalysisConfig as AnalysisConfig
 from lrnn_jax.experiments._analysis import analyse as analyse
+from lrnn_jax.experiments._analysis import analysis as analysis
 from lrnn_jax.experiments._base import AbstractResults as AbstractResults
 from lrnn_jax.experiments._base import Claim as Claim
 from lrnn_jax.experiments._base import Experiment as Experiment
@@ -28,7 +29,6 @@ from lrnn_jax.experiments._memory_adam import memory_adam as memory_adam
 from lrnn_jax.experiments._memory_twins import MemoryTwinsConfig as MemoryTwinsConfig
 from lrnn_jax.experiments._memory_twins import memory_twins as memory_twins
 from lrnn_jax.experiments._memory_twins import twin_tasks as twin_tasks
-from lrnn_jax.experiments._old import recorded as recorded
 from lrnn_jax.experiments._open_vs_closed import OpenVsClosedConfig as OpenVsClosedConfig
 from lrnn_jax.experiments._open_vs_closed import open_vs_closed as open_vs_closed
 from lrnn_jax.experiments._optimisers import OptimisersConfig as OptimisersConfig

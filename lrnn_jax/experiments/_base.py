@@ -197,6 +197,7 @@ class Experiment(Generic[C, R]):
         seconds: that the command takes at full and at quick size, start and compiling included, on
             2 CPU cores (full size: with `--devices 2` where there is this option).
         table: header and rows of the printed table; default the overlaps that curves end with.
+        notes: lines that are printed before it.
     """
 
     name: str
@@ -208,6 +209,7 @@ class Experiment(Generic[C, R]):
     draw: Callable[[R], Figure]
     seconds: tuple[int, int]
     table: Callable[[R], Table] = final_overlaps
+    notes: Callable[[R], list[str]] = lambda results: []
 
     def __call__(self, config: C | None = None, progress: Progress | None = None) -> "Report":
         """Run it.
@@ -258,6 +260,11 @@ class Report:
     def table(self) -> Table:
         """Header and rows of the printed table."""
         return self.experiment.table(self.results)
+
+    @property
+    def notes(self) -> list[str]:
+        """Lines that are printed before the table."""
+        return self.experiment.notes(self.results)
 
     def draw(self) -> Figure:
         """The experiment's figure, in the package's style."""

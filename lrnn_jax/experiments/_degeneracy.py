@@ -83,8 +83,8 @@ class DegeneracyResults(AbstractResults):
     full_twin: LearningCurve
     reduced_twin: LearningCurve
     sizes: tuple[int, ...]
-    noise_rms: tuple[tuple[float, float], ...]
-    plateau: tuple[int, int]
+    noise_rms: tuple[tuple[float, ...], ...]
+    plateau: tuple[int, ...]
     visible: tuple[str, ...]
     time: Any = labelled("time", "time", units="membrane time constants")
     before: dict[str, Any] = labelled("impulse response before learning", "time")
@@ -156,7 +156,7 @@ def _run(config: DegeneracyConfig, recorder: Recorder) -> DegeneracyResults:
                 name + kind, start, task, Descent(config.lr), epochs=config.epochs, label=label
             )
     curves, sizes = recorder.curves, (config.n // 4, config.n, 4 * config.n)
-    theories = {"first": curves["reduced"], "second": curves["reduced_twin"]}
+    theories: dict[str, Any] = {"first": curves["reduced"], "second": curves["reduced_twin"]}
     then = {n: c.model.with_gram(c.gram[config.early]) for n, c in theories.items()}
     noisy = recorder.timed("hidden noise", lambda: _noisy_outputs(config, net, twin))
     return DegeneracyResults(

@@ -48,6 +48,7 @@ class Report:
     seconds: dict[str, Timing]
     curves: dict[str, Any] = dataclasses.field(default_factory=dict)
     arrays: dict[str, Any] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def draw(self) -> Any:
         """The figure."""

@@ -1,83 +1,16 @@
-"""The figure of each experiment, from its report."""
+"""The figures of the experiments that are not yet of `experiments._base`."""
 
-from collections.abc import Callable
 from typing import Any
 
-import matplotlib.pyplot as plt
-import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lrnn_jax.figures import _loops
-from lrnn_jax.figures._panels import (
-    plot_loss,
-    plot_overlaps,
-)
-from lrnn_jax.figures._style import TEXT, letter, style
+from lrnn_jax.figures._style import letter, style
 
 
 def draw(report: Any) -> Figure:
-    """The figure of an experiment's report, in the package's style.
-
-    Arguments:
-        report: an `experiments.Report`.
-    """
+    """The figure of an experiment's report, in the package's style."""
     with style():
-        return _DRAWINGS[report.name](report)
-
-
-def _losses(ax: Axes, report: Any, *names: str) -> None:
-    epochs = np.asarray(report.curves[names[0]].epochs)
-    plot_loss(ax, epochs, {n: np.asarray(report.curves[n].loss) for n in names})
-
-
-def _overlap_panels(
-    axes: tuple[Axes, Axes], report: Any, simulation: str | None, theory: str, seen: tuple[str, ...]
-) -> None:
-    """Visible overlaps in the first panel, invisible ones in the second."""
-    curve = report.curves[theory]
-    overlaps = curve.overlaps
-    visible = np.array([name in seen for name in overlaps.names])
-    epochs, after = np.asarray(curve.epochs), np.asarray(overlaps.vector())
-    before = np.asarray(report.curves[simulation].overlaps.vector()) if simulation else None
-    for ax, mask, title in (
-        (axes[0], visible, "loss-visible overlaps"),
-        (axes[1], ~visible, "loss-invisible overlaps"),
-    ):
-        symbols = [s for s, m in zip(overlaps.roles.latex, mask) if m]
-        drawn = None if before is None else before[:, mask]
-        plot_overlaps(ax, epochs, drawn, after[:, mask], symbols, visible=mask is visible)
-        ax.set_ylabel(title)
-
-
-def _analysis(report: Any) -> Figure:
-    figure, axes = plt.subplots(1, 3, figsize=(TEXT, 2.3))
-    _losses(axes[0], report, *(name for name in ("flow", "descent") if name in report.curves))
-    _overlap_panels((axes[1], axes[2]), report, None, "descent", tuple(report.values["visible"]))
-    letter(axes)
+        figure = getattr(_loops, report.name)(report)
+        letter(figure.axes)
     return figure
-
-
-def _lettered(draw: Callable[[Any], Figure]) -> Callable[[Any], Figure]:
-    """The same drawing with its panels lettered."""
-
-    def lettered(report: Any) -> Figure:
-        figure = draw(report)
-        letter(np.array(figure.axes))
-        return figure
-
-    return lettered
-
-
-_DRAWINGS: dict[str, Callable[[Any], Figure]] = {
-    "analyse": _analysis,
-    **{
-        draw.__name__: _lettered(draw)
-        for draw in (
-            _loops.three_stages,
-            _loops.tradeoff,
-            _loops.control_cost,
-            _loops.tracking,
-        )
-    },
-}
