@@ -92,7 +92,7 @@ QUICK = MemoryTwinsConfig(
 class MemoryTwinsResults(AbstractResults):
     """Overlaps and losses of all networks, and what decoders read from the overlaps.
 
-    Axes: pair; twin, the first of which learns A, the second B; epoch of each task.
+    Axes: task, A or B and then C; pair; twin, the first of which learns A, the second B; epoch.
     """
 
     config: MemoryTwinsConfig
@@ -103,9 +103,8 @@ class MemoryTwinsResults(AbstractResults):
     latex: tuple[str, ...]
     stages: tuple[str, ...]
     epoch: Any = labelled("epoch of each task", "epoch", units="updates")
-    overlap: Any = labelled("overlap", "overlap", units="")
-    overlaps: dict[str, Any] = labelled("overlaps", "pair", "twin", "epoch", "overlap")
-    loss: dict[str, Any] = labelled("loss", "pair", "twin", "epoch")
+    overlaps: dict[str, Any] = labelled("overlap", "task", "pair", "twin", "epoch")
+    loss: Any = labelled("loss", "task", "pair", "twin", "epoch")
     accuracies: dict[str, Any] = labelled("test accuracy from overlaps", "stage", "split")
 
     @claim("A, B and C are learned: largest median of final losses", high=0.05)
@@ -162,10 +161,12 @@ def _run(config: MemoryTwinsConfig, recorder: Recorder) -> MemoryTwinsResults:
     first = [_learn_all(config, name, fast, start, keys, recorder) for name in "AB"]
     both = jnp.concatenate([curve.gram[:, :, -1] for curve in first], axis=1)
     last = _learn_all(config, "C", Descent(config.lr_c), both, keys, recorder)
-    before, after = jnp.concatenate([c.overlaps.vector() for c in first], 1), last.overlaps.vector()
+    runs = [jax.tree.map(lambda *a: jnp.concatenate(a, axis=1), *first), last]
+    loss = jnp.stack([run.loss for run in runs])
+    history = jnp.stack([run.overlaps.vector() for run in runs])
     # learning goes on in float32 here and there, decoding in the session's precision
-    stages = jnp.stack([before[:, :, 0], after[:, :, 0], after[:, :, -1]]).astype(float)
-    names, roles = last.overlaps.names, last.overlaps.roles
+    stages = jnp.stack([history[0, :, :, 0], *history[..., -1, :]]).astype(float)
+    names = last.overlaps.names
     seen = visible(jax.tree.map(lambda a: a[0, 0], last.model)).visible
     shown, accuracies = np.isin(names, seen), {}
     for kind, mask in (("visible", shown), ("invisible", ~shown)):
@@ -173,20 +174,19 @@ def _run(config: MemoryTwinsConfig, recorder: Recorder) -> MemoryTwinsResults:
             options = {"held_out": config.held_out, "splits": config.splits, "noise": noise}
             found = decode(stages[..., mask], key=jr.key(config.seed + 1), **options)
             accuracies[f"{kind}_{noisy}"] = found.test
-    losses = {"A": first[0].loss, "B": first[1].loss, "C": last.loss}
+    final = {"A": loss[0, :, 0, -1], "B": loss[0, :, 1, -1], "C": loss[1, :, :, -1].ravel()}
     gap = jnp.abs(stages[:, :, 0] - stages[:, :, 1]).mean(axis=1).T
     return MemoryTwinsResults(
         config=config,
-        final_losses={name: x[:, :, -1].ravel().tolist() for name, x in losses.items()},
+        final_losses={name: x.tolist() for name, x in final.items()},
         accuracy={name: x.mean(axis=-1).tolist() for name, x in accuracies.items()},
         twin_gap=dict(zip(names, gap.tolist())),
         visible=seen,
-        latex=tuple(roles.latex),
+        latex=tuple(last.overlaps.roles.latex),
         stages=STAGES,
         epoch=np.asarray(last.epochs[0, 0]),
-        overlap=np.array(names, dtype=str),
-        overlaps={"first": np.asarray(before), "last": np.asarray(after)},
-        loss={"first": jnp.concatenate([c.loss for c in first], axis=1), "last": last.loss},
+        overlaps={name: np.asarray(history[..., i]) for i, name in enumerate(names)},
+        loss=np.asarray(loss),
         accuracies={name: np.asarray(x) for name, x in accuracies.items()},
     )
 
@@ -261,7 +261,7 @@ def _draw(r: MemoryTwinsResults) -> Figure:
     bounds = (0, r.epoch[-1], 2 * r.epoch[-1])
     for twin, (label, colour) in enumerate(LOOKS):
         look: dict[str, Any] = {"color": colour, "linewidth": 0.7, "alpha": 0.6}
-        lines = np.concatenate([r.loss["first"], r.loss["last"]], axis=2)[:, twin]
+        lines = [r.loss[:, pair, twin].ravel() for pair in range(r.config.pairs)]
         shown = [(None if i else label, line, look) for i, line in enumerate(lines)]
         plot_lines(axes[0, 0], np.append(r.epoch, r.epoch + bounds[1]), shown, above=1e-6)
     axes[0, 0].set(xlabel="epoch", ylabel=r"loss $L$")
@@ -280,14 +280,16 @@ def _draw(r: MemoryTwinsResults) -> Figure:
 
 def _plane(ax: Axes, r: MemoryTwinsResults, *pair: str) -> None:
     """Paths of all networks in the plane of two overlaps, through both tasks."""
-    indices = [list(r.overlap).index(name) for name in pair]
-    first, last = (r.overlaps[part][..., indices] for part in ("first", "last"))
+    x, y = (r.overlaps[name] for name in pair)
     for twin, (_, colour) in enumerate(LOOKS):
-        for path in np.concatenate([first, last], axis=2)[:, twin]:
-            ax.plot(*path.T, color=colour, linewidth=0.7, alpha=0.6)
-        ax.plot(*first[:, twin, -1].T, "o", color=colour, markersize=2.5)
-        ax.plot(*last[:, twin, -1].T, "s", color="#1a1a1a", markersize=3, zorder=3)
-    ax.set(xlabel=r.latex[indices[0]], ylabel=r.latex[indices[1]])
+        for i in range(r.config.pairs):
+            path = x[:, i, twin].ravel(), y[:, i, twin].ravel()
+            ax.plot(*path, color=colour, linewidth=0.7, alpha=0.6)
+        middle, end = ((x[task, :, twin, -1], y[task, :, twin, -1]) for task in (0, 1))
+        ax.plot(*middle, "o", color=colour, markersize=2.5)
+        ax.plot(*end, "s", color="#1a1a1a", markersize=3, zorder=3)
+    symbols = dict(zip(r.twin_gap, r.latex))
+    ax.set(xlabel=symbols[pair[0]], ylabel=symbols[pair[1]])
 
 
 def _gaps(ax: Axes, r: MemoryTwinsResults) -> None:

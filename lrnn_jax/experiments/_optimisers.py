@@ -128,11 +128,11 @@ def _draw(r: OptimisersResults) -> Figure:
     figure, (loss, joint, error) = panels(1, 3, height=2.3)
     loss_panel(loss, small=r.small, large=r.large, adam=r.adam)
     epochs = r.small.epochs
-    plot_methods(joint, epochs, r.cumulant, "joint fourth cumulant")
+    plot_methods(joint, epochs, r.cumulant, "joint fourth cumulant", legend=False)
     joint.axhline(float(r.chance), color="0.6", linewidth=0.8, label="Gaussian sample")
     joint.legend()
     percent = {name: 100 * gap for name, gap in r.gap.items()}
-    plot_methods(error, epochs, percent, "error of the closure (%)")
+    plot_methods(error, epochs, percent, "error of the closure (%)", legend=False)
     return figure
 
 

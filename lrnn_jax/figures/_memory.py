@@ -1,4 +1,4 @@
-"""Figures of the experiments on degenerate networks and on memory of training."""
+"""Panels on memory of training."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,11 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from lrnn_jax.figures._style import (
-    INVISIBLE,
-    SIMULATION,
-    VISIBLE,
-)
+from lrnn_jax.figures._style import INVISIBLE, SIMULATION, VISIBLE
 
 FIRST: dict[str, Any] = {**SIMULATION, "color": VISIBLE[2]}
 """The first of two compared networks."""

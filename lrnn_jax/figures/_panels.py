@@ -51,7 +51,13 @@ def plot_lines(
 
 
 def plot_methods(
-    ax: Axes, epochs: Any, values: Mapping[str, Any], label: str, *, above: float | None = None
+    ax: Axes,
+    epochs: Any,
+    values: Mapping[str, Any],
+    label: str,
+    *,
+    above: float | None = None,
+    legend: bool = True,
 ) -> Axes:
     """Something over epochs by learning method.
 
@@ -61,8 +67,10 @@ def plot_methods(
         values: by name in `METHODS`, shape (record,).
         label: what it is.
         above: as in `plot_lines`.
+        legend: name the methods.
     """
-    lines = [(METHODS[name][0], y, METHODS[name][1]) for name, y in values.items()]
+    looks = {name: METHODS[name] for name in values}
+    lines = [(name if legend else None, values[n], look) for n, (name, look) in looks.items()]
     plot_lines(ax, epochs, lines, above=above).set(xlabel="epoch", ylabel=label)
     return ax
 
