@@ -102,7 +102,7 @@ class FilterResults(AbstractResults):
         low=0.1,
     )
     def direct_share(self) -> Any:
-        true, direct = self.half_losses.T
+        true, direct = np.asarray(self.half_losses).T
         return np.mean((direct > 0.5) & (true < 1e-4))
 
     @claim(
