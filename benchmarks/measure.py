@@ -100,13 +100,13 @@ def flips(steps=800, batch=10):
 
 def twins(name):
     """A twin of `memory_twins`, the task "A", "B" or "C" with its learning rate, two Q to start."""
-    from lrnn_jax.experiments._memory_twins import MemoryTwinsConfig, _tasks
+    from lrnn_jax.experiments import MemoryTwinsConfig, twin_tasks
 
     config = MemoryTwinsConfig()
     start = [lrnn.overlaps.random_overlaps(key=jr.key(seed)) for seed in (0, 1)]
     model = lrnn.ReducedRNN(start[0], dt=config.dt, activation=lrnn.Erf())
     lr = config.lr_c if name == "C" else config.lr
-    return model, _tasks(config)[name], lr, jnp.stack([q.gram for q in start])
+    return model, twin_tasks(config)[name], lr, jnp.stack([q.gram for q in start])
 
 
 def cast(tree, dtype):

@@ -41,7 +41,14 @@ def test_the_folder_holds_config_data_figures_and_report(finished):
     folder, found = finished
     made = folder / "runs" / "filter"
     names = {path.name for path in made.iterdir()}
-    assert {"config.json", "data.zarr", "figure.png", "figure.pdf", "report.md"} == names
+    assert {
+        "config.json",
+        "data.zarr",
+        "figure.png",
+        "figure.pdf",
+        "report.json",
+        "report.md",
+    } == names
     assert found["figure"] == str(made / "figure.png")
     config = json.loads((made / "config.json").read_text())
     assert config["config"]["epochs"] == 1000
@@ -51,7 +58,7 @@ def test_the_folder_holds_config_data_figures_and_report(finished):
         assert data.overlaps.attrs["units"] == "1"
         final = data.overlaps.sel({"method": "full", "overlap": "vu"}).values[-1]
     np.testing.assert_allclose(final, found["final"]["vu"], rtol=0, atol=0)
-    assert "max \\|ΔQ\\|" in (made / "report.md").read_text()
+    assert "largest \\|ΔQ\\|" in (made / "report.md").read_text()
 
 
 def test_report_collects_runs_in_one_page(finished, tmp_path, capsys):
@@ -61,11 +68,13 @@ def test_report_collects_runs_in_one_page(finished, tmp_path, capsys):
     written = out.read_text()
     assert written.count("data:image/png;base64,") == 2
     assert 'src="http' not in written
-    assert written.count("5 of 5 claims hold") == 2
-    assert "max |ΔQ|" in written
+    assert written.count("6 of 6 claims hold") == 2
+    assert "largest |ΔQ|" in written
     assert "<td>epochs</td><td>1000</td>" in written
+    assert main(["report"]) == 2
+    assert "needs folders" in capsys.readouterr().err
     assert main(["report", str(tmp_path)]) == 2
-    assert "no config.json, report.md, figure.png" in capsys.readouterr().err
+    assert "no config.json, report.json, figure.png" in capsys.readouterr().err
 
 
 def test_analyse_reports_a_dense_network(tmp_path):
@@ -93,7 +102,7 @@ WRONG = {
     "command": (("rum",), "Did you mean 'lrnn-jax run'"),
     "experiment as a command": (("filter",), "Did you mean 'lrnn-jax run filter'"),
     "experiment": (("run", "osculator"), "Did you mean 'oscillator'"),
-    "preset": (("run", "filter", "--preset", "tiny"), "full or quick"),
+    "preset": (("run", "filter", "--preset", "tiny"), "invalid choice 'tiny'"),
     "field": (("run", "filter", "--epoch", "3"), "--epochs"),
     "value": (("run", "filter", "--epochs", "many"), "--epochs"),
     "range": (("run", "filter", "--dt", "2"), "`dt` must lie between"),
@@ -129,11 +138,21 @@ def test_an_unwritable_folder_is_named(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--help",), ("run", "--help"), ("report", "--help"), ("list",), ("--version",)]
+    "arguments",
+    [("--help",), ("run", "--help"), ("report", "--help"), ("list", "--help"), ("list",)],
 )
 def test_help_and_list(arguments, capsys):
-    assert main(list(arguments)) == 0
+    try:
+        code = main(list(arguments))
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 0
     assert capsys.readouterr().out
+
+
+def test_the_version_is_the_package_s(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == lrnn.__version__
 
 
 def test_the_list_says_what_each_experiment_is_and_takes(capsys):

@@ -1,10 +1,15 @@
 """Every experiment holds its claims in its quick size."""
 
+import math
+
+import jax
 import jax.numpy as jnp
 import matplotlib as mpl
+import numpy as np
 import pytest
 
-from lrnn_jax import experiments, figures
+import lrnn_jax as lrnn
+from lrnn_jax import experiments
 
 mpl.use("Agg")
 
@@ -13,13 +18,13 @@ mpl.use("Agg")
 def test_claims_hold_and_are_drawn(name):
     experiment = experiments.get(name)
     seen = []
-    report = experiment.run(experiment.quick, lambda *now: seen.append(now))
+    report = experiment(experiment.quick, lambda *now: seen.append(now))
     assert report.claims
     failed = [claim for claim in report.claims if not claim.holds]
     assert not failed
     data = report.to_xarray()
     assert all("long_name" in data[variable].attrs for variable in data.data_vars)
-    figure = figures.draw(report)
+    figure = report.draw()
     assert len(figure.axes) >= 2
     for what, epoch, epochs, loss in seen:
         assert what
@@ -39,18 +44,88 @@ def test_wrong_values_name_the_field(wrong):
         experiments.FilterConfig(**wrong)
 
 
-def test_stopwatch_keeps_compiling_apart():
-    import jax
-
+def test_a_recorder_times_compiling_apart_and_keeps_curves(net, task):
     @jax.jit
     def work(x):
         return jnp.linalg.inv(x + 17.0) @ x
 
-    x = jnp.eye(3)
-    with experiments.Stopwatch() as first:
-        work(x).block_until_ready()
-    with experiments.Stopwatch() as second:
-        work(x).block_until_ready()
-    assert first.timing.compile > 0
-    assert second.timing.compile == 0
-    assert second.timing.run > 0
+    x, recorder, told = jnp.eye(3), experiments.Recorder(), []
+    recorder.timed("first", lambda: work(x))
+    recorder.timed("second", lambda: work(x))
+    assert recorder.seconds["first"].compile > 0
+    assert recorder.seconds["second"].compile == 0
+    assert recorder.seconds["second"].run > 0
+    recorder.progress = lambda *now: told.append(now)
+    descent = lrnn.Descent(1e-3)
+    curve = recorder.learn("it", net, task, descent, epochs=4, label="a network")
+    assert {what for what, *_ in told} == {"a network"}
+    recorder.timed("again", lambda: {"known": curve})
+    assert list(recorder.curves) == ["it"]
+    assert recorder.curves["it"] is curve
+
+
+def test_an_interrupted_recorder_has_the_curve_so_far(net, task):
+    def stop(what, epoch, epochs, loss):
+        if epoch >= 40:
+            raise KeyboardInterrupt
+
+    recorder = experiments.Recorder(stop)
+    with pytest.raises(KeyboardInterrupt):
+        recorder.learn("it", net, task, lrnn.Descent(1e-3), epochs=80, label="a network")
+    kept = recorder.curves["it"]
+    assert 40 <= int(kept.epochs[-1]) < 80
+
+
+class _Found(experiments.AbstractResults):
+    config: experiments.FilterConfig
+    off: float
+    ends: dict[str, tuple[float, ...]]
+    point: experiments.Timing
+    path: dict[str, np.ndarray] = experiments.labelled("a path", "step", units="m")
+
+
+def _found(off, kind=_Found):
+    timing = experiments.Timing(1.0, 2.0)
+    config = experiments.FilterConfig(lr=0.5)
+    return kind(config, off, {"a": (1.0, 2.0)}, timing, {"x": np.arange(3.0)})
+
+
+@pytest.mark.parametrize(
+    ("bounds", "off", "holds", "words"),
+    [
+        ({"low": 0.4}, 0.4, True, "≥ 0.4"),
+        ({"low": 0.41}, 0.4, False, "≥ 0.41"),
+        ({"high": lambda r: r.config.lr}, 0.4, True, "≤ 0.5"),
+        ({"low": 0.0, "high": 1.0}, math.nan, False, "0 … 1"),
+    ],
+)
+def test_claims_are_numbers_within_bounds(bounds, off, holds, words):
+    class Judged(_Found):
+        @experiments.claim("small", **bounds)
+        def size(self):
+            return self.off
+
+        @experiments.claim("?", low=0)
+        def unknown(self):
+            return None
+
+    known, unknown = Judged.claims()
+    found = _found(off, Judged)
+    verdict = known.judge(found)
+    assert verdict.name == "size"
+    assert verdict.holds == holds
+    assert verdict.text == f"small ({words})"
+    assert unknown.judge(found) is None
+
+
+def test_results_are_handed_out_by_kind():
+    found = _found(0.4)
+    assert found.numbers() == {
+        "off": 0.4,
+        "ends": {"a": [1.0, 2.0]},
+        "point": {"run": 1.0, "compile": 2.0},
+    }
+    (made,) = found.arrays().values()
+    assert (*found.arrays(), made.dims, made.long_name) == ("path_x", ("step",), "a path, x")
+    assert made.units == "m"
+    assert not found.curves()

@@ -90,7 +90,7 @@ def experiment_cell(experiment: Experiment, preset: str) -> Callable[..., dict[s
     default = experiment.quick if preset == "quick" else experiment.full
 
     def run(**fields: Any) -> dict[str, Any]:
-        report = experiment.run(dataclasses.replace(default, **fields))
+        report = experiment(dataclasses.replace(default, **fields))
         out: dict[str, Any] = {}
         _numbers("", report.values, out)
         return out | {"claims_hold": all(claim.holds for claim in report.claims)}

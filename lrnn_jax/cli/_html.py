@@ -3,8 +3,10 @@
 import base64
 import html
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+
+from lrnn_jax.cli._output import tables
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem;
@@ -17,97 +19,66 @@ img { max-width: 100%; } .no { color: #b2182b; font-weight: bold; } summary { cu
 """
 
 
-def page(folders: list[Path]) -> str:
+FILES = ("config.json", "report.json", "figure.png")
+
+
+def page(folders: Sequence[Path]) -> str:
     """One HTML page of finished runs; figures are embedded, nothing is loaded from elsewhere.
 
     Arguments:
-        folders: as `lrnn-jax run` leaves them, with config.json, report.md and figure.png.
+        folders: as `lrnn-jax run` leaves them, with config.json, report.json and figure.png.
 
     Errors: ValueError naming a folder that is no run, and what is missing.
     """
     parts = [_run(folder) for folder in folders]
+    title = f"lrnn_jax: {len(folders)} runs"
     links = [
-        f'<li><a href="#run{i}">{html.escape(str(folder))}</a>: {_verdict(folder)}</li>'
-        for i, folder in enumerate(folders)
+        f'<li><a href="#run{i}">{html.escape(str(folder))}</a>: {verdict}</li>'
+        for i, (folder, (verdict, _)) in enumerate(zip(folders, parts))
     ]
-    body = [f'<section id="run{i}">{part}</section>' for i, part in enumerate(parts)]
     return "\n".join(
         [
             '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>lrnn_jax: {len(folders)} runs</title><style>{STYLE}</style></head><body>",
-            f"<h1>lrnn_jax: {len(folders)} runs</h1><ul>",
-            *links,
-            "</ul>",
-            *body,
+            f"<title>{title}</title><style>{STYLE}</style></head><body><h1>{title}</h1>",
+            f"<ul>{''.join(links)}</ul>",
+            *(f'<section id="run{i}">{part}</section>' for i, (_, part) in enumerate(parts)),
             "</body></html>\n",
         ]
     )
 
 
-def _run(folder: Path) -> str:
-    missing = [n for n in ("config.json", "report.md", "figure.png") if not (folder / n).is_file()]
-    if missing:
+def _run(folder: Path) -> tuple[str, str]:
+    """How many of a run's claims hold, and all about it."""
+    if missing := [name for name in FILES if not (folder / name).is_file()]:
         raise ValueError(
             f"{folder} is not the folder of a finished run: it has no {', '.join(missing)}. "
             f"Give folders that `lrnn-jax run NAME --out DIR` wrote."
         )
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config, found = (json.loads((folder / n).read_text(encoding="utf-8")) for n in FILES[:2])
     picture = base64.b64encode((folder / "figure.png").read_bytes()).decode()
-    name = html.escape(str(config.get("experiment", folder.name)))
-    return "\n".join(
-        [
-            _from_markdown((folder / "report.md").read_text(encoding="utf-8")),
-            f'<img alt="figure of {name}" src="data:image/png;base64,{picture}">',
-            "<details><summary>configuration</summary>",
-            _table([["field", "value"], *_flat(config)]),
-            "</details>",
-        ]
-    )
+    name = html.escape(found["experiment"])
+    fields = {key: value for key, value in config.items() if key != "config"} | config["config"]
+    holds = [claim["holds"] for claim in found["claims"]]
+    about = [
+        f"<h2>{name}</h2>",
+        *(f"<p>{html.escape(line)}</p>" for line in found["notes"]),
+        *(_table(*table) for table in tables(found)),
+        f'<img alt="figure of {name}" src="data:image/png;base64,{picture}">',
+        "<details><summary>configuration</summary>",
+        _table(["field", "value"], [[key, str(value)] for key, value in fields.items()]),
+        "</details>",
+    ]
+    kind = "yes" if all(holds) else "no"
+    verdict = f'<span class="{kind}">{sum(holds)} of {len(holds)} claims hold</span>'
+    return verdict, "\n".join(about)
 
 
-def _verdict(folder: Path) -> str:
-    """How many of a run's claims hold."""
-    text = (folder / "report.md").read_text(encoding="utf-8")
-    yes, no = text.count("| yes |\n"), text.count("| **no** |\n")
-    return f'<span class="{"no" if no else "yes"}">{yes} of {yes + no} claims hold</span>'
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [_row(header, "th"), *(_row(row, "td") for row in rows)]
+    return "<table>" + "\n".join(lines) + "</table>"
 
 
-def _flat(config: dict[str, Any]) -> list[list[str]]:
-    rows = []
-    for key, value in config.items():
-        if isinstance(value, dict):
-            rows += [[name, str(x)] for name, x in value.items()]
-        else:
-            rows.append([key, str(value)])
-    return rows
-
-
-def _from_markdown(text: str) -> str:
-    """Headings and tables of a report; the figure, which is embedded, is left out."""
-    out, rows = [], []
-    for line in [*text.splitlines(), ""]:
-        if line.startswith("|"):
-            plain = line.strip().strip("|").replace("\\|", "\0")
-            rows.append([cell.strip().replace("\0", "|") for cell in plain.split(" | ")])
-            continue
-        if rows:
-            out.append(_table([row for row in rows if set("".join(row)) != {"-"}]))
-            rows = []
-        if line.startswith("# "):
-            out.append(f"<h2>{html.escape(line[2:])}</h2>")
-        elif line and not line.startswith("!"):
-            out.append(f"<p>{html.escape(line)}</p>")
-    return "\n".join(out)
-
-
-def _table(rows: list[list[str]]) -> str:
-    def cell(text: str, kind: str) -> str:
-        if text == "**no**":
-            return f'<{kind} class="no">no</{kind}>'
-        return f"<{kind}>{html.escape(text)}</{kind}>"
-
-    head, *body = rows
-    lines = ["".join(cell(text, "th") for text in head)]
-    lines += ["".join(cell(text, "td") for text in row) for row in body]
-    return "<table>" + "\n".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
+def _row(cells: list[str], kind: str) -> str:
+    row = "".join(f"<{kind}>{html.escape(cell)}</{kind}>" for cell in cells)
+    return f"<tr>{row}</tr>".replace("<td>**no**", '<td class="no">no')

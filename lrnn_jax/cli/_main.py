@@ -2,18 +2,20 @@
 
 import dataclasses
 import difflib
+import functools
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from lrnn_jax._results import Interrupted, LearningError
+from lrnn_jax._results import LearningError
 from lrnn_jax.cli._html import page
-from lrnn_jax.cli._output import as_json, dumps, save_curves, text, write
+from lrnn_jax.cli._output import save_curves, text, write
 from lrnn_jax.cli._progress import ProgressBar
 from lrnn_jax.cli._setup import setup_jax
 from lrnn_jax.cli._sweep import sweep_command
-from lrnn_jax.experiments import REGISTRY, AnalysisConfig, Experiment, Report, analyse, get, keeping
+from lrnn_jax.experiments import REGISTRY, AnalysisConfig, Recorder, analysis, get
 from lrnn_jax.networks import load_network
 
 HELP = """\
@@ -34,6 +36,8 @@ Every command explains its options with --help, e.g. `lrnn-jax run filter --help
 
 experiments:
 """
+
+Preset = Literal["full", "quick"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,9 +78,9 @@ def main(arguments: list[str]) -> int:
         command, rest = "run", arguments
     commands: dict[str, Callable[[list[str]], int]] = {
         "run": _run,
-        "list": _list,
-        "report": _report,
-        "analyse": _analyse,
+        "list": functools.partial(_parse, _list, command="list"),
+        "report": functools.partial(_parse, _report, command="report"),
+        "analyse": functools.partial(_parse, _analyse, command="analyse"),
         "sweep": sweep_command,
     }
     if command not in commands:
@@ -116,32 +120,31 @@ def _duration(seconds: int) -> str:
     return f"{seconds} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
-def _list(rest: list[str]) -> int:
-    if rest and rest[0] in ("-h", "--help"):
-        print("usage: lrnn-jax list\n\nThe experiments: paper and figure, times, what each shows.")
-        return 0
+def _parse(function: Callable[..., Any], rest: list[str], command: str, **options: Any) -> Any:
+    """Call a function with the arguments that are meant for it: those without default by place."""
+    try:
+        import tyro
+    except ImportError:
+        raise ValueError("the command line needs an extra: pip install 'lrnn_jax[cli]'.") from None
+    config = tyro.conf.OmitArgPrefixes, tyro.conf.PositionalRequiredArgs
+    return tyro.cli(function, prog=f"lrnn-jax {command}", args=rest, config=config, **options)
+
+
+def _list() -> int:
+    """The experiments: paper and figure, times, what each shows."""
     print(_listing())
     return 0
 
 
-def _report(rest: list[str]) -> int:
-    usage = (
-        "usage: lrnn-jax report DIR… [--out FILE]\n\nCollect finished runs in one self-contained "
-        "HTML page (default report.html)."
-    )
-    if not rest or rest[0] in ("-h", "--help"):
-        print(usage)
-        return 0 if rest else 2
-    out, folders, words = Path("report.html"), [], iter(rest)
-    for word in words:
-        if word == "--out":
-            out = Path(next(words, "report.html"))
-        elif word.startswith("--out="):
-            out = Path(word.partition("=")[2])
-        elif word.startswith("-"):
-            raise ValueError(f"report has no option {word!r}.\n{usage}")
-        else:
-            folders.append(Path(word))
+def _report(folders: tuple[Path, ...], out: Path = Path("report.html")) -> int:
+    """Collect finished runs in one self-contained HTML page.
+
+    Args:
+        folders: of the runs.
+        out: the page.
+    """
+    if not folders:
+        raise ValueError("report needs folders that `lrnn-jax run` wrote; see report --help.")
     try:
         out.write_text(page(folders), encoding="utf-8")
     except OSError as error:
@@ -161,140 +164,68 @@ def _run(rest: list[str]) -> int:
     name, *rest = rest or ["filter"]
     if name.startswith("-"):
         name, rest = "filter", [name, *rest]
-    experiment = get(name)
-    preset, rest = _take_preset(rest)
-    default = experiment.quick if preset == "quick" else experiment.full
-    config, options = _parse_run(experiment, default, rest)
-    setup_jax(options.dtype, options.cache, getattr(config, "devices", None))
-    folder = options.out or Path("runs") / name
-    return _deliver(
-        _interruptible(lambda bar: experiment.run(config, bar), folder), options, folder
-    )
-
-
-def _interruptible(work: Callable[[ProgressBar], Report], folder: Path) -> Report:
-    """A report; where Ctrl-C ends the work, what was computed is kept in `folder`/interrupted."""
-    bar = ProgressBar()
-    with keeping() as curves:
-        try:
-            return work(bar)
-        except KeyboardInterrupt as stop:
-            what = f" in {bar.what!r}" if bar.what else ""
-            curves += [stop.curve] if isinstance(stop, Interrupted) else []
-            kept = save_curves(curves, folder / "interrupted")
-            print(f"\ninterrupted{what}; {kept}", file=sys.stderr)
-            raise
-        finally:
-            bar.close()
-
-
-def _take_preset(rest: list[str]) -> tuple[str, list[str]]:
-    """`--preset NAME` or `--preset=NAME` out of the arguments: it decides the other defaults."""
-    preset, kept, words = "full", [], iter(rest)
-    for word in words:
-        if word == "--preset":
-            preset = next(words, "")
-        elif word.startswith("--preset="):
-            preset = word.partition("=")[2]
-        else:
-            kept.append(word)
-    if preset not in ("full", "quick"):
-        raise ValueError(f"--preset is full or quick; got {preset!r}.")
-    return preset, kept
-
-
-def _tyro() -> Any:
-    try:
-        import tyro
-    except ImportError:
-        raise ValueError("the command line needs an extra: pip install 'lrnn_jax[cli]'.") from None
-    return tyro
-
-
-def _parse_run(experiment: Experiment, default: Any, rest: list[str]) -> tuple[Any, Options]:
-    tyro = _tyro()
-    flat = tyro.conf.OmitArgPrefixes
+    experiment, command = get(name), f"run {name}"
+    parsed = _parse(_preset, rest, command, return_unknown_args=True, add_help=False)
+    default = getattr(experiment, parsed[0])
     kind = type(default)
 
-    def both(
-        experiment: Annotated[kind, flat] = default,  # pyright: ignore[reportInvalidTypeForm]
-        output: Annotated[Options, flat] = Options(),
-    ) -> tuple[Any, Options]:
-        return experiment, output
+    def run(
+        config: kind = default,  # pyright: ignore[reportInvalidTypeForm]
+        preset: Preset = parsed[0],
+        output: Options = Options(),
+    ) -> bool:
+        setup_jax(output.dtype, output.cache, getattr(config, "devices", None))
+        return _deliver(experiment, config, output, name)
 
-    both.__doc__ = (
-        f"{kind.__doc__}\n\nAlso --preset full|quick, which sets the other options' defaults."
-    )
-    return tyro.cli(both, args=rest, prog=f"lrnn-jax run {experiment.name}")
+    run.__doc__ = f"{kind.__doc__}\n\nArgs:\n    preset: sets the defaults of the others."
+    return 0 if _parse(run, parsed[1], command) else 1
 
 
-def _analyse(rest: list[str]) -> int:
-    tyro = _tyro()
-    flat = tyro.conf.OmitArgPrefixes
+def _preset(preset: Preset = "full") -> Preset:
+    return preset
 
-    def parse(
-        network: Annotated[Path, tyro.conf.Positional],
-        dt: float | None = None,
-        scale: float | None = None,
-        rank: int | None = None,
-        energy: float | None = None,
-        task: Annotated[AnalysisConfig, flat] = AnalysisConfig(),
-        output: Annotated[Options, flat] = Options(),
-    ) -> tuple[Any, ...]:
-        """What the theory says about your own network: rank, overlaps, what a loss sees of them,
-        what learning conserves, and how it would learn a task.
 
-        Args:
-            network: .npz with loading vectors z, v, m, u, or weights w, w_in, w_out.
-            dt: Euler step [membrane time constants], where the file holds none.
-            scale: s; default N for vectors, 1 for weights.
-            rank: how many singular values of w to keep.
-            energy: keep the fewest singular values with this share of Σσ² (default 0.99).
-            task: what it would learn.
-            output: where results go.
-        """
-        return network, dt, scale, rank, energy, task, output
+def _analyse(
+    network: Path,
+    dt: float | None = None,
+    scale: float | None = None,
+    rank: int | None = None,
+    energy: float | None = None,
+    task: AnalysisConfig = AnalysisConfig(),
+    output: Options = Options(),
+) -> int:
+    """What the theory says about your own network: rank, overlaps, what a loss sees of them,
+    what learning conserves, and how it would learn a task.
 
-    path, dt, scale, rank, energy, config, options = tyro.cli(
-        parse, args=rest, prog="lrnn-jax analyse"
-    )
-    setup_jax(options.dtype, options.cache)
-    network, factorisation = load_network(path, dt=dt, scale=scale, rank=rank, energy=energy)
-    folder = options.out or Path("runs") / f"analyse-{path.stem}"
-    report = _interruptible(lambda bar: analyse(network, config, factorisation, bar), folder)
-    if not options.json:
-        print(_describe(report))
-    _deliver(report, options, folder)
+    Args:
+        network: .npz with loading vectors z, v, m, u, or weights w, w_in, w_out.
+        dt: Euler step [membrane time constants], where the file holds none.
+        scale: s; default N for vectors, 1 for weights.
+        rank: how many singular values of w to keep.
+        energy: keep the fewest singular values with this share of Σσ² (default 0.99).
+        task: what it would learn.
+        output: where results go.
+    """
+    setup_jax(output.dtype, output.cache)
+    loaded = load_network(network, dt=dt, scale=scale, rank=rank, energy=energy)
+    _deliver(analysis(*loaded), task, output, f"analyse-{network.stem}")
     return 0
 
 
-def _describe(report: Report) -> str:
-    values = report.values
-    spectrum = _some([f"{x:.4g}" for x in values["invariants"]["spectrum"]])
-    return "\n".join(
-        [
-            f"{values['neurons']} neurons, rank {values['rank']}, {values['inputs']} input(s), "
-            f"{values['outputs']} output(s); the loading vectors span {values['gram_rank']} "
-            f"dimensions",
-            f"loss-visible:   {_some(values['visible'])}",
-            f"loss-invisible: {_some(values['invisible'])}",
-            f"invariants: spectrum {spectrum}",
-            *(f"  {note}" for note in values["invariants"]["notes"]),
-            "",
-        ]
-    )
-
-
-def _some(words: list[str], most: int = 15) -> str:
-    more = f", … ({len(words)} in all)" if len(words) > most else ""
-    return ", ".join(words[:most]) + more
-
-
-def _deliver(report: Report, options: Options, folder: Path) -> int:
-    paths = write(report, folder, options.format)
-    if options.json:
-        print(dumps(as_json(report, paths)))
-    else:
-        print(text(report))
-        print(f"\nfigure  {paths['figure']}\ndata    {paths['data']}\nreport  {paths['report']}")
-    return 0 if all(claim.holds for claim in report.claims) else 1
+def _deliver(experiment: Any, config: Any, options: Options, name: str) -> bool:
+    """Run, write and print; where Ctrl-C ends the work, what was computed is kept in the folder's
+    `interrupted`. Returns: whether all claims hold."""
+    folder, bar = options.out or Path("runs") / name, ProgressBar()
+    recorder = Recorder(bar)
+    try:
+        report = experiment.record(config, recorder)
+    except KeyboardInterrupt:
+        what = f" in {bar.what!r}" if bar.what else ""
+        kept = save_curves(recorder.curves.values(), folder / "interrupted")
+        print(f"\ninterrupted{what}; {kept}", file=sys.stderr)
+        raise
+    finally:
+        bar.close()
+    found = write(report, folder, options.format)
+    print(json.dumps(found) if options.json else text(found))
+    return all(claim.holds for claim in report.claims)

@@ -6,6 +6,7 @@ import json
 import platform
 import subprocess
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,40 +14,52 @@ import jax
 import numpy as np
 
 import lrnn_jax
-from lrnn_jax.experiments import Report
+from lrnn_jax.figures import save
 from lrnn_jax.learning import LearningCurve
 
+Table = tuple[list[str], list[list[str]]]
 
-def write(report: Report, folder: Path, data_format: str = "zarr") -> dict[str, str]:
-    """Write config.json, data, figure.png, figure.pdf and report.md into a folder.
+
+def write(report: Any, folder: Path, data_format: str = "zarr") -> dict[str, Any]:
+    """Write config.json, data, figure.png, figure.pdf, report.json and report.md into a folder.
 
     Arguments:
         report: of a finished run.
         folder: made if it is not there; files of the same names are replaced.
         data_format: "zarr" or "netcdf".
 
-    Returns: paths by "folder", "figure", "data", "report".
+    Returns: what report.json holds: numbers, claims, timings, table and the paths "folder",
+    "figure", "data", "report".
 
     Errors: ValueError when the folder cannot be written.
     """
-    from lrnn_jax import figures  # not at the top: matplotlib takes a while to import
-
+    config = {"experiment": report.name, "config": dataclasses.asdict(report.config)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        config = {"experiment": report.name, "config": _plain(report.config), **provenance()}
-        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+        (folder / "config.json").write_text(json.dumps(config | provenance(), indent=2) + "\n")
         data = _write_data(report, folder, data_format)
-        figure = figures.write(report, folder)
-        (folder / "report.md").write_text(markdown(report))
+        figure = save(report.draw(), folder)
+        paths = {"folder": folder, "figure": figure, "data": data, "report": folder / "report.md"}
+        found = {
+            **report.values,
+            "claims": [claim._asdict() for claim in report.claims],
+            "seconds": {name: timing._asdict() for name, timing in report.seconds.items()},
+            "notes": report.notes,
+            "table": report.table,
+            **{name: str(path.resolve()) for name, path in paths.items()},
+        }
+        # JSON by the book: numbers that are not finite become null
+        found = json.loads(json.dumps(config | found, default=str), parse_constant=lambda _: None)
+        (folder / "report.json").write_text(json.dumps(found) + "\n")
+        (folder / "report.md").write_text(markdown(found))
     except OSError as error:
         raise ValueError(
             f"Cannot write into {folder}: {error}. Choose a folder with --out."
         ) from None
-    paths = {"folder": folder, "figure": figure, "data": data, "report": folder / "report.md"}
-    return {name: str(path.resolve()) for name, path in paths.items()}
+    return found
 
 
-def save_curves(curves: list[LearningCurve], folder: Path) -> str:
+def save_curves(curves: Iterable[LearningCurve], folder: Path) -> str:
     """Save the curves of an interrupted run, members of batched ones one by one, as 1.npz, 2.npz, …
 
     Returns: where, in words.
@@ -70,9 +83,10 @@ def save_curves(curves: list[LearningCurve], folder: Path) -> str:
     return f"{saved} learning curve(s) are kept in {folder.resolve()} (LearningCurve.load)"
 
 
-def _write_data(report: Report, folder: Path, data_format: str) -> Path:
+def _write_data(report: Any, folder: Path, data_format: str) -> Path:
     dataset = report.to_xarray()
-    dataset.attrs |= {"config": json.dumps(_plain(report.config)), **provenance()}
+    config = json.dumps(dataclasses.asdict(report.config))
+    dataset.attrs |= {"config": config, **provenance()}
     if data_format == "netcdf":
         path = folder / "data.nc"
         for name, variable in dataset.variables.items():
@@ -111,64 +125,46 @@ def provenance() -> dict[str, str]:
     return out
 
 
-def markdown(report: Report) -> str:
-    """The report as Markdown: claims, table, timings."""
-    lines = [f"# {report.name}", "", *_markdown_table(*_claims(report)), ""]
-    lines += [*_markdown_table(*report.table), "", *_markdown_table(*_seconds(report)), ""]
-    lines += ["![figure](figure.png)", ""]
-    return "\n".join(lines)
-
-
-def text(report: Report) -> str:
-    """The report for a terminal: table, timings, claims."""
-    parts = [_text_table(*report.table)]
-    if report.seconds:
-        parts.append(_text_table(*_seconds(report)))
-    parts += [
-        f"{'yes' if claim.holds else 'NO '}  {claim.text}\n     {claim.measured}"
-        for claim in report.claims
+def tables(found: dict[str, Any]) -> list[Table]:
+    """What report.json holds, as tables: claims, the experiment's own, timings."""
+    claims = [[c["text"], c["measured"], _yes(c)] for c in found["claims"]]
+    seconds = [[n, f"{t['run']:.3f}", f"{t['compile']:.2f}"] for n, t in found["seconds"].items()]
+    return [
+        (["must show", "measured", "holds"], claims),
+        found["table"],
+        (["work", "seconds", "compiling before"], seconds),
     ]
+
+
+def _yes(claim: dict[str, Any]) -> str:
+    return "yes" if claim["holds"] else "**no**"
+
+
+def markdown(found: dict[str, Any]) -> str:
+    """What report.json holds, as Markdown."""
+    lines = [f"# {found['experiment']}", ""]
+    for line in found["notes"]:
+        lines += [line, ""]
+    for header, rows in tables(found):
+        for row in [header, ["---"] * len(header), *rows]:
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
+        lines.append("")
+    return "\n".join([*lines, "![figure](figure.png)", ""])
+
+
+def text(found: dict[str, Any]) -> str:
+    """What report.json holds, for a terminal."""
+    parts = ["\n".join(found["notes"])] if found["notes"] else []
+    parts += [_aligned(*table) for table in tables(found)[1:] if table[1]]
+    parts += [
+        f"{'yes' if claim['holds'] else 'NO '}  {claim['text']}\n     {claim['measured']}"
+        for claim in found["claims"]
+    ]
+    parts.append("\n".join(f"{n:6}  {found[n]}" for n in ("figure", "data", "report")))
     return "\n\n".join(parts)
 
 
-def as_json(report: Report, paths: dict[str, str]) -> dict[str, Any]:
-    """The report as one JSON object."""
-    return {
-        "experiment": report.name,
-        **report.values,
-        "claims": [claim._asdict() for claim in report.claims],
-        "seconds": {name: timing._asdict() for name, timing in report.seconds.items()},
-        **paths,
-        "config": _plain(report.config),
-    }
-
-
-def dumps(values: Any) -> str:
-    """JSON by the book: numbers that are not finite become null."""
-    finite = json.loads(json.dumps(values, default=str), parse_constant=lambda _: None)
-    return json.dumps(finite, allow_nan=False)
-
-
-def _plain(config: Any) -> dict[str, Any]:
-    return dataclasses.asdict(config)
-
-
-def _claims(report: Report) -> tuple[list[str], list[list[str]]]:
-    rows = [[c.text, c.measured, "yes" if c.holds else "**no**"] for c in report.claims]
-    return ["must show", "measured", "holds"], rows
-
-
-def _seconds(report: Report) -> tuple[list[str], list[list[str]]]:
-    rows = [[n, f"{t.run:.3f}", f"{t.compile:.2f}"] for n, t in report.seconds.items()]
-    return ["work", "seconds", "compiling before"], rows
-
-
-def _markdown_table(header: list[str], rows: list[list[str]]) -> list[str]:
-    cells = [header, ["---"] * len(header), *rows]
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
-
-
-def _text_table(header: list[str], rows: list[list[str]]) -> str:
+def _aligned(header: list[str], rows: list[list[str]]) -> str:
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     lines = [header, ["─" * w for w in widths], *rows]
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in lines)

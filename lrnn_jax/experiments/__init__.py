@@ -1,12 +1,15 @@
-"""The papers' experiments: a frozen config, a run, a report of what it must show."""
+"""The papers' experiments: a config, a run, claims about its results, a picture of them."""
 
 from lrnn_jax.experiments._analysis import AnalysisConfig as AnalysisConfig
 from lrnn_jax.experiments._analysis import analyse as analyse
+from lrnn_jax.experiments._analysis import analysis as analysis
+from lrnn_jax.experiments._base import AbstractResults as AbstractResults
 from lrnn_jax.experiments._base import Claim as Claim
+from lrnn_jax.experiments._base import Experiment as Experiment
 from lrnn_jax.experiments._base import Report as Report
-from lrnn_jax.experiments._base import Stopwatch as Stopwatch
-from lrnn_jax.experiments._base import Timing as Timing
-from lrnn_jax.experiments._base import keeping as keeping
+from lrnn_jax.experiments._base import Verdict as Verdict
+from lrnn_jax.experiments._base import claim as claim
+from lrnn_jax.experiments._base import labelled as labelled
 from lrnn_jax.experiments._control_cost import ControlCostConfig as ControlCostConfig
 from lrnn_jax.experiments._control_cost import control_cost as control_cost
 from lrnn_jax.experiments._controllers import double_integrator as double_integrator
@@ -25,14 +28,17 @@ from lrnn_jax.experiments._memory_adam import MemoryAdamConfig as MemoryAdamConf
 from lrnn_jax.experiments._memory_adam import memory_adam as memory_adam
 from lrnn_jax.experiments._memory_twins import MemoryTwinsConfig as MemoryTwinsConfig
 from lrnn_jax.experiments._memory_twins import memory_twins as memory_twins
+from lrnn_jax.experiments._memory_twins import twin_tasks as twin_tasks
 from lrnn_jax.experiments._open_vs_closed import OpenVsClosedConfig as OpenVsClosedConfig
 from lrnn_jax.experiments._open_vs_closed import open_vs_closed as open_vs_closed
 from lrnn_jax.experiments._optimisers import OptimisersConfig as OptimisersConfig
 from lrnn_jax.experiments._optimisers import optimisers as optimisers
 from lrnn_jax.experiments._oscillator import OscillatorConfig as OscillatorConfig
 from lrnn_jax.experiments._oscillator import oscillator as oscillator
+from lrnn_jax.experiments._recorder import Progress as Progress
+from lrnn_jax.experiments._recorder import Recorder as Recorder
+from lrnn_jax.experiments._recorder import Timing as Timing
 from lrnn_jax.experiments._registry import REGISTRY as REGISTRY
-from lrnn_jax.experiments._registry import Experiment as Experiment
 from lrnn_jax.experiments._registry import get as get
 from lrnn_jax.experiments._three_stages import ThreeStagesConfig as ThreeStagesConfig
 from lrnn_jax.experiments._three_stages import three_stages as three_stages

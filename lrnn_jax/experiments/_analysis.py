@@ -1,5 +1,6 @@
 """What the theory says about a user's own network."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -7,10 +8,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from lrnn_jax._results import RESULTS
-from lrnn_jax.experiments._base import Claim, Progress, Report, check_config, reporter, timed
-from lrnn_jax.learning import Descent, Flow, LearningCurve, learn, outcome
+from lrnn_jax.experiments._base import (
+    AbstractResults,
+    Experiment,
+    Report,
+    Table,
+    check_config,
+    claim,
+    columns,
+    final_overlaps,
+)
+from lrnn_jax.experiments._panels import loss_panel, overlap_panels
+from lrnn_jax.experiments._recorder import Progress, Recorder
+from lrnn_jax.figures import Figure, panels
+from lrnn_jax.learning import Descent, Flow, LearningCurve, outcome
 from lrnn_jax.networks import Factorisation, LowRankRNN
-from lrnn_jax.overlaps import Overlaps, gram_rank, invariants, visible
+from lrnn_jax.overlaps import gram_rank, invariants, visible
 from lrnn_jax.reduced import reduce
 from lrnn_jax.tasks import AbstractFilter, ExponentialFilter, OscillatingFilter
 
@@ -38,6 +51,55 @@ class AnalysisConfig:
         check_config(self, steps=(2, 1e6), epochs=(2, 1e8), lr=(0, 1e3), rate=(0, 1e3))
 
 
+class AnalysisResults(AbstractResults):
+    """A network's overlaps, and how it would learn (up to where this diverges, if it does)."""
+
+    config: AnalysisConfig
+    factorisation: Factorisation | None
+    descent: LearningCurve
+    neurons: int
+    rank: int
+    inputs: int
+    outputs: int
+    gram_rank: int
+    overlaps: dict[str, float]
+    visible: tuple[str, ...]
+    invisible: tuple[str, ...]
+    invariants: dict[str, Any]
+    growth: float
+    initial_loss: float
+    final_loss: float
+    result: str
+    flow: LearningCurve | None = None
+
+    @claim(
+        "the recurrent weights are low-rank: discarded part of the Frobenius norm",
+        high=0.05,
+        shown=lambda r: str(r.factorisation),
+    )
+    def discarded(self) -> float | None:
+        return None if self.factorisation is None else self.factorisation.discarded
+
+    @claim(
+        "the activity without input decays: largest |1 − dt + dt λ|, λ: eigenvalues of VᵀU/s",
+        high=1 - 1e-12,
+    )
+    def decay(self) -> float:
+        return self.growth
+
+    @claim(
+        "predicted learning on the task succeeds: epochs",
+        low=lambda r: r.config.epochs,
+        shown=lambda r: f"{_ending(r.descent)}, loss {r.initial_loss:.3g} → {r.last_loss():.3g}",
+    )
+    def learned(self) -> Any:
+        return jnp.isfinite(self.descent.loss).sum() - 1
+
+    def last_loss(self) -> Any:
+        """The last that was finite."""
+        return self.descent.loss[jnp.isfinite(self.descent.loss)][-1]
+
+
 def analyse(
     network: LowRankRNN,
     config: AnalysisConfig = AnalysisConfig(),
@@ -52,104 +114,74 @@ def analyse(
         factorisation: how the network was made from a dense one, if it was.
         progress: called as progress(what, epoch, epochs, loss).
 
-    Returns: a `Report` with the predicted curves "descent" and "flow" (up to where they diverge,
-    if they do).
-
     Source: ours.
     """
-    reduction = reduce(network)
-    shape = (network.inputs, network.outputs)
-    amplitude = jnp.full(shape, config.amplitude)
-    task: AbstractFilter
-    if config.task == "exponential":
-        task = ExponentialFilter(config.rate, network.dt, config.steps, amplitude)
-    else:
-        task = OscillatingFilter(config.rate, config.frequency, network.dt, config.steps, amplitude)
-    curves, seconds = {}, {}
+    return analysis(network, factorisation)(config, progress)
+
+
+def analysis(network: LowRankRNN, factorisation: Factorisation | None = None) -> Experiment:
+    """`analyse` of a network as an experiment."""
+    return Experiment(
+        name="analyse",
+        source="ours",
+        summary="what the theory says about your own network",
+        full=AnalysisConfig(),
+        quick=AnalysisConfig(),
+        run=lambda config, recorder: _run(network, factorisation, config, recorder),
+        draw=_draw,
+        seconds=(10, 10),
+        table=_table,
+        notes=_notes,
+    )
+
+
+def _run(
+    network: LowRankRNN,
+    factorisation: Factorisation | None,
+    config: AnalysisConfig,
+    recorder: Recorder,
+) -> AnalysisResults:
+    overlaps, sees, kept = network.overlaps, visible(network), invariants(network)
+    roles, task = overlaps.roles, _task(network, config)
     methods: dict[str, Any] = {"descent": Descent(config.lr)}
-    if reduction.roles.size <= 20:  # the flow's cost grows with k⁴, and adds little
+    if roles.size <= 20:  # the flow's cost grows with k⁴, and adds little
         methods["flow"] = Flow(config.lr)
     for name, method in methods.items():
-        shown = reporter(progress, f"predicted {name}")
-
-        def work(method: Any = method, shown: Any = shown) -> Any:
-            options: dict[str, Any] = {"epochs": config.epochs, "throw": False}
-            return learn(reduction, task, method, progress=shown, **options)
-
-        curves[name], seconds[name] = timed(work)
-    report = _report(network, config, factorisation, curves, task)
-    report.seconds = seconds
-    return report
-
-
-def _report(
-    network: LowRankRNN,
-    config: AnalysisConfig,
-    factorisation: Factorisation | None,
-    curves: dict[str, Any],
-    task: AbstractFilter,
-) -> Report:
-    overlaps, sees, kept = network.overlaps, visible(network), invariants(network)
-    roles, descent = overlaps.roles, curves["descent"]
-    rank = gram_rank(overlaps.gram)
+        options: dict[str, Any] = {"epochs": config.epochs, "throw": False}
+        label = f"predicted {name}"
+        recorder.learn(name, reduce(network), task, method, label=label, **options)
     recurrent = np.linalg.eigvals(np.asarray(overlaps.block("v", "u")))
-    growth = float(np.abs(1 - float(network.dt) * (1 - recurrent)).max())
-    values = {
-        "neurons": network.state_size,
-        "rank": roles.rank,
-        "inputs": roles.inputs,
-        "outputs": roles.outputs,
-        "gram_rank": rank,
-        "overlaps": {n: float(x) for n, x in zip(overlaps.names, overlaps.vector())},
-        "visible": list(sees.visible),
-        "invisible": list(sees.invisible),
-        "invariants": {
+    descent = recorder.curves["descent"]
+    return AnalysisResults(
+        config=config,
+        factorisation=factorisation,
+        **recorder.curves,
+        neurons=network.state_size,
+        rank=roles.rank,
+        inputs=roles.inputs,
+        outputs=roles.outputs,
+        gram_rank=gram_rank(overlaps.gram),
+        overlaps={n: float(x) for n, x in zip(overlaps.names, overlaps.vector())},
+        visible=sees.visible,
+        invisible=sees.invisible,
+        invariants={
             "spectrum": [float(x) for x in kept.spectrum],
             "balance": np.asarray(kept.balance).tolist(),
             "notes": list(kept.why),
         },
-        "discarded": None if factorisation is None else factorisation.discarded,
-        "initial_loss": float(descent.loss[0]),
-        "final_loss": float(task.loss(descent.model)),
-        "result": outcome(descent.result),
-    }
-    return Report(
-        name="analyse",
-        config=config,
-        claims=_claims(factorisation, growth, descent),
-        values=values,
-        table=_table(overlaps, descent.model.overlaps, sees.visible, config.epochs),
-        seconds={},
-        curves=curves,
+        growth=float(np.abs(1 - float(network.dt) * (1 - recurrent)).max()),
+        initial_loss=float(descent.loss[0]),
+        final_loss=float(task.loss(descent.model)),
+        result=outcome(descent.result),
     )
 
 
-def _claims(
-    factorisation: Factorisation | None, growth: float, descent: LearningCurve
-) -> list[Claim]:
-    claims = [
-        Claim(
-            "the activity without input decays (|1 − dt + dt λ| < 1, λ: eigenvalues of VᵀU/s)",
-            f"largest |1 − dt + dt λ| = {growth:.4g}",
-            growth < 1,
-        ),
-        Claim(
-            "predicted learning on the task succeeds",
-            f"{_ending(descent)}, loss {float(descent.loss[0]):.3g} → "
-            f"{float(descent.loss[~jnp.isnan(descent.loss)][-1]):.3g}",
-            bool(descent.result == RESULTS.successful),
-        ),
-    ]
-    if factorisation is not None:
-        claims.insert(
-            0,
-            Claim(
-                "the recurrent weights are low-rank (discarded part < 5 % of the Frobenius norm)",
-                str(factorisation),
-                factorisation.discarded < 0.05,
-            ),
-        )
-    return claims
+def _task(network: LowRankRNN, config: AnalysisConfig) -> AbstractFilter:
+    dt, steps = network.dt, config.steps
+    amplitude = jnp.full((network.inputs, network.outputs), config.amplitude)
+    if config.task == "exponential":
+        return ExponentialFilter(config.rate, dt, steps, amplitude)
+    return OscillatingFilter(config.rate, config.frequency, dt, steps, amplitude)
 
 
 def _ending(curve: LearningCurve) -> str:
@@ -159,21 +191,44 @@ def _ending(curve: LearningCurve) -> str:
     return f"{outcome(curve.result)} at epoch {int(curve.stopped)} (try a smaller --lr)"
 
 
-def _table(
-    before: Overlaps, after: Overlaps, seen: tuple[str, ...], epochs: int
-) -> tuple[list[str], list[list[str]]]:
-    """Every overlap now and after learning; for many of them, norms of their blocks."""
-    last = f"after {epochs} epochs"
-    if len(before.names) <= 60:
-        kinds = ["visible" if name in seen else "invisible" for name in before.names]
-        numbers = zip(before.names, kinds, before.vector(), after.vector())
-        rows = [[n, kind, f"{x:.6g}", f"{y:.6g}"] for n, kind, x, y in numbers]
-        return ["overlap", "loss sees it", "now", last], rows
-    rows = []
-    families = list(before.roles.sizes)
-    for i, a in enumerate(families):
-        for b in families[i:]:
-            kind = "visible" if a in "zv" and b in "mu" else "invisible"
-            norms = (float(jnp.linalg.norm(q.block(a, b))) for q in (before, after))
-            rows.append([a + b, kind, *(f"{x:.6g}" for x in norms)])
-    return ["block (Frobenius norm)", "loss sees it", "now", last], rows
+def _notes(r: AnalysisResults) -> list[str]:
+    spectrum = _some([f"{x:.4g}" for x in r.invariants["spectrum"]])
+    return [
+        f"{r.neurons} neurons, rank {r.rank}, {r.inputs} input(s), {r.outputs} output(s); the "
+        f"loading vectors span {r.gram_rank} dimensions",
+        f"loss-visible:   {_some(r.visible)}",
+        f"loss-invisible: {_some(r.invisible)}",
+        f"invariants: spectrum {spectrum}",
+        *(f"  {note}" for note in r.invariants["notes"]),
+    ]
+
+
+def _some(words: Sequence[str], most: int = 15) -> str:
+    more = f", … ({len(words)} in all)" if len(words) > most else ""
+    return ", ".join(words[:most]) + more
+
+
+def _table(r: AnalysisResults) -> Table:
+    """Every overlap; for many of them, norms of their blocks."""
+    if len(r.overlaps) <= 60:
+        return final_overlaps(r)
+    overlaps = r.descent.overlaps
+    families = list(overlaps.roles.sizes)
+    blocks = [(a, b) for i, a in enumerate(families) for b in families[i:]]
+    norms = [jnp.linalg.norm(overlaps.block(a, b), axis=(-2, -1)) for a, b in blocks]
+    return columns(
+        {
+            "block (Frobenius norm)": ([a + b for a, b in blocks], ""),
+            "loss sees it": (["yes" if a in "zv" and b in "mu" else "no" for a, b in blocks], ""),
+            "start": ([float(norm[0]) for norm in norms], ".6f"),
+            "descent": ([float(norm[-1]) for norm in norms], ".6f"),
+        }
+    )
+
+
+def _draw(r: AnalysisResults) -> Figure:
+    figure, axes = panels(1, 3, height=2.3)
+    others = {} if r.flow is None else {"flow": r.flow}
+    loss_panel(axes[0], above=0.0, **others, descent=r.descent)
+    overlap_panels(axes[1:], r.visible, theory=r.descent)
+    return figure

@@ -1,64 +1,282 @@
-"""What an experiment is: a frozen config, a run, and a report of claims and data."""
+"""What an experiment is: configs, a run, claims about its results, a table and a picture."""
 
-import contextlib
-import contextvars
-import dataclasses
-import time
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Generic, NamedTuple, TypeVar
 
-import jax
-from jax import monitoring
+import equinox as eqx
+import numpy as np
 
+from lrnn_jax.experiments._recorder import Progress, Recorder, Timing
+from lrnn_jax.figures import Figure, letter, style
 from lrnn_jax.learning import LearningCurve
+from lrnn_jax.overlaps import visible
+from lrnn_jax.sweeps import Labelled
 
-Progress = Callable[[str, int, int, float], None]
+Table = tuple[list[str], list[list[str]]]
+"""Header and rows."""
 
 
-class Claim(NamedTuple):
-    """Something an experiment must show, and whether it does.
+def labelled(name: str, *dims: str, units: str = "1") -> Any:
+    """A field of results that holds an array, or a dict of arrays by name, and says what it is.
 
-    Fields: what is claimed; the measured value in words; whether the claim holds.
+    Arguments:
+        name: what the array is, in words; for a dict the key is appended.
+        dims: names of its axes.
+        units: of its values; empty for none.
     """
+    return eqx.field(metadata={"name": name, "dims": dims, "units": units})
 
+
+class Verdict(NamedTuple):
+    """What became of a claim: its name and words, the measured number in words, whether it holds;
+    the number itself and the bounds that it had to lie within."""
+
+    name: str
     text: str
     measured: str
     holds: bool
+    value: float
+    low: float
+    high: float
 
 
-class Timing(NamedTuple):
-    """Seconds of one piece of work: running, and compiling it before."""
+@dataclass(frozen=True)
+class Claim:
+    """Something that a run must show: a number within bounds, low ≤ measure(results) ≤ high.
 
-    run: float
-    compile: float
-
-
-@dataclasses.dataclass
-class Report:
-    """What a run of an experiment leaves behind.
-
-    Arguments:
-        name: of the experiment.
-        config: the frozen config it was run with.
-        claims: what it must show, measured.
-        values: numbers for `--json`, by name.
-        table: (header, rows) of the printed table.
-        seconds: timings by piece of work.
-        curves: learning curves by name.
-        arrays: other arrays that figures need, by name.
+    Made by `claim`, whose arguments these are; `name`: of the measure, and of the number in
+    `--json`.
     """
 
     name: str
+    measure: Callable[[Any], Any]
+    text: str | Callable[[Any], str]
+    low: float | Callable[[Any], float]
+    high: float | Callable[[Any], float]
+    shown: Callable[[Any], str] | None
+
+    def judge(self, results: "AbstractResults") -> Verdict | None:
+        """The verdict on one run."""
+        if (measured := self.measure(results)) is None:
+            return None
+        value = float(measured)
+        text = self.text if isinstance(self.text, str) else self.text(results)
+        low, high = (float(x(results) if callable(x) else x) for x in (self.low, self.high))
+        words = f"{value:.3g}" if self.shown is None else self.shown(results)
+        text = f"{text} ({_bounds(low, high)})"
+        return Verdict(self.name, text, words, low <= value <= high, value, low, high)
+
+
+def claim(
+    text: str | Callable[[Any], str],
+    *,
+    low: float | Callable[[Any], float] = -math.inf,
+    high: float | Callable[[Any], float] = math.inf,
+    shown: Callable[[Any], str] | None = None,
+) -> Callable[[Callable[[Any], Any]], Claim]:
+    """Turn a method of results into a `Claim` that they make. The method returns the number; None
+    where this run cannot tell, which leaves the claim out.
+
+    Arguments:
+        text: what is claimed, to which the bounds are added; a function of the results where it
+            names numbers of the config.
+        low, high: bounds of the number; functions of the results where they depend on the config.
+        shown: the number and what belongs to it, in words; default the number alone.
+    """
+    return lambda measure: Claim(measure.__name__, measure, text, low, high, shown)
+
+
+def _bounds(low: float, high: float) -> str:
+    if low == -math.inf:
+        return f"≤ {high:.3g}"
+    return f"≥ {low:.3g}" if high == math.inf else f"{low:.3g} … {high:.3g}"
+
+
+class AbstractResults(eqx.Module):
+    """What one run found: one typed field per finding, read as attributes by claims and pictures.
+
+    Learning curves, `labelled` arrays and dicts of either (whose keys are appended with "_") are
+    the dataset. Numbers, words, and tuples, lists, dicts and named tuples of these are told by
+    `--json`. Other fields, such as the config, stay inside. Claims are methods under `claim`.
+    """
+
+    @classmethod
+    def claims(cls) -> tuple[Claim, ...]:
+        """What these results must show, in the order of definition."""
+        return tuple(
+            x for kind in reversed(cls.__mro__) for x in vars(kind).values() if isinstance(x, Claim)
+        )
+
+    def curves(self) -> dict[str, LearningCurve]:
+        """The learning curves by name."""
+        own = {f.name: getattr(self, f.name) for f in fields(self) if not f.metadata}
+        return {n: x for n, x in _flat(own).items() if isinstance(x, LearningCurve)}
+
+    def arrays(self) -> dict[str, Labelled]:
+        """The labelled arrays by name."""
+        out = {}
+        for field in (field for field in fields(self) if field.metadata):
+            about, value = field.metadata, getattr(self, field.name)
+            many = value if isinstance(value, dict) else {"": value}
+            for key, array in many.items():
+                name, words = (
+                    f"{x}{by}{key}" if key else x
+                    for x, by in ((field.name, "_"), (about["name"], ", "))
+                )
+                out[name] = Labelled(array, *about["dims"], long_name=words, units=about["units"])
+        return out
+
+    def numbers(self) -> dict[str, Any]:
+        """Numbers and words by name."""
+        own = {f.name: getattr(self, f.name) for f in fields(self) if not f.metadata}
+        return {name: plain(value) for name, value in own.items() if _is_plain(value)}
+
+
+def _flat(tree: dict[str, Any]) -> dict[str, Any]:
+    """Dicts within a dict taken apart, their keys appended."""
+    dicts = {n: x for n, x in tree.items() if isinstance(x, dict)}
+    parts = {f"{n}_{key}": x for n, many in dicts.items() for key, x in many.items()}
+    return {n: x for n, x in tree.items() if n not in dicts} | parts
+
+
+R = TypeVar("R", bound=AbstractResults)
+C = TypeVar("C")
+
+
+def columns(given: Mapping[str, tuple[Any, str]]) -> Table:
+    """A table from its columns.
+
+    Arguments:
+        given: by header, values (an array, a list or those of a dict) and their format, e.g.
+            `{"final": (losses, ".3g")}`.
+    """
+    cells = [[format(x, how) for x in _list(values)] for values, how in given.values()]
+    return list(given), [list(row) for row in zip(*cells, strict=True)]
+
+
+def _list(values: Any) -> list[Any]:
+    if isinstance(values, dict):
+        return list(values.values())
+    return values if isinstance(values, list) else np.asarray(values).tolist()
+
+
+def final_overlaps(results: AbstractResults) -> Table:
+    """Every overlap: whether a loss sees it, what each curve starts with, where this differs from
+    the others, and what it ends with."""
+    curves = results.curves()
+    first = next(iter(curves.values()))
+    names, seen = first.overlaps.names, set(visible(first.model).visible)
+    given: dict[str, tuple[Any, str]] = {
+        "overlap": (list(names), ""),
+        "loss sees it": (["yes" if name in seen else "no" for name in names], ""),
+    }
+    starts: list[np.ndarray] = []
+    for name, curve in curves.items():
+        start, *_, end = np.asarray(curve.overlaps.vector())
+        if not any(np.allclose(start, other, atol=1e-9) for other in starts):
+            given[f"start, {name}" if starts else "start"] = (start, ".6f")
+            starts.append(start)
+        given[name] = (end, ".6f")
+    return columns(given)
+
+
+@dataclass(frozen=True)
+class Experiment(Generic[C, R]):
+    """A named experiment; called with a config, it runs.
+
+    Arguments:
+        name: on the command line and in `lrnn_jax.experiments`.
+        source: paper and figure.
+        summary: what it shows, one line.
+        full, quick: configs of the paper's size and of a small one.
+        run: takes a config and a `Recorder`, which does the work, and returns the results, which
+            know what they must show.
+        draw: the figure; style and panel letters are given to it.
+        seconds: that the command takes at full and at quick size, start and compiling included, on
+            2 CPU cores (full size: with `--devices 2` where there is this option).
+        table: header and rows of the printed table; default the overlaps that curves end with.
+        notes: lines that are printed before it.
+    """
+
+    name: str
+    source: str
+    summary: str
+    full: C
+    quick: C
+    run: Callable[[C, Recorder], R]
+    draw: Callable[[R], Figure]
+    seconds: tuple[int, int]
+    table: Callable[[R], Table] = final_overlaps
+    notes: Callable[[R], list[str]] = lambda results: []
+
+    def __call__(self, config: C | None = None, progress: Progress | None = None) -> "Report":
+        """Run it.
+
+        Arguments:
+            config: default `full`.
+            progress: called as progress(what, epoch, epochs, loss).
+        """
+        return self.record(self.full if config is None else config, Recorder(progress))
+
+    def record(self, config: C, recorder: Recorder) -> "Report":
+        """Run it with a recorder of one's own, which knows the curves so far if this is ended."""
+        results = self.run(config, recorder)
+        judged = [claim.judge(results) for claim in results.claims()]
+        verdicts = tuple(verdict for verdict in judged if verdict is not None)
+        return Report(self, config, results, verdicts, dict(recorder.seconds))
+
+
+@dataclass(frozen=True)
+class Report:
+    """A finished run.
+
+    Arguments:
+        experiment: what was run.
+        config: with what.
+        results: what was found.
+        claims: what the experiment must show, measured.
+        seconds: timings by piece of work.
+    """
+
+    experiment: Experiment
     config: Any
-    claims: list[Claim]
-    values: dict[str, Any]
-    table: tuple[list[str], list[list[str]]]
+    results: Any
+    claims: tuple[Verdict, ...]
     seconds: dict[str, Timing]
-    curves: dict[str, Any] = dataclasses.field(default_factory=dict)
-    arrays: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The experiment's name."""
+        return self.experiment.name
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Numbers and words of the results, and what claims measured, by name."""
+        return self.results.numbers() | {claim.name: claim.value for claim in self.claims}
+
+    @property
+    def table(self) -> Table:
+        """Header and rows of the printed table."""
+        return self.experiment.table(self.results)
+
+    @property
+    def notes(self) -> list[str]:
+        """Lines that are printed before the table."""
+        return self.experiment.notes(self.results)
+
+    def draw(self) -> Figure:
+        """The experiment's figure, in the package's style."""
+        with style():
+            figure = self.experiment.draw(self.results)
+            letter(figure.axes)
+        return figure
 
     def to_xarray(self) -> Any:
-        """Loss and overlaps of all curves as one labelled dataset (NaN where one was not recorded).
+        """Loss and overlaps of all curves, and the other arrays, as one labelled dataset.
+
+        NaN stands where a curve was not recorded.
 
         Errors: ImportError naming the extra when xarray is missing.
         """
@@ -69,87 +287,32 @@ class Report:
             raise ImportError(message) from error
         parts = [
             curve.to_xarray().expand_dims(method=[name]).drop_attrs(deep=False)
-            for name, curve in self.curves.items()
+            for name, curve in self.results.curves().items()
         ]
         data = xr.concat(parts, "method", join="outer") if parts else xr.Dataset()
-        for name, (dims, values, attributes) in self.arrays.items():
-            data[name] = (dims, values, attributes)
+        for name, array in self.results.arrays().items():
+            attributes = {"long_name": array.long_name, "units": array.units}
+            kept = {key: text for key, text in attributes.items() if text}
+            data[name] = (array.dims, np.asarray(array.value), kept)
         data.attrs = {"experiment": self.name}
         return data
 
 
-class Stopwatch:
-    """Times a block of work, tracing and compiling apart.
-
-    `with Stopwatch() as watch: …` then `watch.timing`. The caller blocks on results inside.
-    """
-
-    _compiled = 0.0
-    _listening = False
-
-    def __enter__(self) -> "Stopwatch":
-        if not Stopwatch._listening:
-            monitoring.register_event_duration_secs_listener(Stopwatch._listen)
-            Stopwatch._listening = True
-        self._compile_before = Stopwatch._compiled
-        self._start = time.perf_counter()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        total = time.perf_counter() - self._start
-        compiling = Stopwatch._compiled - self._compile_before
-        self.timing = Timing(run=max(total - compiling, 0.0), compile=compiling)
-
-    @staticmethod
-    def _listen(event: str, duration_secs: float, **kwargs: Any) -> None:
-        if event.startswith("/jax/core/compile"):
-            Stopwatch._compiled += duration_secs
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (tuple, list)):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(map(_is_plain, value.values()))
+    return value is None or isinstance(value, (bool, int, float, str))
 
 
-def timed(work: Callable[[], Any]) -> tuple[Any, Timing]:
-    """The result of some work, waited for, and its timing; its learning curves are `kept`."""
-    with Stopwatch() as watch:
-        result = jax.block_until_ready(work())
-    keep(result)
-    return result, watch.timing
-
-
-_KEPT: contextvars.ContextVar[list[LearningCurve] | None] = contextvars.ContextVar("kept")
-
-
-@contextlib.contextmanager
-def keeping() -> Iterator[list[LearningCurve]]:
-    """The learning curves that an experiment has finished: what is left if it is interrupted."""
-    token = _KEPT.set(curves := [])
-    try:
-        yield curves
-    finally:
-        _KEPT.reset(token)
-
-
-def keep(result: Any) -> None:
-    """Keep the learning curves in a result, each once."""
-    if (kept := _KEPT.get(None)) is None:
-        return
-    for curve in jax.tree.leaves(result, is_leaf=lambda x: isinstance(x, LearningCurve)):
-        if isinstance(curve, LearningCurve) and not any(curve is other for other in kept):
-            kept.append(curve)
-
-
-def reporter(progress: Progress | None, label: str) -> Callable[[int, int, float], None] | None:
-    """A progress callback of `learn` that says what is running."""
-    if progress is None:
-        return None
-    return lambda epoch, epochs, loss: progress(label, epoch, epochs, loss)
-
-
-def phase_reporter(
-    progress: Progress | None, labels: list[str]
-) -> Callable[[int, int, int, float], None] | None:
-    """A progress callback of `learn_sequence` that says which phase is running."""
-    if progress is None:
-        return None
-    return lambda phase, epoch, epochs, loss: progress(labels[phase], epoch, epochs, loss)
+def plain(value: Any) -> Any:
+    """The value in what JSON knows: named tuples become dicts, tuples lists."""
+    if isinstance(value, dict):
+        return {key: plain(part) for key, part in value.items()}
+    if isinstance(value, tuple) and type(value) is not tuple:
+        return plain(value._asdict())  # pyright: ignore[reportAttributeAccessIssue]
+    return [plain(part) for part in value] if isinstance(value, (tuple, list)) else value
 
 
 def check_config(config: Any, **bounds: tuple[float, float]) -> None:

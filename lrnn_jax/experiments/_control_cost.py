@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from lrnn_jax.experiments._base import Claim, Progress, Report, check_config, reporter, timed
 from lrnn_jax.experiments._controllers import (
     double_integrator,
     initial_states,
     low_rank_controller,
     trial_by_trial,
 )
+from lrnn_jax.experiments._old import Claim, Progress, Report, check_config, reporter, timed
 from lrnn_jax.learning import Descent, LearningCurve, learn, lift
 from lrnn_jax.reduced import reduce
 from lrnn_jax.stability import effective_gains, radius, spectrum, stages

@@ -6,7 +6,16 @@ from typing import Any
 import jax.random as jr
 import numpy as np
 
-from lrnn_jax.experiments._base import Claim, Progress, Report, check_config, timed
+from lrnn_jax.experiments._base import (
+    AbstractResults,
+    Experiment,
+    Table,
+    check_config,
+    claim,
+    labelled,
+)
+from lrnn_jax.experiments._recorder import Recorder
+from lrnn_jax.figures import TEXT, Figure, panels, plot_coupling
 from lrnn_jax.networks import LowRankRNN
 from lrnn_jax.overlaps import Coupling, Roles
 from lrnn_jax.overlaps import coupling as coupling_of
@@ -32,73 +41,54 @@ class CouplingConfig:
 QUICK = CouplingConfig()
 
 
-def coupling(config: CouplingConfig = CouplingConfig(), progress: Progress | None = None) -> Report:
-    """Write out the coupling of overlaps in learning, and check it on a random network.
+class CouplingResults(AbstractResults):
+    """The couplings of a linear and of a nonlinear network."""
 
-    Arguments:
-        config: rank and channels.
-        progress: not used (it takes no time).
+    linear: Coupling
+    names: tuple[str, ...]
+    latex: tuple[str, ...]
+    entries_of: list[list[str]]
+    entries: dict[str, int]
+    error: Any
+    tensor: dict[str, Any] = labelled("coupling of overlaps", "velocity", "gradient", "entering")
+    drives: dict[str, Any] = labelled("loss-visible overlaps", "gradient", units="")
 
-    Returns: a `Report` with the couplings of a linear and of a nonlinear network.
+    @claim(
+        "the generated map is −(ΓQ + QΓ) for random overlaps and gradients: largest error",
+        high=1e-12,
+    )
+    def max_error(self) -> Any:
+        return np.abs(self.error).max()
 
-    Source: [LR] fig. 11.
-    """
-    del progress
+    @claim(
+        "a nonlinear network couples more, since R is loss-visible too: further non-zero entries",
+        low=1,
+    )
+    def more_entries(self) -> int:
+        return self.entries["nonlinear"] - self.entries["linear"]
+
+
+def _run(config: CouplingConfig, recorder: Recorder) -> CouplingResults:
     roles = Roles(outputs=config.outputs, rank=config.rank, inputs=config.inputs)
-    linear, seconds = timed(lambda: coupling_of(roles))
-    nonlinear = coupling_of(roles, linear=False)
-    error = _check(config, linear)
-    counts = {
-        name: int((np.abs(c.tensor).sum(-1) > 0)[:, c.drives].sum())
-        for name, c in (("linear", linear), ("nonlinear", nonlinear))
-    }
-    claims = [
-        Claim(
-            "the generated map is −(ΓQ + QΓ) for random overlaps and gradients (to 1e-12)",
-            f"largest error {error:.1g}",
-            error < 1e-12,
-        ),
-        Claim(
-            "a nonlinear network couples more: R is loss-visible too",
-            f"{counts['linear']} non-zero entries (linear), {counts['nonlinear']} (nonlinear)",
-            counts["nonlinear"] > counts["linear"],
-        ),
-    ]
-    return Report(
-        name="coupling",
-        config=config,
-        claims=claims,
-        values={
-            "names": list(linear.names),
-            "latex": list(roles.latex),
-            "entries_of": [[linear.entry(a, b) for b in linear.names] for a in linear.names],
-            "entries": counts,
-            "max_error": error,
-        },
-        table=_table(linear),
-        seconds={"both maps": seconds},
-        arrays=_arrays({"linear": linear, "nonlinear": nonlinear}),
+    found = recorder.timed(
+        "both maps",
+        lambda: {"linear": coupling_of(roles), "nonlinear": coupling_of(roles, linear=False)},
+    )
+    linear, enter = found["linear"], {k: np.abs(c.tensor).sum(-1) > 0 for k, c in found.items()}
+    return CouplingResults(
+        linear=linear,
+        names=linear.names,
+        latex=tuple(roles.latex),
+        entries_of=[[linear.entry(a, b) for b in linear.names] for a in linear.names],
+        entries={kind: int(enter[kind][:, c.drives].sum()) for kind, c in found.items()},
+        error=_error(config, linear),
+        tensor={kind: c.tensor for kind, c in found.items()},
+        drives={kind: c.drives for kind, c in found.items()},
     )
 
 
-def _arrays(couplings: dict[str, Coupling]) -> dict[str, Any]:
-    arrays: dict[str, Any] = {}
-    for name, c in couplings.items():
-        about = {"long_name": f"coupling of overlaps, {name} network", "units": "1"}
-        arrays[f"tensor_{name}"] = (("velocity", "gradient", "entering"), c.tensor, about)
-        seen = {"long_name": f"loss-visible overlaps, {name} network"}
-        arrays[f"drives_{name}"] = ("gradient", c.drives, seen)
-    return arrays
-
-
-def _table(c: Coupling) -> tuple[list[str], list[list[str]]]:
-    driving = [b for b, d in zip(c.names, c.drives) if d]
-    rows = [[f"d{a}/dt", *(c.entry(a, b) or "·" for b in driving)] for a in c.names]
-    return ["", *(f"−∂L/∂{b}" for b in driving)], rows
-
-
-def _check(config: CouplingConfig, found: Coupling) -> float:
-    """Largest difference to −(ΓQ + QΓ) on a random network with a random gradient."""
+def _error(config: CouplingConfig, found: Coupling) -> np.ndarray:
+    """Difference to −(ΓQ + QΓ) on a random network with a random gradient."""
     net = LowRankRNN.normalised(
         50, config.rank, config.inputs, config.outputs, dt=0.1, key=jr.key(config.seed)
     )
@@ -113,4 +103,34 @@ def _check(config: CouplingConfig, found: Coupling) -> float:
     rows, columns = np.array(pairs).T
     direct = -(gamma @ q + q @ gamma)[rows, columns]
     generated = -np.asarray(found.matrix(overlaps.vector())) @ slope
-    return float(np.abs(direct - generated).max())
+    return direct - generated
+
+
+def _table(r: CouplingResults) -> Table:
+    c = r.linear
+    driving = [b for b, d in zip(c.names, c.drives) if d]
+    rows = [[f"d{a}/dt", *(c.entry(a, b) or "·" for b in driving)] for a in c.names]
+    return ["", *(f"−∂L/∂{b}" for b in driving)], rows
+
+
+def _draw(r: CouplingResults) -> Figure:
+    few = len(r.names) <= 10
+    width = TEXT if few else TEXT * 1.6
+    ratios = [int(seen.sum()) for seen in r.drives.values()]
+    figure, axes = panels(1, 2, height=width * 0.5, width=width, width_ratios=ratios)
+    for ax, (kind, seen) in zip(axes, r.drives.items()):
+        plot_coupling(ax, r.latex, r.entries_of, seen, text=few).set_xlabel(f"{kind} network")
+    return figure
+
+
+coupling = Experiment(
+    name="coupling",
+    source="[LR] fig. 11",
+    summary="which overlap enters which learning equation, for any rank",
+    full=CouplingConfig(),
+    quick=QUICK,
+    run=_run,
+    draw=_draw,
+    seconds=(4, 5),
+    table=_table,
+)

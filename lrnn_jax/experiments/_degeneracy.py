@@ -8,8 +8,22 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from lrnn_jax.experiments._base import Claim, Progress, Report, check_config, reporter, timed
-from lrnn_jax.learning import Descent, LearningCurve, learn
+from lrnn_jax.experiments._base import AbstractResults, Experiment, check_config, claim, labelled
+from lrnn_jax.experiments._panels import responses
+from lrnn_jax.experiments._recorder import Recorder
+from lrnn_jax.figures import (
+    FIRST,
+    INVISIBLE,
+    SECOND,
+    THEORY,
+    VISIBLE,
+    Axes,
+    Figure,
+    label_ends,
+    panels,
+    plot_lines,
+)
+from lrnn_jax.learning import Descent, LearningCurve
 from lrnn_jax.networks import LowRankRNN
 from lrnn_jax.overlaps import visible
 from lrnn_jax.reduced import degenerate_twin, reduce
@@ -54,58 +68,118 @@ class DegeneracyConfig:
 QUICK = DegeneracyConfig(n=100, steps=200, epochs=1000, lr=1e-2, early=150)
 
 
-def degeneracy(
-    config: DegeneracyConfig = DegeneracyConfig(), progress: Progress | None = None
-) -> Report:
-    """Train a network and its degenerate twin, and predict both by their overlaps.
+class DegeneracyResults(AbstractResults):
+    """The "first" network and its twin, the "second" one."""
 
-    Arguments:
-        config: sizes, the twin's invisible overlaps, task and learning rate.
-        progress: called as progress(what, epoch, epochs, loss).
+    config: DegeneracyConfig
+    full: LearningCurve
+    reduced: LearningCurve
+    full_twin: LearningCurve
+    reduced_twin: LearningCurve
+    sizes: tuple[int, ...]
+    noise_rms: tuple[tuple[float, ...], ...]
+    plateau: tuple[int, ...]
+    visible: tuple[str, ...]
+    time: Any = labelled("time", "time", units="membrane time constants")
+    before: dict[str, Any] = labelled("impulse response before learning", "time")
+    early: dict[str, Any] = labelled("impulse response in early learning", "time")
+    noisy: dict[str, Any] = labelled("response with hidden noise", "trial", "time")
 
-    Returns: a `Report` with curves "full" and "reduced" of the first network, "full_twin" and
-    "reduced_twin" of the second.
+    @claim("before learning, same output: largest |Δy|", high=1e-10)
+    def output_gap_before(self) -> Any:
+        return _apart(self.before)
 
-    Source: [LR] fig. 2.
-    """
+    @claim("and same loss: |ΔL|", high=1e-10)
+    def loss_gap_before(self) -> Any:
+        return abs(self.full.loss[0] - self.full_twin.loss[0])
+
+    @claim(
+        "hidden noise moves the outputs little, ∝ N^(−1/2): the slope that is further from it",
+        low=-0.6,
+        high=-0.4,
+        shown=lambda r: (
+            f"slopes {r.noise_slopes()[0]:.2f}, {r.noise_slopes()[1]:.2f}; r.m.s. "
+            f"{r.noise_rms[1][0]:.3f} and {r.noise_rms[1][1]:.3f} at N = {r.sizes[1]} "
+            f"({max(r.noise_rms[1]) / np.abs(r.before['first']).max():.1%} of the peak)"
+        ),
+    )
+    def noise_slope(self) -> float:
+        return max(self.noise_slopes(), key=lambda slope: abs(slope + 0.5))
+
+    @claim(
+        lambda r: f"after {r.config.early} epochs the outputs differ clearly: largest |Δy|",
+        low=0.1,
+    )
+    def output_gap_early(self) -> Any:
+        return _apart(self.early)
+
+    @claim(
+        "one has a plateau: epochs before the steepest fall of log L in which it falls at less "
+        "than 1/5 of its first rate",
+        low=lambda r: 0.2 * r.config.early,
+    )
+    def longer_plateau(self) -> int:
+        return max(self.plateau)
+
+    @claim("the other has none: epochs", high=0)
+    def shorter_plateau(self) -> int:
+        return min(self.plateau)
+
+    @claim("the reduced theory predicts both: largest |ΔQ|", high=1e-10)
+    def max_abs_dq(self) -> Any:
+        pairs = ((self.reduced, self.full), (self.reduced_twin, self.full_twin))
+        return max(reduced.distance(full).max for reduced, full in pairs)
+
+    def noise_slopes(self) -> np.ndarray:
+        """Of log r.m.s. over log N, for both networks."""
+        return np.polyfit(np.log(self.sizes), np.log(self.noise_rms), 1)[0]
+
+
+def _apart(outputs: dict[str, Any]) -> Any:
+    return np.abs(outputs["first"] - outputs["second"]).max()
+
+
+def _run(config: DegeneracyConfig, recorder: Recorder) -> DegeneracyResults:
+    """Both networks by autodiff, and their exact reductions."""
     task = ExponentialFilter(config.rate, config.dt, config.steps)
-    net = LowRankRNN.normalised(config.n, dt=config.dt, key=jr.key(config.seed))
-    nets = {"": net, "_twin": degenerate_twin(net, uu=config.uu, mu=config.mu)}
-    curves: dict[str, LearningCurve] = {}
-    seconds: dict[str, Any] = {}
-    for kind, model in nets.items():
-        full = reporter(progress, f"full network{kind.replace('_', ', ')}")
-        for name, start, shown in (("full", model, full), ("reduced", reduce(model), None)):
+    net, twin = _networks(config, config.n)
+    for kind, model in (("", net), ("_twin", twin)):
+        for name, start in (("full", model), ("reduced", reduce(model))):
+            label = f"full network{kind.replace('_', ', ')}" if name == "full" else None
+            recorder.learn(
+                name + kind, start, task, Descent(config.lr), epochs=config.epochs, label=label
+            )
+    curves, sizes = recorder.curves, (config.n // 4, config.n, 4 * config.n)
+    theories: dict[str, Any] = {"first": curves["reduced"], "second": curves["reduced_twin"]}
+    then = {n: c.model.with_gram(c.gram[config.early]) for n, c in theories.items()}
+    noisy = recorder.timed("hidden noise", lambda: _noisy_outputs(config, net, twin))
+    return DegeneracyResults(
+        config=config,
+        **curves,
+        sizes=sizes,
+        noise_rms=tuple(_noise_rms(config, n) for n in sizes),
+        plateau=tuple(plateau(np.asarray(c.loss)) for c in theories.values()),
+        visible=visible(net).visible,
+        time=config.dt * np.arange(config.steps),
+        before=responses(task, first=net, second=twin),
+        early=responses(task, **then),
+        noisy=dict(zip(("first", "second"), noisy)),
+    )
 
-            def work(start: Any = start, shown: Any = shown) -> LearningCurve:
-                epochs = config.epochs
-                return learn(start, task, Descent(config.lr), epochs=epochs, progress=shown)
 
-            curves[name + kind], seconds[name + kind] = timed(work)
-    before = [np.asarray(task.output(model))[:, 0, 0] for model in nets.values()]
-    early = [_early_output(config, task, curves["reduced" + kind]) for kind in nets]
-    noisy, seconds["hidden noise"] = timed(lambda: _noisy_outputs(config, nets))
-    sizes = [config.n // 4, config.n, 4 * config.n]
-    spread = [_noise_spread(config, n) for n in sizes]
-    report = _report(config, curves, before, early, sizes, spread)
-    report.seconds = seconds
-    report.arrays = _arrays(config, np.asarray(task.samples)[:, 0, 0], before, early, noisy)
-    return report
+def _networks(config: DegeneracyConfig, n: int) -> tuple[LowRankRNN, LowRankRNN]:
+    net = LowRankRNN.normalised(n, dt=config.dt, key=jr.key(config.seed))
+    return net, degenerate_twin(net, uu=config.uu, mu=config.mu)
 
 
 def _impulse(config: DegeneracyConfig) -> jax.Array:
     return jnp.zeros((config.steps, 1)).at[0].set(1 / config.dt)
 
 
-def _early_output(config: DegeneracyConfig, task: Any, curve: LearningCurve) -> np.ndarray:
-    then = curve.model.with_gram(curve.gram[config.early])  # pyright: ignore
-    return np.asarray(task.output(then))[:, 0, 0]
-
-
-def _noisy_outputs(config: DegeneracyConfig, nets: dict[str, LowRankRNN]) -> list[jax.Array]:
+def _noisy_outputs(config: DegeneracyConfig, *nets: LowRankRNN) -> list[jax.Array]:
     """Impulse responses of each network with hidden noise of its own, shape (trial, time)."""
-    keys = jr.split(jr.key(config.seed + 1), 2)
-    return [_with_noise(config, net, key) for net, key in zip(nets.values(), keys)]
+    keys = jr.split(jr.key(config.seed + 1), len(nets))
+    return [_with_noise(config, net, key) for net, key in zip(nets, keys)]
 
 
 def _with_noise(config: DegeneracyConfig, net: LowRankRNN, key: Any) -> jax.Array:
@@ -116,14 +190,12 @@ def _with_noise(config: DegeneracyConfig, net: LowRankRNN, key: Any) -> jax.Arra
     return jax.lax.map(jax.jit(one), jr.split(key, config.trials))
 
 
-def _noise_spread(config: DegeneracyConfig, n: int) -> tuple[float, float]:
+def _noise_rms(config: DegeneracyConfig, n: int) -> tuple[float, ...]:
     """Root-mean-square deviation of both networks' noisy outputs from the noiseless one."""
-    net = LowRankRNN.normalised(n, dt=config.dt, key=jr.key(config.seed))
-    twin = degenerate_twin(net, uu=config.uu, mu=config.mu)
+    net, twin = _networks(config, n)
     clean = net.rollout(_impulse(config))[:, 0]
-    noisy = _noisy_outputs(config, {"": net, "_twin": twin})
-    first, second = (float(jnp.sqrt(jnp.mean((y - clean[None]) ** 2))) for y in noisy)
-    return first, second
+    noisy = _noisy_outputs(config, net, twin)
+    return tuple(float(jnp.sqrt(jnp.mean((y - clean[None]) ** 2))) for y in noisy)
 
 
 def plateau(loss: np.ndarray) -> int:
@@ -133,78 +205,60 @@ def plateau(loss: np.ndarray) -> int:
     return int((slope[:steepest] < 0.2 * slope[0]).sum())
 
 
-def _report(
-    config: DegeneracyConfig,
-    curves: dict[str, LearningCurve],
-    before: list[np.ndarray],
-    early: list[np.ndarray],
-    sizes: list[int],
-    spread: list[tuple[float, float]],
-) -> Report:
-    exact = [curves["reduced" + k].distance(curves["full" + k]) for k in ("", "_twin")]
-    error = max(float(d.max) for d in exact)
-    same = float(np.abs(before[0] - before[1]).max())
-    losses = [float(curves["full" + k].loss[0]) for k in ("", "_twin")]
-    apart = float(np.abs(early[0] - early[1]).max())
-    slope = [float(np.polyfit(np.log(sizes), np.log([s[i] for s in spread]), 1)[0]) for i in (0, 1)]
-    flat = [plateau(np.asarray(curves["reduced" + k].loss)) for k in ("", "_twin")]
-    small = max(spread[1]) / float(np.abs(before[0]).max())
-    claims = [
-        Claim(
-            "before learning, same output and same loss (to rounding, 1e-10)",
-            f"max |Δy| = {same:.1g}, |ΔL| = {abs(losses[0] - losses[1]):.1g}",
-            same < 1e-10 and abs(losses[0] - losses[1]) < 1e-10,
-        ),
-        Claim(
-            "hidden noise moves the outputs little, ∝ N^(−1/2) (slope −0.6 … −0.4)",
-            f"r.m.s. {spread[1][0]:.3f} and {spread[1][1]:.3f} at N = {sizes[1]} "
-            f"({small:.1%} of the peak); slopes {slope[0]:.2f}, {slope[1]:.2f}",
-            all(-0.6 < s < -0.4 for s in slope),
-        ),
-        Claim(
-            f"after {config.early} epochs the outputs differ clearly (> 0.1)",
-            f"max |Δy| = {apart:.2f}",
-            apart > 0.1,
-        ),
-        Claim(
-            "one has a plateau, the other none (epochs before the steepest fall of log L in which "
-            f"it falls at less than 1/5 of its first rate: > {0.2 * config.early:g} and 0)",
-            f"{flat[0]} and {flat[1]} epochs",
-            max(flat) > 0.2 * config.early and min(flat) == 0,
-        ),
-        Claim(
-            "the reduced theory predicts both to rounding (≤ 1e-10)",
-            f"max |ΔQ| = {error:.1g}",
-            error <= 1e-10,
-        ),
+def _draw(r: DegeneracyResults) -> Figure:
+    figure, axes = panels(2, 3, height=4.3)
+    looks, epochs = {"first": FIRST, "second": SECOND}, np.asarray(r.full.epochs)
+    thin, early = {**looks, "second": {**SECOND, "linewidth": 1.4}}, f"epoch {r.config.early}"
+    for ax, y, look, when in (
+        (axes[0, 0], r.before, thin, "epoch 0"),
+        (axes[0, 2], r.early, looks, early),
+    ):
+        lines = [(f"network {i}", y[n], look[n]) for i, n in enumerate(look, 1)]
+        plot_lines(ax, r.time, [*lines, ("target", y["target"], THEORY)])
+        ax.set(xlabel=r"time ($\tau$)", ylabel=f"response, {when}")
+    for name, look in looks.items():
+        band = np.percentile(r.noisy[name], [5, 95], axis=0)
+        axes[0, 1].fill_between(r.time, *band, color=look["color"], alpha=0.35, lw=0)
+        axes[0, 1].plot(r.time, r.noisy[name][0], color=look["color"], linewidth=0.9)
+    plot_lines(axes[0, 1], r.time, [("no noise", r.before["first"], THEORY)])
+    axes[0, 1].set(xlabel=r"time ($\tau$)", ylabel="with hidden noise")
+    lines = [
+        ("network 1", r.full.loss, FIRST),
+        ("theory", r.reduced.loss, THEORY),
+        ("network 2", r.full_twin.loss, SECOND),
+        (None, r.reduced_twin.loss, THEORY),
     ]
-    vectors = [curves["full" + k].overlaps.vector() for k in ("", "_twin")]
-    names, seen = exact[0].names, visible(curves["reduced"].model).visible
-    columns = zip(names, vectors[0][0], vectors[1][0], vectors[0][-1], vectors[1][-1])
-    rows = [
-        [n, "visible" if n in seen else "invisible", *(f"{x:.4f}" for x in numbers)]
-        for n, *numbers in columns
-    ]
-    header = ["overlap", "loss sees it", "start, 1", "start, 2", "end, 1", "end, 2"]
-    values = {"max_abs_dq": error, "output_gap_before": same, "output_gap_early": apart}
-    values |= {"noise_slope": slope, "plateau": flat, "visible": list(seen)}
-    return Report("degeneracy", config, claims, values, (header, rows), {}, dict(curves))
+    lines = [(label, np.asarray(loss), look) for label, loss, look in lines]
+    plot_lines(axes[1, 0], epochs, lines, above=1e-14).set(xlabel="epoch", ylabel=r"loss $L$")
+    seen = np.isin(r.full.overlaps.names, r.visible)
+    _both_networks(axes[1, 1], r, seen, VISIBLE)
+    _both_networks(axes[1, 2], r, ~seen, INVISIBLE)
+    return figure
 
 
-def _arrays(
-    config: DegeneracyConfig,
-    target: np.ndarray,
-    before: list[np.ndarray],
-    early: list[np.ndarray],
-    noisy: list[jax.Array],
-) -> dict[str, Any]:
-    time = {"long_name": "time", "units": "membrane time constants"}
-    arrays: dict[str, Any] = {"time": ("time", config.dt * np.arange(config.steps), time)}
-    arrays["target"] = ("time", target, {"long_name": "target response", "units": "1"})
-    for i, kind in enumerate(("first", "second")):
-        for name, values in (("before", before[i]), (f"epoch_{config.early}", early[i])):
-            attributes = {"long_name": f"impulse response, {kind} network", "units": "1"}
-            arrays[f"output_{kind}_{name.split('_')[0]}"] = ("time", values, attributes)
-        attributes = {"long_name": f"response with hidden noise, {kind} network", "units": "1"}
-        arrays[f"noisy_{kind}"] = (("trial", "time"), np.asarray(noisy[i]), attributes)
-    return arrays
+def _both_networks(
+    ax: Axes, r: DegeneracyResults, chosen: np.ndarray, colours: tuple[str, ...]
+) -> None:
+    """Overlaps of both networks: the first solid, the second dotted."""
+    epochs, lines, values = np.asarray(r.full.epochs), [], np.zeros(0)
+    for curve, look in ((r.full, "-"), (r.full_twin, ":")):
+        ax.set_prop_cycle(color=colours)
+        values = np.asarray(curve.overlaps.vector())[:, chosen]
+        lines = ax.plot(epochs, values, look)
+    ax.set_xlim(epochs[0], epochs[-1])
+    symbols = np.array(r.full.overlaps.roles.latex)[chosen].tolist()
+    label_ends(ax, values[-1], symbols, [str(line.get_color()) for line in lines])
+    kind = "visible" if colours is VISIBLE else "invisible"
+    ax.set(xlabel="epoch", ylabel=f"loss-{kind} overlaps (1: –, 2: ···)")
+
+
+degeneracy = Experiment(
+    name="degeneracy",
+    source="[LR] fig. 2",
+    summary="two networks that compute the same and learn differently",
+    full=DegeneracyConfig(),
+    quick=QUICK,
+    run=_run,
+    draw=_draw,
+    seconds=(16, 12),
+)

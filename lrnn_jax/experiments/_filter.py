@@ -8,7 +8,10 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from lrnn_jax.experiments._base import Claim, Progress, Report, check_config, reporter, timed
+from lrnn_jax.experiments._base import AbstractResults, Experiment, check_config, claim, labelled
+from lrnn_jax.experiments._panels import gap_panel, loss_panel, overlap_panels, responses
+from lrnn_jax.experiments._recorder import Recorder
+from lrnn_jax.figures import Figure, panels, plot_order, plot_response
 from lrnn_jax.learning import Descent, DirectDescent, Flow, LearningCurve, learn
 from lrnn_jax.networks import LowRankRNN
 from lrnn_jax.overlaps import visible
@@ -51,63 +54,97 @@ class FilterConfig:
 QUICK = FilterConfig(n=100, steps=200, epochs=1000, lr=1e-2, halvings=3, starts=200)
 
 
-def filter(config: FilterConfig = FilterConfig(), progress: Progress | None = None) -> Report:
-    """Train a full network on the exponential filter, and its theory in three forms.
+class FilterResults(AbstractResults):
+    """Four ways to learn the filter, and how they differ."""
 
-    The full network by autodiff through its simulation; its exact reduction; gradient flow; and
-    "direct" descent, which ignores the invisible overlaps.
+    config: FilterConfig
+    full: LearningCurve
+    reduced: LearningCurve
+    flow: LearningCurve
+    direct: LearningCurve
+    max_abs_dloss: float
+    max_abs_dq_flow: float
+    final: dict[str, float]
+    visible: tuple[str, ...]
+    half_losses: Any
+    time: Any = labelled("time", "time", units="membrane time constants")
+    output: dict[str, Any] = labelled("impulse response", "time")
+    flow_lr: Any = labelled("learning rate", "halving")
+    flow_gap: Any = labelled("largest overlap difference of flow and descent", "halving")
 
-    Arguments:
-        config: sizes, task and learning rate.
-        progress: called as progress(what, epoch, epochs, loss).
+    @claim("full network = reduced descent: largest |ΔQ| of all overlaps and epochs", high=1e-10)
+    def max_abs_dq(self) -> Any:
+        return self.reduced.distance(self.full).max
 
-    Returns: a `Report` with curves "full", "reduced", "flow", "direct".
+    @claim(
+        "flow is descent's limit: the difference halves with η, order",
+        low=0.95,
+        high=1.05,
+    )
+    def flow_order(self) -> Any:
+        return np.log2(self.flow_gap[-2] / self.flow_gap[-1])
 
-    Source: [LR] fig. 1, 5.
-    """
+    @claim("flow keeps its invariants: largest drift", high=1e-6)
+    def invariant_drift(self) -> Any:
+        return self.flow.invariant_drift().max()
+
+    @claim(
+        "direct descent, which ignores the invisible overlaps, learns differently: half-way its "
+        "loss is many times the true one",
+        low=10,
+    )
+    def direct_ratio(self) -> Any:
+        half = self.config.epochs // 2
+        return self.direct.loss[half] / self.reduced.loss[half]
+
+    @claim(
+        "from many starts its loss is > 0.5 half-way where the true one is < 1e-4: share of them",
+        low=0.1,
+    )
+    def direct_share(self) -> Any:
+        true, direct = np.asarray(self.half_losses).T
+        return np.mean((direct > 0.5) & (true < 1e-4))
+
+    @claim(
+        "final zm, zu·vm, vu = a*, a*(1 − c*), 1 − c*, but for the Euler step",
+        high=2e-3,
+        shown=lambda r: ", ".join(f"{name} {value:.5f}" for name, value in r.final.items()),
+    )
+    def final_error(self) -> Any:
+        amplitude, kept = self.config.amplitude, 1 - self.config.rate
+        ideal = {"zm": amplitude, "zu*vm": amplitude * kept, "vu": kept}
+        return max(abs(self.final[name] - ideal[name]) for name in ideal)
+
+
+def _run(config: FilterConfig, recorder: Recorder) -> FilterResults:
+    """The full network by autodiff through its simulation; its exact reduction; gradient flow; and
+    "direct" descent, which ignores the invisible overlaps."""
     task = ExponentialFilter(config.rate, config.dt, config.steps, config.amplitude)
     net = LowRankRNN.normalised(config.n, dt=config.dt, key=jr.key(config.seed))
-    reduction, epochs = reduce(net), config.epochs
-    descent = Descent(config.lr)
-    curves: dict[str, LearningCurve] = {}
-    seconds: dict[str, Any] = {}
+    reduction, descent = reduce(net), Descent(config.lr)
 
-    def run(name: str, model: Any, method: Any, shown: Any = None) -> None:
-        def work() -> LearningCurve:
-            return learn(model, task, method, epochs=epochs, progress=shown)
+    def learned(name: str, model: Any, method: Any, label: str | None = None) -> LearningCurve:
+        return recorder.learn(name, model, task, method, epochs=config.epochs, label=label)
 
-        curves[name], seconds[name] = timed(work)
-
-    run("full", net, descent, reporter(progress, "full network"))
-    run("reduced", reduction, descent)
-    run("flow", reduction, Flow(config.lr))
-    run("direct", reduction, DirectDescent(config.lr))
-    (rates, gaps), seconds["flow order"] = timed(lambda: flow_gaps(config, reduction, task))
-    share, seconds["many starts"] = timed(lambda: _direct_is_slow(config, task))
-    before, after = task.output(net), task.output(curves["full"].model)
-    report = _report(config, curves, np.asarray(gaps), np.asarray(share))
-    report.seconds = seconds
-    report.arrays = {
-        "flow_lr": ("halving", np.asarray(rates), {"long_name": "learning rate", "units": "1"}),
-        "flow_gap": (
-            "halving",
-            np.asarray(gaps),
-            {"long_name": "largest overlap difference of flow and descent", "units": "1"},
-        ),
-        "time": (
-            "time",
-            config.dt * np.arange(config.steps),
-            {"long_name": "time", "units": "membrane time constants"},
-        ),
-    } | {
-        f"output_{name}": (
-            "time",
-            np.asarray(values)[:, 0, 0],
-            {"long_name": f"impulse response, {name}", "units": "1"},
-        )
-        for name, values in (("target", task.samples), ("before", before), ("after", after))
-    }
-    return report
+    full = learned("full", net, descent, "full network")
+    reduced = learned("reduced", reduction, descent)
+    learned("flow", reduction, Flow(config.lr))
+    learned("direct", reduction, DirectDescent(config.lr))
+    rates, gaps = recorder.timed("flow order", lambda: flow_gaps(config, reduction, task))
+    zm, zu, vm, vu = (float(full[name][-1]) for name in ("zm", "zu", "vm", "vu"))
+    return FilterResults(
+        config=config,
+        **recorder.curves,
+        max_abs_dloss=float(reduced.distance(full).loss),
+        max_abs_dq_flow=float(gaps[0]),
+        final={"zm": zm, "zu*vm": zu * vm, "vu": vu},
+        visible=visible(reduction).visible,
+        half_losses=recorder.timed("many starts", lambda: _half_losses(config, task)),
+        time=config.dt * np.arange(config.steps),
+        output=responses(task, before=net, after=full.model),
+        flow_lr=rates,
+        flow_gap=gaps,
+    )
 
 
 def flow_gaps(config: FilterConfig, reduction: Any, task: Any) -> tuple[Any, Any]:
@@ -128,7 +165,7 @@ def flow_gaps(config: FilterConfig, reduction: Any, task: Any) -> tuple[Any, Any
     return jnp.array(rates), jnp.stack(gaps)
 
 
-def _direct_is_slow(config: FilterConfig, task: Any) -> Any:
+def _half_losses(config: FilterConfig, task: Any) -> Any:
     """Half-way losses of (true, direct) descent from many random networks, shape (starts, 2)."""
     half = config.epochs // 2
 
@@ -141,71 +178,24 @@ def _direct_is_slow(config: FilterConfig, task: Any) -> Any:
     return jax.jit(jax.vmap(both))(jr.split(jr.key(config.seed), config.starts))
 
 
-def _report(
-    config: FilterConfig,
-    curves: dict[str, LearningCurve],
-    gaps: np.ndarray,
-    half_losses: np.ndarray,
-) -> Report:
-    full, reduced, flow = curves["full"], curves["reduced"], curves["flow"]
-    exact, limit = reduced.distance(full), flow.distance(reduced)
-    order = float(np.log2(gaps[-2] / gaps[-1]))
-    drift = float(jnp.max(flow.invariant_drift()))
-    last = {name: float(full[name][-1]) for name in ("zm", "zu", "vm", "vu")}
-    final = {"zm": last["zm"], "zu*vm": last["zu"] * last["vm"], "vu": last["vu"]}
-    claims = [
-        Claim(
-            "full network = reduced descent, all overlaps, every epoch (≤ 1e-10)",
-            f"max |ΔQ| = {float(exact.max):.2g}",
-            float(exact.max) <= 1e-10,
-        ),
-        Claim(
-            "flow is descent's limit: the difference halves with η (order 0.95 … 1.05)",
-            f"order {order:.3f}, from {gaps[-2]:.3g} to {gaps[-1]:.3g}",
-            0.95 <= order <= 1.05,
-        ),
-        Claim("flow keeps its invariants (< 1e-6)", f"largest drift {drift:.2g}", drift < 1e-6),
-        _direct_claim(config, curves, half_losses),
-        _final_claim(config, final),
-    ]
-    sees = visible(reduced.model)
-    kinds = ["visible" if name in sees.visible else "invisible" for name in exact.names]
-    numbers = zip(exact.names, kinds, exact.overlaps, limit.overlaps, full.overlaps.vector()[-1])
-    rows = [[n, kind, f"{a:.1e}", f"{b:.1e}", f"{x:.6f}"] for n, kind, a, b, x in numbers]
-    header = ["overlap", "loss sees it", "max |full − reduced|", "max |flow − descent|", "final"]
-    values = {
-        "max_abs_dq": float(exact.max),
-        "max_abs_dloss": float(exact.loss),
-        "final": final,
-        "flow_order": order,
-        "flow_gap": float(limit.max),
-        "invariant_drift": drift,
-        "visible": list(sees.visible),
-    }
-    return Report("filter", config, claims, values, (header, rows), {}, dict(curves))
+def _draw(r: FilterResults) -> Figure:
+    figure, axes = panels(2, 3, height=4.1)
+    plot_response(axes[0, 0], r.time, r.output)
+    loss_panel(axes[0, 1], full=r.full, reduced=r.reduced, flow=r.flow, direct=r.direct)
+    pairs = {"full − exact theory": (r.full, r.reduced), "full − flow": (r.full, r.flow)}
+    gap_panel(axes[0, 2], pairs)
+    overlap_panels(axes[1, :2], r.visible, theory=r.reduced, simulation=r.full)
+    plot_order(axes[1, 2], np.asarray(r.flow_lr), np.asarray(r.flow_gap))
+    return figure
 
 
-def _direct_claim(
-    config: FilterConfig, curves: dict[str, LearningCurve], half_losses: np.ndarray
-) -> Claim:
-    half = config.epochs // 2
-    true, direct = float(curves["reduced"].loss[half]), float(curves["direct"].loss[half])
-    share = np.mean((half_losses[:, 1] > 0.5) & (half_losses[:, 0] < 1e-4))
-    return Claim(
-        "direct descent, which ignores the invisible overlaps, learns differently: from many "
-        f"starts its loss is > 0.5 at epoch {half} where the true one is < 1e-4",
-        f"direct {direct:.3g}, true {true:.2g} from this start; "
-        f"so for {share:.0%} of {len(half_losses)} random starts",
-        bool(share > 0.1 and direct > 10 * true),
-    )
-
-
-def _final_claim(config: FilterConfig, final: dict[str, float]) -> Claim:
-    ideal = {"zm": config.amplitude, "zu*vm": config.amplitude * (1 - config.rate)}
-    ideal["vu"] = 1 - config.rate
-    off = max(abs(final[name] - ideal[name]) for name in final)
-    return Claim(
-        "final zm, zu·vm, vu = a*, a*(1 − c*), 1 − c* (to 2e-3: the Euler step moves them)",
-        ", ".join(f"{k} {v:.5f}" for k, v in final.items()),
-        off < 2e-3,
-    )
+filter = Experiment(
+    name="filter",
+    source="[LR] fig. 1, 5",
+    summary="a 500-neuron network and its 4×4 theory learn an exponential filter alike",
+    full=FilterConfig(),
+    quick=QUICK,
+    run=_run,
+    draw=_draw,
+    seconds=(17, 15),
+)

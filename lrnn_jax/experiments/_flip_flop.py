@@ -8,15 +8,11 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from lrnn_jax.experiments._base import Claim, Progress, Report, check_config, reporter, timed
-from lrnn_jax.learning import (
-    ClosureReport,
-    Descent,
-    LearningCurve,
-    diagnose_closure,
-    learn,
-    relative_gap,
-)
+from lrnn_jax.experiments._base import AbstractResults, Experiment, check_config, claim, labelled
+from lrnn_jax.experiments._panels import gap, loss_panel, overlap_panels
+from lrnn_jax.experiments._recorder import Recorder
+from lrnn_jax.figures import Figure, panels, plot_methods, plot_quantiles
+from lrnn_jax.learning import Descent, LearningCurve, diagnose_closure, relative_gap
 from lrnn_jax.networks import Erf, LowRankRNN
 from lrnn_jax.overlaps import visible
 from lrnn_jax.reduced import population
@@ -55,6 +51,11 @@ class FlipFlopNetwork:
         check_config(self, n=(8, 1e6), steps=(2, 1e6), batch=(1, 1e6), dt=(1e-9, 1))
         check_config(self, epochs=(2, 1e8), record=(1, self.epochs), devices=(1, self.batch))
 
+    def options(self, key: PRNGKeyArray) -> dict[str, Any]:
+        """How long to learn, on which trials, and what to keep."""
+        fields = {name: getattr(self, name) for name in ("epochs", "record", "devices")}
+        return fields | {"key": key}
+
     def task(self) -> FlipFlop:
         """The flip-flop."""
         return FlipFlop(self.dt, self.steps, self.batch, self.wait, self.input_amp, self.target_amp)
@@ -86,115 +87,114 @@ QUICK = FlipFlopConfig(
 )  # fmt: skip
 
 
-def flip_flop(
-    config: FlipFlopConfig = FlipFlopConfig(), progress: Progress | None = None
-) -> Report:
-    """Train a nonlinear network, its closure and its infinite width on the same trials.
+class FlipFlopResults(AbstractResults):
+    """Four ways to learn the flip-flop, how they differ, and how Gaussian loadings stay."""
 
-    Arguments:
-        config: sizes, task and learning rate.
-        progress: called as progress(what, epoch, epochs, loss).
+    config: FlipFlopConfig
+    full: LearningCurve
+    closure: LearningCurve
+    population: LearningCurve
+    finer: LearningCurve
+    relative_error: dict[str, float]
+    """Of Q against the finer population, Frobenius norm, the largest over epochs."""
+    loss_ratio: dict[str, float]
+    verdict: str
+    verdict_full: str
+    visible: tuple[str, ...]
+    loadings: Any = labelled("loadings in standard deviations, sorted", "neuron", "vector")
+    chance: Any = labelled("joint cumulant of a Gaussian sample")
+    joint: dict[str, Any] = labelled("norm of the joint fourth cumulant of the loadings", "epoch")
+    share: dict[str, Any] = labelled("share of activity outside the span of the vectors", "epoch")
+    meter: dict[str, Any] = labelled("the closure's own meter of its error", "epoch")
+    kurtosis: dict[str, Any] = labelled("excess kurtosis of the loadings", "epoch", "vector")
 
-    Returns: a `Report` with curves "full", "closure", "population", "finer".
+    @claim("all learn the task: last loss over the first, the largest", high=0.1)
+    def loss_left(self) -> float:
+        return max(self.loss_ratio.values())
 
-    Source: [LR] fig. 4a-c; population and error of the closure: ours.
-    """
+    @claim(
+        "few nodes stand for infinitely many neurons: relative error of Q at all epochs",
+        high=0.02,
+        shown=lambda r: "{population:.2%}; of the network {full:.2%}".format(**r.relative_error),
+    )
+    def nodes_error(self) -> float:
+        return self.relative_error["population"]
+
+    @claim(
+        "the closure's own error exceeds that of the nodes: times",
+        low=1,
+        shown=lambda r: f"{r.relative_error['closure']:.2%} of Q. {r.verdict}",
+    )
+    def closure_error(self) -> float:
+        return self.relative_error["closure"] / self.relative_error["population"]
+
+
+def _run(config: FlipFlopConfig, recorder: Recorder) -> FlipFlopResults:
+    """A nonlinear network, its closure and its infinite width, on the same trials."""
     keys = jr.split(jr.key(config.seed), 3)
-    task, net = config.task(), config.network(keys[0])
-    options: Any = {"epochs": config.epochs, "key": keys[1], "record": config.record}
-    options |= {"devices": config.devices}
-    method = Descent(config.lr)
-    seconds: dict[str, Any] = {}
-    shown = reporter(progress, "full network")
-    full, seconds["full network and closure"] = timed(
-        lambda: diagnose_closure(net, task, method, progress=shown, **options)
+    task, net, method = config.task(), config.network(keys[0]), Descent(config.lr)
+    nodes, more = (population(net, n, key=keys[2]) for n in (config.nodes, config.finer))
+    options = config.options(keys[1])
+    told = recorder.reporter("full network")
+    full = recorder.timed(
+        "full network and closure",
+        lambda: diagnose_closure(net, task, method, progress=told, **options),
     )
-    nodes, seconds["population and closure"] = timed(
-        lambda: diagnose_closure(
-            population(net, config.nodes, key=keys[2]), task, method, **options
-        )
+    few = recorder.timed(
+        "population and closure", lambda: diagnose_closure(nodes, task, method, **options)
     )
-    finer, seconds["finer population"] = timed(
-        lambda: learn(population(net, config.finer, key=keys[2]), task, method, **options)
+    curves = {"full": full.truth, "closure": full.closure, "population": few.truth}
+    curves["finer"] = finer = recorder.learn("finer population", more, task, method, **options)
+    errors = {"population": few.truth, "closure": few.closure, "full": full.truth}
+    sides = {"full": full, "population": few}
+    theta = full.truth.model.vectors  # pyright: ignore[reportAttributeAccessIssue]
+    return FlipFlopResults(
+        config=config,
+        **curves,
+        relative_error={name: float(relative_gap(c, finer)) for name, c in errors.items()},
+        loss_ratio={name: loss_ratio(c) for name, c in curves.items()},
+        verdict=few.verdict,
+        verdict_full=full.verdict,
+        visible=visible(full.closure.model).visible,
+        loadings=np.sort(theta / jnp.std(theta, axis=0), axis=0),
+        chance=full.chance,
+        joint={name: found.joint for name, found in sides.items()},
+        share={name: found.share for name, found in sides.items()},
+        meter={name: found.meter for name, found in sides.items()},
+        kurtosis={name: found.kurtosis for name, found in sides.items()},
     )
-    report = _report(config, full, nodes, finer)
-    report.seconds = seconds
-    return report
 
 
-def _report(
-    config: FlipFlopConfig, full: ClosureReport, nodes: ClosureReport, finer: LearningCurve
-) -> Report:
-    apart, off, finite = (
-        float(relative_gap(c, finer)) for c in (nodes.truth, nodes.closure, full.truth)
+def loss_ratio(curve: LearningCurve) -> float:
+    """The loss of the last five records over the first one."""
+    return float(jnp.mean(curve.loss[-5:]) / curve.loss[0])
+
+
+def _draw(r: FlipFlopResults) -> Figure:
+    figure, axes = panels(2, 3, height=4.3)
+    curves = {"full": r.full, "closure": r.closure, "population": r.population}
+    loss_panel(axes[0, 0], full=r.full, closure=r.closure, population=r.population)
+    overlap_panels(
+        axes[0, 1:], r.visible, theory=r.population, simulation=r.full, closure=r.closure
     )
-    curves = {
-        "full": full.truth, "closure": full.closure, "population": nodes.truth, "finer": finer,
-    }  # fmt: skip
-    falls = {name: float(jnp.mean(c.loss[-5:]) / c.loss[0]) for name, c in curves.items()}
-    claims = [
-        Claim(
-            "all learn the task: the loss falls to a tenth",
-            ", ".join(f"{name} to {x:.2g}" for name, x in falls.items()),
-            max(falls.values()) < 0.1,
-        ),
-        Claim(
-            f"{config.nodes} nodes stand for infinitely many neurons: relative error of Q below "
-            f"2 % at all epochs (Frobenius norm, against {config.finer} nodes)",
-            f"{apart:.2%}; a network of {config.n} neurons {finite:.2%}",
-            apart < 0.02,
-        ),
-        Claim(
-            "the closure's own error exceeds that of the nodes",
-            f"{off:.2%} of Q. {nodes.verdict}",
-            off > apart,
-        ),
-    ]
-    vectors = {name: curve.overlaps.vector()[-1] for name, curve in curves.items()}
-    sees = visible(full.closure.model)
-    rows = [
-        [name, "visible" if name in sees.visible else "invisible"]
-        + [f"{float(vectors[kind][i]):.4f}" for kind in curves]
-        for i, name in enumerate(finer.overlaps.names)
-    ]
-    header = ["overlap", "loss sees it", *curves]
-    values = {
-        "relative_error": {"population": apart, "closure": off, "full": finite},
-        "verdict": nodes.verdict,
-        "verdict_full": full.verdict,
-        "visible": list(sees.visible),
-        "final_loss": {name: float(c.loss[-1]) for name, c in curves.items()},
-    }
-    report = Report("flip_flop", config, claims, values, (header, rows), {}, curves)
-    report.arrays = _arrays(full, nodes)
-    return report
+    gaps = {name: gap(curve, r.finer) for name, curve in curves.items()}
+    label = rf"largest $|\Delta Q|$ to {r.config.finer} nodes"
+    plot_methods(axes[1, 0], r.full.epochs, gaps, label, above=1e-6)
+    plot_quantiles(axes[1, 1], r.loadings, "zvmu")
+    joint = {"full": r.joint["full"]}
+    plot_methods(axes[1, 2], r.full.epochs, joint, "joint fourth cumulant")
+    axes[1, 2].axhline(float(r.chance), color="0.6", linewidth=0.8, label="Gaussian sample")
+    axes[1, 2].legend()
+    return figure
 
 
-def _arrays(full: ClosureReport, nodes: ClosureReport) -> dict[str, Any]:
-    net = full.truth.model
-    assert isinstance(net, LowRankRNN)
-    theta = np.sort(np.asarray(net.vectors / jnp.std(net.vectors, axis=0, keepdims=True)), axis=0)
-    arrays: dict[str, Any] = {
-        "loadings": (
-            ("neuron", "vector"),
-            theta,
-            {"long_name": "loadings in standard deviations, sorted", "units": "1"},
-        ),
-        "chance": (
-            (),
-            np.asarray(full.chance),
-            {"long_name": "joint cumulant of a Gaussian sample"},
-        ),
-    }
-    for name, found in (("full", full), ("population", nodes)):
-        for field, text in (
-            ("joint", "norm of the joint fourth cumulant of the loadings"),
-            ("share", "share of the activity outside the span of the vectors"),
-            ("meter", "meter of the closure's error, from the closure"),
-        ):
-            values = np.asarray(getattr(found, field))
-            arrays[f"{field}_{name}"] = ("record", values, {"long_name": text, "units": "1"})
-        kurtosis = np.asarray(found.kurtosis)
-        attributes = {"long_name": "excess kurtosis of the loadings", "units": "1"}
-        arrays[f"kurtosis_{name}"] = (("record", "vector"), kurtosis, attributes)
-    return arrays
+flip_flop = Experiment(
+    name="flip_flop",
+    source="[LR] fig. 4a-c",
+    summary="a nonlinear network, its Gaussian closure and its infinite width learn a flip-flop",
+    full=FlipFlopConfig(),
+    quick=QUICK,
+    run=_run,
+    draw=_draw,
+    seconds=(162, 19),
+)

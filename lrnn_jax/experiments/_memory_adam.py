@@ -3,141 +3,127 @@
 from dataclasses import dataclass
 from typing import Any
 
-import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 import optax
 
-from lrnn_jax.experiments._base import Claim, Progress, Report, check_config, phase_reporter, timed
-from lrnn_jax.learning import Descent, LearningCurve, Training, excursion, learn_sequence
-from lrnn_jax.networks import LowRankRNN
+from lrnn_jax.experiments._base import (
+    AbstractResults,
+    Experiment,
+    Table,
+    check_config,
+    claim,
+    columns,
+    labelled,
+)
+from lrnn_jax.experiments._memory_aba import TwoFilters
+from lrnn_jax.experiments._panels import loss_panel, overlap_panels
+from lrnn_jax.experiments._recorder import Recorder
+from lrnn_jax.figures import Figure, panels, plot_methods, shade_phases
+from lrnn_jax.learning import Descent, LearningCurve, Training, excursion
 from lrnn_jax.overlaps import visible
-from lrnn_jax.reduced import degenerate_twin, reduce
-from lrnn_jax.tasks import ExponentialFilter
+from lrnn_jax.reduced import reduce
+
+PHASES = "ABABA"
 
 
 @dataclass(frozen=True)
-class MemoryAdamConfig:
+class MemoryAdamConfig(TwoFilters):
     """A-B-A-B-A with Adam on the full network: the overlaps drift. [LR] fig. 7."""
 
-    n: int = 500
-    """N, neurons."""
-    dt: float = 0.05
-    """Euler step [membrane time constants]."""
-    steps: int = 400
-    """T, steps of the impulse response."""
-    rate_a: float = 0.2
-    """c* of task A [1 / membrane time constant]."""
-    rate_b: float = 0.4
-    """c* of task B [1 / membrane time constant]."""
-    uu: float = 2.048
-    """UᵀU/N at the start."""
-    mu: float = 0.8
-    """MᵀU/N at the start."""
-    adam_lr: float = 1e-3
-    """Learning rate of Adam."""
-    lr: float = 5e-3
-    """η of the gradient descent that it is compared with (the network's own is N η)."""
     epochs: int = 4000
     """Epochs of each of the five phases."""
     record: int = 20
     """Keep every n-th epoch."""
-    seed: int = 7
-    """Random seed of the initial network."""
+    adam_lr: float = 1e-3
+    """Learning rate of Adam."""
 
     def __post_init__(self) -> None:
-        check_config(self, n=(4, 1e6), steps=(2, 1e6), lr=(0, 1e3), adam_lr=(0, 1e3))
-        check_config(self, epochs=(2, 1e8), record=(1, self.epochs), dt=(1e-9, 1))
+        self.check()
+        check_config(self, adam_lr=(0, 1e3))
 
 
 QUICK = MemoryAdamConfig(n=60, steps=100, epochs=1000)
 
 
-def memory_adam(
-    config: MemoryAdamConfig = MemoryAdamConfig(), progress: Progress | None = None
-) -> Report:
-    """Alternate between two filters with Adam, and with gradient descent for comparison.
+class MemoryAdamResults(AbstractResults):
+    """Adam on the full network, and descent by theory."""
 
-    Arguments:
-        config: sizes, tasks, learning rates.
-        progress: called as progress(what, epoch, epochs, loss).
+    config: MemoryAdamConfig
+    adam: LearningCurve
+    descent: LearningCurve
+    visible: tuple[str, ...]
+    leftover: dict[str, Any] = labelled("overlaps, last A − first A", "overlap")
+    invariant_drift: dict[str, Any] = labelled("change of what flow conserves", "epoch")
 
-    Returns: a `Report` with curves "adam" (full network) and "descent" (by theory).
+    @claim("Adam solves A at the end too: loss", high=1e-3)
+    def final_loss(self) -> Any:
+        return self.adam.loss[-1]
 
-    Source: [LR] fig. 7.
-    """
-    net = degenerate_twin(
-        LowRankRNN.normalised(config.n, dt=config.dt, key=jr.key(config.seed)),
-        uu=config.uu,
-        mu=config.mu,
+    @claim("and zu·vm is 1 − c*: difference", high=0.02)
+    def product_error(self) -> Any:
+        product = self.adam["zu"][-1] * self.adam["vm"][-1]
+        return abs(product - (1 - self.config.rate_a))
+
+    @claim("invisible overlaps drift from the first A to the last: Adam's over descent's", low=10)
+    def invisible_drift(self) -> Any:
+        hidden = ~np.isin(self.adam.overlaps.names, self.visible)
+        far = {name: abs(x[hidden]).max() for name, x in self.leftover.items()}
+        return far["adam"] / far["descent"]
+
+    @claim("Adam does not keep the invariants: their drift over descent's, which is O(η)", low=5)
+    def invariants_lost(self) -> Any:
+        return self.invariant_drift["adam"][-1] / self.invariant_drift["descent"][-1]
+
+
+def _run(config: MemoryAdamConfig, recorder: Recorder) -> MemoryAdamResults:
+    net, adam = config.network(), Training(optax.adam(config.adam_lr))
+    labels = [f"Adam, {name}" for name in PHASES]
+    for name, model, method in (("adam", net, adam), ("descent", reduce(net), Descent(config.lr))):
+        phases = [(config.task(task), method, config.epochs) for task in PHASES]
+        told = labels if name == "adam" else None
+        recorder.learn_sequence(name, model, phases, record=config.record, labels=told)
+    curves, (first, last) = recorder.curves, (config.epochs, len(PHASES) * config.epochs)
+    return MemoryAdamResults(
+        config=config,
+        **curves,
+        visible=visible(net).visible,
+        leftover={n: excursion(c, first, last).leftover for n, c in curves.items()},
+        invariant_drift={n: c.invariant_drift() for n, c in curves.items()},
     )
-    tasks = {
-        name: ExponentialFilter(rate, config.dt, config.steps)
-        for name, rate in (("A", config.rate_a), ("B", config.rate_b))
-    }
-    shown = phase_reporter(progress, [f"Adam, {name}" for name in "ABABA"])
-    curves, seconds = {}, {}
-    adam = Training(optax.adam(config.adam_lr))
-    for name, model, method, say in (
-        ("adam", net, adam, shown),
-        ("descent", reduce(net), Descent(config.lr), None),
-    ):
-
-        def work(model: Any = model, method: Any = method, say: Any = say) -> LearningCurve:
-            phases = [(tasks[task], method, config.epochs) for task in "ABABA"]
-            return learn_sequence(model, phases, record=config.record, progress=say)
-
-        curves[name], seconds[name] = timed(work)
-    report = _report(config, curves)
-    report.seconds = seconds
-    return report
 
 
-def _report(config: MemoryAdamConfig, curves: dict[str, LearningCurve]) -> Report:
-    first, last = config.epochs, 5 * config.epochs
-    seen = visible(curves["adam"].model).visible
-    hidden = np.array([name not in seen for name in curves["adam"].overlaps.names])
-    gone = {name: excursion(curve, first, last) for name, curve in curves.items()}
-    invisible = {n: float(jnp.abs(e.leftover[hidden]).max()) for n, e in gone.items()}
-    product = {
-        n: abs(float(c["zu"][-1] * c["vm"][-1]) - (1 - config.rate_a)) for n, c in curves.items()
-    }
-    drifts = {n: np.asarray(c.invariant_drift()) for n, c in curves.items()}
-    lost = {n: float(np.abs(d[-1])) for n, d in drifts.items()}
-    losses = {n: float(np.asarray(c.loss)[-1]) for n, c in curves.items()}
-    claims = [
-        Claim(
-            "Adam solves A at the end too (loss < 1e-3, zu·vm to 0.02)",
-            f"loss {losses['adam']:.1g}, zu·vm off by {product['adam']:.3f}",
-            losses["adam"] < 1e-3 and product["adam"] < 0.02,
-        ),
-        Claim(
-            "invisible overlaps drift from the first A to the last (Adam more than ten times "
-            "as far as descent)",
-            f"up to {invisible['adam']:.3g} with Adam, {invisible['descent']:.2g} with descent",
-            invisible["adam"] > 10 * invisible["descent"],
-        ),
-        Claim(
-            "Adam does not keep the invariants (more than five times descent's O(η) drift)",
-            f"{lost['adam']:.3g} with Adam, {lost['descent']:.2g} with descent",
-            lost["adam"] > 5 * lost["descent"],
-        ),
-    ]
-    columns = zip(gone["adam"].names, gone["adam"].leftover, gone["descent"].leftover)
-    rows = [
-        [n, "visible" if n in seen else "invisible", f"{a:+.4f}", f"{b:+.1e}"]
-        for n, a, b in columns
-    ]
-    values = {
-        "invisible_drift": invisible,
-        "invariant_drift": lost,
-        "final_loss": losses,
-        "visible": list(seen),
-        "phases": [i * config.epochs for i in range(6)],
-    }
-    header = ["overlap", "loss sees it", "last A − first A, Adam", "… descent"]
-    report = Report("memory_adam", config, claims, values, (header, rows), {}, dict(curves))
-    for name, drift in drifts.items():
-        attributes = {"long_name": f"change of what flow conserves, {name}", "units": "1"}
-        report.arrays[f"invariant_drift_{name}"] = ("epoch", drift, attributes)
-    return report
+def _table(r: MemoryAdamResults) -> Table:
+    names = r.adam.overlaps.names
+    return columns(
+        {
+            "overlap": (list(names), ""),
+            "loss sees it": (["yes" if name in r.visible else "no" for name in names], ""),
+            "last A − first A, Adam": (r.leftover["adam"], "+.4f"),
+            "… descent": (r.leftover["descent"], "+.1e"),
+        }
+    )
+
+
+def _draw(r: MemoryAdamResults) -> Figure:
+    figure, axes = panels(2, 2, height=4.2)
+    loss_panel(axes[0, 0], adam=r.adam, descent=r.descent, above=1e-10)
+    drift, label = r.invariant_drift, "change of invariants"
+    plot_methods(axes[0, 1], r.adam.epochs, drift, label, above=1e-4)
+    overlap_panels(axes[1], r.visible, simulation=r.adam)
+    bounds = [i * r.config.epochs for i in range(len(PHASES) + 1)]
+    for ax in axes.flat:
+        shade_phases(ax, bounds, PHASES)
+    return figure
+
+
+memory_adam = Experiment(
+    name="memory_adam",
+    source="[LR] fig. 7",
+    summary="Adam keeps none of what gradient flow conserves",
+    full=MemoryAdamConfig(),
+    quick=QUICK,
+    run=_run,
+    draw=_draw,
+    seconds=(18, 10),
+    table=_table,
+)

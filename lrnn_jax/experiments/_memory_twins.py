@@ -12,14 +12,36 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from lrnn_jax.experiments._base import Claim, Progress, Report, check_config, keep, timed
-from lrnn_jax.learning import Decoding, Descent, LearningCurve, Slowed, decode, learn
+from lrnn_jax.experiments._base import (
+    AbstractResults,
+    Experiment,
+    Table,
+    check_config,
+    claim,
+    columns,
+    labelled,
+)
+from lrnn_jax.experiments._recorder import Recorder
+from lrnn_jax.figures import (
+    FIRST,
+    INVISIBLE,
+    SECOND,
+    VISIBLE,
+    Axes,
+    Figure,
+    panels,
+    plot_accuracy,
+    plot_lines,
+    shade_phases,
+)
+from lrnn_jax.learning import Descent, LearningCurve, Slowed, decode, learn
 from lrnn_jax.networks import Erf
 from lrnn_jax.overlaps import Overlaps, random_overlaps, visible
 from lrnn_jax.reduced import ReducedRNN
 from lrnn_jax.tasks import AbstractObjective, DecisionMaking, FlipFlop, TeacherStudent
 
 STAGES = ("before learning", "after A or B", "after C")
+LOOKS = ("A, then C", FIRST["color"]), ("B, then C", SECOND["color"])
 
 
 @dataclass(frozen=True)
@@ -67,46 +89,110 @@ QUICK = MemoryTwinsConfig(
 )
 
 
-def memory_twins(
-    config: MemoryTwinsConfig = MemoryTwinsConfig(), progress: Progress | None = None
-) -> Report:
-    """Train twins on two tasks, then on a common third, and decode the first from the overlaps.
+class MemoryTwinsResults(AbstractResults):
+    """Overlaps and losses of all networks, and what decoders read from the overlaps.
 
-    Both twins of a pair see the same trials of C; A and B have trials of their own.
-
-    Arguments:
-        config: pairs, tasks, learning rates, decoder.
-        progress: called as progress(what, pairs done, pairs, loss).
-
-    Returns: a `Report` with the overlaps of all networks over epochs.
-
-    Source: [LR] fig. 4d-f, 9, 10.
+    Axes: task, A or B and then C; pair; twin, the first of which learns A, the second B; epoch.
     """
-    tasks = _tasks(config)
-    keys = jr.split(jr.key(config.seed), config.pairs)
-    start = jax.vmap(lambda k: random_overlaps(key=k).gram)(keys)
-    first = Slowed(Descent(config.lr), below=config.below, factor=5.0)
-    seconds: dict[str, Any] = {}
-    after: list[list[Any]] = []
-    curves = []
-    for name in "AB":
-        members = [(gram[None], jr.fold_in(key, ord(name))) for gram, key in zip(start, keys)]
-        (runs, seconds[f"task {name}"]) = timed(
-            lambda n=name, m=members: _learn_all(config, tasks[n], first, m, progress, n)
-        )
-        curves.append(runs)
-        after.append([run.gram[0, -1] for run in runs])
-    both = [jnp.stack([a, b]) for a, b in zip(*after)]
-    members = [(grams, jr.fold_in(key, ord("C"))) for grams, key in zip(both, keys)]
-    last, seconds["task C"] = timed(
-        lambda: _learn_all(config, tasks["C"], Descent(config.lr_c), members, progress, "C")
+
+    config: MemoryTwinsConfig
+    final_losses: dict[str, list[float]]
+    accuracy: dict[str, list[float]]
+    twin_gap: dict[str, list[float]]
+    visible: tuple[str, ...]
+    latex: tuple[str, ...]
+    stages: tuple[str, ...]
+    epoch: Any = labelled("epoch of each task", "epoch", units="updates")
+    overlaps: dict[str, Any] = labelled("overlap", "task", "pair", "twin", "epoch")
+    loss: Any = labelled("loss", "task", "pair", "twin", "epoch")
+    accuracies: dict[str, Any] = labelled("test accuracy from overlaps", "stage", "split")
+
+    @claim("A, B and C are learned: largest median of final losses", high=0.05)
+    def median_loss(self) -> Any:
+        return max(np.median(losses) for losses in self.final_losses.values())
+
+    @claim(
+        "after C the visible overlaps of twins coincide: difference over that after A or B",
+        high=0.2,
     )
-    report = _report(config, start, curves, last)
-    report.seconds = seconds
-    return report
+    def visible_gap(self) -> Any:
+        return self._gap(visible=True, stage=2) / self._gap(visible=True, stage=1)
+
+    @claim("the invisible ones less: their difference over that of the visible ones", low=3)
+    def invisible_gap(self) -> Any:
+        return self._gap(visible=False, stage=2) / self._gap(visible=True, stage=2)
+
+    @claim("before learning decoders are at chance: largest distance from 0.5", high=0.1)
+    def chance(self) -> float:
+        return max(abs(x[0] - 0.5) for x in self.accuracy.values())
+
+    @claim("after A or B they are perfect without read-out noise: lowest accuracy", low=0.98)
+    def perfect(self) -> float:
+        return min(x[1] for name, x in self.accuracy.items() if "quiet" in name)
+
+    @claim(
+        "after C they are near chance on the visible overlaps with read-out noise",
+        high=0.65,
+        shown=lambda r: "{visible_noisy[2]:.2f}; without {visible_quiet[2]:.2f}".format(
+            **r.accuracy
+        ),
+    )
+    def after_c_visible(self) -> float:
+        return self.accuracy["visible_noisy"][2]
+
+    @claim("but well above on the invisible ones with noise", low=0.65)
+    def after_c_invisible(self) -> float:
+        return self.accuracy["invisible_noisy"][2]
+
+    @claim("and on the invisible ones without", low=0.8)
+    def after_c_invisible_quiet(self) -> float:
+        return self.accuracy["invisible_quiet"][2]
+
+    def _gap(self, *, visible: bool, stage: int) -> Any:
+        gaps = [x[stage] for name, x in self.twin_gap.items() if (name in self.visible) == visible]
+        return np.mean(gaps)
 
 
-def _tasks(config: MemoryTwinsConfig) -> dict[str, AbstractObjective]:
+def _run(config: MemoryTwinsConfig, recorder: Recorder) -> MemoryTwinsResults:
+    """Both twins of a pair see the same trials of C; A and B have trials of their own."""
+    keys = jr.split(jr.key(config.seed), config.pairs)
+    start = jax.vmap(lambda k: random_overlaps(key=k).gram)(keys)[:, None]
+    fast = Slowed(Descent(config.lr), below=config.below, factor=5.0)
+    first = [_learn_all(config, name, fast, start, keys, recorder) for name in "AB"]
+    both = jnp.concatenate([curve.gram[:, :, -1] for curve in first], axis=1)
+    last = _learn_all(config, "C", Descent(config.lr_c), both, keys, recorder)
+    runs = [jax.tree.map(lambda *a: jnp.concatenate(a, axis=1), *first), last]
+    loss = jnp.stack([run.loss for run in runs])
+    history = jnp.stack([run.overlaps.vector() for run in runs])
+    # learning goes on in float32 here and there, decoding in the session's precision
+    stages = jnp.stack([history[0, :, :, 0], *history[..., -1, :]]).astype(float)
+    names = last.overlaps.names
+    seen = visible(jax.tree.map(lambda a: a[0, 0], last.model)).visible
+    shown, accuracies = np.isin(names, seen), {}
+    for kind, mask in (("visible", shown), ("invisible", ~shown)):
+        for noisy, noise in (("quiet", 0.0), ("noisy", config.noise)):
+            options = {"held_out": config.held_out, "splits": config.splits, "noise": noise}
+            found = decode(stages[..., mask], key=jr.key(config.seed + 1), **options)
+            accuracies[f"{kind}_{noisy}"] = found.test
+    final = {"A": loss[0, :, 0, -1], "B": loss[0, :, 1, -1], "C": loss[1, :, :, -1].ravel()}
+    gap = jnp.abs(stages[:, :, 0] - stages[:, :, 1]).mean(axis=1).T
+    return MemoryTwinsResults(
+        config=config,
+        final_losses={name: x.tolist() for name, x in final.items()},
+        accuracy={name: x.mean(axis=-1).tolist() for name, x in accuracies.items()},
+        twin_gap=dict(zip(names, gap.tolist())),
+        visible=seen,
+        latex=tuple(last.overlaps.roles.latex),
+        stages=STAGES,
+        epoch=np.asarray(last.epochs[0, 0]),
+        overlaps={name: np.asarray(history[..., i]) for i, name in enumerate(names)},
+        loss=np.asarray(loss),
+        accuracies={name: np.asarray(x) for name, x in accuracies.items()},
+    )
+
+
+def twin_tasks(config: MemoryTwinsConfig) -> dict[str, AbstractObjective]:
+    """The tasks "A", "B" and "C"."""
     dt, steps, batch = config.dt, config.steps, config.batch
     flips = {"dt": dt, "steps": steps, "batch": batch, "wait": (1.0, 2.0), "input_amp": 2.0}
     teacher = Overlaps.from_visible(zm=0.5, zu=2.3, vm=2.0, vu=1.5, mu=1.6, mm=1.8, uu=2.2)
@@ -120,14 +206,9 @@ def _tasks(config: MemoryTwinsConfig) -> dict[str, AbstractObjective]:
 
 
 def _learn_all(
-    config: MemoryTwinsConfig,
-    task: AbstractObjective,
-    method: Any,
-    members: list[tuple[Any, Any]],
-    progress: Progress | None,
-    name: str,
-) -> list[LearningCurve]:
-    """Curves of all pairs, as many at once as there are processors; leading axis: twin."""
+    config: MemoryTwinsConfig, name: str, method: Any, start: Any, keys: Any, recorder: Recorder
+) -> LearningCurve:
+    """Curves of all pairs, as many at once as there are processors; leading axes: pair, twin."""
 
     def cast(tree: Any) -> Any:
         return jax.tree.map(lambda a: jnp.asarray(a, config.precision), tree)
@@ -139,20 +220,25 @@ def _learn_all(
         return learn(model, task, method, key=key, throw=False, **options)
 
     compiled = jax.jit(jax.vmap(one, in_axes=(0, None, None, None)))
-    task, method = cast(task), cast(method)
+    task, method = cast(twin_tasks(config)[name]), cast(method)
+    report = recorder.reporter(f"task {name}")
 
-    def work(member: tuple[Any, Any]) -> LearningCurve:
-        gram, key = member
-        return jax.block_until_ready(compiled(cast(gram), task, method, key))
+    def work(gram: Any, key: Any) -> LearningCurve:
+        trials = jr.fold_in(key, ord(name))
+        return jax.block_until_ready(compiled(cast(gram), task, method, trials))
 
-    runs = []
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool, _cancelled_at_exit(pool):
-        for i, run in enumerate(pool.map(work, members)):
-            runs.append(run)
-            keep(run)
-            if progress is not None:
-                progress(f"task {name}", i + 1, len(members), float(jnp.max(run.loss[:, -1])))
-    return runs
+    def all_pairs() -> list[LearningCurve]:
+        runs = []
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool, _cancelled_at_exit(pool):
+            for run in pool.map(work, start, keys):
+                runs.append(run)
+                recorder.curves[f"task {name}_{len(runs) - 1}"] = run
+                if report is not None:
+                    report(len(runs), len(keys), float(jnp.max(run.loss[:, -1])))
+        return runs
+
+    runs = recorder.timed(f"task {name}", all_pairs)
+    return jax.tree.map(lambda *a: jnp.stack(a), *runs)
 
 
 @contextlib.contextmanager
@@ -164,144 +250,69 @@ def _cancelled_at_exit(pool: ThreadPoolExecutor) -> Iterator[None]:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _report(
-    config: MemoryTwinsConfig, start: Any, first: list[list[Any]], last: list[Any]
-) -> Report:
-    model = last[0].model
-    one = jax.tree.map(lambda a: a[0], model)
-    names, roles, seen = one.overlaps.names, one.roles, visible(one).visible
-    before = Overlaps(start, roles).vector()
-    a_b = [jnp.stack([r.overlaps.vector()[0] for r in runs]) for runs in first]  # pair, epoch
-    history = jnp.stack(a_b, axis=1)
-    common = jnp.stack([run.overlaps.vector() for run in last])  # pair, twin, epoch, overlap
-    # learning goes on in float32 here and there, decoding in the session's precision
-    stages = jnp.stack(
-        [
-            jnp.stack([before, before], axis=1).astype(float),
-            common[:, :, 0].astype(float),
-            common[:, :, -1].astype(float),
-        ]
-    )
-    shown = np.array([n in seen for n in names])
-    decodings = {
-        (kind, noise): _decode(config, stages[..., mask], noise)
-        for kind, mask in (("visible", shown), ("invisible", ~shown))
-        for noise in (0.0, config.noise)
-    }
-    losses = {
-        "A": [float(r.loss[0, -1]) for r in first[0]],
-        "B": [float(r.loss[0, -1]) for r in first[1]],
-        "C": [float(x) for r in last for x in r.loss[:, -1]],
-    }
-    gap = np.abs(np.asarray(stages[:, :, 0] - stages[:, :, 1]))
-    report = Report(
-        name="memory_twins",
-        config=config,
-        claims=_claims(config, decodings, gap, shown, losses),
-        values={
-            "final_losses": losses,
-            "accuracy": {
-                f"{kind}, noise {noise:g}": np.asarray(d.test.mean(-1)).tolist()
-                for (kind, noise), d in decodings.items()
-            },
-            "twin_gap": {n: gap[:, :, i].mean(1).tolist() for i, n in enumerate(names)},
-            "visible": list(seen),
-            "latex": list(roles.latex),
-            "stages": list(STAGES),
-        },
-        table=_table(decodings),
-        seconds={},
-    )
-    report.arrays = _arrays(names, history, common, decodings, first, last)
-    return report
+def _table(r: MemoryTwinsResults) -> Table:
+    by_stage = zip(r.stages, np.array(list(r.accuracy.values())).T)
+    given = {"decoded from": (list(r.accuracy), "")}
+    return columns(given | {stage: (x, ".2f") for stage, x in by_stage})
 
 
-def _decode(config: MemoryTwinsConfig, stages: Any, noise: float) -> Decoding:
-    options: dict[str, Any] = {"held_out": config.held_out, "splits": config.splits}
-    return decode(stages, noise=noise, key=jr.key(config.seed + 1), **options)
+def _draw(r: MemoryTwinsResults) -> Figure:
+    figure, axes = panels(2, 3, height=4.4)
+    bounds = (0, r.epoch[-1], 2 * r.epoch[-1])
+    for twin, (label, colour) in enumerate(LOOKS):
+        look: dict[str, Any] = {"color": colour, "linewidth": 0.7, "alpha": 0.6}
+        lines = [r.loss[:, pair, twin].ravel() for pair in range(r.config.pairs)]
+        shown = [(None if i else label, line, look) for i, line in enumerate(lines)]
+        plot_lines(axes[0, 0], np.append(r.epoch, r.epoch + bounds[1]), shown, above=1e-6)
+    axes[0, 0].set(xlabel="epoch", ylabel=r"loss $L$")
+    shade_phases(axes[0, 0], bounds, ("A or B", "C"))
+    _plane(axes[0, 1], r, "zm", "vu")
+    _plane(axes[0, 2], r, "zv", "zz")
+    _gaps(axes[1, 0], r)
+    for ax, kind, noise in ((axes[1, 1], "quiet", 0), (axes[1, 2], "noisy", r.config.noise)):
+        visible, invisible = (r.accuracies[f"{x}_{kind}"] for x in ("visible", "invisible"))
+        dashed = {"color": INVISIBLE[1], "marker": "s", "linestyle": "--"}
+        drawn = {"visible": (visible, {"color": VISIBLE[1], "marker": "o"})}
+        plot_accuracy(ax, r.stages, drawn | {"invisible": (invisible, dashed)})
+        ax.set_xlabel(f"read-out noise {noise:g}")
+    return figure
 
 
-def _claims(
-    config: MemoryTwinsConfig,
-    decodings: dict[tuple[str, float], Decoding],
-    gap: np.ndarray,
-    shown: np.ndarray,
-    losses: dict[str, list[float]],
-) -> list[Claim]:
-    test = {key: np.asarray(d.test.mean(-1)) for key, d in decodings.items()}
-    quiet, loud = 0.0, config.noise
-    seen = gap[..., shown].mean(axis=(1, 2))
-    hidden = gap[..., ~shown].mean(axis=(1, 2))
-    start = [test[key][0] for key in test]
-    trained = [test[kind, quiet][1] for kind in ("visible", "invisible")]
-    after = {key: test[key][2] for key in test}
-    return [
-        Claim(
-            "A, B and C are learned (median final losses below 0.05)",
-            ", ".join(f"{n} {np.median(x):.2g} (worst {max(x):.2g})" for n, x in losses.items()),
-            all(np.median(x) < 0.05 for x in losses.values()),
-        ),
-        Claim(
-            "after C the visible overlaps of twins coincide (mean difference a fifth of that after "
-            "A or B, or less), the invisible ones less (over three times as far apart)",
-            f"visible {seen[1]:.3f} → {seen[2]:.3f}, invisible {hidden[1]:.3f} → {hidden[2]:.3f}",
-            bool(seen[2] < 0.2 * seen[1] and hidden[2] > 3 * seen[2]),
-        ),
-        Claim(
-            "before learning the decoder is at chance (0.4 … 0.6)",
-            ", ".join(f"{x:.2f}" for x in start),
-            all(0.4 <= x <= 0.6 for x in start),
-        ),
-        Claim(
-            "after A or B it is perfect (≥ 0.98) on visible and on invisible overlaps",
-            f"{trained[0]:.2f}, {trained[1]:.2f}",
-            min(trained) >= 0.98,
-        ),
-        Claim(
-            f"after C it is near chance on the visible overlaps with read-out noise {loud:g} "
-            "(≤ 0.65; without noise it may read them)",
-            f"{after['visible', loud]:.2f} with, {after['visible', quiet]:.2f} without",
-            after["visible", loud] <= 0.65,
-        ),
-        Claim(
-            "but well above on the invisible ones, with noise (≥ 0.65) and without (≥ 0.8)",
-            f"{after['invisible', loud]:.2f} with, {after['invisible', quiet]:.2f} without",
-            after["invisible", loud] >= 0.65 and after["invisible", quiet] >= 0.8,
-        ),
-    ]
+def _plane(ax: Axes, r: MemoryTwinsResults, *pair: str) -> None:
+    """Paths of all networks in the plane of two overlaps, through both tasks."""
+    x, y = (r.overlaps[name] for name in pair)
+    for twin, (_, colour) in enumerate(LOOKS):
+        for i in range(r.config.pairs):
+            path = x[:, i, twin].ravel(), y[:, i, twin].ravel()
+            ax.plot(*path, color=colour, linewidth=0.7, alpha=0.6)
+        middle, end = ((x[task, :, twin, -1], y[task, :, twin, -1]) for task in (0, 1))
+        ax.plot(*middle, "o", color=colour, markersize=2.5)
+        ax.plot(*end, "s", color="#1a1a1a", markersize=3, zorder=3)
+    symbols = dict(zip(r.twin_gap, r.latex))
+    ax.set(xlabel=symbols[pair[0]], ylabel=symbols[pair[1]])
 
 
-def _table(decodings: dict[tuple[str, float], Decoding]) -> tuple[list[str], list[list[str]]]:
-    header = ["decoded from", "read-out noise", *STAGES]
-    rows = [
-        [f"{kind} overlaps", f"{noise:g}", *(f"{x:.2f}" for x in d.test.mean(-1))]
-        for (kind, noise), d in decodings.items()
-    ]
-    return header, rows
+def _gaps(ax: Axes, r: MemoryTwinsResults) -> None:
+    """How far apart twins are in each overlap, after A or B and after C."""
+    symbols = dict(zip(r.twin_gap, r.latex))
+    order = sorted(symbols, key=lambda name: name not in r.visible)
+    for stage, colour in ((1, "0.75"), (2, "#1a1a1a")):
+        places, gaps = np.arange(len(order)) + 0.4 * (stage - 1.5), [r.twin_gap[n] for n in order]
+        ax.bar(places, [x[stage] for x in gaps], width=0.38, color=colour, label=r.stages[stage])
+    ax.axvline(len(r.visible) - 0.5, color="0.5", linewidth=0.8, linestyle=":")
+    ax.set_xticks(range(len(order)), [symbols[name] for name in order], rotation=90)
+    ax.set_ylabel("mean |difference| of twins")
+    ax.legend(title="visible | invisible")
 
 
-def _arrays(
-    names: tuple[str, ...],
-    history: Any,
-    common: Any,
-    decodings: dict[tuple[str, float], Decoding],
-    first: list[list[Any]],
-    last: list[Any],
-) -> dict[str, Any]:
-    dims, unit = ("pair", "twin", "epoch", "overlap"), {"units": "1"}
-    epochs = np.asarray(last[0].epochs[0])
-    arrays: dict[str, Any] = {
-        "epoch": ("epoch", epochs, {"long_name": "epoch of each task", "units": "updates"}),
-        "overlap": ("overlap", np.array(names, dtype=str), {"long_name": "overlap"}),
-        "overlaps_first": (dims, np.asarray(history), {"long_name": "overlaps, A or B", **unit}),
-        "overlaps_last": (dims, np.asarray(common), {"long_name": "overlaps, C", **unit}),
-    }
-    loss = np.stack([np.stack([r.loss[0] for r in runs]) for runs in first], axis=1)
-    arrays["loss_first"] = (dims[:3], loss, {"long_name": "loss, A or B", **unit})
-    loss = np.stack([np.asarray(r.loss) for r in last])
-    arrays["loss_last"] = (dims[:3], loss, {"long_name": "loss, C", **unit})
-    for (kind, noise), decoding in decodings.items():
-        label = f"accuracy_{kind}_{'noisy' if noise else 'quiet'}"
-        attributes = {"long_name": f"test accuracy from {kind} overlaps, noise {noise:g}", **unit}
-        arrays[label] = (("stage", "split"), np.asarray(decoding.test), attributes)
-    return arrays
+memory_twins = Experiment(
+    name="memory_twins",
+    source="[LR] fig. 4d-f, 9, 10",
+    summary="what twins learned first is written in overlaps that no loss can see",
+    full=MemoryTwinsConfig(),
+    quick=QUICK,
+    run=_run,
+    draw=_draw,
+    seconds=(601, 26),
+    table=_table,
+)

@@ -1,7 +1,7 @@
 """`open_vs_closed`: the same controller learns by acting, or by imitating one that has."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -10,11 +10,22 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from lrnn_jax.environments import ClosedLoop
-from lrnn_jax.experiments._base import Claim, Progress, Report, check_config, reporter, timed
+from lrnn_jax.experiments._base import (
+    AbstractResults,
+    Experiment,
+    Table,
+    check_config,
+    claim,
+    columns,
+    labelled,
+)
 from lrnn_jax.experiments._controllers import double_integrator
-from lrnn_jax.learning import Descent, LearningCurve, learn
+from lrnn_jax.experiments._recorder import Recorder
+from lrnn_jax.figures import LOOPS, Figure, mark_epochs, panels, plot_landscape
+from lrnn_jax.learning import Descent, LearningCurve
 from lrnn_jax.networks import AbstractRNN, DenseRNN, Tanh
 from lrnn_jax.stability import (
+    Stages,
     coupled_matrix,
     effective_gains,
     gain_landscape,
@@ -74,23 +85,88 @@ class _Meter(eqx.Module):
         return loss, coupled_matrix(model, self.loop), gains
 
 
-def open_vs_closed(
-    config: OpenVsClosedConfig = OpenVsClosedConfig(), progress: Progress | None = None
-) -> Report:
-    """Train a controller in closed loop, and the same network to imitate it on white noise.
+class Point(NamedTuple):
+    """A point of a learning curve; its loss is 2T × the mean, as in [CL]."""
 
-    Losses are means over time and state; [CL] reports sums over both (2T times as much). In the
-    code of [CL] the first epoch makes no update; here it does.
+    epoch: int
+    loss: float
 
-    Arguments:
-        config: sizes and learning rate.
-        progress: called as progress(what, epoch, epochs, loss).
 
-    Returns: a `Report` with curves "closed" and "open", their losses in the loop, spectra and
-    effective gains, and the landscape of static gains.
+class OpenVsClosedResults(AbstractResults):
+    """A controller ("closed") and its open-loop student ("open"), both measured in the loop.
 
-    Source: [CL] fig. 1, 2.
+    Losses are means over time and state; [CL] reports sums over both, 2T times as much, and so do
+    the `Point`s and `final_loss`.
     """
+
+    config: OpenVsClosedConfig
+    closed: LearningCurve
+    open: LearningCurve
+    stages: dict[str, Stages]
+    dip: Point
+    peak: Point
+    final_loss: dict[str, float]
+    final_gains: dict[str, list[float]]
+    lqr: list[float]
+    test_loss: dict[str, Any] = labelled("loss in the loop", "epoch", units="state²")
+    gains: dict[str, Any] = labelled("effective gains", "epoch", "state")
+    radius: dict[str, Any] = labelled("max |λ|", "epoch")
+    k1: Any = labelled("gain on position", "k1")
+    k2: Any = labelled("gain on velocity", "k2")
+    land: dict[str, Any] = labelled("static gains", "k1", "k2")
+
+    @claim(
+        "the controller learns in three stages: a complex pair leads from some epoch on",
+        low=0,
+        shown=lambda r: "; ".join(r.stages["closed"].verdicts[:2]),
+    )
+    def oscillatory(self) -> int:
+        return self.stages["closed"].oscillatory
+
+    @claim(
+        "its loop becomes stable for good after that, and is refined: epochs between",
+        low=1,
+        shown=lambda r: r.stages["closed"].verdicts[2],
+    )
+    def stable_after(self) -> int:
+        return self.stages["closed"].stable - self.stages["closed"].oscillatory
+
+    @claim(
+        "the open-loop student's loss in the loop rises again by orders of magnitude: times",
+        low=30,
+        shown=lambda r: (
+            f"2T × loss from {r.dip.loss:.3g} at epoch {r.dip.epoch} to {r.peak.loss:.3g} at "
+            f"epoch {r.peak.epoch}"
+        ),
+    )
+    def rise(self) -> float:
+        return self.peak.loss / self.dip.loss
+
+    @claim(
+        "the student becomes stable for good later than its teacher: epochs between",
+        low=1,
+    )
+    def later(self) -> int:
+        return self.stages["open"].stable - self.stages["closed"].stable
+
+    @claim(
+        "student and teacher end with the same loss: relative difference",
+        high=0.1,
+    )
+    def loss_apart(self) -> float:
+        return abs(self.final_loss["open"] / self.final_loss["closed"] - 1)
+
+    @claim(
+        "student and teacher end with the same effective gains: largest difference",
+        high=0.1,
+    )
+    def gains_apart(self) -> Any:
+        closed, opened = (np.array(self.final_gains[name]) for name in ("closed", "open"))
+        return np.abs(closed - opened).max()
+
+
+def _run(config: OpenVsClosedConfig, recorder: Recorder) -> OpenVsClosedResults:
+    """In the code of [CL] the first epoch makes no update; here it does."""
     loop = double_integrator(config.steps, 1.0, batch=config.batch, control_cost=config.cost)
     keys, n = jr.split(jr.key(config.seed), 6), config.n
     net = DenseRNN(
@@ -103,117 +179,104 @@ def open_vs_closed(
     meter = _Meter(loop, loop.plant.sample(keys[3], config.batch))
     options: dict[str, Any] = {"epochs": config.epochs, "record": config.record, "watch": meter}
     options |= {"devices": config.devices}
-    method = Descent(config.lr, clip=1.0)
-    curves: dict[str, LearningCurve] = {}
-    seconds: dict[str, Any] = {}
 
-    def run(name: str, objective: Any, key: Any) -> None:
-        shown = reporter(progress, f"{name} loop")
-        curves[name], seconds[name] = timed(
-            lambda: learn(net, objective, method, key=key, progress=shown, **options)
-        )
+    def taught(name: str, objective: Any, key: Any) -> LearningCurve:
+        method, label = Descent(config.lr, clip=1.0), f"{name} loop"
+        return recorder.learn(name, net, objective, method, label=label, key=key, **options)
 
-    run("closed", loop, keys[4])
-    run("open", TeacherStudent(curves["closed"].model, config.steps, batch=config.batch), keys[5])
-    report = _report(config, loop, curves)
-    report.seconds = seconds
-    return report
+    closed = taught("closed", loop, keys[4])
+    teacher = TeacherStudent(closed.model, config.steps, batch=config.batch)
+    taught("open", teacher, keys[5])
+    return _results(config, loop, recorder.curves)
 
 
-def _report(
+def _results(
     config: OpenVsClosedConfig, loop: ClosedLoop, curves: dict[str, LearningCurve]
-) -> Report:
-    loss, gains, spectra, found = {}, {}, {}, {}
+) -> OpenVsClosedResults:
+    loss, gains, radii, found = {}, {}, {}, {}
     for name, curve in curves.items():
         loss[name], matrix, gains[name] = (np.asarray(x) for x in curve.watched)
-        spectra[name] = spectrum(jnp.asarray(matrix))
-        found[name] = stages(curve, values=spectra[name], loss=jnp.asarray(loss[name]))
-    epochs = np.asarray(curves["closed"].epochs)
-    closed, opened = found["closed"], found["open"]
+        values = spectrum(jnp.asarray(matrix))
+        radii[name] = radius(values)
+        found[name] = stages(curve, values=values, loss=jnp.asarray(loss[name]))
+    epochs, scale = np.asarray(curves["closed"].epochs), 2 * config.steps
     lowest = np.minimum.accumulate(loss["open"])
     peak = int(np.argmax(loss["open"] / lowest))
-    dip, rise = int(np.argmin(loss["open"][: peak + 1])), float(loss["open"][peak] / lowest[peak])
-    ends = {name: gains[name][-1, 0] for name in gains}
-    apart = float(np.abs(ends["closed"] - ends["open"]).max())
-    final = {name: float(x[-1]) for name, x in loss.items()}
-    best = lqr_gain(loop)[0]
-    claims = [
-        Claim(
-            "the controller learns in three stages: complex pair, stability, refinement",
-            "; ".join(closed.verdicts),
-            closed.oscillatory >= 0 and closed.stable > closed.oscillatory,
-        ),
-        Claim(
-            "the open-loop student's loss in the loop rises again by orders of magnitude",
-            f"from {loss['open'][dip]:.3g} at epoch {epochs[dip]} to {loss['open'][peak]:.3g} at "
-            f"epoch {epochs[peak]} ({rise:.3g} times)",
-            rise > 30,
-        ),
-        Claim(
-            "it becomes stable for good later than its teacher",
-            f"epoch {opened.stable} (open), {closed.stable} (closed)",
-            opened.stable > closed.stable >= 0,
-        ),
-        Claim(
-            "both end alike: loss within 10 %, effective gains within 0.1",
-            f"loss {final['closed']:.4g} and {final['open']:.4g}, gains "
-            f"({ends['closed'][0]:.3f}, {ends['closed'][1]:.3f}) and "
-            f"({ends['open'][0]:.3f}, {ends['open'][1]:.3f})",
-            abs(final["open"] / final["closed"] - 1) < 0.1 and apart < 0.1,
-        ),
-    ]
-    scale = 2 * config.steps
-    marks = {closed.stable, opened.stable, int(epochs[peak]), config.epochs}
-    table = _table(epochs, loss, marks, scale)
-    values = {
-        "stable": {name: s.stable for name, s in found.items()},
-        "oscillatory": {name: s.oscillatory for name, s in found.items()},
-        "peak": {"epoch": int(epochs[peak]), "loss": scale * float(loss["open"][peak])},
-        "final_loss": {name: scale * x for name, x in final.items()},
-        "gains": {name: k.tolist() for name, k in ends.items()},
-        "lqr": best.tolist(),
-    }
-    report = Report("open_vs_closed", config, claims, values, table, {}, dict(curves))
-    report.arrays = _arrays(loop, loss, gains, spectra)
-    return report
+    dip = int(np.argmin(loss["open"][: peak + 1]))
+
+    def point(at: int) -> Point:
+        return Point(int(epochs[at]), scale * float(loss["open"][at]))
+
+    first = {name: x[:, 0] for name, x in gains.items()}
+    return OpenVsClosedResults(
+        config=config,
+        **curves,
+        test_loss=loss,
+        gains=first,
+        radius=radii,
+        stages=found,
+        dip=point(dip),
+        peak=point(peak),
+        final_loss={name: scale * float(x[-1]) for name, x in loss.items()},
+        final_gains={name: x[-1].tolist() for name, x in first.items()},
+        k1=GRID[0],
+        k2=GRID[1],
+        land=_landscape(loop),
+        lqr=lqr_gain(loop)[0].tolist(),
+    )
 
 
-def _table(
-    epochs: np.ndarray, loss: dict[str, np.ndarray], marks: set[int], scale: int
-) -> tuple[list[str], list[list[str]]]:
-    """Losses in the normalisation of the reference, at its epochs and at ours."""
-    rows = []
-    for epoch in sorted({0, 12, 110, 200} | {mark for mark in marks if mark >= 0}):
-        near = np.abs(epochs - epoch).argmin()
-        rows.append([str(epoch), *(f"{scale * loss[name][near]:.3g}" for name in loss)])
-    return ["epoch", *(f"2T × loss, {name}" for name in loss)], rows
-
-
-def _arrays(
-    loop: ClosedLoop,
-    loss: dict[str, np.ndarray],
-    gains: dict[str, np.ndarray],
-    spectra: dict[str, np.ndarray],
-) -> dict[str, Any]:
-    arrays: dict[str, Any] = {}
-    for name in loss:
-        arrays[f"test_loss_{name}"] = (
-            "epoch", loss[name], {"long_name": f"loss in the loop, {name}", "units": "state²"},
-        )  # fmt: skip
-        arrays[f"gains_{name}"] = (
-            ("epoch", "state"),
-            gains[name][:, 0],
-            {"long_name": f"effective gains, {name}", "units": "1"},
-        )
-        arrays[f"radius_{name}"] = (
-            "epoch", radius(spectra[name]), {"long_name": f"max |λ|, {name}", "units": "1"},
-        )  # fmt: skip
+def _landscape(loop: ClosedLoop) -> dict[str, np.ndarray]:
+    """Loss, spectral radius and oscillation over static gains."""
     k1, k2 = np.meshgrid(*GRID, indexing="ij")
     land = gain_landscape(loop, jnp.asarray(np.stack([k1, k2], axis=-1)[:, :, None, :]))
-    units = {"units": "1"}
-    arrays["k1"] = ("k1", GRID[0], {"long_name": "gain on position", **units})
-    arrays["k2"] = ("k2", GRID[1], {"long_name": "gain on velocity", **units})
-    for field in ("log_loss", "radius", "oscillatory"):
-        name = {"long_name": f"static gains: {field.replace('_', ' ')}", **units}
-        arrays[f"land_{field}"] = (("k1", "k2"), np.asarray(getattr(land, field), float), name)
-    return arrays
+    fields = {"log_loss": land.log_loss, "radius": land.radius, "oscillatory": land.oscillatory}
+    return {name: np.asarray(values, float) for name, values in fields.items()}
+
+
+def _table(r: OpenVsClosedResults) -> Table:
+    """Losses in the normalisation of the reference, at its epochs and at ours."""
+    marks = {r.stages["closed"].stable, r.stages["open"].stable, r.peak.epoch, r.config.epochs}
+    shown = sorted({0, 12, 110, 200} | {mark for mark in marks if mark >= 0})
+    epochs = np.asarray(r.closed.epochs)
+    near = np.array([np.abs(epochs - epoch).argmin() for epoch in shown])
+    losses = {n: 2 * r.config.steps * x[near] for n, x in r.test_loss.items()}
+    given = {f"2T × loss, {name}": (x, ".3g") for name, x in losses.items()}
+    return columns({"epoch": (shown, "d"), **given})
+
+
+def _draw(r: OpenVsClosedResults) -> Figure:
+    """Loss in the loop, stability, and gains on the landscape."""
+    figure, (loss, stability, land) = panels(1, 3, height=2.5)
+    epochs = np.asarray(r.closed.epochs)
+    for name, (label, line) in LOOPS.items():
+        loss.plot(epochs, r.test_loss[name], label=label, **line)
+        stability.plot(epochs, r.radius[name], label=label, **line)
+        land.plot(*r.gains[name].T, **line)
+        land.plot(*r.final_gains[name], "o", color=line["color"], markersize=5)
+    loss.set(xlabel="epoch", ylabel="loss in the loop", yscale="log", xlim=(0, epochs[-1]))
+    loss.legend(loc="upper right")
+    top = max(1.8, float(np.nanmax(r.radius["open"])) * 1.02)
+    stability.set(xlabel="epoch", ylabel=r"largest $|\lambda|$", xlim=(0, epochs[-1]))
+    stability.set_ylim(0.4, min(top, 3.0))
+    stability.axhline(1, color="0.6", linewidth=0.8, zorder=0)
+    marks = {f"stable: {n}": (s.stable, LOOPS[n][1]["color"]) for n, s in r.stages.items()}
+    mark_epochs(stability, marks)
+    plot_landscape(land, *GRID, **r.land)
+    land.plot(*r.lqr, "x", color="#1a1a1a", markersize=6, markeredgewidth=1.4)
+    land.annotate("LQR", r.lqr, xytext=(5, -9), textcoords="offset points", fontsize=7)
+    land.set(xlim=GRID[0][[0, -1]], ylim=GRID[1][[0, -1]])
+    return figure
+
+
+open_vs_closed = Experiment(
+    name="open_vs_closed",
+    source="[CL] fig. 1, 2",
+    summary="a dense controller learns by acting, its twin by imitating it on noise",
+    full=OpenVsClosedConfig(),
+    quick=QUICK,
+    run=_run,
+    draw=_draw,
+    seconds=(32, 11),
+    table=_table,
+)

@@ -3,16 +3,24 @@
 from dataclasses import dataclass
 from typing import Any
 
-import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import optax
 
-from lrnn_jax.experiments._base import Claim, Progress, Report, check_config, reporter, timed
-from lrnn_jax.experiments._flip_flop import FlipFlopNetwork
-from lrnn_jax.learning import ClosureGap, Descent, LearningCurve, Training, learn
-
-LABELS = {"small": "small steps", "large": "large steps", "adam": "Adam"}
+from lrnn_jax.experiments._base import (
+    AbstractResults,
+    Experiment,
+    Table,
+    check_config,
+    claim,
+    columns,
+    labelled,
+)
+from lrnn_jax.experiments._flip_flop import FlipFlopNetwork, loss_ratio
+from lrnn_jax.experiments._panels import loss_panel
+from lrnn_jax.experiments._recorder import Recorder
+from lrnn_jax.figures import Figure, panels, plot_methods
+from lrnn_jax.learning import ClosureGap, Descent, LearningCurve, Training
 
 
 @dataclass(frozen=True)
@@ -36,102 +44,106 @@ QUICK = OptimisersConfig(
 )
 
 
-def optimisers(
-    config: OptimisersConfig = OptimisersConfig(), progress: Progress | None = None
-) -> Report:
-    """Train one network three ways, and see how Gaussian its loadings stay.
+class OptimisersResults(AbstractResults):
+    """One network trained three ways, how Gaussian its loadings stay, and the closure's error."""
 
-    The closure cannot follow Adam, but it can be asked at every epoch what output it gives at the
-    network's own overlaps: the difference to the network's is its error there.
+    config: OptimisersConfig
+    small: LearningCurve
+    large: LearningCurve
+    adam: LearningCurve
+    joint: dict[str, float]
+    closure_error: dict[str, float]
+    loss_ratio: dict[str, float]
+    kurtosis: dict[str, list[float]]
+    cumulant: dict[str, Any] = labelled("joint fourth cumulant of the loadings, norm", "epoch")
+    gap: dict[str, Any] = labelled(
+        "relative error of the closure's output at the network's own overlaps", "epoch"
+    )
+    chance: Any = labelled("joint cumulant of a Gaussian sample")
 
-    Arguments:
-        config: sizes, task and learning rates.
-        progress: called as progress(what, epoch, epochs, loss).
+    @claim(
+        "loadings leave the Gaussian law further by large steps and by Adam than by small ones: "
+        "joint fourth cumulants, the lower one over that of small steps",
+        low=1,
+        shown=lambda r: (
+            "small {small:.3g}, large {large:.3g}, Adam {adam:.3g}".format(**r.joint)
+            + f"; chance {r.chance:.3g}"
+        ),
+    )
+    def joint_ratio(self) -> float:
+        return min(self.joint["large"], self.joint["adam"]) / self.joint["small"]
 
-    Returns: a `Report` with curves "small", "large", "adam".
+    @claim(
+        "the closure's error follows: that where the cumulant is largest, over the largest one",
+        low=1,
+        shown=lambda r: "small {small:.2%}, large {large:.2%}, Adam {adam:.2%}".format(
+            **r.closure_error
+        ),
+    )
+    def error_follows(self) -> float:
+        least_gaussian = max(self.joint, key=self.joint.__getitem__)
+        return self.closure_error[least_gaussian] / max(self.closure_error.values())
 
-    Source: [LR] fig. 8; the error of the closure: ours.
-    """
+
+def _run(config: OptimisersConfig, recorder: Recorder) -> OptimisersResults:
+    """The closure cannot follow Adam, but it can be asked at every epoch what output it gives at
+    the network's own overlaps: the difference to the network's is its error there."""
     keys = jr.split(jr.key(config.seed), 3)
     task, net = config.task(), config.network(keys[0])
-    watch = ClosureGap(task.sample(keys[2]).inputs)
-    methods: dict[str, Any] = {
+    options = config.options(keys[1]) | {"watch": ClosureGap(task.sample(keys[2]).inputs)}
+    methods = {
         "small": Descent(config.small),
         "large": Descent(config.large),
         "adam": Training(optax.adam(config.adam)),
     }
-    curves: dict[str, LearningCurve] = {}
-    seconds: dict[str, Any] = {}
     for name, method in methods.items():
-
-        def work(name: str = name, method: Any = method) -> LearningCurve:
-            return learn(
-                net,
-                task,
-                method,
-                epochs=config.epochs,
-                key=keys[1],
-                record=config.record,
-                devices=config.devices,
-                watch=watch,
-                progress=reporter(progress, LABELS[name]),
-            )
-
-        curves[name], seconds[LABELS[name]] = timed(work)
-    report = _report(config, curves)
-    report.seconds = seconds
-    return report
+        recorder.learn(name, net, task, method, label=f"learning rate: {name}", **options)
+    curves = recorder.curves
+    seen = {name: curve.watched for name, curve in curves.items()}
+    return OptimisersResults(
+        config=config,
+        **curves,
+        joint={name: float(x["joint"][-1]) for name, x in seen.items()},
+        closure_error={name: float(x["gap"][-1]) for name, x in seen.items()},
+        loss_ratio={name: loss_ratio(curve) for name, curve in curves.items()},
+        kurtosis={name: x["kurtosis"][-1].tolist() for name, x in seen.items()},
+        cumulant={name: x["joint"] for name, x in seen.items()},
+        gap={name: x["gap"] for name, x in seen.items()},
+        chance=seen["small"]["chance"][0],
+    )
 
 
-def _report(config: OptimisersConfig, curves: dict[str, LearningCurve]) -> Report:
-    joint = {name: float(c.watched["joint"][-1]) for name, c in curves.items()}
-    gap = {name: float(c.watched["gap"][-1]) for name, c in curves.items()}
-    falls = {name: float(jnp.mean(c.loss[-5:]) / c.loss[0]) for name, c in curves.items()}
-
-    def listed(values: dict[str, float]) -> str:
-        return ", ".join(f"{LABELS[name]} {x:.3g}" for name, x in values.items())
-
-    claims = [
-        Claim(
-            "loadings leave the Gaussian law further by large steps and by Adam than by small ones "
-            "(joint fourth cumulant)",
-            f"{listed(joint)}; chance {float(curves['small'].watched['chance'][0]):.3g}",
-            joint["small"] < min(joint["large"], joint["adam"]),
-        ),
-        Claim(
-            "the closure's error follows: it is largest where the cumulant is largest (outputs at "
-            "the network's own overlaps, relative)",
-            listed(gap),
-            max(gap, key=gap.__getitem__) == max(joint, key=joint.__getitem__),
-        ),
-    ]
-    header = [
-        "optimiser",
-        "loss, last / first",
-        "joint cumulant",
-        "error of the closure",
-        "kurtosis",
-    ]
-    rows = [
-        [
-            LABELS[name],
-            f"{falls[name]:.2g}",
-            f"{joint[name]:.3g}",
-            f"{gap[name]:.2%}",
-            " ".join(f"{x:.2f}" for x in curve.watched["kurtosis"][-1]),
-        ]
-        for name, curve in curves.items()
-    ]
-    values = {"joint": joint, "closure_error": gap, "loss_ratio": falls}
-    report = Report("optimisers", config, claims, values, (header, rows), {}, curves)
-    texts = {
-        "joint": "norm of the joint fourth cumulant of the loadings",
-        "gap": "relative error of the closure's output at the network's own overlaps",
+def _table(r: OptimisersResults) -> Table:
+    kurtosis = zip("zvmu", np.array(list(r.kurtosis.values())).T)
+    given = {
+        "optimiser": (list(r.joint), ""),
+        "loss, last / first": (r.loss_ratio, ".2g"),
+        "joint cumulant": (r.joint, ".3g"),
+        "error of the closure": (r.closure_error, ".2%"),
     }
-    for name, curve in curves.items():
-        for field, text in texts.items():
-            array = np.asarray(curve.watched[field])
-            report.arrays[f"{field}_{name}"] = ("record", array, {"long_name": text, "units": "1"})
-    chance = np.asarray(curves["small"].watched["chance"][0])
-    report.arrays["chance"] = ((), chance, {"long_name": "joint cumulant of a Gaussian sample"})
-    return report
+    return columns(given | {f"kurtosis of {vector}": (x, ".2f") for vector, x in kurtosis})
+
+
+def _draw(r: OptimisersResults) -> Figure:
+    figure, (loss, joint, error) = panels(1, 3, height=2.3)
+    loss_panel(loss, small=r.small, large=r.large, adam=r.adam)
+    epochs = r.small.epochs
+    plot_methods(joint, epochs, r.cumulant, "joint fourth cumulant", legend=False)
+    joint.axhline(float(r.chance), color="0.6", linewidth=0.8, label="Gaussian sample")
+    joint.legend()
+    percent = {name: 100 * gap for name, gap in r.gap.items()}
+    plot_methods(error, epochs, percent, "error of the closure (%)", legend=False)
+    return figure
+
+
+optimisers = Experiment(
+    name="optimisers",
+    source="[LR] fig. 8",
+    summary="larger steps and Adam make loadings less Gaussian, and the closure worse",
+    full=OptimisersConfig(),
+    quick=QUICK,
+    run=_run,
+    draw=_draw,
+    seconds=(151, 15),
+    table=_table,
+)

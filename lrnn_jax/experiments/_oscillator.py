@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
-import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from lrnn_jax.experiments._base import Claim, Progress, Report, check_config, reporter, timed
-from lrnn_jax.learning import Descent, LearningCurve, learn
+from lrnn_jax.experiments._base import AbstractResults, Experiment, check_config, claim, labelled
+from lrnn_jax.experiments._panels import gap_panel, loss_panel, overlap_panels, responses
+from lrnn_jax.experiments._recorder import Recorder
+from lrnn_jax.figures import Figure, panels, plot_eigenvalues, plot_response
+from lrnn_jax.learning import Descent, LearningCurve
 from lrnn_jax.networks import LowRankRNN
 from lrnn_jax.overlaps import visible
 from lrnn_jax.reduced import reduce
@@ -46,95 +48,82 @@ class OscillatorConfig:
 QUICK = OscillatorConfig(n=60, steps=200, epochs=3000, lr=1e-2)
 
 
-def oscillator(
-    config: OscillatorConfig = OscillatorConfig(), progress: Progress | None = None
-) -> Report:
-    """Train a rank-2 network on a damped oscillation, and its exact reduction.
+class OscillatorResults(AbstractResults):
+    """The network and its exact reduction."""
 
-    Arguments:
-        config: sizes, task and learning rate.
-        progress: called as progress(what, epoch, epochs, loss).
+    config: OscillatorConfig
+    full: LearningCurve
+    reduced: LearningCurve
+    final_loss: float
+    eigenvalue: tuple[float, float]
+    target_eigenvalue: tuple[float, float]
+    visible: tuple[str, ...]
+    time: Any = labelled("time", "time", units="membrane time constants")
+    output: dict[str, Any] = labelled("impulse response", "time")
+    eigenvalues: dict[str, Any] = labelled("eigenvalues of VᵀU/s", "epoch", "rank")
 
-    Returns: a `Report` with curves "full", "reduced" and the eigenvalues of VᵀU/s over epochs.
+    @claim("the 21 overlaps of full and reduced network agree: largest |ΔQ|", high=1e-10)
+    def max_abs_dq(self) -> Any:
+        return self.reduced.distance(self.full).max
 
-    Source: [LR] fig. 12.
-    """
+    @claim(
+        lambda r: (
+            "an eigenvalue of VᵀU/s reaches 1 − c* + iω* (exactly: that of the sampled target, "
+            f"{complex(*r.target_eigenvalue):.4f}): difference"
+        ),
+        high=1e-2,
+        shown=lambda r: f"{complex(*r.eigenvalue):.4f}",
+    )
+    def eigenvalue_error(self) -> float:
+        return abs(complex(*self.eigenvalue) - complex(*self.target_eigenvalue))
+
+
+def _run(config: OscillatorConfig, recorder: Recorder) -> OscillatorResults:
+    """The full network by autodiff through its simulation, and its exact reduction."""
     task = OscillatingFilter(config.rate, config.frequency, config.dt, config.steps)
     net = LowRankRNN.normalised(config.n, rank=2, dt=config.dt, key=jr.key(config.seed))
-    curves: dict[str, LearningCurve] = {}
-    seconds: dict[str, Any] = {}
-    for name, model, shown in (
-        ("full", net, reporter(progress, "full network")),
-        ("reduced", reduce(net), None),
-    ):
-
-        def work(model: Any = model, shown: Any = shown) -> LearningCurve:
-            options: dict[str, Any] = {"epochs": config.epochs, "record": config.record}
-            return learn(model, task, Descent(config.lr), progress=shown, **options)
-
-        curves[name], seconds[name] = timed(work)
-    report = _report(config, curves)
-    report.seconds = seconds
-    outputs = {
-        "target": task.samples,
-        "before": task.output(net),
-        "after": task.output(curves["full"].model),
-    }
-    time = config.dt * np.arange(config.steps)
-    attributes = {"long_name": "time", "units": "membrane time constants"}
-    report.arrays["time"] = ("time", time, attributes)
-    for name, values in outputs.items():
-        attributes = {"long_name": f"impulse response, {name}", "units": "1"}
-        report.arrays[f"output_{name}"] = ("time", np.asarray(values)[:, 0, 0], attributes)
-    return report
-
-
-def _report(config: OscillatorConfig, curves: dict[str, LearningCurve]) -> Report:
-    exact = curves["reduced"].distance(curves["full"])
-    recurrence = np.asarray(curves["full"].overlaps.block("v", "u"))
-    eigenvalues = np.linalg.eigvals(recurrence)
-    eigenvalues = np.take_along_axis(eigenvalues, eigenvalues.imag.argsort(axis=-1), axis=-1)
-    wanted = complex(1 - config.rate, config.frequency)
+    method = Descent(config.lr)
+    often: dict[str, Any] = {"epochs": config.epochs, "record": config.record}
+    full = recorder.learn("full", net, task, method, label="full network", **often)
+    recorder.learn("reduced", reduce(net), task, method, **often)
+    values = np.linalg.eigvals(np.asarray(full.overlaps.block("v", "u")))
+    values = np.take_along_axis(values, values.imag.argsort(axis=-1), axis=-1)
     # what the wanted poles e^{(−c* ± iω*) dt} of the sampled target are in terms of VᵀU/s
-    sampled = (np.exp((wanted - 1) * config.dt) - 1 + config.dt) / config.dt
-    found = complex(eigenvalues[-1, 1])
-    claims = [
-        Claim(
-            "the 21 overlaps of full and reduced network agree to rounding (≤ 1e-10)",
-            f"max |ΔQ| = {float(exact.max):.2g}",
-            float(exact.max) <= 1e-10,
-        ),
-        Claim(
-            "eigenvalues of VᵀU/s reach 1 − c* ± iω* (exactly: those of the sampled target, "
-            f"{sampled:.4f}; to 1e-2)",
-            f"{found:.4f}",
-            bool(abs(found - sampled) < 1e-2),
-        ),
-    ]
-    rows = [
-        [name, f"{gap:.1e}", f"{value:.6f}"]
-        for name, gap, value in zip(
-            exact.names, exact.overlaps, curves["full"].overlaps.vector()[-1]
-        )
-    ]
-    complex_names = {"long_name": "eigenvalues of VᵀU/s", "units": "1"}
-    arrays = {
-        f"eigenvalue_{part}": (("epoch", "rank"), getattr(eigenvalues, part), complex_names)
-        for part in ("real", "imag")
-    }
-    return Report(
-        name="oscillator",
+    pole = np.exp(complex(-config.rate, config.frequency) * config.dt)
+    target = (pole - 1 + config.dt) / config.dt
+    return OscillatorResults(
         config=config,
-        claims=claims,
-        values={
-            "max_abs_dq": float(exact.max),
-            "final_loss": float(jnp.asarray(curves["full"].loss[-1])),
-            "eigenvalue": [found.real, found.imag],
-            "target_eigenvalue": [sampled.real, sampled.imag],
-            "visible": list(visible(curves["reduced"].model).visible),
-        },
-        table=(["overlap", "max |full − reduced|", "final"], rows),
-        seconds={},
-        curves=dict(curves),
-        arrays=arrays,
+        **recorder.curves,
+        final_loss=float(full.loss[-1]),
+        eigenvalue=(float(values[-1, 1].real), float(values[-1, 1].imag)),
+        target_eigenvalue=(float(target.real), float(target.imag)),
+        visible=visible(net).visible,
+        time=config.dt * np.arange(config.steps),
+        output=responses(task, before=net, after=full.model),
+        eigenvalues={"real": values.real, "imag": values.imag},
     )
+
+
+def _draw(r: OscillatorResults) -> Figure:
+    figure, axes = panels(2, 3, height=4.1)
+    plot_response(axes[0, 0], r.time, r.output)
+    loss_panel(axes[0, 1], full=r.full, reduced=r.reduced)
+    gap_panel(axes[0, 2], {"full − exact theory": (r.full, r.reduced)})
+    overlap_panels(axes[1, :2], r.visible, theory=r.reduced, simulation=r.full)
+    target = complex(*r.target_eigenvalue)
+    values = r.eigenvalues["real"] + 1j * r.eigenvalues["imag"]
+    targets = (target, target.conjugate())
+    plot_eigenvalues(axes[1, 2], np.asarray(r.full.epochs), values, targets)
+    return figure
+
+
+oscillator = Experiment(
+    name="oscillator",
+    source="[LR] fig. 12",
+    summary="a rank-2 network and its 21 overlaps learn a damped oscillation alike",
+    full=OscillatorConfig(),
+    quick=QUICK,
+    run=_run,
+    draw=_draw,
+    seconds=(21, 12),
+)

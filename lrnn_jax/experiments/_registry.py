@@ -1,8 +1,7 @@
 """All experiments by name."""
 
 import difflib
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from lrnn_jax.experiments import (
     _control_cost,
@@ -20,121 +19,22 @@ from lrnn_jax.experiments import (
     _tracking,
     _tradeoff,
 )
-from lrnn_jax.experiments._base import Report
+from lrnn_jax.experiments._old import Old
 
-
-class Experiment(NamedTuple):
-    """A named experiment: where it comes from, its configs and its function.
-
-    Fields: name; source (paper and figure); summary, one line; full and quick config; run, which
-    takes a config and a progress callback and returns a `Report`; seconds that the command takes at
-    full and at quick size, start and compiling included, on 2 CPU cores (full size: with
-    `--devices 2` where there is this option).
-    """
-
-    name: str
-    source: str
-    summary: str
-    full: Any
-    quick: Any
-    run: Callable[..., Report]
-    seconds: tuple[int, int]
-
-
-REGISTRY: dict[str, Experiment] = {
+REGISTRY: dict[str, Any] = {
     e.name: e
     for e in (
-        Experiment(
-            "filter",
-            "[LR] fig. 1, 5",
-            "a 500-neuron network and its 4×4 theory learn an exponential filter alike",
-            _filter.FilterConfig(),
-            _filter.QUICK,
-            _filter.filter,
-            (17, 15),
-        ),
-        Experiment(
-            "oscillator",
-            "[LR] fig. 12",
-            "a rank-2 network and its 21 overlaps learn a damped oscillation alike",
-            _oscillator.OscillatorConfig(),
-            _oscillator.QUICK,
-            _oscillator.oscillator,
-            (21, 12),
-        ),
-        Experiment(
-            "degeneracy",
-            "[LR] fig. 2",
-            "two networks that compute the same and learn differently",
-            _degeneracy.DegeneracyConfig(),
-            _degeneracy.QUICK,
-            _degeneracy.degeneracy,
-            (16, 12),
-        ),
-        Experiment(
-            "memory_aba",
-            "[LR] fig. 3, 6",
-            "tasks come and go: overlaps return, but for holonomy and the drift of label noise",
-            _memory_aba.MemoryAbaConfig(),
-            _memory_aba.QUICK,
-            _memory_aba.memory_aba,
-            (102, 38),
-        ),
-        Experiment(
-            "memory_adam",
-            "[LR] fig. 7",
-            "Adam keeps none of what gradient flow conserves",
-            _memory_adam.MemoryAdamConfig(),
-            _memory_adam.QUICK,
-            _memory_adam.memory_adam,
-            (18, 10),
-        ),
-        Experiment(
-            "flip_flop",
-            "[LR] fig. 4a-c",
-            "a nonlinear network, its Gaussian closure and its infinite width learn a flip-flop",
-            _flip_flop.FlipFlopConfig(),
-            _flip_flop.QUICK,
-            _flip_flop.flip_flop,
-            (162, 19),
-        ),
-        Experiment(
-            "optimisers",
-            "[LR] fig. 8",
-            "larger steps and Adam make loadings less Gaussian, and the closure worse",
-            _optimisers.OptimisersConfig(),
-            _optimisers.QUICK,
-            _optimisers.optimisers,
-            (151, 15),
-        ),
-        Experiment(
-            "memory_twins",
-            "[LR] fig. 4d-f, 9, 10",
-            "what twins learned first is written in overlaps that no loss can see",
-            _memory_twins.MemoryTwinsConfig(),
-            _memory_twins.QUICK,
-            _memory_twins.memory_twins,
-            (601, 26),
-        ),
-        Experiment(
-            "coupling",
-            "[LR] fig. 11",
-            "which overlap enters which learning equation, for any rank",
-            _coupling.CouplingConfig(),
-            _coupling.QUICK,
-            _coupling.coupling,
-            (4, 5),
-        ),
-        Experiment(
-            "open_vs_closed",
-            "[CL] fig. 1, 2",
-            "a dense controller learns by acting, its twin by imitating it on noise",
-            _open_vs_closed.OpenVsClosedConfig(),
-            _open_vs_closed.QUICK,
-            _open_vs_closed.open_vs_closed,
-            (32, 11),
-        ),
-        Experiment(
+        _filter.filter,
+        _oscillator.oscillator,
+        _degeneracy.degeneracy,
+        _memory_aba.memory_aba,
+        _memory_adam.memory_adam,
+        _flip_flop.flip_flop,
+        _optimisers.optimisers,
+        _memory_twins.memory_twins,
+        _coupling.coupling,
+        _open_vs_closed.open_vs_closed,
+        Old(
             "three_stages",
             "[CL] fig. 3-5",
             "a low-rank controller learns in three stages, exactly as its overlaps say",
@@ -143,7 +43,7 @@ REGISTRY: dict[str, Experiment] = {
             _three_stages.three_stages,
             (23, 22),
         ),
-        Experiment(
+        Old(
             "tradeoff",
             "[CL] fig. 4",
             "short-term cost against long-term stability of the closed loop",
@@ -152,7 +52,7 @@ REGISTRY: dict[str, Experiment] = {
             _tradeoff.tradeoff,
             (20, 12),
         ),
-        Experiment(
+        Old(
             "control_cost",
             "[CL] fig. 5",
             "a stable policy is refined under several prices of control",
@@ -161,7 +61,7 @@ REGISTRY: dict[str, Experiment] = {
             _control_cost.control_cost,
             (18, 12),
         ),
-        Experiment(
+        Old(
             "tracking",
             "[CL] fig. 6",
             "a controller learns to track a reference, one frequency after another",
@@ -174,7 +74,7 @@ REGISTRY: dict[str, Experiment] = {
 }
 
 
-def get(name: str) -> Experiment:
+def get(name: str) -> Any:
     """The experiment of this name.
 
     Errors: ValueError with suggestions.

@@ -11,7 +11,7 @@ import optax
 from jaxtyping import Array, Float
 
 from lrnn_jax.environments import ClosedLoop, TrackingPlant
-from lrnn_jax.experiments._base import Claim, Progress, Report, check_config, reporter, timed
+from lrnn_jax.experiments._old import Claim, Progress, Report, check_config, reporter, timed
 from lrnn_jax.learning import LearningCurve, Training, learn
 from lrnn_jax.networks import AbstractRNN, DenseRNN
 from lrnn_jax.tasks import TeacherStudent

@@ -6,8 +6,8 @@ from typing import Any
 import jax.random as jr
 import numpy as np
 
-from lrnn_jax.experiments._base import Claim, Progress, Report, check_config, timed
 from lrnn_jax.experiments._controllers import double_integrator, low_rank_controller
+from lrnn_jax.experiments._old import Claim, Progress, Report, check_config, timed
 from lrnn_jax.learning import Descent, LearningCurve, learn
 from lrnn_jax.reduced import reduce
 from lrnn_jax.stability import Tradeoff, leading, spectrum, stages

@@ -14,6 +14,7 @@ from lrnn_jax.figures._style import INVISIBLE, OTHERS, SIMULATION, TEXT, THEORY,
 CLOSED: dict[str, Any] = {"color": VISIBLE[1], "linewidth": 1.6}
 OPEN: dict[str, Any] = {"color": OTHERS[1], "linewidth": 1.6, "linestyle": (0, (4, 1.2))}
 LOOPS = {"closed": ("closed loop", CLOSED), "open": ("open-loop student", OPEN)}
+"""How a controller and its student are called and drawn."""
 _GREYS = LinearSegmentedColormap.from_list("greys", ["#ffffff", "#9a9a9a"])
 
 
@@ -39,19 +40,27 @@ def plot_paths(ax: Axes, values: np.ndarray, *, colours: Any = None, circle: boo
     return ax
 
 
-def plot_landscape(ax: Axes, k1: np.ndarray, k2: np.ndarray, land: dict[str, np.ndarray]) -> Axes:
+def plot_landscape(
+    ax: Axes,
+    k1: np.ndarray,
+    k2: np.ndarray,
+    *,
+    log_loss: np.ndarray,
+    radius: np.ndarray,
+    oscillatory: np.ndarray,
+) -> Axes:
     """Loss of static gains in grey, with the edges of the stable and the oscillatory regions.
 
     Arguments:
         ax: where to draw.
         k1, k2: gains on position and velocity.
-        land: "log_loss", "radius", "oscillatory", shape (k1, k2).
+        log_loss, radius, oscillatory: ln L, largest |λ|, 1 where it is complex, shape (k1, k2).
     """
-    shown = np.minimum(land["log_loss"] / np.log(10), 6)
+    shown = np.minimum(log_loss / np.log(10), 6)
     ax.pcolormesh(k1, k2, shown.T, cmap=_GREYS, shading="auto", rasterized=True)
-    ax.contour(k1, k2, land["radius"].T, levels=[1.0], colors="#1a1a1a", linewidths=1.0)
+    ax.contour(k1, k2, radius.T, levels=[1.0], colors="#1a1a1a", linewidths=1.0)
     edge = {"levels": [0.5], "colors": "#1a1a1a", "linewidths": 0.8, "linestyles": "dotted"}
-    ax.contour(k1, k2, land["oscillatory"].T, **edge)
+    ax.contour(k1, k2, oscillatory.T, **edge)
     ax.set(xlabel="gain on position $k_1$", ylabel="gain on velocity $k_2$")
     return ax
 
@@ -71,35 +80,6 @@ def mark_epochs(ax: Axes, epochs: dict[str, tuple[int, str]]) -> Axes:
                 textcoords="offset points", color=colour, fontsize=6.5, va="top", rotation=90,
             )  # fmt: skip
     return ax
-
-
-def open_vs_closed(report: Any) -> Figure:
-    """Loss in the loop, stability, and gains on the landscape."""
-    figure, axes = plt.subplots(1, 3, figsize=(TEXT, 2.5))
-    arrays, epochs = report.arrays, np.asarray(report.curves["closed"].epochs)
-    for name, (label, line) in LOOPS.items():
-        axes[0].plot(epochs, arrays[f"test_loss_{name}"][1], label=label, **line)
-        axes[1].plot(epochs, arrays[f"radius_{name}"][1], label=label, **line)
-        gains = arrays[f"gains_{name}"][1]
-        axes[2].plot(gains[:, 0], gains[:, 1], **line)
-        axes[2].plot(*gains[-1], "o", color=line["color"], markersize=5)
-    axes[0].set(xlabel="epoch", ylabel="loss in the loop", yscale="log", xlim=(0, epochs[-1]))
-    axes[0].legend(loc="upper right")
-    top = max(1.8, float(np.nanmax(arrays["radius_open"][1])) * 1.02)
-    axes[1].set(xlabel="epoch", ylabel=r"largest $|\lambda|$", xlim=(0, epochs[-1]))
-    axes[1].set_ylim(0.4, min(top, 3.0))
-    axes[1].axhline(1, color="0.6", linewidth=0.8, zorder=0)
-    stable = report.values["stable"]
-    mark_epochs(axes[1], {f"stable: {n}": (e, LOOPS[n][1]["color"]) for n, e in stable.items()})
-    land = {k: arrays[f"land_{k}"][1] for k in ("log_loss", "radius", "oscillatory")}
-    k1, k2 = arrays["k1"][1], arrays["k2"][1]
-    plot_landscape(axes[2], k1, k2, land)
-    axes[2].plot(*report.values["lqr"], "x", color="#1a1a1a", markersize=6, markeredgewidth=1.4)
-    axes[2].annotate(
-        "LQR", report.values["lqr"], xytext=(5, -9), textcoords="offset points", fontsize=7
-    )
-    axes[2].set(xlim=(k1[0], k1[-1]), ylim=(k2[0], k2[-1]))
-    return figure
 
 
 def three_stages(report: Any) -> Figure:

@@ -1,23 +1,12 @@
-"""Figures of the experiments on degenerate networks and on memory of training."""
+"""Panels on memory of training."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from lrnn_jax.figures._panels import label_ends, plot_overlaps
-from lrnn_jax.figures._style import (
-    INVISIBLE,
-    OTHERS,
-    SIMULATION,
-    TEXT,
-    THEORY,
-    VISIBLE,
-    letter,
-)
+from lrnn_jax.figures._style import INVISIBLE, SIMULATION, VISIBLE
 
 FIRST: dict[str, Any] = {**SIMULATION, "color": VISIBLE[2]}
 """The first of two compared networks."""
@@ -25,33 +14,7 @@ SECOND: dict[str, Any] = {**SIMULATION, "color": INVISIBLE[3]}
 """The second one."""
 
 
-def plot_lines(
-    ax: Axes,
-    x: np.ndarray,
-    lines: Sequence[tuple[str | None, np.ndarray, dict[str, Any]]],
-    *,
-    above: float | None = None,
-) -> Axes:
-    """Several lines over one x.
-
-    Arguments:
-        ax: where to draw.
-        x: shape (point,).
-        lines: (label or None, values of shape (point,), how they are drawn).
-        above: logarithmic axis that begins here, or higher where all lines are.
-    """
-    for label, y, look in lines:
-        ax.plot(x, y, label=label, **look)
-    ax.set_xlim(x[0], x[-1])
-    if above is not None:
-        ax.set_yscale("log")
-        ax.set_ylim(bottom=max(above, ax.get_ylim()[0]))
-    if any(label for label, _, _ in lines):
-        ax.legend()
-    return ax
-
-
-def shade_phases(ax: Axes, bounds: Sequence[float], names: Sequence[str]) -> Axes:
+def shade_phases(ax: Axes, bounds: Sequence[int], names: Sequence[str]) -> Axes:
     """Name the phases of a sequence of tasks above the panel, every other one shaded.
 
     Arguments:
@@ -82,7 +45,7 @@ def plot_drift(
     ax.plot(places, theory, "_", color="#1a1a1a", markersize=11, markeredgewidth=1.6)
     ax.plot([], [], "_", color="#1a1a1a", markersize=9, markeredgewidth=1.6, label="theory")
     ax.axhline(0, color="0.5", linewidth=0.6)
-    ax.set_xticks(places, symbols)
+    ax.set_xticks(places, symbols, rotation=90)
     ax.set_ylabel("change under label noise")
     low, high = ax.get_ylim()
     ax.set_ylim(top=high + 0.25 * (high - low))  # room for the legend
@@ -117,131 +80,10 @@ def plot_leftover(ax: Axes, symbols: Sequence[str], leftovers: dict[str, np.ndar
         )
     ax.set_yscale("log")
     ax.set_ylim(top=ax.get_ylim()[1] * 30)
-    ax.set_xticks(places, symbols)
+    ax.set_xticks(places, symbols, rotation=90)
     ax.set_ylabel("|left over| after one cycle")
     ax.legend(ncols=2, columnspacing=0.8, handletextpad=0.1)
     return ax
-
-
-def _split(report: Any, curve: Any) -> tuple[np.ndarray, list[str], np.ndarray]:
-    """Overlaps over epochs, their symbols, and which are loss-visible."""
-    seen = np.array([name in report.values["visible"] for name in curve.overlaps.names])
-    return np.asarray(curve.overlaps.vector()), list(curve.overlaps.roles.latex), seen
-
-
-def _degeneracy(report: Any) -> Figure:
-    figure, axes = plt.subplots(2, 3, figsize=(TEXT, 4.3))
-    arrays = {name: values for name, (_, values, _) in report.arrays.items()}
-    time, target = arrays["time"], ("target", arrays["target"], THEORY)
-    for ax, when, title in (
-        (axes[0, 0], "before", "response, epoch 0"),
-        (axes[0, 2], "epoch", f"response, epoch {report.config.early}"),
-    ):
-        second = {**SECOND, "linewidth": 1.4} if when == "before" else SECOND
-        lines = [
-            ("network 1", arrays[f"output_first_{when}"], FIRST),
-            ("network 2", arrays[f"output_second_{when}"], second),
-        ]
-        plot_lines(ax, time, [*lines, target]).set(xlabel=r"time ($\tau$)", ylabel=title)
-    for name, look in (("first", FIRST), ("second", SECOND)):
-        noisy = arrays[f"noisy_{name}"]
-        axes[0, 1].fill_between(
-            time, *np.percentile(noisy, [5, 95], axis=0), color=look["color"], alpha=0.35, lw=0
-        )
-        axes[0, 1].plot(time, noisy[0], color=look["color"], linewidth=0.9)
-    axes[0, 1].plot(time, arrays["output_first_before"], **THEORY, label="no noise")
-    axes[0, 1].set(xlabel=r"time ($\tau$)", ylabel="with hidden noise", xlim=(0, time[-1]))
-    axes[0, 1].legend()
-    epochs = np.asarray(report.curves["full"].epochs)
-    lines = []
-    for kind, label, look in (("", "network 1", FIRST), ("_twin", "network 2", SECOND)):
-        loss = {n: np.asarray(report.curves[n + kind].loss) for n in ("full", "reduced")}
-        lines.append((label, loss["full"], look))
-        lines.append((None if kind else "theory", loss["reduced"], THEORY))
-    plot_lines(axes[1, 0], epochs, lines, above=1e-14).set(xlabel="epoch", ylabel=r"loss $L$")
-    for column, visible in ((1, True), (2, False)):
-        _both_networks(axes[1, column], report, epochs, visible)
-    letter(axes)
-    return figure
-
-
-def _both_networks(ax: Axes, report: Any, epochs: np.ndarray, visible: bool) -> None:
-    """Overlaps of both networks: the first solid, the second dotted."""
-    colours = VISIBLE if visible else INVISIBLE
-    for kind, look in (("", "-"), ("_twin", ":")):
-        values, symbols, seen = _split(report, report.curves["full" + kind])
-        chosen = seen if visible else ~seen
-        values, symbols = values[:, chosen], [s for s, c in zip(symbols, chosen) if c]
-        for i in range(values.shape[1]):
-            ax.plot(epochs, values[:, i], look, color=colours[i % len(colours)], linewidth=1.4)
-        if kind:
-            shown = [colours[i % len(colours)] for i in range(len(symbols))]
-            ax.set_xlim(epochs[0], epochs[-1])
-            label_ends(ax, values[-1], symbols, shown)
-    kind = "visible" if visible else "invisible"
-    ax.set(xlabel="epoch", ylabel=f"loss-{kind} overlaps (1: –, 2: ···)")
-
-
-def _sequence_panels(axes: Sequence[Axes], report: Any, name: str, phases: Sequence[str]) -> None:
-    """Visible overlaps in the first panel, invisible ones in the second, over the phases."""
-    curve = report.curves[name]
-    values, symbols, seen = _split(report, curve)
-    epochs = np.asarray(curve.epochs)
-    for ax, chosen, kind in ((axes[0], seen, "visible"), (axes[1], ~seen, "invisible")):
-        shown = [s for s, c in zip(symbols, chosen) if c]
-        plot_overlaps(ax, epochs, values[:, chosen], None, shown, visible=kind == "visible")
-        ax.set_ylabel(f"loss-{kind} overlaps")
-        shade_phases(ax, report.values["phases"], phases)
-
-
-def _memory_aba(report: Any) -> Figure:
-    figure, axes = plt.subplots(2, 3, figsize=(TEXT, 4.4))
-    names = ("A", "B", "A", "B", "A, noise")
-    bounds = report.values["phases"]
-    curve = report.curves["reduced"]
-    epochs = np.asarray(curve.epochs)
-    look = {"color": VISIBLE[1], "linewidth": 1.0}
-    plot_lines(axes[0, 0], epochs, [(None, np.asarray(curve.loss), look)], above=1e-10)
-    axes[0, 0].set(xlabel="epoch", ylabel=r"loss $L$")
-    shade_phases(axes[0, 0], bounds, names)
-    _sequence_panels((axes[0, 1], axes[0, 2]), report, "reduced", names)
-    arrays = {name: values for name, (_, values, _) in report.arrays.items()}
-    _, symbols, seen = _split(report, curve)
-    for ax, chosen in ((axes[0, 1], seen), (axes[0, 2], ~seen)):
-        ax.plot(arrays["noise_epoch"], arrays["drift_mean"][:, chosen], **THEORY)
-    drift = [(None, arrays["invariant_drift"], {"color": INVISIBLE[1]})]
-    plot_lines(axes[1, 0], epochs, drift, above=1e-6)
-    axes[1, 0].set(xlabel="epoch", ylabel="change of invariants")
-    shade_phases(axes[1, 0], bounds, names)
-    plot_drift(axes[1, 1], symbols, arrays["drift"], arrays["drift_sem"], arrays["drift_theory"])
-    leftovers = {
-        f"{kind}*, {method}": arrays[f"leftover_{kind}_{method}"][0]
-        for kind in ("c", "a")
-        for method in ("flow", "descent")
-    }
-    plot_leftover(axes[1, 2], symbols, leftovers)
-    for ax in (axes[1, 1], axes[1, 2]):
-        ax.tick_params(axis="x", labelrotation=90)
-    letter(axes)
-    return figure
-
-
-def _memory_adam(report: Any) -> Figure:
-    figure, axes = plt.subplots(2, 2, figsize=(TEXT, 4.2))
-    epochs, bounds = np.asarray(report.curves["adam"].epochs), report.values["phases"]
-    loss, drift = [], []
-    looks = {"adam": {"color": INVISIBLE[2]}, "descent": {"color": OTHERS[0], "linestyle": "--"}}
-    for name, label in (("adam", "Adam"), ("descent", "descent")):
-        loss.append((label, np.asarray(report.curves[name].loss), looks[name]))
-        drift.append((label, report.arrays[f"invariant_drift_{name}"][1], looks[name]))
-    plot_lines(axes[0, 0], epochs, loss, above=1e-10).set(xlabel="epoch", ylabel=r"loss $L$")
-    plot_lines(axes[0, 1], epochs, drift, above=1e-4)
-    axes[0, 1].set(xlabel="epoch", ylabel="change of invariants")
-    for ax in axes[0]:
-        shade_phases(ax, bounds, "ABABA")
-    _sequence_panels((axes[1, 0], axes[1, 1]), report, "adam", "ABABA")
-    letter(axes)
-    return figure
 
 
 def plot_accuracy(
@@ -264,73 +106,3 @@ def plot_accuracy(
     ax.set(ylabel="test accuracy", ylim=(0, 1.08))
     ax.legend(loc="lower right")
     return ax
-
-
-def _memory_twins(report: Any) -> Figure:
-    figure, axes = plt.subplots(2, 3, figsize=(TEXT, 4.4))
-    arrays = {name: values for name, (_, values, _) in report.arrays.items()}
-    epochs, names = arrays["epoch"], list(arrays["overlap"])
-    looks = (("A, then C", FIRST["color"]), ("B, then C", SECOND["color"]))
-    both = np.concatenate([epochs, epochs + epochs[-1]])
-    bounds, phases = [0, epochs[-1], 2 * epochs[-1]], ("A or B", "C")
-    losses = np.concatenate([arrays["loss_first"], arrays["loss_last"]], axis=2)
-    for twin, (label, colour) in enumerate(looks):
-        lines = [losses[pair, twin] for pair in range(len(losses))]
-        faint: dict[str, Any] = {"color": colour, "linewidth": 0.7, "alpha": 0.6}
-        shown = [(label if i == 0 else None, line, faint) for i, line in enumerate(lines)]
-        plot_lines(axes[0, 0], both, shown, above=1e-6)
-    axes[0, 0].set(xlabel="epoch", ylabel=r"loss $L$")
-    shade_phases(axes[0, 0], bounds, phases)
-    for ax, pair in ((axes[0, 1], ("zm", "vu")), (axes[0, 2], ("zv", "zz"))):
-        _twin_plane(ax, report, arrays, names, pair, looks)
-    gaps, seen = report.values["twin_gap"], report.values["visible"]
-    order = [n for n in names if n in seen] + [n for n in names if n not in seen]
-    symbols = dict(zip(names, report.values["latex"]))
-    for stage, (label, look) in enumerate(
-        (("after A or B", {"color": "0.75"}), ("after C", {"color": "#1a1a1a"})), start=1
-    ):
-        places = np.arange(len(order)) + 0.4 * (stage - 1.5)
-        axes[1, 0].bar(places, [gaps[n][stage] for n in order], width=0.38, label=label, **look)
-    axes[1, 0].axvline(len(seen) - 0.5, color="0.5", linewidth=0.8, linestyle=":")
-    axes[1, 0].set_xticks(range(len(order)), [symbols[n] for n in order], rotation=90)
-    axes[1, 0].set_ylabel("mean |difference| of twins")
-    axes[1, 0].legend(title="visible | invisible")
-    stages = report.values["stages"]
-    for ax, kind, title in ((axes[1, 1], "quiet", "0"), (axes[1, 2], "noisy", "")):
-        accuracies = {
-            "visible": (arrays[f"accuracy_visible_{kind}"], {"color": VISIBLE[1], "marker": "o"}),
-            "invisible": (
-                arrays[f"accuracy_invisible_{kind}"],
-                {"color": INVISIBLE[1], "marker": "s", "linestyle": "--"},
-            ),
-        }
-        plot_accuracy(ax, stages, accuracies)
-        noise = title or f"{report.config.noise:g}"
-        ax.set_xlabel(f"read-out noise {noise}")
-    letter(axes)
-    return figure
-
-
-def _twin_plane(
-    ax: Axes, report: Any, arrays: Any, names: list[str], pair: tuple[str, str], looks: Any
-) -> None:
-    """Paths of all networks in the plane of two overlaps, through both tasks."""
-    i, j = (names.index(name) for name in pair)
-    symbols = dict(zip(names, report.values["latex"]))
-    path = np.concatenate([arrays["overlaps_first"], arrays["overlaps_last"]], axis=2)
-    middle = arrays["overlaps_first"].shape[2] - 1
-    for twin, (_, colour) in enumerate(looks):
-        for line in path[:, twin]:
-            ax.plot(line[:, i], line[:, j], color=colour, linewidth=0.7, alpha=0.6)
-            ax.plot(line[middle, i], line[middle, j], "o", color=colour, markersize=2.5)
-            ax.plot(line[-1, i], line[-1, j], "s", color="#1a1a1a", markersize=3, zorder=3)
-    ax.set(xlabel=symbols[pair[0]], ylabel=symbols[pair[1]])
-
-
-MEMORY: dict[str, Callable[[Any], Figure]] = {
-    "degeneracy": _degeneracy,
-    "memory_aba": _memory_aba,
-    "memory_adam": _memory_adam,
-    "memory_twins": _memory_twins,
-}
-"""The figures of this module by experiment."""

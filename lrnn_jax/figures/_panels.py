@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, NullLocator
+from scipy.special import ndtri
 
 from lrnn_jax.figures._style import INVISIBLE, OTHERS, SIMULATION, THEORY, VISIBLE
 
@@ -16,26 +17,79 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "descent": ("predicted descent", THEORY),
     "flow": ("gradient flow", {"color": OTHERS[1], "linestyle": ":", "linewidth": 1.6}),
     "direct": ("visible only", {"color": OTHERS[0], "linestyle": "-.", "linewidth": 1.2}),
+    "closure": ("Gaussian closure", {"color": OTHERS[1], "linestyle": ":", "linewidth": 1.6}),
+    "population": ("infinite width", THEORY),
+    "small": ("small steps", {**SIMULATION, "color": VISIBLE[2]}),
+    "large": ("large steps", {"color": INVISIBLE[1], "linewidth": 1.6}),
+    "adam": ("Adam", {"color": OTHERS[2], "linestyle": "-.", "linewidth": 1.6}),
 }
 """How each learning method is called and drawn."""
 
 
-def plot_loss(ax: Axes, epochs: np.ndarray, losses: Mapping[str, np.ndarray]) -> Axes:
+def plot_lines(
+    ax: Axes,
+    x: Any,
+    lines: Sequence[tuple[str | None, Any, dict[str, Any]]],
+    *,
+    above: float | None = None,
+) -> Axes:
+    """Several lines over one x.
+
+    Arguments:
+        ax: where to draw.
+        x: shape (point,).
+        lines: (label or None, values of shape (point,), how they are drawn).
+        above: the axis is logarithmic, and only what is above this is drawn.
+    """
+    for label, y, look in lines:
+        shown = y if above is None else np.where(np.asarray(y) > above, y, np.nan)
+        ax.plot(x, shown, label=label, **look)
+    ax.set(xlim=(x[0], x[-1]), yscale="linear" if above is None else "log")
+    if any(label for label, _, _ in lines):
+        ax.legend()
+    return ax
+
+
+def plot_methods(
+    ax: Axes,
+    epochs: Any,
+    values: Mapping[str, Any],
+    label: str,
+    *,
+    above: float | None = None,
+    legend: bool = True,
+) -> Axes:
+    """Something over epochs by learning method.
+
+    Arguments:
+        ax: where to draw.
+        epochs: shape (record,).
+        values: by name in `METHODS`, shape (record,).
+        label: what it is.
+        above: as in `plot_lines`.
+        legend: name the methods.
+    """
+    looks = {name: METHODS[name] for name in values}
+    lines = [(name if legend else None, values[n], look) for n, (name, look) in looks.items()]
+    plot_lines(ax, epochs, lines, above=above).set(xlabel="epoch", ylabel=label)
+    return ax
+
+
+def plot_loss(
+    ax: Axes, epochs: np.ndarray, losses: Mapping[str, np.ndarray], *, above: float = 0.0
+) -> Axes:
     """Loss over epochs on a logarithmic axis.
 
     Arguments:
         ax: where to draw.
         epochs: shape (record,).
-        losses: by method ("full", "reduced", "flow", "direct", "descent"), shape (record,).
+        losses: by name in `METHODS`, shape (record,).
+        above: as in `plot_lines`.
     """
-    for name, loss in losses.items():
-        label, line = METHODS[name]
-        ax.plot(epochs, np.where(loss > 0, loss, np.nan), label=label, **line)
-    ax.set(xlabel="epoch", ylabel=r"loss $L$", yscale="log", xlim=(epochs[0], epochs[-1]))
+    plot_methods(ax, epochs, losses, r"loss $L$", above=above)
     if len(losses) > 2:  # room for the legend below the lines
         low, high = np.log10(ax.get_ylim())
         ax.set_ylim(bottom=10 ** (low - 0.2 * (high - low)))
-    ax.legend()
     return ax
 
 
@@ -200,6 +254,31 @@ def plot_eigenvalues(
         for mark, colour, label in marks
     ]
     ax.legend(handles=handles)
+    return ax
+
+
+def plot_quantiles(ax: Axes, loadings: np.ndarray, names: Sequence[str]) -> Axes:
+    """Quantiles of loadings against those of the normal law, and histograms in an inset.
+
+    Arguments:
+        ax: where to draw.
+        loadings: in standard deviations, sorted, shape (neuron, vector).
+        names: of the vectors, four at most.
+    """
+    ranks = ndtri((np.arange(len(loadings)) + 0.5) / len(loadings))
+    some = np.unique(np.linspace(0, len(ranks) - 1, 40).astype(int))
+    edges = np.linspace(-3.5, 3.5, 22)
+    inset = ax.inset_axes((0.58, 0.06, 0.42, 0.34))
+    ax.plot(ranks, ranks, **THEORY)
+    colours = INVISIBLE[1], INVISIBLE[3], VISIBLE[0], VISIBLE[2]
+    for name, values, colour, mark in zip(names, loadings.T, colours, "os^v"):
+        ax.plot(ranks[some], values[some], mark, color=colour, markersize=2.5, label=name)
+        density, _ = np.histogram(values, edges, density=True)
+        inset.stairs(density, edges, color=colour, linewidth=0.7)
+    inset.plot(edges, np.exp(-(edges**2) / 2) / np.sqrt(2 * np.pi), **{**THEORY, "linewidth": 0.8})
+    inset.set(xticks=(), yticks=(), xlim=(-3.5, 3.5))
+    ax.set(xlabel="normal quantile", ylabel="loading / its s.d.")
+    ax.legend(handletextpad=0.1, loc="upper left")
     return ax
 
 

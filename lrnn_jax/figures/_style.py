@@ -3,11 +3,14 @@
 import string
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 from cycler import cycler
+from matplotlib.figure import Figure
 
 COLUMN = 3.4
 """Width of one paper column, inches."""
@@ -20,8 +23,13 @@ INVISIBLE = ("#67000d", "#b2182b", "#ef3b2c", "#e7693f", "#f08a63", "#f4a582")
 """Reds, dark to light: loss-invisible overlaps."""
 THEORY: dict[str, Any] = {"color": "#1a1a1a", "linestyle": (0, (3, 2)), "linewidth": 1.0}
 """Theory: thin, dark, dashed, drawn over simulation."""
-SIMULATION: dict[str, Any] = {"linewidth": 2.6, "alpha": 0.85, "solid_capstyle": "round"}
-"""Simulation: thick and light."""
+SIMULATION: dict[str, Any] = {
+    "linewidth": 2.6,
+    "alpha": 0.85,
+    "solid_capstyle": "round",
+    "zorder": 1.9,
+}
+"""Simulation: thick and light, below all else."""
 OTHERS = ("#7a7a7a", "#d95f02", "#1b7837")
 """Comparisons: grey, orange, green (distinct in lightness too)."""
 
@@ -66,3 +74,18 @@ def letter(axes: Any) -> None:
     """Name the panels of a figure a, b, c, …"""
     for name, ax in zip(string.ascii_lowercase, np.ravel(axes)):
         ax.set_title(name, fontweight="bold")
+
+
+def panels(
+    rows: int, columns: int, *, height: float, width: float = TEXT, **options: Any
+) -> tuple[Figure, Any]:
+    """A figure of a size in inches, and its panels as `plt.subplots` gives them."""
+    return plt.subplots(rows, columns, figsize=(width, height), **options)
+
+
+def save(figure: Figure, folder: Path) -> Path:
+    """Save a figure as figure.png and figure.pdf in a folder, and close it; the PNG's path."""
+    for suffix in ("png", "pdf"):
+        figure.savefig(folder / f"figure.{suffix}")
+    plt.close(figure)
+    return folder / "figure.png"
