@@ -16,7 +16,7 @@ from lrnn_jax.cli._progress import ProgressBar
 from lrnn_jax.cli._setup import setup_jax
 from lrnn_jax.cli._sweep import sweep_command
 from lrnn_jax.experiments import REGISTRY, AnalysisConfig, Recorder, analysis, get
-from lrnn_jax.networks import load_network
+from lrnn_jax.networks import DenseRNN, LowRankRNN, factorise, load_network
 
 HELP = """\
 usage: lrnn-jax [COMMAND] [OPTIONS]
@@ -207,8 +207,17 @@ def _analyse(
         output: where results go.
     """
     setup_jax(output.dtype, output.cache)
-    loaded = load_network(network, dt=dt, scale=scale, rank=rank, energy=energy)
-    _deliver(analysis(*loaded), task, output, f"analyse-{network.stem}")
+    loaded, factorisation = load_network(network, dt=dt, scale=scale), None
+    if isinstance(loaded, DenseRNN):
+        factorisation = factorise(loaded, rank=rank, energy=energy, scale=scale or 1.0)
+        loaded = factorisation.network
+    elif rank is not None or energy is not None:
+        raise ValueError("--rank and --energy are for files of weights w, w_in and w_out.")
+    if not isinstance(loaded, LowRankRNN):
+        raise ValueError(
+            f"{network} holds a {type(loaded).__name__}; give a network's own weights."
+        )
+    _deliver(analysis(loaded, factorisation), task, output, f"analyse-{network.stem}")
     return 0
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from lrnn_jax.experiments._recorder import Progress, Recorder, Timing
 from lrnn_jax.figures import Figure, letter, style
 from lrnn_jax.learning import LearningCurve
-from lrnn_jax.overlaps import visible
 from lrnn_jax.sweeps import Labelled
 
 Table = tuple[list[str], list[list[str]]]
@@ -167,7 +166,7 @@ def final_overlaps(results: AbstractResults) -> Table:
     the others, and what it ends with."""
     curves = results.curves()
     first = next(iter(curves.values()))
-    names, seen = first.overlaps.names, set(visible(first.model).visible)
+    names, seen = first.overlaps.names, set(first.visibility.visible)
     given: dict[str, tuple[Any, str]] = {
         "overlap": (list(names), ""),
         "loss sees it": (["yes" if name in seen else "no" for name in names], ""),

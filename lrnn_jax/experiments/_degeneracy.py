@@ -25,8 +25,8 @@ from lrnn_jax.figures import (
 )
 from lrnn_jax.learning import Descent, LearningCurve
 from lrnn_jax.networks import LowRankRNN
-from lrnn_jax.overlaps import visible
-from lrnn_jax.reduced import degenerate_twin, reduce
+from lrnn_jax.overlaps import degenerate_twin, visible
+from lrnn_jax.reduced import reduce
 from lrnn_jax.tasks import ExponentialFilter
 
 

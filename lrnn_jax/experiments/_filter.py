@@ -12,10 +12,11 @@ from lrnn_jax.experiments._base import AbstractResults, Experiment, check_config
 from lrnn_jax.experiments._panels import gap_panel, loss_panel, overlap_panels, responses
 from lrnn_jax.experiments._recorder import Recorder
 from lrnn_jax.figures import Figure, panels, plot_order, plot_response
-from lrnn_jax.learning import Descent, DirectDescent, Flow, LearningCurve, learn
+from lrnn_jax.learning import Descent, Flow, LearningCurve, learn
 from lrnn_jax.networks import LowRankRNN
 from lrnn_jax.overlaps import visible
 from lrnn_jax.reduced import reduce
+from lrnn_jax.rules import VisibleOnly
 from lrnn_jax.tasks import ExponentialFilter
 
 
@@ -129,7 +130,7 @@ def _run(config: FilterConfig, recorder: Recorder) -> FilterResults:
     full = learned("full", net, descent, "full network")
     reduced = learned("reduced", reduction, descent)
     learned("flow", reduction, Flow(config.lr))
-    learned("direct", reduction, DirectDescent(config.lr))
+    learned("direct", reduction, Descent(config.lr, rule=VisibleOnly()))
     rates, gaps = recorder.timed("flow order", lambda: flow_gaps(config, reduction, task))
     zm, zu, vm, vu = (float(full[name][-1]) for name in ("zm", "zu", "vm", "vu"))
     return FilterResults(
@@ -171,7 +172,7 @@ def _half_losses(config: FilterConfig, task: Any) -> Any:
 
     def both(key: Any) -> Any:
         reduction = reduce(LowRankRNN.normalised(config.n, dt=config.dt, key=key))
-        methods = Descent(config.lr), DirectDescent(config.lr)
+        methods = Descent(config.lr), Descent(config.lr, rule=VisibleOnly())
         runs = [learn(reduction, task, m, epochs=half, record=half, throw=False) for m in methods]
         return jnp.stack([run.loss[-1] for run in runs])
 

@@ -14,7 +14,6 @@ from lrnn_jax.experiments._recorder import Recorder
 from lrnn_jax.figures import Figure, panels, plot_methods, plot_quantiles
 from lrnn_jax.learning import Descent, LearningCurve, diagnose_closure, relative_gap
 from lrnn_jax.networks import Erf, LowRankRNN
-from lrnn_jax.overlaps import visible
 from lrnn_jax.reduced import population
 from lrnn_jax.tasks import FlipFlop
 
@@ -155,7 +154,7 @@ def _run(config: FlipFlopConfig, recorder: Recorder) -> FlipFlopResults:
         loss_ratio={name: loss_ratio(c) for name, c in curves.items()},
         verdict=few.verdict,
         verdict_full=full.verdict,
-        visible=visible(full.closure.model).visible,
+        visible=full.closure.visibility.visible,
         loadings=np.sort(theta / jnp.std(theta, axis=0), axis=0),
         chance=full.chance,
         joint={name: found.joint for name, found in sides.items()},

@@ -46,8 +46,14 @@ from lrnn_jax.learning import (
     noise_drift,
 )
 from lrnn_jax.networks import LowRankRNN
-from lrnn_jax.overlaps import Leaf, conserved_weights, leaf, visible
-from lrnn_jax.reduced import ReducedRNN, degenerate_twin, reduce
+from lrnn_jax.overlaps import (
+    ReachableDimensions,
+    conserved_weights,
+    degenerate_twin,
+    reachable_dimensions,
+    visible,
+)
+from lrnn_jax.reduced import ReducedRNN, reduce
 from lrnn_jax.tasks import ExponentialFilter
 
 
@@ -141,7 +147,7 @@ class MemoryAbaResults(AbstractResults):
     """What an epoch does to the overlap that learns fastest; unstable at −1."""
     k_shift: list[float]
     """Largest change of an entry of K over its largest one: from A to A-B-A-B, and under noise."""
-    leaf: Leaf
+    reachable: ReachableDimensions
     visible: tuple[str, ...]
     noise_epoch: Any = labelled("epoch", "noise_epoch", units="")
     drift_mean: Any = labelled("mean, theory", "noise_epoch", "overlap")
@@ -220,17 +226,17 @@ class MemoryAbaResults(AbstractResults):
     def holonomy_a(self) -> Any:
         return np.abs(self.holonomy["a_flow"][0]).max()
 
-    @claim("learning's fields span a leaf of overlap space: its dimension", low=5, high=5)
-    def leaf_dimension(self) -> int:
-        return self.leaf.dimension
+    @claim("learning reaches an orbit in overlap space: its dimension", low=5, high=5)
+    def reachable_dimension(self) -> int:
+        return self.reachable.dimension
 
     @claim("dimensions of overlap space that they leave alone", low=5, high=5)
-    def leaf_codimension(self) -> int:
-        return self.leaf.of - self.leaf.dimension
+    def conserved_dimensions(self) -> int:
+        return self.reachable.total - self.reachable.dimension
 
-    @claim("dimensions of the leaf that the loss fixes", low=3, high=3)
-    def leaf_function(self) -> int:
-        return self.leaf.function
+    @claim("dimensions of the orbit that the loss fixes", low=3, high=3)
+    def visible_dimensions(self) -> int:
+        return self.reachable.visible
 
     def _start(self, phase: int) -> int:
         """Epoch at which a phase begins."""
@@ -293,7 +299,7 @@ def _run(config: MemoryAbaConfig, recorder: Recorder) -> MemoryAbaResults:
         changes={n: dict(zip(there.names, np.asarray(x).tolist())) for n, x in changes.items()},
         stiffest={"2η": theory.stiffest, "η": slower.stiffest},
         k_shift=[float(abs(b - a).max() / abs(k[0]).max()) for a, b in itertools.pairwise(k)],
-        leaf=leaf(start.overlaps),
+        reachable=reachable_dimensions(start.overlaps),
         visible=visible(start).visible,
         noise_epoch=theory.epochs + bounds[4],
         drift_mean=theory.mean,

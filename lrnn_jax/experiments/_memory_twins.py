@@ -34,7 +34,7 @@ from lrnn_jax.figures import (
     plot_lines,
     shade_phases,
 )
-from lrnn_jax.learning import Descent, LearningCurve, Slowed, decode, learn
+from lrnn_jax.learning import Descent, LearningCurve, Slowed, decoding_accuracy, learn
 from lrnn_jax.networks import Erf
 from lrnn_jax.overlaps import Overlaps, random_overlaps, visible
 from lrnn_jax.reduced import ReducedRNN
@@ -172,7 +172,7 @@ def _run(config: MemoryTwinsConfig, recorder: Recorder) -> MemoryTwinsResults:
     for kind, mask in (("visible", shown), ("invisible", ~shown)):
         for noisy, noise in (("quiet", 0.0), ("noisy", config.noise)):
             options = {"held_out": config.held_out, "splits": config.splits, "noise": noise}
-            found = decode(stages[..., mask], key=jr.key(config.seed + 1), **options)
+            found = decoding_accuracy(stages[..., mask], key=jr.key(config.seed + 1), **options)
             accuracies[f"{kind}_{noisy}"] = found.test
     final = {"A": loss[0, :, 0, -1], "B": loss[0, :, 1, -1], "C": loss[1, :, :, -1].ravel()}
     gap = jnp.abs(stages[:, :, 0] - stages[:, :, 1]).mean(axis=1).T

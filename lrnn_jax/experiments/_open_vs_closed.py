@@ -26,9 +26,9 @@ from lrnn_jax.learning import Descent, LearningCurve
 from lrnn_jax.networks import AbstractRNN, DenseRNN, Tanh
 from lrnn_jax.stability import (
     Stages,
-    coupled_matrix,
     effective_gains,
     gain_landscape,
+    loop_matrix,
     lqr_gain,
     radius,
     spectrum,
@@ -82,7 +82,7 @@ class _Meter(eqx.Module):
     def __call__(self, model: AbstractRNN) -> tuple[Array, Array, Array]:
         loss = self.loop.loss(model, self.start)
         gains = effective_gains(model, self.loop, self.start)
-        return loss, coupled_matrix(model, self.loop), gains
+        return loss, loop_matrix(model, self.loop), gains
 
 
 class Point(NamedTuple):

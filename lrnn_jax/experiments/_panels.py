@@ -65,4 +65,4 @@ def responses(task: Any, **models: Any) -> dict[str, Any]:
     """The target of a filter, and the impulse responses of models by name, shape (time,); of the
     first channels."""
     outputs = {name: task.output(model) for name, model in models.items()}
-    return {name: y[:, 0, 0] for name, y in {"target": task.samples, **outputs}.items()}
+    return {"target": task.samples[:, 0, 0]} | {name: y[0, :, 0] for name, y in outputs.items()}

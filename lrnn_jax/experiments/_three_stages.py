@@ -20,7 +20,7 @@ from lrnn_jax.learning import Descent, LearningCurve, learn
 from lrnn_jax.overlaps import Overlaps
 from lrnn_jax.reduced import ReducedRNN, reduce
 from lrnn_jax.stability import (
-    CoupledMatrix,
+    LoopMatrix,
     Stages,
     outliers,
     radius,
@@ -90,7 +90,7 @@ def three_stages(
         curves[name], seconds[name] = timed(lambda: learn(model, loop, method, **options))
 
     shown = reporter(progress, "full network")
-    options: dict[str, Any] = {"progress": shown, "watch": CoupledMatrix(loop)}
+    options: dict[str, Any] = {"progress": shown, "watch": LoopMatrix(loop)}
     run("full", net, trial_by_trial(loop), batches=batches, **options)
     run("reduced", reduce(net), loop, batches=batches)
     run("expected", reduce(net), loop)

@@ -13,7 +13,7 @@ from lrnn_jax._files import load_tree, save_tree
 from lrnn_jax._results import RESULTS, outcome
 from lrnn_jax._types import is_traced
 from lrnn_jax.networks import AbstractRNN, LowRankRNN
-from lrnn_jax.overlaps import Overlaps, Roles, invariants_of
+from lrnn_jax.overlaps import Overlaps, Roles, Visibility, invariants_of, visible_mask
 
 
 class Distance(eqx.Module):
@@ -76,6 +76,12 @@ class LearningCurve(eqx.Module):
                 f"A {type(self.model).__name__} has no loading vectors, so its curve no overlaps."
             )
         return Overlaps(self.gram, self.roles)
+
+    @property
+    def visibility(self) -> Visibility:
+        """Which of the overlaps a loss can depend on; see `visible`."""
+        roles, linear = self.overlaps.roles, self.model.activation.linear
+        return Visibility(roles, visible_mask(roles, linear=linear))
 
     def __getitem__(self, name: str) -> Float[Array, "..."]:
         """One overlap over the recorded epochs, by name."""

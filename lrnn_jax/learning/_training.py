@@ -41,7 +41,11 @@ class Training(AbstractUpdate):
     """
 
     optimiser: optax.GradientTransformation
-    rule: AbstractRule = Gradient()
+    rule: AbstractRule
+
+    def __init__(self, optimiser: optax.GradientTransformation, *, rule: AbstractRule = Gradient()):
+        self.optimiser = optimiser
+        self.rule = rule
 
     def fits(self, space: AbstractSpace) -> None:
         columns = {name: block.shape[-1] for name, block in space.blocks(space.start).items()}

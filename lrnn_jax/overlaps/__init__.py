@@ -19,4 +19,4 @@ from lrnn_jax.overlaps._reachable import (
 )
 from lrnn_jax.overlaps._roles import Roles, UnknownOverlap
 from lrnn_jax.overlaps._twins import degenerate_twin
-from lrnn_jax.overlaps._visibility import Visibility, visible
+from lrnn_jax.overlaps._visibility import Visibility, visible, visible_mask
