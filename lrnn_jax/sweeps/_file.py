@@ -88,7 +88,7 @@ def read_sweep(
     kinds = {field.name: field.type for field in dataclasses.fields(default)}
     _known(fixed, kinds, "field of [fixed]")
     fixed = {key: check_value(key, value, kinds[key]) for key, value in fixed.items()}
-    design = _design(*varied, kinds)
+    design = _design(varied, kinds)
     if twice := set(fixed) & set(design.columns):
         raise ValueError(f"Both fixed and swept: {', '.join(sorted(twice))}.")
     config = dataclasses.replace(default, **fixed)
@@ -110,9 +110,9 @@ def _run_cell(run: Callable[[Any, int], Any], config: Any, seed: int, /, **field
     return run(dataclasses.replace(config, **fields), seed)
 
 
-def _design(
-    axes: dict[str, Any], together: dict[str, Any], drawn: dict[str, Any], kinds: dict[str, Any]
-) -> Design:
+def _design(tables: list[dict[str, Any]], kinds: Mapping[str, Any]) -> Design:
+    """The design of [axes], [zip] and [sample]."""
+    axes, together, drawn = tables
     parts = []
     for table, columns, combine in (("axes", axes, grid), ("zip", together, zipped)):
         _known(columns, kinds, f"field of [{table}]")

@@ -13,17 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from lrnn_jax.sweeps._store import AbstractStore, StoreError, check_same, checksum, specs_of
+from lrnn_jax.sweeps._outputs import Spec
+from lrnn_jax.sweeps._store import AbstractStore, StoreError, checksum
 
 try:
     import fcntl
 except ImportError:  # no such locks on this system: chunks may be computed twice, to the same bytes
     fcntl = None
 
-MANIFEST = {"function": str, "design": list, "static": list, "labels": dict, "versions": dict}
-GROUP = {"cells": int, "chunk": int, "program": str, "variables": dict}
 MARKER = {"start": int, "cells": int, "checksums": dict, "outcomes": dict, "raised": dict}
-"""What the small files hold at least, by field."""
+"""Fields that markers hold at least."""
 
 
 class Store(AbstractStore):
@@ -57,53 +56,11 @@ class Store(AbstractStore):
         self._arrays: dict[tuple[int, str, str], Any] = {}
         self._markers: dict[tuple[int, int], dict[str, Any]] = {}
 
-    @property
-    def in_memory(self) -> bool:
-        return False
-
-    @property
-    def manifest(self) -> dict[str, Any] | None:
-        return _read(self.path / "manifest.json", MANIFEST)
-
-    def claim(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
-        return self._create(self.path / "manifest.json", manifest, MANIFEST)
-
-    def group(self, index: int) -> dict[str, Any] | None:
-        return _read(self.path / "groups" / f"{index}.json", GROUP)
-
-    def add_group(self, index: int, record: Mapping[str, Any]) -> dict[str, Any]:
-        record = self._create(self.path / "groups" / f"{index}.json", record, GROUP)
-        missing = {
-            f"{index}/{name}": spec
-            for name, spec in specs_of(record).items()
-            if not (spec.coordinate or (self._folder(index, name) / "zarr.json").exists())
-        }
-        if missing:
-            from zarr.errors import ContainsArrayError
-
-            with self._guard():
-                root = self._zarr.open_group(self.path / "data", mode="a", zarr_format=3)
-                for place, spec in missing.items():
-                    with contextlib.suppress(ContainsArrayError):
-                        root.create_array(
-                            place,
-                            shape=(record["cells"], *spec.shape),
-                            chunks=(record["chunk"], *(max(n, 1) for n in spec.shape)),
-                            dtype=spec.dtype,
-                            fill_value=spec.fill,
-                            dimension_names=("cell", *spec.dims),
-                        )
-        return record
-
-    def coordinates(self, index: int) -> dict[str, list[Any]]:
-        return _read(self._coordinates(index), {}) or {}
-
-    def keep_coordinates(self, index: int, positions: Mapping[str, np.ndarray]) -> None:
-        listed = {name: values.tolist() for name, values in positions.items()}
-        check_same(self._create(self._coordinates(index), listed, {}), listed)
-
     def read(self, index: int, unit: int, name: str) -> np.ndarray | None:
         if (marker := self._known(index, unit)) is None:
+            return None
+        others = marker["checksums"].keys() - {"result"}
+        if name == "result" and any(self._is_lost(index, unit, other) for other in others):
             return None
         start, expected = marker["start"], marker["checksums"].get(name, "")
         try:
@@ -114,15 +71,6 @@ class Store(AbstractStore):
             raise
         except Exception:  # whatever a damaged file makes the decoder say
             return None
-
-    def is_there(self, index: int, unit: int) -> bool:
-        if (marker := self._known(index, unit)) is None:
-            return False
-        return all(
-            # chunks of nothing but NaN have no file
-            self._chunk(index, unit, name).exists() or self.read(index, unit, name) is not None
-            for name in marker["checksums"]
-        )
 
     def write(
         self, index: int, unit: int, arrays: Mapping[str, np.ndarray], note: Mapping[str, Any]
@@ -152,6 +100,11 @@ class Store(AbstractStore):
         return self._known(index, unit) is not None
 
     def damaged(self, share: tuple[int, int] = (0, 1)) -> list[tuple[int, int]]:
+        """The chunks that are marked complete, but whose data are not what was written.
+
+        Arguments:
+            share: (i, n) to look at each n-th chunk of a group only, from the i-th on.
+        """
         return sorted(
             place
             for place, marker in self.done().items()
@@ -159,10 +112,11 @@ class Store(AbstractStore):
             and any(self.read(*place, name) is None for name in marker["checksums"])
         )
 
-    def forget(self, index: int, unit: int) -> None:
-        self._markers.pop((index, unit), None)
-        with self._guard():
-            self._marker(index, unit).unlink(missing_ok=True)
+    def discard_damaged(self, share: tuple[int, int]) -> None:
+        for place in self.damaged(share):
+            with self._guard():
+                self._marker(*place).unlink(missing_ok=True)
+            self._markers.pop(place, None)
 
     @contextlib.contextmanager
     def lock(self, index: int, unit: int) -> Iterator[bool]:
@@ -198,22 +152,52 @@ class Store(AbstractStore):
                 count += not free
         return count
 
+    def _document(self, name: str, fields: Mapping[str, type]) -> dict[str, Any] | None:
+        return _read(self.path / f"{name}.json", fields)
+
+    def _keep(
+        self, name: str, fields: Mapping[str, type], content: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        if (there := self._document(name, fields)) is not None:
+            return there
+        path = self.path / f"{name}.json"
+        with self._guard():
+            temporary = _beside(path, content)
+            with contextlib.suppress(FileExistsError):
+                os.link(temporary, path)
+            os.unlink(temporary)
+        return self._document(name, fields) or {}
+
+    def _make_arrays(self, index: int, specs: Mapping[str, Spec], cells: int, chunk: int) -> None:
+        from zarr.errors import ContainsArrayError
+
+        for name, spec in specs.items():
+            if (self._folder(index, name) / "zarr.json").exists():
+                continue
+            with self._guard(), contextlib.suppress(ContainsArrayError):
+                self._zarr.open_group(self.path / "data", mode="a", zarr_format=3).create_array(
+                    f"{index}/{name}",
+                    shape=(cells, *spec.shape),
+                    chunks=(chunk, *(max(n, 1) for n in spec.shape)),
+                    dtype=spec.dtype,
+                    fill_value=spec.fill,
+                    dimension_names=("cell", *spec.dims),
+                )
+
     def _folder(self, index: int, name: str) -> Path:
         return self.path / "data" / str(index) / name
 
     def _marker(self, index: int, unit: int) -> Path:
         return self.path / "done" / f"{index}-{unit:06d}.json"
 
-    def _coordinates(self, index: int) -> Path:
-        return self.path / "groups" / f"{index}.coordinates.json"
-
-    def _chunk(self, index: int, unit: int, name: str) -> Path:
-        """The file that a chunk of a variable is in."""
+    def _is_lost(self, index: int, unit: int, name: str) -> bool:
+        """Whether the file of a chunk of a variable is gone; one of nothing but NaN has none."""
         folder = self._folder(index, name)
         if not (folder / "zarr.json").exists():
-            return folder / "zarr.json"
+            return True
         after = ["0"] * (self._array(index, name, "r").ndim - 1)
-        return folder.joinpath("c", str(unit), *after)
+        file = folder.joinpath("c", str(unit), *after)
+        return not file.exists() and self.read(index, unit, name) is None
 
     def _array(self, index: int, name: str, mode: str) -> Any:
         """The zarr array of a group's variable."""
@@ -233,27 +217,10 @@ class Store(AbstractStore):
     def _known(self, index: int, unit: int) -> dict[str, Any] | None:
         """The marker of a chunk; None where there is none, or none that can be read."""
         if (index, unit) not in self._markers:
-            try:
-                marker = _read(self._marker(index, unit), MARKER)
-            except StoreError:
-                return None
-            if marker is None:
-                return None
-            self._markers[index, unit] = marker
-        return self._markers[index, unit]
-
-    def _create(
-        self, path: Path, content: Mapping[str, Any], fields: Mapping[str, type]
-    ) -> dict[str, Any]:
-        """Write a file unless it exists, whoever is first, and return what it holds."""
-        if (there := _read(path, fields)) is not None:
-            return there
-        with self._guard():
-            temporary = _beside(path, content)
-            with contextlib.suppress(FileExistsError):
-                os.link(temporary, path)
-            os.unlink(temporary)
-        return _read(path, fields) or {}
+            with contextlib.suppress(StoreError):
+                if (marker := _read(self._marker(index, unit), MARKER)) is not None:
+                    self._markers[index, unit] = marker
+        return self._markers.get((index, unit))
 
     @contextlib.contextmanager
     def _guard(self) -> Iterator[None]:

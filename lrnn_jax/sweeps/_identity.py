@@ -1,6 +1,5 @@
 """What tells one computation from another: a digest of its program, or of a function's source."""
 
-import dataclasses
 import functools
 import hashlib
 import inspect
@@ -40,7 +39,7 @@ def function_digest(function: Callable[..., Any]) -> str:
     from lrnn_jax import __version__
 
     digest = hashlib.blake2b(__version__.encode(), digest_size=16)
-    for part in _told(function, {}):
+    for part in _told([function, type(function).__call__], {}):
         digest.update(part)
     return digest.hexdigest()
 
@@ -67,42 +66,37 @@ def _array_bytes(array: Any) -> bytes:
 def _told(value: Any, seen: dict[int, Any]) -> Iterator[bytes]:
     """What a value says of itself, piece by piece, without addresses; `seen` keeps it from going
     round in circles, and the values it names alive."""
-    if isinstance(value, ARRAYS) and value.dtype != object:
-        yield _array_bytes(value)
-    elif isinstance(value, PLAIN):
-        yield repr(value).encode()
-    elif id(value) not in seen:
-        seen[id(value)] = value
-        yield type(value).__qualname__.encode()
-        for part in _parts(value):
-            yield from _told(part, seen)
+    leaves, structure = jax.tree.flatten(value, is_leaf=lambda x: isinstance(x, Mapping))
+    yield _without_addresses(structure).encode()
+    for leaf in leaves:
+        if isinstance(leaf, ARRAYS) and leaf.dtype != object:
+            yield _array_bytes(leaf)
+        elif isinstance(leaf, PLAIN):
+            yield repr(leaf).encode()
+        elif id(leaf) not in seen:
+            seen[id(leaf)] = leaf
+            yield from _told(_parts(leaf), seen)
 
 
-def _parts(value: Any) -> Iterator[Any]:
-    """The values that one consists of."""
+def _parts(value: Any) -> list[Any]:
+    """What a value consists of."""
     if isinstance(value, functools.partial):
-        yield from (value.func, value.args, value.keywords)
-    elif isinstance(value, types.MethodType):
-        yield from (value.__func__, value.__self__)
-    elif isinstance(value, types.FunctionType):
-        yield from _parts_of_function(value)
-    elif isinstance(value, (type, types.ModuleType, types.BuiltinFunctionType)):
-        yield value.__name__
-    elif isinstance(value, Mapping):
-        yield from (item for pair in value.items() for item in pair)
-    elif isinstance(value, Set):
-        yield sorted(map(repr, value))
-    elif isinstance(value, (list, tuple)):
-        yield from value
-    elif callable(value) and inspect.unwrap(value) is not value:  # such as a jitted function
-        yield inspect.unwrap(value)
-    else:
-        if callable(value):
-            yield type(value).__call__
-        if dataclasses.is_dataclass(value):
-            yield from (getattr(value, field.name) for field in dataclasses.fields(value))
-        else:
-            yield re.sub(r"0x[0-9a-fA-F]+", "", repr(value))
+        return [value.func, value.args, value.keywords]
+    if isinstance(value, types.MethodType):
+        return [value.__func__, value.__self__]
+    if isinstance(value, types.FunctionType):
+        return list(_parts_of_function(value))
+    if isinstance(value, Mapping):
+        return list(value.items())
+    if isinstance(value, Set):
+        return sorted(map(_without_addresses, value))
+    if callable(value) and inspect.unwrap(value) is not value:  # such as a jitted function
+        return [inspect.unwrap(value)]
+    return [_without_addresses(value), *([type(value).__call__] if callable(value) else [])]
+
+
+def _without_addresses(value: Any) -> str:
+    return re.sub(r"0x[0-9a-fA-F]+", "", repr(value))
 
 
 def _parts_of_function(function: types.FunctionType) -> Iterator[Any]:

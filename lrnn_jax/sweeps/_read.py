@@ -48,7 +48,7 @@ def open_sweep(path: str | os.PathLike) -> Any:
 
 
 def dataset(store: AbstractStore) -> Any:
-    """The dataset of a store; that of results in memory is in memory."""
+    """The dataset of a store, read when it is used."""
     try:
         import xarray as xr
 
@@ -69,8 +69,7 @@ def dataset(store: AbstractStore) -> Any:
     coordinates = _coordinates(design, labels) | _dim_coordinates(parts, places)
     names = ("function", "hash", "dtype")
     attributes = {name: manifest[name] for name in names} | manifest["versions"]
-    data = xr.Dataset(variables, coordinates, attributes)
-    return data.load() if store.in_memory else data
+    return xr.Dataset(variables, coordinates, attributes)
 
 
 def _parts(store: AbstractStore, design: Design, static: list[str]) -> list[_Part]:
@@ -213,8 +212,7 @@ class _Reader:
         place = part.index, unit
         if self.name not in part.specs or place in self.damaged or not self.store.is_done(*place):
             return None
-        lacking = self.name == "result" and not self.store.is_there(*place)
-        block = None if lacking else self.store.read(*place, self.name)
+        block = self.store.read(*place, self.name)
         if block is None:
             self.damaged.add(place)
             lost.append(place)

@@ -13,6 +13,9 @@ from lrnn_jax.sweeps._grid import Group
 from lrnn_jax.sweeps._outputs import Spec
 
 FORMAT = 1
+MANIFEST = {"function": str, "design": list, "static": list, "labels": dict, "versions": dict}
+GROUP = {"cells": int, "chunk": int, "program": str, "variables": dict}
+"""Fields that documents hold at least."""
 
 
 class StoreError(RuntimeError):
@@ -20,50 +23,55 @@ class StoreError(RuntimeError):
 
 
 class AbstractStore(abc.ABC):
-    """Keeps the results of one sweep, chunk by chunk, by group of cells and number in the group."""
+    """Keeps the results of one sweep, chunk by chunk, by group of cells and number in the group.
+
+    Beside them it keeps documents, each written once: the manifest, a record (`group_record`) and
+    the coordinates of each group.
+    """
 
     @property
-    @abc.abstractmethod
-    def in_memory(self) -> bool:
-        """Whether results are held in memory, and gone with the process."""
-
-    @property
-    @abc.abstractmethod
     def manifest(self) -> dict[str, Any] | None:
         """What the sweep is; None for a new store."""
+        return self._document("manifest", MANIFEST)
 
-    @abc.abstractmethod
     def claim(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """Write the manifest unless there is one, and return the one that is there."""
+        return self._keep("manifest", MANIFEST, manifest)
 
-    @abc.abstractmethod
     def group(self, index: int) -> dict[str, Any] | None:
-        """What was written down about a group of cells (`group_record`); None before."""
+        """What was written down about a group of cells; None before."""
+        return self._document(f"groups/{index}", GROUP)
 
-    @abc.abstractmethod
     def add_group(self, index: int, record: Mapping[str, Any]) -> dict[str, Any]:
         """Write down a group unless it is there, make its arrays, and return what is there."""
+        record = self._keep(f"groups/{index}", GROUP, record)
+        specs = {name: spec for name, spec in specs_of(record).items() if not spec.coordinate}
+        self._make_arrays(index, specs, record["cells"], record["chunk"])
+        return record
 
-    @abc.abstractmethod
     def coordinates(self, index: int) -> dict[str, list[Any]]:
         """The positions along a group's axes, such as recorded epochs."""
+        return self._document(f"groups/{index}.coordinates", {}) or {}
 
-    @abc.abstractmethod
     def keep_coordinates(self, index: int, positions: Mapping[str, np.ndarray]) -> None:
         """Write down the positions along a group's axes, the first time.
 
         Errors: ValueError for positions that differ from those of other cells.
         """
+        listed = {name: values.tolist() for name, values in positions.items()}
+        there = self._keep(f"groups/{index}.coordinates", {}, listed)
+        for name, values in listed.items():
+            if there.get(name, values) != values:
+                raise ValueError(
+                    f"The positions along {name!r} differ between cells: let all cells of a sweep "
+                    f"record the same ones, or name what decides them in `static`."
+                )
 
     @abc.abstractmethod
     def read(self, index: int, unit: int, name: str) -> np.ndarray | None:
         """A variable in the cells of a chunk, as it was written; None for a chunk that is not
-        complete, or no longer what was written."""
-
-    @abc.abstractmethod
-    def is_there(self, index: int, unit: int) -> bool:
-        """Whether a chunk is complete and, as far as is seen without reading it, nothing of it
-        lost."""
+        complete, or no longer what was written. `result` is None, too, where as far as is seen
+        without reading them other variables are lost."""
 
     @abc.abstractmethod
     def write(
@@ -74,7 +82,7 @@ class AbstractStore(abc.ABC):
         Arguments:
             index, unit: which group and chunk.
             arrays: values by variable, shape (cells of the chunk, …).
-            note: the marker, with `start`, the first cell's place in the group, and `cells`.
+            note: for the marker, with `start`, the first cell's place in the group, and `cells`.
         """
 
     @abc.abstractmethod
@@ -86,70 +94,44 @@ class AbstractStore(abc.ABC):
         """Whether a chunk is complete; a marker that cannot be read counts for nothing."""
 
     @abc.abstractmethod
-    def damaged(self, share: tuple[int, int] = (0, 1)) -> list[tuple[int, int]]:
-        """The chunks that are marked complete, but whose data are not what was written.
+    def discard_damaged(self, share: tuple[int, int]) -> None:
+        """Count chunks that are no longer what was written as not computed.
 
         Arguments:
-            share: (i, n) to look at each n-th chunk of a group only, from the i-th on.
+            share: (i, n) to look at each n-th chunk of a group, from the i-th on.
         """
-
-    @abc.abstractmethod
-    def forget(self, index: int, unit: int) -> None:
-        """Count a chunk as not computed."""
 
     @abc.abstractmethod
     def lock(self, index: int, unit: int) -> contextlib.AbstractContextManager[bool]:
         """Hold a chunk while it is computed; False where another process holds it."""
+
+    @abc.abstractmethod
+    def _document(self, name: str, fields: Mapping[str, type]) -> dict[str, Any] | None:
+        """A document, which holds these fields at least; None where there is none."""
+
+    @abc.abstractmethod
+    def _keep(
+        self, name: str, fields: Mapping[str, type], content: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Write a document unless it is there, whoever is first, and return what is there."""
+
+    @abc.abstractmethod
+    def _make_arrays(self, index: int, specs: Mapping[str, Spec], cells: int, chunk: int) -> None:
+        """Make the arrays of a group's variables, those that are not there."""
 
 
 class MemoryStore(AbstractStore):
     """Results held in memory, for sweeps without a folder."""
 
     def __init__(self) -> None:
-        self._manifest: dict[str, Any] | None = None
-        self._groups: dict[int, dict[str, Any]] = {}
-        self._positions: dict[int, dict[str, list[Any]]] = {}
+        self._documents: dict[str, dict[str, Any]] = {}
         self._arrays: dict[tuple[int, str], np.ndarray] = {}
         self._done: dict[tuple[int, int], dict[str, Any]] = {}
-
-    @property
-    def in_memory(self) -> bool:
-        return True
-
-    @property
-    def manifest(self) -> dict[str, Any] | None:
-        return self._manifest
-
-    def claim(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
-        self._manifest = dict(manifest)
-        return self._manifest
-
-    def group(self, index: int) -> dict[str, Any] | None:
-        return self._groups.get(index)
-
-    def add_group(self, index: int, record: Mapping[str, Any]) -> dict[str, Any]:
-        if index not in self._groups:
-            self._groups[index] = dict(record)
-            for name, spec in specs_of(record).items():
-                if not spec.coordinate:
-                    shape = (record["cells"], *spec.shape)
-                    self._arrays[index, name] = np.full(shape, spec.fill, spec.dtype)
-        return self._groups[index]
-
-    def coordinates(self, index: int) -> dict[str, list[Any]]:
-        return self._positions.get(index, {})
-
-    def keep_coordinates(self, index: int, positions: Mapping[str, np.ndarray]) -> None:
-        listed = {name: values.tolist() for name, values in positions.items()}
-        check_same(self._positions.setdefault(index, listed), listed)
 
     def read(self, index: int, unit: int, name: str) -> np.ndarray | None:
         if (marker := self._done.get((index, unit))) is None:
             return None
         return self._arrays[index, name][marker["start"] : marker["start"] + marker["cells"]]
-
-    def is_there(self, index: int, unit: int) -> bool:
-        return self.is_done(index, unit)
 
     def write(
         self, index: int, unit: int, arrays: Mapping[str, np.ndarray], note: Mapping[str, Any]
@@ -164,14 +146,24 @@ class MemoryStore(AbstractStore):
     def is_done(self, index: int, unit: int) -> bool:
         return (index, unit) in self._done
 
-    def damaged(self, share: tuple[int, int] = (0, 1)) -> list[tuple[int, int]]:
-        return []
-
-    def forget(self, index: int, unit: int) -> None:
-        self._done.pop((index, unit), None)
+    def discard_damaged(self, share: tuple[int, int]) -> None:
+        """There is no damage in memory."""
 
     def lock(self, index: int, unit: int) -> contextlib.AbstractContextManager[bool]:
         return contextlib.nullcontext(True)
+
+    def _document(self, name: str, fields: Mapping[str, type]) -> dict[str, Any] | None:
+        return self._documents.get(name)
+
+    def _keep(
+        self, name: str, fields: Mapping[str, type], content: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        return self._documents.setdefault(name, dict(content))
+
+    def _make_arrays(self, index: int, specs: Mapping[str, Spec], cells: int, chunk: int) -> None:
+        for name, spec in specs.items():
+            array = np.full((cells, *spec.shape), spec.fill, spec.dtype)
+            self._arrays.setdefault((index, name), array)
 
 
 def group_record(
@@ -208,13 +200,3 @@ def checksum(values: np.ndarray, like: str = "crc32:") -> str:
     if values.dtype.kind in "fc":
         values = np.where(np.isnan(values), values.dtype.type(np.nan), values)
     return hashlib.blake2b(head + values.tobytes(), digest_size=16).hexdigest()
-
-
-def check_same(kept: Mapping[str, list[Any]], positions: Mapping[str, list[Any]]) -> None:
-    """Raise ValueError where positions along an axis differ from those that were kept."""
-    for name, values in positions.items():
-        if kept.get(name, values) != values:
-            raise ValueError(
-                f"The positions along {name!r} differ between cells: let all cells of a sweep "
-                f"record the same ones, or name what decides them in `static`."
-            )

@@ -153,8 +153,7 @@ class Sweep:
         resources = self._resources(devices)
         store = MemoryStore() if self.store is None else Store(self.store)
         self._claim(store, resume or shared, resources.devices[0].platform)
-        for chunk in store.damaged(share):
-            store.forget(*chunk)
+        store.discard_damaged(share)
         with progress_bar(self.design.size, progress) as advance:
             for group in self.groups:
                 self._run_group(group, store, resources, share, advance)
@@ -162,7 +161,8 @@ class Sweep:
             from jax.experimental import multihost_utils
 
             multihost_utils.sync_global_devices("sweep")
-        return dataset(store)
+        data = dataset(store)
+        return data.load() if self.store is None else data
 
     def _resources(self, devices: Any) -> Resources:
         return Resources(local_devices(devices), self.memory, self.chunk)
