@@ -18,6 +18,7 @@ from lrnn_jax.sweeps._sweep import Sweep
 
 TABLES = ("sweep", "fixed", "axes", "zip", "sample")
 HEAD = ("run", "seed", "chunk", "preset")
+METHODS = ("sobol", "halton", "latin", "uniform")
 RANGE = ("from", "to", "count", "spacing")
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
@@ -130,14 +131,22 @@ def _design(tables: list[dict[str, Any]], kinds: Mapping[str, Any]) -> Design:
 
 
 def _sample(
-    drawn: dict[str, Any], kinds: dict[str, Any], *, count: Any = 0, seed: Any = 0, **method: Any
+    drawn: dict[str, Any],
+    kinds: Mapping[str, Any],
+    *,
+    count: Any = 0,
+    seed: Any = 0,
+    method: Any = "sobol",
 ) -> Design:
     for name, ends in drawn.items():
         if not isinstance(ends, list) or len(ends) not in (2, 3):
             raise ValueError(f"[sample] {name} is [low, high] or [low, high, 'log']; got {ends}.")
-        drawn[name] = (*(check_value(name, end, float) for end in ends[:2]), *ends[2:])
-    seed = check_value("seed of [sample]", seed, int)
-    design = sampled(whole(count, "count of [sample]"), seed=seed, **method, **drawn)
+        ends[:2] = [check_value(name, end, float) for end in ends[:2]]
+        ends[2:] = [one_of(f"spacing of {name}", scale, ("linear", "log")) for scale in ends[2:]]
+    method = one_of("method", method, METHODS)
+    count, seed = whole(count, "count of [sample]"), whole(seed, "seed of [sample]", 0)
+    ranges = {name: tuple(ends) for name, ends in drawn.items()}
+    design = sampled(count, seed=seed, method=method, **ranges)
     columns = {
         name: np.rint(column.values).astype(int) if kinds[name] in (int, Whole) else column.values
         for name, column in design.columns.items()

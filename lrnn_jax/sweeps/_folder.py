@@ -192,12 +192,12 @@ class Store(AbstractStore):
 
     def _is_lost(self, index: int, unit: int, name: str) -> bool:
         """Whether the file of a chunk of a variable is gone; one of nothing but NaN has none."""
-        folder = self._folder(index, name)
-        if not (folder / "zarr.json").exists():
+        try:
+            after = ["0"] * (self._array(index, name, "r").ndim - 1)
+        except FileNotFoundError:
             return True
-        after = ["0"] * (self._array(index, name, "r").ndim - 1)
-        file = folder.joinpath("c", str(unit), *after)
-        return not file.exists() and self.read(index, unit, name) is None
+        file = os.path.join(self._folder(index, name), "c", str(unit), *after)
+        return not os.path.exists(file) and self.read(index, unit, name) is None
 
     def _array(self, index: int, name: str, mode: str) -> Any:
         """The zarr array of a group's variable."""

@@ -5,9 +5,11 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, SupportsIndex
 
 import numpy as np
+
+from lrnn_jax._checks import whole
 
 Range = tuple[float, float] | tuple[float, float, Literal["linear", "log"]]
 
@@ -248,9 +250,9 @@ def zipped(axis: str = "cell", /, **columns: Any) -> Design:
 
 
 def sampled(
-    count: int,
+    count: SupportsIndex,
     *,
-    seed: int,
+    seed: SupportsIndex,
     method: Literal["sobol", "halton", "latin", "uniform"] = "sobol",
     axis: str = "sample",
     **ranges: Range,
@@ -278,9 +280,9 @@ def sampled(
                 f"The range of {name!r} is (low, high) or (low, high, 'log') with low < high, and "
                 f"0 < low for 'log'; got {ranges[name]}."
             )
-    if not ranges or count < 1:
-        raise ValueError(f"Give at least one range and one cell; got {count} of {list(ranges)}.")
-    rng = np.random.default_rng(seed)
+    if not ranges:
+        raise ValueError("Give at least one range, e.g. lr=(1e-3, 1e-1, 'log').")
+    count, rng = whole(count, "count"), np.random.default_rng(whole(seed, "seed", 0))
     if method == "uniform":
         points = rng.random((count, len(ranges)))
     elif method == "sobol":

@@ -83,7 +83,7 @@ def _parts(value: Any) -> list[Any]:
     if isinstance(value, functools.partial):
         return [value.func, value.args, value.keywords]
     if isinstance(value, types.MethodType):
-        return [value.__func__, value.__self__]
+        return [value.__func__, value.__self__, _state(value.__self__)]
     if isinstance(value, types.FunctionType):
         return list(_parts_of_function(value))
     if isinstance(value, Mapping):
@@ -92,7 +92,17 @@ def _parts(value: Any) -> list[Any]:
         return sorted(map(_without_addresses, value))
     if callable(value) and inspect.unwrap(value) is not value:  # such as a jitted function
         return [inspect.unwrap(value)]
-    return [_without_addresses(value), *([type(value).__call__] if callable(value) else [])]
+    if callable(value) and not isinstance(value, type):
+        return [_without_addresses(value), type(value).__call__, _state(value)]
+    return [_without_addresses(value)]
+
+
+def _state(value: Any) -> dict[str, Any]:
+    """The attributes of an object that has some of its own."""
+    try:
+        return {} if isinstance(value, (type, types.ModuleType)) else vars(value)
+    except TypeError:
+        return {}
 
 
 def _without_addresses(value: Any) -> str:

@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
-from typing import Any
+from typing import Any, SupportsIndex
 
 import jax
 import jax.random as jr
@@ -72,9 +72,9 @@ class Sweep:
         key: PRNGKeyArray | None = None,
         static: str | Sequence[str] = (),
         labels: Mapping[str, tuple[str, str]] | None = None,
-        chunk: int | None = None,
+        chunk: SupportsIndex | None = None,
         store: str | os.PathLike | None = None,
-        memory: int | None = None,
+        memory: SupportsIndex | None = None,
         traced: bool = True,
         name: str | None = None,
     ):
@@ -124,7 +124,7 @@ class Sweep:
         *,
         resume: bool = False,
         devices: Any = None,
-        shard: tuple[int, int] | None = None,
+        shard: Sequence[SupportsIndex] | None = None,
         progress: bool = True,
     ) -> Any:
         """Compute all cells that are not in the store yet.
@@ -292,7 +292,7 @@ def _name_of(function: Callable[..., Any]) -> str:
         return f"{type(function).__module__}.{type(function).__name__}"
 
 
-def _share(shard: Any) -> tuple[int, int]:
+def _share(shard: Sequence[SupportsIndex]) -> tuple[int, int]:
     try:
         i, n = shard
     except (TypeError, ValueError):
