@@ -168,12 +168,13 @@ def test_reading_is_linear_in_every_axis(tmp_path):
     assert many < 16 * few  # 8 times as many chunks
 
     # the places of 10^6 cells in 10^5 chunks: 10^11 comparisons if each chunk looked at all cells
-    from lrnn_jax.sweeps._read import _Cells, _Part
+    from lrnn_jax.sweeps._lazy import Cells
+    from lrnn_jax.sweeps._read import Part
 
     started = time.process_time()
     cells = np.arange(10**6)
-    part = _Part(0, cells, 10, {}, {})
-    assert sum(len(mine) for _, _, mine in _Cells([part], 10**6).chunks(cells)) == 10**6
+    part = Part(0, cells, 10, {}, {})
+    assert sum(len(mine) for _, _, mine in Cells([part], 10**6).chunks(cells)) == 10**6
     assert time.process_time() - started < 5
 
 

@@ -145,7 +145,7 @@ def _sample(
         ends[2:] = [one_of(f"spacing of {name}", scale, ("linear", "log")) for scale in ends[2:]]
     method = one_of("method", method, METHODS)
     count, seed = whole(count, "count of [sample]"), whole(seed, "seed of [sample]", 0)
-    ranges = {name: tuple(ends) for name, ends in drawn.items()}
+    ranges: dict[str, Any] = {name: tuple(ends) for name, ends in drawn.items()}
     design = sampled(count, seed=seed, method=method, **ranges)
     columns = {
         name: np.rint(column.values).astype(int) if kinds[name] in (int, Whole) else column.values

@@ -1,10 +1,7 @@
 """Reading a sweep: from stored chunks to one labelled dataset over the axes of the design."""
 
-import bisect
-import itertools
 import os
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +9,12 @@ import numpy as np
 
 from lrnn_jax.sweeps._folder import Store
 from lrnn_jax.sweeps._grid import Design, groups
-from lrnn_jax.sweeps._outputs import OUTCOMES, Spec, fill_of
+from lrnn_jax.sweeps._outputs import OUTCOMES, Spec
 from lrnn_jax.sweeps._store import AbstractStore, StoreError, specs_of
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """One group of cells: where its cells are, and what it holds."""
 
     index: int
@@ -51,19 +48,19 @@ def dataset(store: AbstractStore) -> Any:
     """The dataset of a store, read when it is used."""
     try:
         import xarray as xr
+        from xarray.core.indexing import LazilyIndexedArray
 
-        from lrnn_jax.sweeps._lazy import lazy
+        from lrnn_jax.sweeps._lazy import CellArray, Cells
     except ImportError as error:
         raise ImportError("Sweeps need xarray: pip install 'lrnn_jax[sweep]'.") from error
     manifest = store.manifest or {}
     design, labels = Design.from_json(manifest["design"]), manifest["labels"]
     parts = _parts(store, design, manifest["static"])
-    places, cells = _union(parts), _Cells(parts, design.size)
+    places, cells = _union(parts), Cells(parts, design.size)
     damaged: set[tuple[int, int]] = set()
     variables = {}
     for name, spec in _specs(parts).items():
-        read = _Reader(store, cells, name, places, damaged)
-        data = lazy(read, (*design.shape, *read.shape), len(design.shape), read.dtype)
+        data = LazilyIndexedArray(CellArray(store, design, cells, name, places, damaged))
         dims = (*(axis.name for axis in design.axes), *spec.dims)
         variables[name] = xr.Variable(dims, data, _attributes(name, spec, labels))
     coordinates = _coordinates(design, labels) | _dim_coordinates(parts, places)
@@ -72,7 +69,7 @@ def dataset(store: AbstractStore) -> Any:
     return xr.Dataset(variables, coordinates, attributes)
 
 
-def _parts(store: AbstractStore, design: Design, static: list[str]) -> list[_Part]:
+def _parts(store: AbstractStore, design: Design, static: list[str]) -> list[Part]:
     parts = []
     for group in groups(design, static):
         record = store.group(group.index)
@@ -90,11 +87,11 @@ def _parts(store: AbstractStore, design: Design, static: list[str]) -> list[_Par
                         f"The output {name!r} has {size} positions along {dim!r}, where others "
                         f"have {len(positions[dim])}: give its axis another name."
                     )
-        parts.append(_Part(group.index, group.cells, record["chunk"], specs, positions))
+        parts.append(Part(group.index, group.cells, record["chunk"], specs, positions))
     return parts
 
 
-def _specs(parts: list[_Part]) -> dict[str, Spec]:
+def _specs(parts: list[Part]) -> dict[str, Spec]:
     """The variables of all groups, coordinates left out."""
     specs: dict[str, Spec] = {}
     for part in parts:
@@ -107,7 +104,7 @@ def _specs(parts: list[_Part]) -> dict[str, Spec]:
     return specs
 
 
-def _union(parts: list[_Part]) -> dict[str, list[Any]]:
+def _union(parts: list[Part]) -> dict[str, list[Any]]:
     """All positions along each dimension of the variables, over the groups."""
     union: dict[str, list[Any]] = {}
     for part in parts:
@@ -120,105 +117,6 @@ def _union(parts: list[_Part]) -> dict[str, list[Any]]:
     return union
 
 
-class _Cells:
-    """Where in the store each cell of a design is.
-
-    Arguments:
-        parts: the groups of cells.
-        size: number of cells.
-    """
-
-    def __init__(self, parts: list[_Part], size: int):
-        self.parts = parts
-        self.chunk = np.full(size, -1, np.int32)  # counted over all groups
-        self.row = np.zeros(size, np.int32)  # in its chunk
-        self.first = [0]  # chunk of each group, in the same count
-        for part in parts:
-            rows = np.arange(len(part.cells), dtype=np.int32)
-            self.row[part.cells] = rows % part.chunk
-            self.chunk[part.cells] = self.first[-1] + rows // part.chunk
-            self.first.append(self.first[-1] - (-len(rows) // part.chunk))
-
-    def chunks(self, cells: np.ndarray) -> Iterator[tuple[_Part, int, np.ndarray]]:
-        """The chunks that some cells are in: (group, number in it, places among these cells)."""
-        numbers = self.chunk[cells]
-        order = np.argsort(numbers, kind="stable")
-        starts = np.flatnonzero(np.diff(numbers[order], prepend=-2))
-        for start, stop in itertools.pairwise([*starts.tolist(), len(order)]):
-            number = int(numbers[order[start]])
-            if number >= 0:
-                part = bisect.bisect_right(self.first, number) - 1
-                yield self.parts[part], number - self.first[part], order[start:stop]
-
-
-class _Reader:
-    """Reads a variable in given cells, chunk by chunk.
-
-    Arguments:
-        store: what holds it.
-        cells: where each cell is.
-        name: the variable.
-        places: all positions along each dimension.
-        damaged: chunks known to be damaged, shared by the variables of a dataset.
-    """
-
-    def __init__(
-        self,
-        store: AbstractStore,
-        cells: _Cells,
-        name: str,
-        places: Mapping[str, list[Any]],
-        damaged: set[tuple[int, int]],
-    ):
-        self.store, self.cells, self.name, self.damaged = store, cells, name, damaged
-        mine = [part for part in cells.parts if name in part.specs]
-        dims = mine[0].specs[name].dims
-        self.shape = tuple(len(places[dim]) for dim in dims)
-        self.dtype = np.result_type(*(part.specs[name].dtype for part in mine))
-        at = {dim: {place: i for i, place in enumerate(places[dim])} for dim in dims}
-        self.targets = {  # where a group's positions are among all
-            part.index: [np.array([at[dim][x] for x in part.positions[dim]], int) for dim in dims]
-            for part in mine
-            if any(part.positions[dim] != places[dim] for dim in dims)
-        }
-
-    def __call__(self, cells: np.ndarray, pick: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """The values in some cells, with `pick` applied to those of each chunk."""
-        fill, lost = fill_of(self.dtype), []
-        values = np.repeat(pick(np.full((1, *self.shape), fill, self.dtype)), len(cells), axis=0)
-        for part, unit, mine in self.cells.chunks(cells):
-            block = self._block(part, unit, lost)
-            if block is None:
-                continue
-            block = block[self.cells.row[cells[mine]]]
-            if part.index in self.targets:
-                joined = np.full((len(mine), *self.shape), fill, self.dtype)
-                joined[np.ix_(np.arange(len(mine)), *self.targets[part.index])] = block
-                block = joined
-            values[mine] = pick(block)
-        if lost:
-            shown = ", ".join(f"{index}-{unit:06d}" for index, unit in lost[:10])
-            warnings.warn(
-                f"{len(lost)} chunk(s) of this sweep are damaged: {shown}"
-                f"{', …' if len(lost) > 10 else ''} (group-chunk, as in the store's folder done/). "
-                f"Their cells count as not run. Run the sweep with resume=True (--resume) to "
-                f"compute them again.",
-                stacklevel=2,
-            )
-        return values
-
-    def _block(self, part: _Part, unit: int, lost: list[tuple[int, int]]) -> np.ndarray | None:
-        """The values of a chunk; None for one that is not complete, or damaged."""
-        place = part.index, unit
-        if self.name not in part.specs or place in self.damaged or not self.store.is_done(*place):
-            return None
-        block = self.store.read(*place, self.name)
-        if block is None:
-            self.damaged.add(place)
-            lost.append(place)
-        return block
-
-
 def _coordinates(design: Design, labels: Mapping[str, Any]) -> dict[str, Any]:
     coordinates: dict[str, Any] = {}
     for axis in design.axes:
@@ -229,7 +127,7 @@ def _coordinates(design: Design, labels: Mapping[str, Any]) -> dict[str, Any]:
     return coordinates
 
 
-def _dim_coordinates(parts: list[_Part], places: Mapping[str, list[Any]]) -> dict[str, Any]:
+def _dim_coordinates(parts: list[Part], places: Mapping[str, list[Any]]) -> dict[str, Any]:
     coordinates: dict[str, Any] = {}
     for name, spec in ((name, spec) for part in parts for name, spec in part.specs.items()):
         for dim in (spec.labels or {}).keys() & set(spec.dims) - coordinates.keys():
