@@ -1,6 +1,9 @@
 """`lrnn-jax sweep`: files are checked before anything runs; stores resume and report."""
 
+import dataclasses
+
 import jax
+import jax.numpy as jnp
 import matplotlib as mpl
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ import matplotlib.pyplot as plt
 import lrnn_jax as lrnn
 from lrnn_jax import figures
 from lrnn_jax.cli import main
-from lrnn_jax.sweeps import open_sweep
+from lrnn_jax.sweeps import Runnable, open_sweep, read_sweep
 
 GOOD = """
 [fixed]
@@ -92,6 +95,31 @@ WRONG = {
     "nothing": ("[fixed]\nlr = 1.0", "sweeps nothing"),
     "both": ("[fixed]\nlr = 1.0\n[axes]\nlr = [1.0]", "Both fixed and swept: lr"),
     "range": ("[axes]\nlr = {from = 1, to = 2}", "needs 'count'"),
+    "head": ("sweep = 3\n[axes]\nlr = [0.1]", "[sweep] is a table"),
+    "axes": ("axes = 5", "[axes] is a table"),
+    "list": ("axes = [1, 2]", "[axes] is a table"),
+    "fixed": ("fixed = []\n[axes]\nlr = [0.1]", "[fixed] is a table"),
+    "zip": ("zip = 3", "[zip] is a table"),
+    "drawn": ("sample = 3", "[sample] is a table"),
+    "runs": ("[sweep]\nrun = [1]\n[axes]\nlr = [0.1]", "`run` is text"),
+    "chunk": ("[sweep]\nchunk = 1.5\n[axes]\nlr = [0.1]", "`chunk` must be a whole number"),
+    "from": ('[axes]\nlr = {from = "a", to = 2, count = 2}', "`from of lr` is a number"),
+    "count": ("[axes]\nlr = {from = 1, to = 2, count = 2.5}", "`count of lr` must be a whole"),
+    "log": ('[axes]\nlr = {from = 0, to = 2, count = 2, spacing = "log"}', "of one sign"),
+    "large": ("[axes]\nn = [100000000000000000000]", "`n` is a whole number"),
+    "samples": ('[sample]\ncount = "a"\nlr = [0.1, 0.2]', "`count of [sample]` must"),
+    "method": ("[sample]\ncount = 2\nmethod = 3\nlr = [0.1, 0.2]", "`method` is one of"),
+    "scale": ("[sample]\ncount = 2\nlr = [0.1, 0.2, 3]", "`spacing of lr` is one of"),
+    "seed": ("[sample]\ncount = 2\nseed = -1\nlr = [0.1, 0.2]", "`seed of [sample]` must"),
+    "preset": ('[sweep]\npreset = "quick"\n[axes]\nlr = [0.1]', "`preset` is one of full"),
+    # what is out of range is known before anything is traced
+    "negative": ("[axes]\nlr = [0.1, -0.1, 0.2]", "`lr` must lie in"),
+    "nan": ("[axes]\nrate = [0.1, nan]", "rate"),
+    "step": ("[fixed]\ndt = 2.0\n[axes]\nlr = [0.1]", "`dt` is the Euler step"),
+    "rank": ("[fixed]\nn = 3\n[axes]\nrank = [1, 4]", "`rank` must be at most `n`"),
+    "neurons": ("[axes]\nn = [10, 0]", "`n` must be a whole number of at least 1"),
+    "momentum": ('[fixed]\nmethod = "momentum"\n[zip]\nmomentum = [0.9, 1.5]', "`momentum`"),
+    "tuple": ('[sweep]\nrun = "flip_flop"\n[axes]\nwait = [3]', "`wait` is a list of 2 values"),
     "run": ('[sweep]\nrun = "osculator"\n[axes]\nlr = [1.0]', "Did you mean 'oscillator'"),
     "syntax": ("[axes\n", "not a readable sweep file"),
 }
@@ -101,6 +129,33 @@ WRONG = {
 def test_a_wrong_file_is_answered_clearly(written, capsys, text, answer):
     assert main(["sweep", written(text)]) == 2
     assert answer in capsys.readouterr().err
+
+
+def test_other_things_are_run_when_they_are_handed_over(written, tmp_path):
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        x: float = 1.0
+        powers: tuple[int, ...] = (1, 2)
+
+        def check(self):
+            if self.x < 0:
+                raise ValueError("`x` must not be negative.")
+
+    def run(config, seed):
+        return {"y": config.x + seed, "z": jnp.stack([config.x**p for p in config.powers])}
+
+    power = Runnable(run, {"full": Config()}, Config.check, ("powers",), {"x": ("length", "m")})
+    text = '[sweep]\nrun = "power"\nseed = 3\n[fixed]\npowers = [1, 3]\n[axes]\nx = [2.0, 3.0]\n'
+    sweep = read_sweep(written(text), tmp_path / "s", runs={"power": power})
+    data = sweep.run(progress=False)
+    assert data.y.values.tolist() == [5, 6]
+    assert data.z.values.tolist() == [[2, 8], [3, 27]]
+    assert data.x.attrs["long_name"] == "length"
+    assert data.attrs["function"] == "power 3 [('powers', (1, 3))]"
+    with pytest.raises(ValueError, match="must not be negative"):
+        read_sweep(written(text.replace("2.0", "-2.0")), runs={"power": power})
+    with pytest.raises(ValueError, match=r"Did you mean 'power'.*Known: learning, power"):
+        read_sweep(written(text.replace('"power"', '"powr"')), runs={"power": power})
 
 
 def test_sweeps_are_drawn_over_two_axes_and_a_third():

@@ -179,6 +179,10 @@ WRONG = {
     "shape": (({"x": [1, 2]}, lambda x: jnp.zeros(x)), {}, "static="),
     "names": (({"x": [1.0]}, lambda x: {"x": x}), {}, "same names: x"),
     "shard": (({"x": [1.0]}, square), {"shard": (0, 2)}, "`store`"),
+    "part": (({"x": [1.0]}, square), {"shard": (2, 2), "store": "unused"}, "from 0 to 1; got 2"),
+    "parts": (({"x": [1.0]}, square), {"shard": (0, 1, 2), "store": "unused"}, r"is \(i, n\)"),
+    "true": (({"x": [1.0]}, square), {"chunk": True}, "`chunk` must be a whole number"),
+    "devices": (({"x": [1.0]}, square), {"devices": True}, "`devices` must be a whole number"),
 }
 
 
@@ -186,6 +190,14 @@ WRONG = {
 def test_wrong_input_is_answered_clearly(arguments, options, answer):
     with pytest.raises(ValueError, match=answer):
         lrnn.sweep(*arguments, **options)
+
+
+def test_whole_numbers_of_numpy_are_whole(tmp_path):
+    store, two = tmp_path / "s", np.int64(2)
+    job = lrnn.Sweep({"x": np.arange(4.0)}, square, chunk=two, memory=np.int64(10**9), store=store)
+    first = job.run(devices=np.int64(1), shard=(np.int32(0), two), progress=False)
+    assert first.result.values.tolist() == [0, 0, -1, -1]
+    assert job.plan(devices=np.int64(1))[0].chunk == 2
 
 
 def test_a_store_goes_on_and_finds_damage(tmp_path):

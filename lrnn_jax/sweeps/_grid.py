@@ -2,12 +2,14 @@
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, SupportsIndex
 
 import numpy as np
+
+from lrnn_jax._checks import whole
 
 Range = tuple[float, float] | tuple[float, float, Literal["linear", "log"]]
 
@@ -96,11 +98,9 @@ class Design:
 
     def __post_init__(self) -> None:
         names = [axis.name for axis in self.axes]
-        for kind, found in (
-            ("axes", names),
-            ("parameters", [n for a in self.axes for n in a.columns]),
-        ):
-            double = sorted({name for name in found if found.count(name) > 1})
+        parameters = [name for axis in self.axes for name in axis.columns]
+        for kind, all_names in (("axes", names), ("parameters", parameters)):
+            double = sorted({name for name in all_names if all_names.count(name) > 1})
             if double:
                 raise ValueError(f"Two {kind} have the same name: {', '.join(double)}.")
         if not self.axes:
@@ -151,6 +151,21 @@ class Design:
         """A numerical parameter in the given cells."""
         return self.columns[name].values[self.positions(name, cells)]
 
+    def extremes(self) -> Iterator[dict[str, Any]]:
+        """Cells that show what is out of range: with the smallest and the largest of each
+        parameter's numbers (a NaN counts as either), and with each of its other values; all other
+        axes stand at their first positions."""
+        for axis in self.axes:
+            for column in axis.columns.values():
+                places = set(range(column.size))
+                if column.labels is None and column.values.ndim == 1:
+                    places = {int(column.values.argmin()), int(column.values.argmax())}
+                for place in sorted(places):
+                    yield {
+                        name: other.item(place if name in axis.columns else 0)
+                        for name, other in self.columns.items()
+                    }
+
     def key_words(self, cells: np.ndarray) -> np.ndarray:
         """What the cells' keys depend on: names and values of their parameters, in name order.
 
@@ -168,14 +183,24 @@ class Group:
     """The cells that share their static parameters, and so one compiled program.
 
     Arguments:
+        index: its place among the sweep's groups.
         statics: the static parameters' values by name.
         labels: the same as JSON has them.
         cells: numbers of its cells in the design, ascending.
     """
 
+    index: int
     statics: dict[str, Any]
     labels: dict[str, Any]
     cells: np.ndarray
+
+    def units(self, chunk: int, share: tuple[int, int]) -> range:
+        """Its chunks that fall to the i-th of n processes, by number."""
+        return range(share[0], -(-len(self.cells) // chunk), share[1])
+
+    def part(self, unit: int, chunk: int) -> np.ndarray:
+        """The cells of one of its chunks."""
+        return self.cells[unit * chunk : (unit + 1) * chunk]
 
 
 def groups(design: Design, static: Sequence[str]) -> list[Group]:
@@ -185,14 +210,17 @@ def groups(design: Design, static: Sequence[str]) -> list[Group]:
     for name in static:
         column = design.columns[name]
         code = code * (column.codes.max() + 1) + column.codes[design.positions(name, cells)]
-    kinds, first = np.unique(code, return_index=True)
+    _, first, code, counts = np.unique(
+        code, return_index=True, return_inverse=True, return_counts=True
+    )
+    members = np.split(cells[np.argsort(code, kind="stable")], np.cumsum(counts)[:-1])
+    shown = {name: design.columns[name].shown() for name in static}
     out = []
-    for kind, start in sorted(zip(kinds.tolist(), first.tolist()), key=lambda pair: pair[1]):
-        where = {name: int(design.positions(name, np.array([start]))[0]) for name in static}
-        statics = {name: design.columns[name].item(i) for name, i in where.items()}
-        labels = {name: design.columns[name].shown()[i] for name, i in where.items()}
-        members = cells if len(kinds) == 1 else np.flatnonzero(code == kind)
-        out.append(Group(statics, labels, members))
+    for kind, start in sorted(enumerate(first.tolist()), key=lambda pair: pair[1]):
+        places = {name: int(design.positions(name, np.array([start]))[0]) for name in static}
+        statics = {name: design.columns[name].item(i) for name, i in places.items()}
+        labels = {name: shown[name][i] for name, i in places.items()}
+        out.append(Group(len(out), statics, labels, members[kind]))
     return out
 
 
@@ -222,9 +250,9 @@ def zipped(axis: str = "cell", /, **columns: Any) -> Design:
 
 
 def sampled(
-    count: int,
+    count: SupportsIndex,
     *,
-    seed: int,
+    seed: SupportsIndex,
     method: Literal["sobol", "halton", "latin", "uniform"] = "sobol",
     axis: str = "sample",
     **ranges: Range,
@@ -252,9 +280,9 @@ def sampled(
                 f"The range of {name!r} is (low, high) or (low, high, 'log') with low < high, and "
                 f"0 < low for 'log'; got {ranges[name]}."
             )
-    if not ranges or count < 1:
-        raise ValueError(f"Give at least one range and one cell; got {count} of {list(ranges)}.")
-    rng = np.random.default_rng(seed)
+    if not ranges:
+        raise ValueError("Give at least one range, e.g. lr=(1e-3, 1e-1, 'log').")
+    count, rng = whole(count, "count"), np.random.default_rng(whole(seed, "seed", 0))
     if method == "uniform":
         points = rng.random((count, len(ranges)))
     elif method == "sobol":

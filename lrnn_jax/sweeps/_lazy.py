@@ -1,27 +1,85 @@
-"""Arrays over the cells of a design that are read when they are used. Imports xarray."""
+"""Variables over the cells of a design, read from a store when they are used. Imports xarray."""
 
-from collections.abc import Callable
+import bisect
+import itertools
+import warnings
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from lrnn_jax.sweeps._grid import Design
+from lrnn_jax.sweeps._outputs import fill_of
+from lrnn_jax.sweeps._read import Part
+from lrnn_jax.sweeps._store import AbstractStore
 
-class CellArray(BackendArray):
-    """A variable over grid axes and its own, read cell by cell.
+
+class Cells:
+    """Where in the store each cell of a design is.
 
     Arguments:
-        read: (cells, pick) → values of the cells, shape (cells, …), with `pick` applied to each
-            block of them.
-        shape: of grid axes, then the variable's own.
-        axes: how many of them are grid axes.
+        parts: the groups of cells.
+        size: number of cells.
+    """
+
+    def __init__(self, parts: list[Part], size: int):
+        self.parts = parts
+        self.chunk = np.full(size, -1, np.int32)  # counted over all groups
+        self.row = np.zeros(size, np.int32)  # in its chunk
+        self.first = [0]  # chunk of each group, in the same count
+        for part in parts:
+            rows = np.arange(len(part.cells), dtype=np.int32)
+            self.row[part.cells] = rows % part.chunk
+            self.chunk[part.cells] = self.first[-1] + rows // part.chunk
+            self.first.append(self.first[-1] - (-len(rows) // part.chunk))
+
+    def chunks(self, cells: np.ndarray) -> Iterator[tuple[Part, int, np.ndarray]]:
+        """The chunks that some cells are in: (group, number in it, places among these cells)."""
+        numbers = self.chunk[cells]
+        order = np.argsort(numbers, kind="stable")
+        starts = np.flatnonzero(np.diff(numbers[order], prepend=-2))
+        for start, stop in itertools.pairwise([*starts.tolist(), len(order)]):
+            number = int(numbers[order[start]])
+            if number >= 0:
+                part = bisect.bisect_right(self.first, number) - 1
+                yield self.parts[part], number - self.first[part], order[start:stop]
+
+
+class CellArray(BackendArray):
+    """A variable over the axes of a design and its own, read chunk by chunk.
+
+    Arguments:
+        store: what holds it.
+        design: the cells.
+        cells: where each of them is.
+        name: the variable.
+        places: all positions along each dimension.
+        damaged: chunks known to be damaged, shared by the variables of a dataset.
     """
 
     def __init__(
-        self, read: Callable[..., np.ndarray], shape: tuple[int, ...], axes: int, dtype: np.dtype
+        self,
+        store: AbstractStore,
+        design: Design,
+        cells: Cells,
+        name: str,
+        places: Mapping[str, list[Any]],
+        damaged: set[tuple[int, int]],
     ):
-        self.read, self.shape, self.axes, self.dtype = read, shape, axes, dtype
+        self.store, self.cells, self.name, self.damaged = store, cells, name, damaged
+        mine = [part for part in cells.parts if name in part.specs]
+        dims = mine[0].specs[name].dims
+        self.grid, self.own = design.shape, tuple(len(places[dim]) for dim in dims)
+        self.shape = (*self.grid, *self.own)
+        self.dtype = np.result_type(*(part.specs[name].dtype for part in mine))
+        at = {dim: {place: i for i, place in enumerate(places[dim])} for dim in dims}
+        self.targets = {  # where a group's positions are among all
+            part.index: [np.array([at[dim][x] for x in part.positions[dim]], int) for dim in dims]
+            for part in mine
+            if any(part.positions[dim] != places[dim] for dim in dims)
+        }
 
     def __getitem__(self, key: Any) -> Any:
         outer = indexing.IndexingSupport.OUTER
@@ -31,18 +89,43 @@ class CellArray(BackendArray):
         wanted = [np.arange(n)[k] for n, k in zip(self.shape, key)]
         single = tuple(i for i, w in enumerate(wanted) if w.ndim == 0)
         wanted = [np.atleast_1d(w) for w in wanted]
-        grid, own = wanted[: self.axes], wanted[self.axes :]
-        cells = np.ravel_multi_index(np.ix_(*grid), self.shape[: self.axes]).ravel()
-
-        def pick(block: np.ndarray) -> np.ndarray:
-            return block[np.ix_(np.arange(len(block)), *own)] if own else block
-
-        values = self.read(cells, pick).reshape(tuple(map(len, wanted)))
+        grid, own = wanted[: len(self.grid)], wanted[len(self.grid) :]
+        cells = np.ravel_multi_index(np.ix_(*grid), self.grid).ravel()
+        values = self._read(cells, own).reshape(tuple(map(len, wanted)))
         return np.squeeze(values, axis=single)
 
+    def _read(self, cells: np.ndarray, own: list[np.ndarray]) -> np.ndarray:
+        """The values in some cells, at some positions along the variable's own axes."""
+        fill, lost = fill_of(self.dtype), []
+        values = np.full((len(cells), *map(len, own)), fill, self.dtype)
+        for part, unit, mine in self.cells.chunks(cells):
+            block = self._block(part, unit, lost)
+            if block is None:
+                continue
+            block = block[self.cells.row[cells[mine]]]
+            if part.index in self.targets:
+                joined = np.full((len(mine), *self.own), fill, self.dtype)
+                joined[np.ix_(np.arange(len(mine)), *self.targets[part.index])] = block
+                block = joined
+            values[mine] = block[np.ix_(np.arange(len(block)), *own)] if own else block
+        if lost:
+            shown = ", ".join(f"{index}-{unit:06d}" for index, unit in lost[:10])
+            more = ", …" if len(lost) > 10 else ""
+            warnings.warn(
+                f"{len(lost)} chunk(s) of this sweep are damaged: {shown}{more} (group-chunk, as "
+                f"in the store's folder done/). Their cells count as not run. Run the sweep with "
+                f"resume=True (--resume) to compute them again.",
+                stacklevel=2,
+            )
+        return values
 
-def lazy(
-    read: Callable[..., np.ndarray], shape: tuple[int, ...], axes: int, dtype: np.dtype
-) -> Any:
-    """The data of an `xarray.Variable`."""
-    return indexing.LazilyIndexedArray(CellArray(read, shape, axes, dtype))
+    def _block(self, part: Part, unit: int, lost: list[tuple[int, int]]) -> np.ndarray | None:
+        """The values of a chunk; None for one that is not complete, or damaged."""
+        place = part.index, unit
+        if self.name not in part.specs or place in self.damaged or not self.store.is_done(*place):
+            return None
+        block = self.store.read(*place, self.name)
+        if block is None:
+            self.damaged.add(place)
+            lost.append(place)
+        return block

@@ -71,15 +71,9 @@ class Spec:
     @classmethod
     def of(cls, variable: Labelled) -> "Spec":
         """The spec of a variable, traced or not."""
-        return cls(
-            tuple(variable.value.shape),
-            str(variable.value.dtype),
-            variable.dims,
-            variable.labels,
-            variable.long_name,
-            variable.units,
-            variable.coordinate,
-        )
+        shape, dtype, v = variable.value.shape, variable.value.dtype, variable
+        of_value = tuple(shape), str(dtype), v.dims
+        return cls(*of_value, v.labels, v.long_name, v.units, v.coordinate)
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> "Spec":

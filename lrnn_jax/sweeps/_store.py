@@ -1,289 +1,144 @@
-"""A sweep's results on disk: whole chunks or none, found again after any interruption."""
+"""What keeps a sweep's results, chunk by chunk: the contract, and the one in memory."""
 
+import abc
 import contextlib
-import errno
 import hashlib
-import json
-import os
-import socket
-import tempfile
-import time
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from lrnn_jax.sweeps._grid import Group
 from lrnn_jax.sweeps._outputs import Spec
 
-try:
-    import fcntl
-except ImportError:  # no such locks on this system: chunks may be computed twice, to the same bytes
-    fcntl = None
-
 FORMAT = 1
+MANIFEST = {"function": str, "design": list, "static": list, "labels": dict, "versions": dict}
+GROUP = {"cells": int, "chunk": int, "program": str, "variables": dict}
+"""Fields that documents hold at least."""
 
 
 class StoreError(RuntimeError):
     """The store could not be read or written; what was complete stays complete."""
 
 
-class Store:
-    """A folder that a sweep writes its results to, one chunk of cells at a time.
+class AbstractStore(abc.ABC):
+    """Keeps the results of one sweep, chunk by chunk, by group of cells and number in the group.
 
-        manifest.json            what the sweep is: a store takes results of one sweep only
-        groups/0.json            cells, variables and program of each group of cells
-        data/0/loss, …           zarr arrays, shape (cells of the group, …), one chunk a unit
-        done/0-000012.json       written after the data of that chunk, with their checksums
-        locks/                   held while a chunk is computed, released when its process ends
-
-    Each file is written beside its place and moved there, so it is whole or absent.
-
-    Arguments:
-        path: the folder; made if need be.
-
-    Errors: ImportError naming the extra when zarr is missing; StoreError when the folder cannot
-    be made.
+    Beside them it keeps documents, each written once: the manifest, a record (`group_record`) and
+    the coordinates of each group.
     """
-
-    def __init__(self, path: str | os.PathLike):
-        try:
-            import zarr
-        except ImportError as error:
-            raise ImportError(
-                "A sweep's store needs zarr: pip install 'lrnn_jax[sweep]'."
-            ) from error
-        self._zarr = zarr
-        self.path = Path(path)
-        with self._guard():
-            for folder in ("groups", "done", "locks"):
-                (self.path / folder).mkdir(parents=True, exist_ok=True)
 
     @property
     def manifest(self) -> dict[str, Any] | None:
         """What the sweep is; None for a new store."""
-        return _read(self.path / "manifest.json")
+        return self._document("manifest", MANIFEST)
 
     def claim(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """Write the manifest unless there is one, and return the one that is there."""
-        return self._create(self.path / "manifest.json", manifest)
+        return self._keep("manifest", MANIFEST, manifest)
 
     def group(self, index: int) -> dict[str, Any] | None:
         """What was written down about a group of cells; None before."""
-        return _read(self.path / "groups" / f"{index}.json")
+        return self._document(f"groups/{index}", GROUP)
 
     def add_group(self, index: int, record: Mapping[str, Any]) -> dict[str, Any]:
         """Write down a group unless it is there, make its arrays, and return what is there."""
-        record = self._create(self.path / "groups" / f"{index}.json", record)
-        from zarr.errors import ContainsArrayError
-
-        with self._guard():
-            root = self._zarr.open_group(self.path / "data", mode="a", zarr_format=3)
-            for name, spec in specs_of(record).items():
-                if spec.coordinate or f"{index}/{name}" in root:
-                    continue
-                with contextlib.suppress(ContainsArrayError):
-                    root.create_array(
-                        f"{index}/{name}",
-                        shape=(record["cells"], *spec.shape),
-                        chunks=(record["chunk"], *(max(n, 1) for n in spec.shape)),
-                        dtype=spec.dtype,
-                        fill_value=spec.fill,
-                        dimension_names=("cell", *spec.dims),
-                    )
+        record = self._keep(f"groups/{index}", GROUP, record)
+        specs = {name: spec for name, spec in specs_of(record).items() if not spec.coordinate}
+        self._make_arrays(index, specs, record["cells"], record["chunk"])
         return record
 
-    def coordinates(
-        self, index: int, found: Mapping[str, np.ndarray] | None = None
-    ) -> dict[str, Any]:
-        """The positions along a group's axes, such as recorded epochs; kept the first time.
+    def coordinates(self, index: int) -> dict[str, list[Any]]:
+        """The positions along a group's axes, such as recorded epochs."""
+        return self._document(f"groups/{index}.coordinates", {}) or {}
+
+    def keep_coordinates(self, index: int, positions: Mapping[str, np.ndarray]) -> None:
+        """Write down the positions along a group's axes, the first time.
 
         Errors: ValueError for positions that differ from those of other cells.
         """
-        path = self.path / "groups" / f"{index}.coordinates.json"
-        if found is not None:
-            _same_positions(self._create(path, _listed(found)), found)
-        return _read(path) or {}
+        listed = {name: values.tolist() for name, values in positions.items()}
+        there = self._keep(f"groups/{index}.coordinates", {}, listed)
+        for name, values in listed.items():
+            if there.get(name, values) != values:
+                raise ValueError(
+                    f"The positions along {name!r} differ between cells: let all cells of a sweep "
+                    f"record the same ones, or name what decides them in `static`."
+                )
 
-    def array(self, index: int, name: str) -> Any:
-        """The zarr array of a group's variable."""
-        return self._zarr.open_array(self.path / "data" / str(index) / name, mode="r+")
+    @abc.abstractmethod
+    def read(self, index: int, unit: int, name: str) -> np.ndarray | None:
+        """A variable in the cells of a chunk, as it was written; None for a chunk that is not
+        complete, or no longer what was written. `result` is None, too, where as far as is seen
+        without reading them other variables are lost."""
 
+    @abc.abstractmethod
     def write(
-        self,
-        index: int,
-        unit: int,
-        start: int,
-        arrays: Mapping[str, np.ndarray],
-        note: dict[str, Any],
+        self, index: int, unit: int, arrays: Mapping[str, np.ndarray], note: Mapping[str, Any]
     ) -> None:
         """Write one chunk of cells, then the marker that it is complete.
 
         Arguments:
             index, unit: which group and chunk.
-            start: its first cell's place in the group.
             arrays: values by variable, shape (cells of the chunk, …).
-            note: kept with the marker.
-
-        Errors: StoreError for a full disk, a lost folder, missing rights.
+            note: for the marker, with `start`, the first cell's place in the group, and `cells`.
         """
-        with self._guard():
-            for name, values in arrays.items():
-                self.array(index, name)[start : start + len(values)] = values
-            sums = {name: checksum(values) for name, values in arrays.items()}
-            done = {"start": start, "checksums": sums, "host": socket.gethostname(), **note}
-            _replace(self._marker(index, unit), done | {"time": time.time()})
 
+    @abc.abstractmethod
     def done(self) -> dict[tuple[int, int], dict[str, Any]]:
         """The markers of all complete chunks, by (group, chunk)."""
-        found = {}
-        for path in (self.path / "done").glob("*.json"):
-            index, _, unit = path.stem.partition("-")
-            if (marker := _read(path)) is not None:
-                found[int(index), int(unit)] = marker
-        return found
 
+    @abc.abstractmethod
     def is_done(self, index: int, unit: int) -> bool:
         """Whether a chunk is complete; a marker that cannot be read counts for nothing."""
-        return _read(self._marker(index, unit)) is not None
 
-    def damaged(self, only: Any = None) -> list[tuple[int, int]]:
-        """The chunks that are marked complete, but whose data are not what was written.
+    @abc.abstractmethod
+    def discard_damaged(self, share: tuple[int, int]) -> None:
+        """Count chunks that are no longer what was written as not computed.
 
         Arguments:
-            only: look at these (group, chunk) alone.
+            share: (i, n) to look at each n-th chunk of a group, from the i-th on.
         """
-        out = []
-        for (index, unit), marker in self.done().items():
-            if (only is None or (index, unit) in only) and not self._intact(index, marker):
-                out.append((index, unit))
-        return sorted(out)
 
-    def forget(self, index: int, unit: int) -> None:
-        """Count a chunk as not computed."""
-        self._marker(index, unit).unlink(missing_ok=True)
+    @abc.abstractmethod
+    def lock(self, index: int, unit: int) -> contextlib.AbstractContextManager[bool]:
+        """Hold a chunk while it is computed; False where another process holds it."""
 
-    @contextlib.contextmanager
-    def lock(self, index: int, unit: int) -> Iterator[bool]:
-        """Hold a chunk while it is computed; False where another process holds it.
+    @abc.abstractmethod
+    def _document(self, name: str, fields: Mapping[str, type]) -> dict[str, Any] | None:
+        """A document, which holds these fields at least; None where there is none."""
 
-        The operating system releases it when its process ends, however it ends.
-        """
-        if fcntl is None:
-            yield True
-            return
-        path = self.path / "locks" / f"{index}-{unit:06d}"
-        with self._guard():
-            handle = os.open(path, os.O_CREAT | os.O_RDWR)
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                free = True
-            except OSError as error:
-                free = error.errno not in (errno.EWOULDBLOCK, errno.EACCES)  # or no locks here
-            yield free
-            if free:
-                path.unlink(missing_ok=True)
-        finally:
-            os.close(handle)
+    @abc.abstractmethod
+    def _keep(
+        self, name: str, fields: Mapping[str, type], content: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Write a document unless it is there, whoever is first, and return what is there."""
 
-    def held(self) -> int:
-        """How many chunks are in the hands of processes; what a killed one left does not count."""
-        count = 0
-        for path in (self.path / "locks").iterdir():
-            index, _, unit = path.name.partition("-")
-            with self.lock(int(index), int(unit)) as free:
-                count += not free
-        return count
-
-    def _intact(self, index: int, marker: Mapping[str, Any]) -> bool:
-        start, stop = marker["start"], marker["start"] + marker["cells"]
-        try:
-            return all(
-                checksum(np.asarray(self.array(index, name)[start:stop])) == expected
-                for name, expected in marker["checksums"].items()
-            )
-        except Exception:  # whatever a damaged file makes the decoder say
-            return False
-
-    def _marker(self, index: int, unit: int) -> Path:
-        return self.path / "done" / f"{index}-{unit:06d}.json"
-
-    def _create(self, path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
-        """Write a file unless it exists, whoever is first, and return what it holds."""
-        with self._guard():
-            temporary = _beside(path, content)
-            with contextlib.suppress(FileExistsError):
-                os.link(temporary, path)
-            os.unlink(temporary)
-        found = _read(path)
-        if found is None:
-            raise StoreError(f"{path} is not readable. Start a new store, or restore the file.")
-        return found
-
-    @contextlib.contextmanager
-    def _guard(self) -> Iterator[None]:
-        """Say what to do about files that cannot be written."""
-        try:
-            yield
-        except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            reason = "the disk is full" if full else (error.strerror or str(error))
-            todo = "Make room" if full else "Make it writable, or choose another folder,"
-            raise StoreError(
-                f"Cannot write to the store {self.path}: {reason}. All chunks marked complete are "
-                f"kept. {todo} and resume."
-            ) from error
+    @abc.abstractmethod
+    def _make_arrays(self, index: int, specs: Mapping[str, Spec], cells: int, chunk: int) -> None:
+        """Make the arrays of a group's variables, those that are not there."""
 
 
-class Memory:
-    """Results held in memory, for sweeps without a store; the same methods as far as needed."""
+class MemoryStore(AbstractStore):
+    """Results held in memory, for sweeps without a folder."""
 
     def __init__(self) -> None:
-        self.manifest: dict[str, Any] | None = None
-        self._groups: dict[int, dict[str, Any]] = {}
-        self._coordinates: dict[int, dict[str, Any]] = {}
+        self._documents: dict[str, dict[str, Any]] = {}
         self._arrays: dict[tuple[int, str], np.ndarray] = {}
         self._done: dict[tuple[int, int], dict[str, Any]] = {}
 
-    def claim(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
-        self.manifest = dict(manifest)
-        return self.manifest
-
-    def group(self, index: int) -> dict[str, Any] | None:
-        return self._groups.get(index)
-
-    def add_group(self, index: int, record: Mapping[str, Any]) -> dict[str, Any]:
-        if index in self._groups:
-            return self._groups[index]
-        self._groups[index] = dict(record)
-        for name, spec in specs_of(record).items():
-            if not spec.coordinate:
-                shape = (record["cells"], *spec.shape)
-                self._arrays[index, name] = np.full(shape, spec.fill, spec.dtype)
-        return self._groups[index]
-
-    def coordinates(
-        self, index: int, found: Mapping[str, np.ndarray] | None = None
-    ) -> dict[str, Any]:
-        if found is not None:
-            _same_positions(self._coordinates.setdefault(index, _listed(found)), found)
-        return self._coordinates.get(index, {})
-
-    def array(self, index: int, name: str) -> np.ndarray:
-        return self._arrays[index, name]
+    def read(self, index: int, unit: int, name: str) -> np.ndarray | None:
+        if (marker := self._done.get((index, unit))) is None:
+            return None
+        return self._arrays[index, name][marker["start"] : marker["start"] + marker["cells"]]
 
     def write(
-        self,
-        index: int,
-        unit: int,
-        start: int,
-        arrays: Mapping[str, np.ndarray],
-        note: dict[str, Any],
+        self, index: int, unit: int, arrays: Mapping[str, np.ndarray], note: Mapping[str, Any]
     ) -> None:
         for name, values in arrays.items():
-            self._arrays[index, name][start : start + len(values)] = values
-        self._done[index, unit] = {"start": start, **note}
+            self._arrays[index, name][note["start"] : note["start"] + len(values)] = values
+        self._done[index, unit] = dict(note)
 
     def done(self) -> dict[tuple[int, int], dict[str, Any]]:
         return self._done
@@ -291,31 +146,37 @@ class Memory:
     def is_done(self, index: int, unit: int) -> bool:
         return (index, unit) in self._done
 
-    @contextlib.contextmanager
-    def lock(self, index: int, unit: int) -> Iterator[bool]:
-        yield True
+    def discard_damaged(self, share: tuple[int, int]) -> None:
+        """There is no damage in memory."""
+
+    def lock(self, index: int, unit: int) -> contextlib.AbstractContextManager[bool]:
+        return contextlib.nullcontext(True)
+
+    def _document(self, name: str, fields: Mapping[str, type]) -> dict[str, Any] | None:
+        return self._documents.get(name)
+
+    def _keep(
+        self, name: str, fields: Mapping[str, type], content: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        return self._documents.setdefault(name, dict(content))
+
+    def _make_arrays(self, index: int, specs: Mapping[str, Spec], cells: int, chunk: int) -> None:
+        for name, spec in specs.items():
+            array = np.full((cells, *spec.shape), spec.fill, spec.dtype)
+            self._arrays.setdefault((index, name), array)
 
 
-def checksum(values: np.ndarray) -> str:
-    """A hash of an array's dtype, shape and bytes; NaN is NaN, whatever its sign and payload."""
-    values = np.ascontiguousarray(values)
-    if values.dtype.kind in "fc":
-        values = np.where(np.isnan(values), values.dtype.type(np.nan), values)
-    head = f"{values.dtype.str}{values.shape}".encode()
-    return hashlib.blake2b(head + values.tobytes(), digest_size=16).hexdigest()
-
-
-def _listed(found: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    return {name: values.tolist() for name, values in found.items()}
-
-
-def _same_positions(kept: Mapping[str, Any], found: Mapping[str, np.ndarray]) -> None:
-    for name, values in _listed(found).items():
-        if kept.get(name, values) != values:
-            raise ValueError(
-                f"The positions along {name!r} differ between cells: let all cells of a sweep "
-                f"record the same ones, or name what decides them in `static`."
-            )
+def group_record(
+    group: Group, chunk: int, specs: Mapping[str, Spec], program: str
+) -> dict[str, Any]:
+    """What a store keeps about a group: its cells, their variables, and what computes them."""
+    return {
+        "statics": group.labels,
+        "cells": len(group.cells),
+        "chunk": chunk,
+        "program": program,
+        "variables": {name: spec.to_json() for name, spec in specs.items()},
+    }
 
 
 def specs_of(record: Mapping[str, Any]) -> dict[str, Spec]:
@@ -323,24 +184,19 @@ def specs_of(record: Mapping[str, Any]) -> dict[str, Spec]:
     return {name: Spec.from_json(fields) for name, fields in record["variables"].items()}
 
 
-def _read(path: Path) -> Any:
-    """The content of a JSON file; None when there is none, or it is broken."""
-    try:
-        return json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
-        return None
+def checksum(values: np.ndarray, like: str = "crc32:") -> str:
+    """A checksum of an array's dtype, shape and bytes.
 
-
-def _beside(path: Path, content: Mapping[str, Any]) -> Path:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w") as file:
-            json.dump(content, file)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    return Path(temporary)
-
-
-def _replace(path: Path, content: Mapping[str, Any]) -> None:
-    os.replace(_beside(path, content), path)
+    Arguments:
+        values: the array.
+        like: a checksum of the kind wanted. The default costs a twentieth of reading the data;
+            other ones are hashes, for which NaN is NaN, whatever its sign and payload.
+    """
+    values = np.ascontiguousarray(values)
+    head = f"{values.dtype.str}{values.shape}".encode()
+    if like.startswith("crc32:"):
+        data = memoryview(values.reshape(-1).view(np.uint8))  # pyright: ignore[reportArgumentType]
+        return f"crc32:{zlib.crc32(data, zlib.crc32(head)):08x}"
+    if values.dtype.kind in "fc":
+        values = np.where(np.isnan(values), values.dtype.type(np.nan), values)
+    return hashlib.blake2b(head + values.tobytes(), digest_size=16).hexdigest()

@@ -1,6 +1,7 @@
 """Sweeps: one function over many cells, compiled once, in chunks, on any devices, resumable."""
 
 import difflib
+import functools
 import hashlib
 import inspect
 import json
@@ -8,38 +9,23 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
+from typing import Any, SupportsIndex
 
 import jax
 import jax.random as jr
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
-from lrnn_jax.sweeps._dataset import dataset
-from lrnn_jax.sweeps._execute import Batches, OneByOne
+from lrnn_jax._checks import whole, whole_or_none
+from lrnn_jax._devices import local_devices
+from lrnn_jax.sweeps._folder import Store
 from lrnn_jax.sweeps._grid import Group, as_design, groups
-from lrnn_jax.sweeps._outputs import Spec
-from lrnn_jax.sweeps._progress import bar
-from lrnn_jax.sweeps._shard import LARGEST, SHARE, Traced, available, fit, readable, trace
-from lrnn_jax.sweeps._store import FORMAT, Memory, Store
-from lrnn_jax.sweeps._work import compute, record_of, units_of
-
-LEAST_CHUNKS = 8
-"""On a CPU a group is cut into this many chunks at least: work for devices, points to resume."""
-
-
-@dataclass(frozen=True)
-class GroupPlan:
-    """What one group of cells will take: cells, cells per chunk, bytes while computing (on each
-    device), bytes of results, and seconds, where a chunk was timed."""
-
-    statics: dict[str, Any]
-    cells: int
-    chunk: int
-    working_bytes: int
-    result_bytes: int
-    seconds: float | None
+from lrnn_jax.sweeps._identity import function_digest
+from lrnn_jax.sweeps._pipeline import Batches, Job, OneByOne, progress_bar
+from lrnn_jax.sweeps._plan import GroupPlan, Resources, Traced, readable, trace
+from lrnn_jax.sweeps._read import dataset
+from lrnn_jax.sweeps._store import FORMAT, AbstractStore, MemoryStore, group_record
 
 
 class Sweep:
@@ -66,6 +52,13 @@ class Sweep:
         memory: bytes that each device may use; default half of what is free.
         traced: False calls the function on the host, cell by cell, untraced.
 
+        name: what the store calls the function, and knows it by; default its module's and its own.
+
+    A store takes the results of one sweep only. It knows a traced function by its program, and
+    others by their source, with defaults, closure, partial arguments, the plain values of their
+    module that they use, and this package's version. It does not see changes of functions without
+    source, and of code that an untraced function calls.
+
     Errors: ValueError for parameters that the function does not take, or lacks.
 
     Source: ours.
@@ -76,28 +69,26 @@ class Sweep:
         cells: Any,
         function: Callable[..., Any],
         *,
-        key: Any = None,
-        static: Sequence[str] = (),
+        key: PRNGKeyArray | None = None,
+        static: str | Sequence[str] = (),
         labels: Mapping[str, tuple[str, str]] | None = None,
-        chunk: int | None = None,
+        chunk: SupportsIndex | None = None,
         store: str | os.PathLike | None = None,
-        memory: int | None = None,
+        memory: SupportsIndex | None = None,
         traced: bool = True,
+        name: str | None = None,
     ):
         self.design, self.function, self.key = as_design(cells), function, key
-        self.labels, self.chunk, self.store = dict(labels or {}), chunk, store
-        self.memory, self.traced = memory, traced
+        self.labels, self.store, self.traced = dict(labels or {}), store, traced
+        self.chunk = whole_or_none(chunk, "chunk", "what fits into memory")
+        self.memory = whole_or_none(memory, "memory", "half of what is free")
+        self.name = _name_of(function) if name is None else name
         columns = self.design.columns
-        static = (static,) if isinstance(static, str) else static
-        for name in static:
-            if name not in columns:
-                raise ValueError(f"`static` names {name!r}, but the axes are {list(columns)}.")
-        objects = [name for name, column in columns.items() if column.labels is not None]
-        self.static = (
-            list(columns) if not traced else [n for n in columns if n in {*static, *objects}]
-        )
-        if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
-            raise ValueError(f"`chunk` must be a whole number of at least 1; got {chunk!r}.")
+        asked = {static} if isinstance(static, str) else set(static)
+        if unknown := sorted(asked - columns.keys()):
+            raise ValueError(f"`static` names {unknown[0]!r}, but the axes are {list(columns)}.")
+        asked |= {name for name, column in columns.items() if column.labels is not None}
+        self.static = [name for name in columns if name in asked or not traced]
         self.takes_key = _check_parameters(function, list(columns))
         if self.takes_key and key is None:
             raise ValueError("The function takes a key: pass `key` to the sweep, e.g. jr.key(0).")
@@ -110,23 +101,21 @@ class Sweep:
             devices: as for `run`.
             measure: compute one chunk of each group, twice, and keep nothing but its time.
         """
-        devices, plans = as_devices(devices), []
+        resources, plans = self._resources(devices), []
         if not self.traced:
             return [GroupPlan(g.labels, len(g.cells), 1, 0, 0, None) for g in self.groups]
         for group in self.groups:
             traced = self._trace(group)
-            work = self._batches(group, traced, devices, None)
-            batch, seconds = work.compiled.batch, None
+            worker = self._batches(group, traced, resources)
+            batch, seconds = worker.compiled.batch, None
             if measure:
-                chunks = [group.cells[:batch]] * len(devices)
-                for _ in range(2):
-                    start = time.perf_counter()
-                    work.finish(chunks, work.start(chunks))
-                    seconds = time.perf_counter() - start
-                assert seconds is not None
-                seconds *= -(-len(group.cells) // (batch * len(devices)))
-            size = len(group.cells) * _bytes(traced.specs)
-            need = work.compiled.bytes
+                chunks = [group.part(0, batch)] * worker.width
+                worker.start(chunks)()
+                start = time.perf_counter()
+                worker.start(chunks)()
+                steps = -(-len(group.cells) // (batch * worker.width))
+                seconds = steps * (time.perf_counter() - start)
+            size, need = len(group.cells) * traced.bytes, worker.compiled.bytes
             plans.append(GroupPlan(group.labels, len(group.cells), batch, need, size, seconds))
         return plans
 
@@ -135,7 +124,7 @@ class Sweep:
         *,
         resume: bool = False,
         devices: Any = None,
-        shard: tuple[int, int] | None = None,
+        shard: Sequence[SupportsIndex] | None = None,
         progress: bool = True,
     ) -> Any:
         """Compute all cells that are not in the store yet.
@@ -154,36 +143,36 @@ class Sweep:
         when used. `result` holds each cell's outcome as a code: its attributes say which.
 
         Errors: ValueError when the store holds another sweep, saying what differs, or when memory
-        does not suffice; StoreError when the store cannot be written.
+        does not suffice; StoreError when the store cannot be read or written.
         """
         processes = jax.process_count()
         shared = shard is not None or processes > 1
         if shared and self.store is None:
             raise ValueError("Several processes share their results through a `store`: give one.")
-        share = shard or (jax.process_index(), processes)
-        if not 0 <= share[0] < share[1]:
-            raise ValueError(f"`shard` is (i, n) with 0 <= i < n; got {share}.")
-        devices = as_devices(devices)
-        store = Memory() if self.store is None else Store(self.store)
-        self._open(store, resume or shared, devices)
-        if isinstance(store, Store):
-            mine = {unit for unit in store.done() if unit[1] % share[1] == share[0]}
-            for unit in store.damaged(mine):
-                store.forget(*unit)
-        with bar(self.design.size, progress) as advance:
-            for index, group in enumerate(self.groups):
-                self._run_group(store, index, group, devices, share, advance)
+        share = (jax.process_index(), processes) if shard is None else _share(shard)
+        resources = self._resources(devices)
+        store = MemoryStore() if self.store is None else Store(self.store)
+        self._claim(store, resume or shared, resources.devices[0].platform)
+        store.discard_damaged(share)
+        with progress_bar(self.design.size, progress) as advance:
+            for group in self.groups:
+                self._run_group(group, store, resources, share, advance)
         if processes > 1 and shard is None:
             from jax.experimental import multihost_utils
 
             multihost_utils.sync_global_devices("sweep")
-        return dataset(store)
+        data = dataset(store)
+        return data.load() if self.store is None else data
 
-    def _open(self, store: Store | Memory, resume: bool, devices: Sequence[Any]) -> None:
-        manifest, found = self._manifest(devices), store.manifest
-        new = found is None
-        found = store.claim(manifest) if found is None else found
-        if differences := _differences(found, manifest):
+    def _resources(self, devices: Any) -> Resources:
+        return Resources(local_devices(devices), self.memory, self.chunk)
+
+    def _claim(self, store: AbstractStore, resume: bool, platform: str) -> None:
+        """Make the store this sweep's, or see that it is."""
+        manifest, there = self._manifest(platform), store.manifest
+        new = there is None
+        there = store.claim(manifest) if there is None else there
+        if differences := _differences(there, manifest):
             raise ValueError(
                 f"The store {self.store} holds another sweep. "
                 + " ".join(differences)
@@ -195,19 +184,17 @@ class Sweep:
                 f"go on with resume=True (--resume), or choose another store."
             )
 
-    def _manifest(self, devices: Sequence[Any]) -> dict[str, Any]:
-        function = self.function
-        name = getattr(function, "__qualname__", type(function).__name__)
+    def _manifest(self, platform: str) -> dict[str, Any]:
         key = None if self.key is None else np.asarray(jr.key_data(self.key)).tolist()
         flags = os.getenv("XLA_FLAGS", "").split()
         same: dict[str, Any] = {
             "format": FORMAT,
-            "function": f"{getattr(function, '__module__', '')}.{name}",
+            "function": self.name,
             "design": self.design.to_json(),
             "static": self.static,
             "key": key,
             "dtype": str(np.dtype(jax.numpy.result_type(float))),
-            "platform": devices[0].platform,
+            "platform": platform,
             "compiler": sorted(f for f in flags if "device_count" not in f),
             "versions": {"jax": jax.__version__, "jaxlib": metadata.version("jaxlib")},
         }
@@ -225,57 +212,61 @@ class Sweep:
         return traced
 
     def _batches(
-        self, group: Group, traced: Traced, devices: Sequence[Any], fixed: int | None
+        self, group: Group, traced: Traced, resources: Resources, fixed: int | None = None
     ) -> Batches:
-        budget = int(SHARE * available(devices)) if self.memory is None else self.memory
-        if self.store is None and (need := self.design.size * _bytes(traced.specs)) > budget:
+        budget, need = resources.budget(), self.design.size * traced.bytes
+        if self.store is None and need > budget:
             raise ValueError(
                 f"The results take {readable(need)}, of which {readable(budget)} may be held in "
                 f"memory: give a `store`, or keep less (record=n, summarise)."
             )
-        wanted = fixed or self.chunk
-        platform, cells = devices[0].platform, len(group.cells)
-        most = -(-cells // LEAST_CHUNKS) if platform == "cpu" else cells
-        batch = wanted or min(most, LARGEST.get(platform, LARGEST["cpu"]))
         parameters = len(self.design.columns)
-        compiled = fit(traced, devices, parameters, batch, budget, fixed=wanted is not None)
-        key = jr.key(0) if self.key is None else self.key
-        return Batches(self.design, traced, compiled, key)
+        compiled = resources.fit(traced, parameters, len(group.cells), fixed)
+        return Batches(self.design, traced, compiled, jr.key(0) if self.key is None else self.key)
 
     def _run_group(
         self,
-        store: Store | Memory,
-        index: int,
         group: Group,
-        devices: Sequence[Any],
+        store: AbstractStore,
+        resources: Resources,
         share: tuple[int, int],
         advance: Callable[[int], None],
     ) -> None:
+        record = store.group(group.index)
         if not self.traced:
-            key = jr.key(0) if self.key is None else self.key
-            work = OneByOne(group, self.function, key, self.takes_key, self.design)
-            compute(store, index, group, work, 1, share, advance, None)
+            self._check_program(group, record, self._digest)
+            key = self.key if self.takes_key else None
+            worker = OneByOne(self.design, group, self.function, key, self._digest)
+            Job(store, group, worker, 1, share, advance).run()
             return
-        traced, record, work = self._trace(group), store.group(index), None
+        traced, worker = self._trace(group), None
+        self._check_program(group, record, traced.digest)
         if record is None:
-            work = self._batches(group, traced, devices, None)
-            fields = record_of(group, work.compiled.batch, traced.specs, traced.digest)
-            record = store.add_group(index, fields)
-        if record["program"] != traced.digest:
-            where = f" for {group.labels}" if group.labels else ""
+            worker = self._batches(group, traced, resources)
+            record = group_record(group, worker.compiled.batch, traced.specs, traced.digest)
+        record = store.add_group(group.index, record)  # another process may have been faster
+        self._check_program(group, record, traced.digest)
+        chunk = record["chunk"]
+        units = group.units(chunk, share)
+        if all(store.is_done(group.index, unit) for unit in units):
+            advance(sum(len(group.part(unit, chunk)) for unit in units))
+            return
+        if worker is None or worker.compiled.batch != chunk:
+            worker = self._batches(group, traced, resources, chunk)
+        Job(store, group, worker, chunk, share, advance).run()
+
+    @functools.cached_property
+    def _digest(self) -> str:
+        return function_digest(self.function)
+
+    def _check_program(self, group: Group, record: Mapping[str, Any] | None, digest: str) -> None:
+        # stores of earlier versions say nothing about functions that were not traced
+        if record is not None and record["program"] not in ("", digest):
+            of_group = f" for {group.labels}" if group.labels else ""
             raise ValueError(
                 f"The store {self.store} holds another sweep. The function, what it uses or the "
-                f"package computes something else now{where}. Choose another store."
+                f"package computes something else now{of_group}. Choose another store."
             )
-        store.add_group(index, record)
-        chunk = record["chunk"]
-        units = units_of(group, chunk, share)
-        if all(store.is_done(index, unit) for unit in units):
-            advance(sum(min(chunk, len(group.cells) - unit * chunk) for unit in units))
-            return
-        if work is None or work.compiled.batch != chunk:
-            work = self._batches(group, traced, devices, chunk)
-        compute(store, index, group, work, chunk, share, advance, record)
 
 
 def sweep(cells: Any, function: Callable[..., Any], **options: Any) -> Any:
@@ -283,7 +274,7 @@ def sweep(cells: Any, function: Callable[..., Any], **options: Any) -> Any:
 
     Arguments:
         cells, function: as for `Sweep`.
-        options: of `Sweep` (key, static, labels, chunk, store, memory, traced) and of its `run`
+        options: of `Sweep` (key, static, labels, chunk, store, memory, traced, name), of its `run`
             (resume, devices, shard, progress).
 
     Returns: a labelled `xarray.Dataset`, axes of the design first.
@@ -293,26 +284,21 @@ def sweep(cells: Any, function: Callable[..., Any], **options: Any) -> Any:
     return Sweep(cells, function, **options).run(**running)
 
 
-def as_devices(devices: Any) -> list[Any]:
-    """Local devices: all, so many, or the given ones.
-
-    Errors: ValueError when there are not as many.
-    """
-    local = jax.local_devices()
-    if devices is None:
-        return local
-    if not isinstance(devices, int):
-        return list(devices)
-    if not 1 <= devices <= len(local):
-        raise ValueError(
-            f"There are {len(local)} local device(s), but {devices} were asked for. On a CPU start "
-            f"with XLA_FLAGS=--xla_force_host_platform_device_count={devices}."
-        )
-    return local[:devices]
+def _name_of(function: Callable[..., Any]) -> str:
+    """Module and qualified name of a function; of the class, for objects that have none."""
+    try:
+        return f"{function.__module__}.{function.__qualname__}"
+    except AttributeError:
+        return f"{type(function).__module__}.{type(function).__name__}"
 
 
-def _bytes(specs: Mapping[str, Spec]) -> int:
-    return sum(spec.bytes for spec in specs.values() if not spec.coordinate)
+def _share(shard: Sequence[SupportsIndex]) -> tuple[int, int]:
+    try:
+        i, n = shard
+    except (TypeError, ValueError):
+        raise ValueError(f"`shard` is (i, n) with 0 <= i < n; got {shard!r}.") from None
+    n = whole(n, "shard[1]")
+    return whole(i, "shard[0]", 0, n - 1), n
 
 
 def _check_parameters(function: Callable[..., Any], names: list[str]) -> bool:
@@ -335,28 +321,32 @@ def _check_parameters(function: Callable[..., Any], names: list[str]) -> bool:
     return "key" in parameters
 
 
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+def _differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What differs between two sweeps, in sentences."""
-    out = []
-    before = {name: v for axis in old["design"] for name, v in axis["columns"].items()}
-    after = {name: v for axis in new["design"] for name, v in axis["columns"].items()}
+    sentences = []
+    before, after = (
+        {name: values for axis in manifest["design"] for name, values in axis["columns"].items()}
+        for manifest in (there, now)
+    )
     for name in dict.fromkeys([*before, *after]):
         # as text: NaN is the same NaN
         if json.dumps(before.get(name)) != json.dumps(after.get(name)):
-            out.append(
-                f"Axis {name!r}: {_some(before.get(name))} there, {_some(after.get(name))} now."
-            )
-    if not out and json.dumps(old["design"]) != json.dumps(new["design"]):
-        out.append("The axes are combined in another way or order.")
-    for name in new:
-        if name in ("design", "hash", "labels") or (name == "chunk" and new[name] is None):
+            old, new = _shown(before.get(name)), _shown(after.get(name))
+            sentences.append(f"Axis {name!r}: {old} there, {new} now.")
+    if not sentences and json.dumps(there["design"]) != json.dumps(now["design"]):
+        sentences.append("The axes are combined in another way or order.")
+    for name, new in now.items():
+        if name in ("design", "hash", "labels") or (name == "chunk" and new is None):
             continue
-        if old.get(name) != new[name]:
-            out.append(f"{name}: {old.get(name)} there, {new[name]} now.")
-    return out
+        old = there.get(name)
+        if name == "function" and old == f"functools.{new}":  # sweep files, in earlier versions
+            continue
+        if old != new:
+            sentences.append(f"{name}: {old} there, {new} now.")
+    return sentences
 
 
-def _some(values: Any) -> str:
+def _shown(values: Any) -> str:
     if values is None:
         return "absent"
     text = re.sub(r"\s+", " ", str(values))

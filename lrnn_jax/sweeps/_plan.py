@@ -1,6 +1,6 @@
-"""One compiled program for a group of cells, on any number of devices, within a memory budget."""
+"""The plan of a sweep: each group of cells traced once, compiled for chunks that fit in memory."""
 
-import hashlib
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,17 +11,34 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jax.extend.core import jaxpr_as_fun
-from jax.sharding import AxisType, Mesh, NamedSharding
-from jax.sharding import PartitionSpec as P
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
+from jax.sharding import Mesh
+from jaxtyping import Array, PRNGKeyArray
 
+from lrnn_jax._devices import along, device_mesh, share_out
+from lrnn_jax.sweeps._identity import program_digest
 from lrnn_jax.sweeps._outputs import Spec, variables
 
 _NEEDS_NUMBER = (jax.errors.ConcretizationTypeError, jax.errors.TracerIntegerConversionError)
 SHARE = 0.5
 """The share of the available memory that a sweep plans to use."""
+LEAST_CHUNKS = 8
+"""On a CPU a group is cut into this many chunks at least: work for devices, points to resume."""
 LARGEST = {"cpu": 256, "gpu": 65_536, "tpu": 65_536}
 """Cells at a time on one device, at most: beyond, a CPU's caches overflow (see benchmarks)."""
+
+
+@dataclass(frozen=True)
+class GroupPlan:
+    """What one group of cells will take: cells, cells per chunk, bytes while computing (on each
+    device), bytes of results, and seconds, where a chunk was timed."""
+
+    statics: dict[str, Any]
+    cells: int
+    chunk: int
+    working_bytes: int
+    result_bytes: int
+    seconds: float | None
 
 
 @dataclass(frozen=True)
@@ -29,18 +46,23 @@ class Traced:
     """A sweep's function, traced once for one cell of a group.
 
     Arguments:
-        jaxpr: its program, from (key, numbers…) to the values of `specs`.
+        program: from (key, numbers…) to the values of `specs`.
         specs: the variables it returns, by name.
         names: the numerical parameters, in the order in which the program takes them.
         structs: their shapes and dtypes.
         digest: a hash of the program with all its constants: it changes when the computation does.
     """
 
-    jaxpr: Any
+    program: ClosedJaxpr
     specs: dict[str, Spec]
     names: tuple[str, ...]
     structs: tuple[jax.ShapeDtypeStruct, ...]
     digest: str
+
+    @property
+    def bytes(self) -> int:
+        """Size of one cell's results."""
+        return sum(spec.bytes for spec in self.specs.values() if not spec.coordinate)
 
 
 def trace(
@@ -65,12 +87,12 @@ def trace(
 
     def flat(key: Any, *values: Any) -> list[Any]:
         keyed = {"key": key} if takes_key else {}
-        found = variables(function(**keyed, **statics, **dict(zip(names, values))))
-        specs.update({name: Spec.of(variable) for name, variable in found.items()})
-        return [variable.value for variable in found.values()]
+        outputs = variables(function(**keyed, **statics, **dict(zip(names, values))))
+        specs.update({name: Spec.of(variable) for name, variable in outputs.items()})
+        return [variable.value for variable in outputs.values()]
 
     try:
-        jaxpr = jax.make_jaxpr(flat)(jax.eval_shape(lambda: jr.key(0)), *structs)
+        program = jax.make_jaxpr(flat)(jax.eval_shape(lambda: jr.key(0)), *structs)
     except TypeError as error:
         if not isinstance(error, _NEEDS_NUMBER) and "concrete" not in str(error):
             raise
@@ -78,40 +100,13 @@ def trace(
             f"One of the parameters {', '.join(names)} decides a shape or a branch, but numbers "
             f"vary within one compiled program. Name it in `static`, e.g. static=({names[0]!r},)."
         ) from error
-    return Traced(jaxpr, specs, names, structs, _digest(jaxpr))
+    return Traced(program, specs, names, structs, program_digest(program))
 
 
 def default_dtype(values: np.ndarray) -> Any:
     """JAX's current dtype for numbers of this kind."""
     kinds: dict[str, type] = {"f": float, "i": int, "u": int, "b": bool}
     return jnp.result_type(kinds[values.dtype.kind])
-
-
-def _digest(jaxpr: Any) -> str:
-    text = re.sub(r"0x[0-9a-fX]+", "", str(jaxpr))  # addresses of Python functions
-    digest = hashlib.blake2b(text.encode(), digest_size=16)
-    for constant in _constants(jaxpr):
-        array = np.asarray(constant)
-        digest.update(
-            f"{array.shape}{array.dtype}".encode() + np.ascontiguousarray(array).tobytes()
-        )
-    return digest.hexdigest()
-
-
-def _constants(jaxpr: Any) -> list[Any]:
-    """All arrays that a program holds, those of the programs inside it included."""
-    found = [
-        jr.key_data(c) if jnp.issubdtype(c.dtype, jax.dtypes.prng_key) else c
-        for c in getattr(jaxpr, "consts", ())
-        if hasattr(c, "dtype")
-    ]
-    for equation in getattr(jaxpr, "jaxpr", jaxpr).eqns:
-        for parameter in jax.tree.leaves(
-            list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")
-        ):
-            if hasattr(parameter, "eqns"):
-                found += _constants(parameter)
-    return found
 
 
 @dataclass(frozen=True)
@@ -125,85 +120,97 @@ class Compiled:
         bytes: memory that one device needs, with one result waiting to be written.
     """
 
-    call: Any
+    call: jax.stages.Compiled
     batch: int
     mesh: Mesh
     bytes: int
 
-    def __call__(self, key: Any, words: np.ndarray, numbers: Sequence[np.ndarray]) -> list[Any]:
+    def __call__(
+        self, key: Array, words: np.ndarray, numbers: Sequence[np.ndarray]
+    ) -> Sequence[Array]:
         """Start the computation; returns arrays that may not be there yet."""
-        where = NamedSharding(self.mesh, P("cell"))
-        return self.call(key, *(jax.device_put(x, where) for x in (words, *numbers)))
+        layout = along(self.mesh)
+        return self.call(key, *(jax.device_put(x, layout) for x in (words, *numbers)))
 
 
-def fit(
-    traced: Traced,
-    devices: Sequence[Any],
-    parameters: int,
-    batch: int,
-    budget: int,
-    *,
-    fixed: bool,
-) -> Compiled:
-    """Compile for a batch of cells, smaller ones until the program fits into memory.
-
-    Usually that is one compilation: its need is read off the compiled program.
+@dataclass(frozen=True)
+class Resources:
+    """What a sweep may use.
 
     Arguments:
-        traced: the group's program.
-        devices: what it runs on.
-        parameters: number of parameters that a cell's key depends on.
-        batch: cells on each device, to begin with.
-        budget: bytes that each device may use.
-        fixed: refuse instead of taking a smaller batch.
-
-    Errors: ValueError when one cell, or the fixed batch, does not fit.
+        devices: where it runs.
+        memory: bytes on each device; None: a share of what is free.
+        chunk: cells at a time on each device; None: as many as fit, and are of use.
     """
-    while True:
-        compiled = _compile(traced, devices, parameters, batch)
-        if compiled.bytes <= budget:
-            return compiled
-        if batch == 1 or fixed:
-            cells = "one cell" if batch == 1 else f"a chunk of {batch} cells"
-            raise ValueError(
-                f"{cells} needs {readable(compiled.bytes)}, but {readable(budget)} may be used on "
-                f"each device. Record less (record=n, summarise), take a smaller chunk, or raise "
-                f"`memory`."
-            )
-        batch = max(1, min(batch // 2, int(batch * budget / compiled.bytes)))
+
+    devices: Sequence[Any]
+    memory: int | None
+    chunk: int | None
+
+    def budget(self) -> int:
+        """Bytes that may be used on each device."""
+        return int(SHARE * _available(self.devices)) if self.memory is None else self.memory
+
+    def fit(
+        self, traced: Traced, parameters: int, cells: int, fixed: int | None = None
+    ) -> Compiled:
+        """Compile for a batch of cells, smaller ones until the program fits into memory.
+
+        Usually that is one compilation: its need is read off the compiled program.
+
+        Arguments:
+            traced: the group's program.
+            parameters: number of parameters that a cell's key depends on.
+            cells: how many there are.
+            fixed: the batch that it has to be, e.g. because a store has chunks of that size.
+
+        Errors: ValueError when one cell, or the batch that it has to be, does not fit.
+        """
+        platform, budget = self.devices[0].platform, self.budget()
+        most = -(-cells // LEAST_CHUNKS) if platform == "cpu" else cells
+        wanted = fixed or self.chunk
+        batch = wanted or min(most, LARGEST.get(platform, LARGEST["cpu"]))
+        while True:
+            compiled = _compile(traced, self.devices, parameters, batch)
+            if compiled.bytes <= budget:
+                return compiled
+            if batch == 1 or wanted is not None:
+                what = "one cell" if batch == 1 else f"a chunk of {batch} cells"
+                raise ValueError(
+                    f"{what} needs {readable(compiled.bytes)}, but {readable(budget)} may be used "
+                    f"on each device. Record less (record=n, summarise), take a smaller chunk, or "
+                    f"raise `memory`."
+                )
+            batch = max(1, min(batch // 2, int(batch * budget / compiled.bytes)))
 
 
 def _compile(traced: Traced, devices: Sequence[Any], parameters: int, batch: int) -> Compiled:
-    mesh = Mesh(np.array(devices), ("cell",), axis_types=(AxisType.Auto,))
-    one = jaxpr_as_fun(traced.jaxpr)
+    mesh, cell = device_mesh(devices, "cell"), jaxpr_as_fun(traced.program)
 
-    def many(key_data: Any, words: Any, *numbers: Any) -> list[Any]:
+    def part(key_data: Array, words: Array, *numbers: Array) -> list[Array]:
         base = jr.wrap_key_data(key_data)
-        return jax.vmap(lambda w, *x: one(cell_key(base, w), *x))(words, *numbers)
+        return jax.vmap(lambda w, *x: cell(cell_key(base, w), *x))(words, *numbers)
 
-    cells = batch * len(devices)
-    where = NamedSharding(mesh, P("cell"))
+    cells, layout = batch * len(devices), along(mesh)
     shapes = [((parameters, 4), jnp.uint32), *((s.shape, s.dtype) for s in traced.structs)]
-    arguments = [jax.ShapeDtypeStruct((cells, *s), d, sharding=where) for s, d in shapes]
+    arguments = [jax.ShapeDtypeStruct((cells, *s), d, sharding=layout) for s, d in shapes]
     key = jax.eval_shape(lambda: jr.key_data(jr.key(0)))
-    specs = (P(), *[P("cell")] * len(arguments))
-    sharded = jax.shard_map(many, mesh=mesh, in_specs=specs, out_specs=P("cell"), check_vma=False)
-    call = jax.jit(sharded).lower(key, *arguments).compile()
-    need = call.memory_analysis()
-    assert need is not None
-    once = need.argument_size_in_bytes + need.output_size_in_bytes
-    size = need.temp_size_in_bytes + need.generated_code_size_in_bytes + 2 * once
+    call = jax.jit(share_out(part, mesh, 1, gathered=True)).lower(key, *arguments).compile()
+    size, need = 0, call.memory_analysis()
+    if need is not None:
+        once = need.argument_size_in_bytes + need.output_size_in_bytes
+        size = need.temp_size_in_bytes + need.generated_code_size_in_bytes + 2 * once
     return Compiled(call, batch, mesh, size)
 
 
-def cell_key(base: Any, words: Any) -> Any:
+def cell_key(base: PRNGKeyArray, words: Array | np.ndarray) -> PRNGKeyArray:
     """A cell's key: the sweep's key folded with names and values of the cell's parameters."""
     for word in words.reshape(-1):
         base = jr.fold_in(base, word)
     return base
 
 
-def available(devices: Sequence[Any]) -> int:
+def _available(devices: Sequence[Any]) -> int:
     """Bytes that are free for each device: read from the device, or from the operating system."""
     stats = [device.memory_stats() or {} for device in devices]
     if all("bytes_limit" in s for s in stats):
@@ -213,13 +220,11 @@ def available(devices: Sequence[Any]) -> int:
 
 def _host_memory() -> int:
     """Free bytes of this machine, or of the container it is."""
-    import os
-
     free = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():
-        found = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text())
-        free += [1024 * int(found[1])] if found else []
+        line = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text())
+        free += [1024 * int(line[1])] if line else []
     group = Path("/sys/fs/cgroup")
     for limit, used in (
         ("memory.max", "memory.current"),

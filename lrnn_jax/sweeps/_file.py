@@ -1,0 +1,239 @@
+"""Sweep files: a table of what is run, of what stays, and of what varies."""
+
+import dataclasses
+import difflib
+import functools
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import numpy as np
+
+from lrnn_jax._checks import whole, whole_or_none
+from lrnn_jax.sweeps._grid import Design, grid, sampled, zipped
+from lrnn_jax.sweeps._learning import LABELS, STATIC, Learning, Real, Whole
+from lrnn_jax.sweeps._sweep import Sweep
+
+TABLES = ("sweep", "fixed", "axes", "zip", "sample")
+HEAD = ("run", "seed", "chunk", "preset")
+METHODS = ("sobol", "halton", "latin", "uniform")
+RANGE = ("from", "to", "count", "spacing")
+WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Runnable:
+    """Something that a sweep file can run, by name.
+
+    Arguments:
+        run: called with a config and the sweep's seed; returns what `Sweep` takes from a cell.
+        presets: configs by name, the default first: frozen dataclasses, whose fields are what can
+            be fixed or swept.
+        check: raises ValueError for a config that `run` would refuse; called before anything runs,
+            with the smallest and largest values of each axis.
+        static: fields that decide shapes or branches.
+        labels: (long name, units) by field.
+        traced: False for what runs on the host, cell by cell, and has its seed among its fields.
+    """
+
+    run: Callable[[Any, int], Any]
+    presets: Mapping[str, Any]
+    check: Callable[[Any], None] = lambda config: None
+    static: tuple[str, ...] = ()
+    labels: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
+    traced: bool = True
+
+
+LEARNING = Runnable(Learning.run, {"full": Learning()}, Learning.check, STATIC, LABELS)
+
+
+def read_sweep(
+    path: str | os.PathLike,
+    store: str | os.PathLike | None = None,
+    *,
+    runs: Mapping[str, Runnable] | None = None,
+) -> Sweep:
+    """The sweep that a file describes, checked.
+
+        [sweep]  run = "learning", seed = 0, chunk, preset    what is run
+        [fixed]  epochs = 2000                                fields that stay
+        [axes]   lr = [0.01, 0.1]                             every combination
+        [zip]                                                 the same, varying together
+        [sample] count = 10, seed, method, lr = [0.01, 0.1]   drawn from ranges
+
+    A value of an axis may also be {from, to, count, spacing = "linear" or "log"}.
+
+    Arguments:
+        path: a TOML file.
+        store: folder for results, as for `Sweep`.
+        runs: what else than "learning" can be run, by name.
+
+    Errors: ValueError for what is wrong in the file, naming table and field, with suggestions.
+    """
+    head, fixed, *varied = _tables(path)
+    name = check_value("run", head.get("run", "learning"), str)
+    runnables = {"learning": LEARNING, **(runs or {})}
+    _known([name], runnables, "`run`")
+    runnable = runnables[name]
+    if not runnable.traced and (ignored := [key for key in ("chunk", "seed") if key in head]):
+        raise ValueError(
+            f"[sweep] {' and '.join(ignored)}: {name!r} runs its cells one by one, each with the "
+            f"`seed` among its own fields."
+        )
+    presets = runnable.presets
+    preset = one_of("preset", head.get("preset", next(iter(presets))), tuple(presets))
+    seed = check_value("seed", head.get("seed", 0), int)
+    default = presets[preset]
+    kinds = {field.name: field.type for field in dataclasses.fields(default)}
+    _known(fixed, kinds, "field of [fixed]")
+    fixed = {key: check_value(key, value, kinds[key]) for key, value in fixed.items()}
+    design = _design(varied, kinds)
+    if twice := set(fixed) & set(design.columns):
+        raise ValueError(f"Both fixed and swept: {', '.join(sorted(twice))}.")
+    config = dataclasses.replace(default, **fixed)
+    for cell in design.extremes():
+        runnable.check(dataclasses.replace(config, **cell))
+    return Sweep(
+        design,
+        functools.partial(_run_cell, runnable.run, config, seed),
+        static=[field for field in runnable.static if field in design.columns],
+        labels={key: text for key, text in runnable.labels.items() if key in design.columns},
+        chunk=whole_or_none(head.get("chunk"), "chunk", "what fits into memory"),
+        store=store,
+        traced=runnable.traced,
+        name=f"{name} {seed if runnable.traced else preset} {sorted(fixed.items())}",
+    )
+
+
+def _run_cell(run: Callable[[Any, int], Any], config: Any, seed: int, /, **fields: Any) -> Any:
+    return run(dataclasses.replace(config, **fields), seed)
+
+
+def _design(tables: list[dict[str, Any]], kinds: Mapping[str, Any]) -> Design:
+    """The design of [axes], [zip] and [sample]."""
+    axes, together, drawn = tables
+    parts = []
+    for table, columns, combine in (("axes", axes, grid), ("zip", together, zipped)):
+        _known(columns, kinds, f"field of [{table}]")
+        if columns:
+            parts.append(
+                combine(**{key: _values(key, v, kinds[key]) for key, v in columns.items()})
+            )
+    if drawn:
+        options = {key: drawn.pop(key) for key in ("count", "seed", "method") if key in drawn}
+        _known(drawn, kinds, "field of [sample]")
+        parts.append(_sample(drawn, kinds, **options))
+    if not parts:
+        raise ValueError("The file sweeps nothing: give [axes], [zip] or [sample].")
+    return functools.reduce(lambda one, other: one * other, parts)
+
+
+def _sample(
+    drawn: dict[str, Any],
+    kinds: Mapping[str, Any],
+    *,
+    count: Any = 0,
+    seed: Any = 0,
+    method: Any = "sobol",
+) -> Design:
+    for name, ends in drawn.items():
+        if not isinstance(ends, list) or len(ends) not in (2, 3):
+            raise ValueError(f"[sample] {name} is [low, high] or [low, high, 'log']; got {ends}.")
+        ends[:2] = [check_value(name, end, float) for end in ends[:2]]
+        ends[2:] = [one_of(f"spacing of {name}", scale, ("linear", "log")) for scale in ends[2:]]
+    method = one_of("method", method, METHODS)
+    count, seed = whole(count, "count of [sample]"), whole(seed, "seed of [sample]", 0)
+    ranges: dict[str, Any] = {name: tuple(ends) for name, ends in drawn.items()}
+    design = sampled(count, seed=seed, method=method, **ranges)
+    columns = {
+        name: np.rint(column.values).astype(int) if kinds[name] in (int, Whole) else column.values
+        for name, column in design.columns.items()
+    }
+    return zipped("sample", **columns)
+
+
+def _values(name: str, values: Any, kind: Any) -> list[Any]:
+    """Values of an axis: a list, or {from, to, count, spacing}."""
+    if isinstance(values, dict):
+        _known(values, RANGE, f"field of the range of {name}")
+        for key in RANGE[:3]:
+            if key not in values:
+                raise ValueError(f"The range of {name} needs {key!r}: {{from, to, count}}.")
+        low, high = (check_value(f"{key} of {name}", values[key], float) for key in ("from", "to"))
+        count = whole(values["count"], f"count of {name}")
+        spacing = one_of("spacing", values.get("spacing", "linear"), ("linear", "log"))
+        if not np.isfinite(high - low) or (spacing == "log" and low * high <= 0):
+            raise ValueError(
+                f"The range of {name} is from {low} to {high}: give finite ends and, with "
+                f"spacing 'log', two of one sign."
+            )
+        made = (np.geomspace if spacing == "log" else np.linspace)(low, high, count)
+        is_whole = kind in (int, Whole)
+        values = np.unique(np.round(made)).astype(int).tolist() if is_whole else made.tolist()
+    if not isinstance(values, list):
+        raise ValueError(f"The axis {name} is a list or {{from, to, count}}; got {values!r}.")
+    return [check_value(name, value, kind) for value in values]
+
+
+def _tables(path: str | os.PathLike) -> list[dict[str, Any]]:
+    """The tables of a file, those that it lacks empty."""
+    try:
+        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is not a readable sweep file: {error}.") from None
+    _known(content, TABLES, "table")
+    for name, table in content.items():
+        if not isinstance(table, dict):
+            raise ValueError(f"[{name}] is a table, with a line for each field; got {table!r}.")
+    tables = [content.get(name, {}) for name in TABLES]
+    _known(tables[0], HEAD, "field of [sweep]")
+    return tables
+
+
+def _known(names: Any, known: Any, what: str) -> None:
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise ValueError(f"Unknown {what}: {name!r}.{hint} Known: {', '.join(known)}.")
+
+
+def check_value(name: str, value: Any, kind: Any) -> Any:
+    """The value in its field's type.
+
+    Errors: ValueError saying what was expected and what came.
+    """
+    kind = {Real: float, Whole: int}.get(kind, kind)
+    if get_origin(kind) is Literal:
+        return one_of(name, value, get_args(kind))
+    if get_origin(kind) is tuple:
+        return _tuple(name, value, get_args(kind))
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind is float and number and not abs(value) > 2**1023:
+        return float(value)
+    if kind in (bool, str) and isinstance(value, kind):
+        return value
+    if kind is int and isinstance(value, int) and number and abs(value) < 2**63:
+        return value
+    raise ValueError(f"`{name}` is {WORDS.get(kind, kind)}; got {value!r}.")
+
+
+def _tuple(name: str, values: Any, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
+    size = None if kinds[-1] is Ellipsis else len(kinds)
+    if not isinstance(values, list) or size not in (None, len(values)):
+        expected = "a list" if size is None else f"a list of {size} values"
+        raise ValueError(f"`{name}` is {expected}; got {values!r}.")
+    each = kinds if size else kinds[:1] * len(values)
+    return tuple(check_value(name, value, kind) for value, kind in zip(values, each))
+
+
+def one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> Any:
+    """The value, if it is one of those allowed.
+
+    Errors: ValueError listing them.
+    """
+    if value in allowed:
+        return value
+    raise ValueError(f"`{name}` is one of {', '.join(map(str, allowed))}; got {value!r}.")

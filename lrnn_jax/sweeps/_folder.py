@@ -1,0 +1,272 @@
+"""A sweep's results in a folder: complete after any interruption, checked when they are read."""
+
+import contextlib
+import errno
+import json
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lrnn_jax.sweeps._outputs import Spec
+from lrnn_jax.sweeps._store import AbstractStore, StoreError, checksum
+
+try:
+    import fcntl
+except ImportError:  # no such locks on this system: chunks may be computed twice, to the same bytes
+    fcntl = None
+
+MARKER = {"start": int, "cells": int, "checksums": dict, "outcomes": dict, "raised": dict}
+"""Fields that markers hold at least."""
+
+
+class Store(AbstractStore):
+    """A folder that a sweep writes its results to, one chunk of cells at a time.
+
+        manifest.json            what the sweep is: a store takes results of one sweep only
+        groups/0.json            cells, variables and program of each group of cells
+        data/0/loss, …           zarr arrays, shape (cells of the group, …), one chunk a unit
+        done/0-000012.json       written after the data of that chunk, with their checksums
+        locks/                   held while a chunk is computed, released when its process ends
+
+    Each file is written beside its place and moved there, so it is whole or absent. Nothing is
+    written before there is a result to keep: a finished store may lie on a disk that is read only.
+
+    Arguments:
+        path: the folder; made if need be.
+
+    Errors: ImportError naming the extra when zarr is missing; StoreError, in all methods, for a
+    full disk, missing rights, and files that are damaged or of something else, with their names.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        try:
+            import zarr
+        except ImportError as error:
+            raise ImportError(
+                "A sweep's store needs zarr: pip install 'lrnn_jax[sweep]'."
+            ) from error
+        self._zarr = zarr
+        self.path = Path(path)
+        self._arrays: dict[tuple[int, str, str], Any] = {}
+        self._markers: dict[tuple[int, int], dict[str, Any]] = {}
+
+    def read(self, index: int, unit: int, name: str) -> np.ndarray | None:
+        if (marker := self._known(index, unit)) is None:
+            return None
+        others = marker["checksums"].keys() - {"result"}
+        if name == "result" and any(self._is_lost(index, unit, other) for other in others):
+            return None
+        start, expected = marker["start"], marker["checksums"].get(name, "")
+        try:
+            array = self._array(index, name, "r")
+            values = np.asarray(array[start : start + marker["cells"]])
+            return values if checksum(values, expected) == expected else None
+        except (MemoryError, StoreError):
+            raise
+        except Exception:  # whatever a damaged file makes the decoder say
+            return None
+
+    def write(
+        self, index: int, unit: int, arrays: Mapping[str, np.ndarray], note: Mapping[str, Any]
+    ) -> None:
+        sums, start = {}, note["start"]
+        with self._guard():
+            for name, values in arrays.items():
+                if values.dtype.kind in "fc" and np.isnan(values).all():
+                    values = np.full_like(values, np.nan)  # of one sign and payload
+                self._array(index, name, "r+")[start : start + len(values)] = values
+                sums[name] = checksum(values)
+            marker = {**note, "checksums": sums, "host": socket.gethostname(), "time": time.time()}
+            path = self._marker(index, unit)
+            os.replace(_beside(path, marker), path)
+
+    def done(self) -> dict[tuple[int, int], dict[str, Any]]:
+        markers = {}
+        for path in (self.path / "done").glob("*-*.json"):
+            index, _, unit = path.stem.partition("-")
+            if index.isdecimal() and unit.isdecimal():
+                place = int(index), int(unit)
+                if (marker := self._known(*place)) is not None:
+                    markers[place] = marker
+        return markers
+
+    def is_done(self, index: int, unit: int) -> bool:
+        return self._known(index, unit) is not None
+
+    def damaged(self, share: tuple[int, int] = (0, 1)) -> list[tuple[int, int]]:
+        """The chunks that are marked complete, but whose data are not what was written.
+
+        Arguments:
+            share: (i, n) to look at each n-th chunk of a group only, from the i-th on.
+        """
+        return sorted(
+            place
+            for place, marker in self.done().items()
+            if place[1] % share[1] == share[0]
+            and any(self.read(*place, name) is None for name in marker["checksums"])
+        )
+
+    def discard_damaged(self, share: tuple[int, int]) -> None:
+        for place in self.damaged(share):
+            with self._guard():
+                self._marker(*place).unlink(missing_ok=True)
+            self._markers.pop(place, None)
+
+    @contextlib.contextmanager
+    def lock(self, index: int, unit: int) -> Iterator[bool]:
+        """Hold a chunk while it is computed; False where another process holds it.
+
+        The operating system releases it when its process ends, however it ends.
+        """
+        if fcntl is None:
+            yield True
+            return
+        path = self.path / "locks" / f"{index}-{unit:06d}"
+        with self._guard():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(path, os.O_CREAT | os.O_RDWR)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                free = True
+            except OSError as error:
+                free = error.errno not in (errno.EWOULDBLOCK, errno.EACCES)  # or no locks here
+            yield free
+            if free:
+                path.unlink(missing_ok=True)
+        finally:
+            os.close(handle)
+
+    def held(self) -> int:
+        """How many chunks are in the hands of processes; what a killed one left does not count."""
+        count = 0
+        for path in (self.path / "locks").glob("*-*"):
+            index, _, unit = path.name.partition("-")
+            with self.lock(int(index), int(unit)) as free:
+                count += not free
+        return count
+
+    def _document(self, name: str, fields: Mapping[str, type]) -> dict[str, Any] | None:
+        return _read(self.path / f"{name}.json", fields)
+
+    def _keep(
+        self, name: str, fields: Mapping[str, type], content: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        if (there := self._document(name, fields)) is not None:
+            return there
+        path = self.path / f"{name}.json"
+        with self._guard():
+            temporary = _beside(path, content)
+            with contextlib.suppress(FileExistsError):
+                os.link(temporary, path)
+            os.unlink(temporary)
+        return self._document(name, fields) or {}
+
+    def _make_arrays(self, index: int, specs: Mapping[str, Spec], cells: int, chunk: int) -> None:
+        from zarr.errors import ContainsArrayError
+
+        for name, spec in specs.items():
+            if (self._folder(index, name) / "zarr.json").exists():
+                continue
+            with self._guard(), contextlib.suppress(ContainsArrayError):
+                self._zarr.open_group(self.path / "data", mode="a", zarr_format=3).create_array(
+                    f"{index}/{name}",
+                    shape=(cells, *spec.shape),
+                    chunks=(chunk, *(max(n, 1) for n in spec.shape)),
+                    dtype=spec.dtype,
+                    fill_value=spec.fill,
+                    dimension_names=("cell", *spec.dims),
+                )
+
+    def _folder(self, index: int, name: str) -> Path:
+        return self.path / "data" / str(index) / name
+
+    def _marker(self, index: int, unit: int) -> Path:
+        return self.path / "done" / f"{index}-{unit:06d}.json"
+
+    def _is_lost(self, index: int, unit: int, name: str) -> bool:
+        """Whether the file of a chunk of a variable is gone; one of nothing but NaN has none."""
+        try:
+            after = ["0"] * (self._array(index, name, "r").ndim - 1)
+        except FileNotFoundError:
+            return True
+        file = os.path.join(self._folder(index, name), "c", str(unit), *after)
+        return not os.path.exists(file) and self.read(index, unit, name) is None
+
+    def _array(self, index: int, name: str, mode: str) -> Any:
+        """The zarr array of a group's variable."""
+        if (index, name, mode) not in self._arrays:
+            folder = self._folder(index, name)
+            try:
+                self._arrays[index, name, mode] = self._zarr.open_array(folder, mode=mode)
+            except OSError:
+                raise
+            except Exception as error:  # whatever a damaged file makes zarr say
+                raise StoreError(
+                    f"{folder / 'zarr.json'} is damaged: {error}. Restore it; or delete {folder} "
+                    f"and resume, which computes what it held again."
+                ) from error
+        return self._arrays[index, name, mode]
+
+    def _known(self, index: int, unit: int) -> dict[str, Any] | None:
+        """The marker of a chunk; None where there is none, or none that can be read."""
+        if (index, unit) not in self._markers:
+            with contextlib.suppress(StoreError):
+                if (marker := _read(self._marker(index, unit), MARKER)) is not None:
+                    self._markers[index, unit] = marker
+        return self._markers.get((index, unit))
+
+    @contextlib.contextmanager
+    def _guard(self) -> Iterator[None]:
+        """Say what to do about files that cannot be written."""
+        try:
+            yield
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            reason = "the disk is full" if full else (error.strerror or str(error))
+            todo = "Make room" if full else "Make it writable, or choose another folder,"
+            raise StoreError(
+                f"Cannot write to the store {self.path}: {reason}. All chunks marked complete are "
+                f"kept. {todo} and resume."
+            ) from error
+
+
+def _read(path: Path, fields: Mapping[str, type]) -> dict[str, Any] | None:
+    """The content of a JSON file; None when there is none.
+
+    Errors: StoreError when it is damaged, or lacks one of these fields.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            f"{path} cannot be read: {error}. Restore it, or start a new store."
+        ) from error
+    lacks = ["an object"] if not isinstance(content, dict) else []
+    lacks = lacks or [f for f, kind in fields.items() if not isinstance(content.get(f), kind)]
+    if lacks:
+        raise StoreError(
+            f"{path} is no part of a sweep's store: it lacks {', '.join(lacks)}. Restore it, or "
+            f"choose another folder for the store."
+        )
+    return content
+
+
+def _beside(path: Path, content: Mapping[str, Any]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(content, file)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    return Path(temporary)

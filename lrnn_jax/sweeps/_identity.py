@@ -1,0 +1,130 @@
+"""What tells one computation from another: a digest of its program, or of a function's source."""
+
+import functools
+import hashlib
+import inspect
+import re
+import types
+from collections.abc import Callable, Iterator, Mapping, Set
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr
+
+ARRAYS = (np.ndarray, np.generic, jax.Array)
+PLAIN = (str, bytes, int, float, complex, type(None), *ARRAYS)
+"""Values of a module's variables that count as a part of the functions that use them."""
+
+
+def program_digest(program: ClosedJaxpr) -> str:
+    """A hash of a program with all its constants: it changes when the computation does."""
+    text = re.sub(r"0x[0-9a-fX]+", "", str(program))  # addresses of Python functions
+    digest = hashlib.blake2b(text.encode(), digest_size=16)
+    for array in _constants(program):
+        digest.update(_array_bytes(array))
+    return digest.hexdigest()
+
+
+def function_digest(function: Callable[..., Any]) -> str:
+    """A hash of an untraced function, as far as it can be seen, and of this package's version.
+
+    Seen are its source, defaults, closure and partial arguments, the plain values (numbers, texts,
+    arrays) among the variables of its module that it uses, and the same of functions in these.
+    Not seen are functions without source (of a shell's prompt, or compiled ones), and the code of
+    other functions that it calls.
+    """
+    from lrnn_jax import __version__
+
+    digest = hashlib.blake2b(__version__.encode(), digest_size=16)
+    for part in _told([function, type(function).__call__], {}):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _constants(program: ClosedJaxpr | Jaxpr) -> Iterator[Any]:
+    """All arrays that a program holds, those of the programs inside it included."""
+    if isinstance(program, ClosedJaxpr):
+        yield from program.consts
+    programs = (ClosedJaxpr, Jaxpr)
+    for equation in program.eqns:
+        parameters = list(equation.params.values())
+        for inner in jax.tree.leaves(parameters, is_leaf=lambda x: isinstance(x, programs)):
+            if isinstance(inner, programs):
+                yield from _constants(inner)
+
+
+def _array_bytes(array: Any) -> bytes:
+    if isinstance(array, jax.Array) and jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+        array = jr.key_data(array)
+    array = np.asarray(array)
+    return f"{array.shape}{array.dtype}".encode() + np.ascontiguousarray(array).tobytes()
+
+
+def _told(value: Any, seen: dict[int, Any]) -> Iterator[bytes]:
+    """What a value says of itself, piece by piece, without addresses; `seen` keeps it from going
+    round in circles, and the values it names alive."""
+    leaves, structure = jax.tree.flatten(value, is_leaf=lambda x: isinstance(x, Mapping))
+    yield _without_addresses(structure).encode()
+    for leaf in leaves:
+        if isinstance(leaf, ARRAYS) and leaf.dtype != object:
+            yield _array_bytes(leaf)
+        elif isinstance(leaf, PLAIN):
+            yield repr(leaf).encode()
+        elif id(leaf) not in seen:
+            seen[id(leaf)] = leaf
+            yield from _told(_parts(leaf), seen)
+
+
+def _parts(value: Any) -> list[Any]:
+    """What a value consists of."""
+    if isinstance(value, functools.partial):
+        return [value.func, value.args, value.keywords]
+    if isinstance(value, types.MethodType):
+        return [value.__func__, value.__self__, _state(value.__self__)]
+    if isinstance(value, types.FunctionType):
+        return list(_parts_of_function(value))
+    if isinstance(value, Mapping):
+        return list(value.items())
+    if isinstance(value, Set):
+        return sorted(map(_without_addresses, value))
+    if callable(value) and inspect.unwrap(value) is not value:  # such as a jitted function
+        return [inspect.unwrap(value)]
+    if callable(value) and not isinstance(value, type):
+        return [_without_addresses(value), type(value).__call__, _state(value)]
+    return [_without_addresses(value)]
+
+
+def _state(value: Any) -> dict[str, Any]:
+    """The attributes of an object that has some of its own."""
+    try:
+        return {} if isinstance(value, (type, types.ModuleType)) else vars(value)
+    except TypeError:
+        return {}
+
+
+def _without_addresses(value: Any) -> str:
+    return re.sub(r"0x[0-9a-fA-F]+", "", repr(value))
+
+
+def _parts_of_function(function: types.FunctionType) -> Iterator[Any]:
+    try:
+        yield inspect.getsource(function)
+    except (OSError, TypeError):
+        yield function.__qualname__
+    yield from (function.__defaults__, function.__kwdefaults__)
+    for cell in function.__closure__ or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:  # not filled yet
+            continue
+    used = {name: function.__globals__.get(name) for name in sorted(_names(function.__code__))}
+    yield {name: value for name, value in used.items() if isinstance(value, PLAIN)}
+
+
+def _names(code: types.CodeType) -> set[str]:
+    """The names that a function uses, and those inside it."""
+    inside = [part for part in code.co_consts if isinstance(part, types.CodeType)]
+    return set(code.co_names).union(*map(_names, inside))
