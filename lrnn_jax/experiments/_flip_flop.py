@@ -14,6 +14,7 @@ from lrnn_jax.experiments._recorder import Recorder
 from lrnn_jax.figures import Figure, panels, plot_methods, plot_quantiles
 from lrnn_jax.learning import Descent, LearningCurve, diagnose_closure, relative_gap
 from lrnn_jax.networks import Erf, LowRankRNN
+from lrnn_jax.overlaps import visible
 from lrnn_jax.reduced import population
 from lrnn_jax.tasks import FlipFlop
 
@@ -146,7 +147,8 @@ def _run(config: FlipFlopConfig, recorder: Recorder) -> FlipFlopResults:
     curves["finer"] = finer = recorder.learn("finer population", more, task, method, **options)
     errors = {"population": few.truth, "closure": few.closure, "full": full.truth}
     sides = {"full": full, "population": few}
-    theta = full.truth.model.vectors  # pyright: ignore[reportAttributeAccessIssue]
+    learned: Any = full.truth.model
+    theta = np.asarray(learned.vectors)
     return FlipFlopResults(
         config=config,
         **curves,
@@ -155,7 +157,7 @@ def _run(config: FlipFlopConfig, recorder: Recorder) -> FlipFlopResults:
         verdict=few.verdict,
         verdict_full=full.verdict,
         visible=full.closure.visibility.visible,
-        loadings=np.sort(theta / jnp.std(theta, axis=0), axis=0),
+        loadings=np.sort(theta / theta.std(axis=0), axis=0),
         chance=full.chance,
         joint={name: found.joint for name, found in sides.items()},
         share={name: found.share for name, found in sides.items()},

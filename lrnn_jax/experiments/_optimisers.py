@@ -127,10 +127,10 @@ def _table(r: OptimisersResults) -> Table:
 def _draw(r: OptimisersResults) -> Figure:
     figure, (loss, joint, error) = panels(1, 3, height=2.3)
     loss_panel(loss, small=r.small, large=r.large, adam=r.adam)
-    epochs = r.small.epochs
+    epochs, chance = np.asarray(r.small.epochs), float(r.chance)
     plot_methods(joint, epochs, r.cumulant, "joint fourth cumulant", legend=False)
-    joint.axhline(float(r.chance), color="0.6", linewidth=0.8, label="Gaussian sample")
-    joint.legend()
+    joint.axhline(chance, color="0.6", linewidth=0.8)
+    joint.text(epochs[-1], chance, "Gaussian sample", ha="right", va="bottom", fontsize=7)
     percent = {name: 100 * gap for name, gap in r.gap.items()}
     plot_methods(error, epochs, percent, "error of the closure (%)", legend=False)
     return figure
