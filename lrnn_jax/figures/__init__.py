@@ -27,6 +27,7 @@ from lrnn_jax.figures._panels import plot_overlaps as plot_overlaps
 from lrnn_jax.figures._panels import plot_quantiles as plot_quantiles
 from lrnn_jax.figures._panels import plot_response as plot_response
 from lrnn_jax.figures._style import COLUMN as COLUMN
+from lrnn_jax.figures._style import DASHES as DASHES
 from lrnn_jax.figures._style import INVISIBLE as INVISIBLE
 from lrnn_jax.figures._style import OTHERS as OTHERS
 from lrnn_jax.figures._style import SIMULATION as SIMULATION
@@ -36,6 +37,7 @@ from lrnn_jax.figures._style import VISIBLE as VISIBLE
 from lrnn_jax.figures._style import letter as letter
 from lrnn_jax.figures._style import panels as panels
 from lrnn_jax.figures._style import save as save
+from lrnn_jax.figures._style import shades as shades
 from lrnn_jax.figures._style import style as style
 from lrnn_jax.figures._sweeps import draw_sweep as draw_sweep
 from lrnn_jax.figures._sweeps import plot_heatmap as plot_heatmap

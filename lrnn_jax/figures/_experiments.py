@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lrnn_jax.figures import _loops
 from lrnn_jax.figures._memory import MEMORY
 from lrnn_jax.figures._panels import (
     plot_eigenvalues,
@@ -88,28 +87,8 @@ def _analysis(report: Any) -> Figure:
     return figure
 
 
-def _lettered(draw: Callable[[Any], Figure]) -> Callable[[Any], Figure]:
-    """The same drawing with its panels lettered."""
-
-    def lettered(report: Any) -> Figure:
-        figure = draw(report)
-        letter(np.array(figure.axes))
-        return figure
-
-    return lettered
-
-
 _DRAWINGS: dict[str, Callable[[Any], Figure]] = {
     "oscillator": _oscillator,
     "analyse": _analysis,
     **MEMORY,
-    **{
-        draw.__name__: _lettered(draw)
-        for draw in (
-            _loops.three_stages,
-            _loops.tradeoff,
-            _loops.control_cost,
-            _loops.tracking,
-        )
-    },
 }

@@ -27,6 +27,8 @@ SIMULATION: dict[str, Any] = {"linewidth": 2.6, "alpha": 0.85, "solid_capstyle":
 """Simulation: thick and light."""
 OTHERS = ("#7a7a7a", "#d95f02", "#1b7837")
 """Comparisons: grey, orange, green (distinct in lightness too)."""
+DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1)))
+"""Line styles of lines that colour alone should not tell apart."""
 
 _RC: dict[Any, Any] = {
     "font.size": 8,
@@ -69,6 +71,11 @@ def letter(axes: Any) -> None:
     """Name the panels of a figure a, b, c, …"""
     for name, ax in zip(string.ascii_lowercase, np.ravel(axes)):
         ax.set_title(name, fontweight="bold")
+
+
+def shades(n: int) -> list[Any]:
+    """Colours of n values of one quantity, dark to light."""
+    return list(plt.get_cmap("viridis")(np.linspace(0, 0.85, n)))
 
 
 def panels(
