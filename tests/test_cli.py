@@ -189,7 +189,7 @@ def test_an_interruption_keeps_what_was_computed(tmp_path, capsys, monkeypatch):
     assert str(out / "interrupted") in said
     kept = sorted((out / "interrupted").iterdir(), key=lambda path: int(path.stem))
     assert f"{len(kept)} learning curve(s)" in said
-    full, reduced, *_, last = (lrnn.LearningCurve.load(path) for path in kept)
+    _, full, reduced, *_, last = (lrnn.LearningCurve.load(path) for path in kept)
     assert reduced.distance(full).max < 1e-11
     assert 0.5 <= int(last.epochs[-1]) / int(full.epochs[-1]) < 0.6
     assert np.isfinite(last.loss).all()

@@ -1,3 +1,5 @@
 """The command line: parse, build, call, save, print."""
 
-from lrnn_jax.cli._main import main as main
+from lrnn_jax.cli._main import main
+from lrnn_jax.cli._progress import ProgressBar
+from lrnn_jax.cli._setup import setup_jax

@@ -1,48 +1,29 @@
 """The papers' experiments: a config, a run, claims about its results, a picture of them."""
 
-from lrnn_jax.experiments._analysis import AnalysisConfig as AnalysisConfig
-from lrnn_jax.experiments._analysis import analyse as analyse
-from lrnn_jax.experiments._analysis import analysis as analysis
-from lrnn_jax.experiments._base import AbstractResults as AbstractResults
-from lrnn_jax.experiments._base import Claim as Claim
-from lrnn_jax.experiments._base import Experiment as Experiment
-from lrnn_jax.experiments._base import Report as Report
-from lrnn_jax.experiments._base import Verdict as Verdict
-from lrnn_jax.experiments._base import claim as claim
-from lrnn_jax.experiments._base import labelled as labelled
-from lrnn_jax.experiments._control_cost import ControlCostConfig as ControlCostConfig
-from lrnn_jax.experiments._control_cost import control_cost as control_cost
-from lrnn_jax.experiments._controllers import double_integrator as double_integrator
-from lrnn_jax.experiments._controllers import low_rank_controller as low_rank_controller
-from lrnn_jax.experiments._coupling import CouplingConfig as CouplingConfig
-from lrnn_jax.experiments._coupling import coupling as coupling
-from lrnn_jax.experiments._degeneracy import DegeneracyConfig as DegeneracyConfig
-from lrnn_jax.experiments._degeneracy import degeneracy as degeneracy
-from lrnn_jax.experiments._filter import FilterConfig as FilterConfig
-from lrnn_jax.experiments._filter import filter as filter
-from lrnn_jax.experiments._flip_flop import FlipFlopConfig as FlipFlopConfig
-from lrnn_jax.experiments._flip_flop import flip_flop as flip_flop
-from lrnn_jax.experiments._memory_aba import MemoryAbaConfig as MemoryAbaConfig
-from lrnn_jax.experiments._memory_aba import memory_aba as memory_aba
-from lrnn_jax.experiments._memory_adam import MemoryAdamConfig as MemoryAdamConfig
-from lrnn_jax.experiments._memory_adam import memory_adam as memory_adam
-from lrnn_jax.experiments._memory_twins import MemoryTwinsConfig as MemoryTwinsConfig
-from lrnn_jax.experiments._memory_twins import memory_twins as memory_twins
-from lrnn_jax.experiments._memory_twins import twin_tasks as twin_tasks
-from lrnn_jax.experiments._open_vs_closed import OpenVsClosedConfig as OpenVsClosedConfig
-from lrnn_jax.experiments._open_vs_closed import open_vs_closed as open_vs_closed
-from lrnn_jax.experiments._optimisers import OptimisersConfig as OptimisersConfig
-from lrnn_jax.experiments._optimisers import optimisers as optimisers
-from lrnn_jax.experiments._oscillator import OscillatorConfig as OscillatorConfig
-from lrnn_jax.experiments._oscillator import oscillator as oscillator
-from lrnn_jax.experiments._recorder import Progress as Progress
-from lrnn_jax.experiments._recorder import Recorder as Recorder
-from lrnn_jax.experiments._recorder import Timing as Timing
-from lrnn_jax.experiments._registry import REGISTRY as REGISTRY
-from lrnn_jax.experiments._registry import get as get
-from lrnn_jax.experiments._three_stages import ThreeStagesConfig as ThreeStagesConfig
-from lrnn_jax.experiments._three_stages import three_stages as three_stages
-from lrnn_jax.experiments._tracking import TrackingConfig as TrackingConfig
-from lrnn_jax.experiments._tracking import tracking as tracking
-from lrnn_jax.experiments._tradeoff import TradeoffConfig as TradeoffConfig
-from lrnn_jax.experiments._tradeoff import tradeoff as tradeoff
+from lrnn_jax.experiments._analysis import AnalysisConfig, analyse, analysis
+from lrnn_jax.experiments._base import (
+    AbstractResults,
+    Claim,
+    Experiment,
+    Report,
+    Verdict,
+    claim,
+    labelled,
+)
+from lrnn_jax.experiments._control_cost import ControlCostConfig, control_cost
+from lrnn_jax.experiments._controllers import double_integrator, low_rank_controller
+from lrnn_jax.experiments._coupling import CouplingConfig, coupling
+from lrnn_jax.experiments._degeneracy import DegeneracyConfig, degeneracy
+from lrnn_jax.experiments._filter import FilterConfig, filter
+from lrnn_jax.experiments._flip_flop import FlipFlopConfig, flip_flop
+from lrnn_jax.experiments._memory_aba import MemoryAbaConfig, memory_aba
+from lrnn_jax.experiments._memory_adam import MemoryAdamConfig, memory_adam
+from lrnn_jax.experiments._memory_twins import MemoryTwinsConfig, memory_twins, twin_tasks
+from lrnn_jax.experiments._open_vs_closed import OpenVsClosedConfig, open_vs_closed
+from lrnn_jax.experiments._optimisers import OptimisersConfig, optimisers
+from lrnn_jax.experiments._oscillator import OscillatorConfig, oscillator
+from lrnn_jax.experiments._recorder import Progress, Recorder, Timing
+from lrnn_jax.experiments._registry import REGISTRY, get
+from lrnn_jax.experiments._three_stages import ThreeStagesConfig, three_stages
+from lrnn_jax.experiments._tracking import TrackingConfig, tracking
+from lrnn_jax.experiments._tradeoff import TradeoffConfig, tradeoff

@@ -3,18 +3,27 @@
 from dataclasses import dataclass
 from typing import Any
 
-import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
+from lrnn_jax.experiments._base import (
+    AbstractResults,
+    Experiment,
+    Table,
+    check_config,
+    claim,
+    columns,
+)
 from lrnn_jax.experiments._controllers import (
     double_integrator,
     initial_states,
     low_rank_controller,
     trial_by_trial,
 )
-from lrnn_jax.experiments._old import Claim, Progress, Report, check_config, reporter, timed
-from lrnn_jax.learning import Descent, LearningCurve, learn, lift
+from lrnn_jax.experiments._panels import gap
+from lrnn_jax.experiments._recorder import Recorder
+from lrnn_jax.figures import SIMULATION, THEORY, Figure, panels, plot_gap, plot_lines, shades
+from lrnn_jax.learning import Descent, LearningCurve, lift
 from lrnn_jax.reduced import reduce
 from lrnn_jax.stability import effective_gains, radius, spectrum, stages
 
@@ -47,91 +56,111 @@ class ControlCostConfig:
 QUICK = ControlCostConfig(n=20, batch=10, epochs=500, costs=(0.0, 2.0))
 
 
-def control_cost(
-    config: ControlCostConfig = ControlCostConfig(), progress: Progress | None = None
-) -> Report:
-    """Go on learning from the stability epoch with a control cost; full network and theory.
+class ControlCostResults(AbstractResults):
+    """Learning curves by price, and the controllers that they end with, in the order of prices."""
 
-    Arguments:
-        config: sizes, learning rate and prices.
-        progress: called as progress(what, epoch, epochs, loss).
+    config: ControlCostConfig
+    full: dict[str, LearningCurve]
+    reduced: dict[str, LearningCurve]
+    stable: int
+    effort: list[float]
+    """⟨Σ_t u²⟩."""
+    gains: list[list[float]]
+    radius: list[float]
 
-    Returns: a `Report` with curves "full β" and "reduced β".
+    @claim("full = reduced for every β: largest |ΔQ| of all overlaps and epochs", high=1e-11)
+    def max_abs_dq(self) -> Any:
+        return max(self.reduced[beta].distance(full).max for beta, full in self.full.items())
 
-    Source: [CL] fig. 5; in overlap space: ours.
-    """
+    @claim("and their losses: largest relative difference", high=1e-12)
+    def max_relative_dloss(self) -> Any:
+        ratios = [self.reduced[beta].loss / full.loss for beta, full in self.full.items()]
+        return np.abs(np.array(ratios) - 1).max()
+
+    @claim("the dearer control, the less is used in the end: ⟨Σu²⟩ over that before", high=0.999)
+    def effort_ratio(self) -> Any:
+        effort = np.array(self.effort)[np.argsort(self.config.costs)]
+        return max(effort[1:] / effort[:-1], default=None)
+
+    @claim("the loop stays stable: largest |λ|", high=1)
+    def max_radius(self) -> float:
+        return max(self.radius)
+
+
+def _run(config: ControlCostConfig, recorder: Recorder) -> ControlCostResults:
+    """Learning goes on from the stability epoch with a control cost; full network and theory."""
     free = double_integrator(config.steps, 2.0)
     keys = jr.split(jr.key(config.seed), 3)
-    net, method = low_rank_controller(config.n, key=keys[0]), Descent(config.lr, clip=1.0)
+    net = low_rank_controller(config.n, key=keys[0])
     first, second = (initial_states(free, config.epochs, config.batch, key=key) for key in keys[1:])
-    before = learn(reduce(net), free, method, epochs=config.epochs, batches=first)
+
+    def learned(name: str, model: Any, loop: Any, batches: Any, label: Any = None) -> LearningCurve:
+        options: dict[str, Any] = {"epochs": config.epochs, "batches": batches, "label": label}
+        return recorder.learn(name, model, loop, Descent(config.lr, clip=1.0), **options)
+
+    before = learned("before", reduce(net), free, first)
     stable = stages(before, free).stable
     if stable < 0:
         raise ValueError(
             f"This network is not stable within {config.epochs} epochs: take more `epochs` or "
             f"another `seed`."
         )
-    start = lift(before, net, stable)
-    curves: dict[str, LearningCurve] = {}
-    seconds: dict[str, Any] = {}
+    start, full, reduced, ends = lift(before, net, stable), {}, {}, []
+    unit = double_integrator(config.steps, 2.0, control_cost=1.0)
     for beta in config.costs:
-        costly = double_integrator(config.steps, 2.0, control_cost=beta)
-        on_full = reporter(progress, f"full network, β = {beta:g}")
-        for name, model, loop, shown in (
-            ("full", start, trial_by_trial(costly), on_full),
-            ("reduced", reduce(start), costly, None),
+        name, loop = f"{beta:g}", double_integrator(config.steps, 2.0, control_cost=beta)
+        label = f"full network, β = {name}"
+        full[name] = learned(f"full_{name}", start, trial_by_trial(loop), second, label)
+        reduced[name] = learned(f"reduced_{name}", reduce(start), loop, second)
+        ends.append(reduced[name].model)
+    return ControlCostResults(
+        config=config,
+        full=full,
+        reduced=reduced,
+        stable=stable,
+        effort=[float(unit.loss(end) - free.loss(end)) for end in ends],
+        gains=[effective_gains(end, free)[0].tolist() for end in ends],
+        radius=[float(radius(spectrum(end, free))) for end in ends],
+    )
+
+
+def _table(r: ControlCostResults) -> Table:
+    k1, k2 = zip(*r.gains)
+    given = {"β": (r.config.costs, "g"), "⟨Σu²⟩": (r.effort, ".3g")}
+    given |= {"k₁": (k1, ".3f"), "k₂": (k2, ".3f"), "max |λ|": (r.radius, ".4f")}
+    return columns(given)
+
+
+def _draw(r: ControlCostResults) -> Figure:
+    """Loss and gains for every price of control, theory over simulation."""
+    figure, (loss, zm, gaps) = panels(1, 3, height=2.4)
+    epochs = np.asarray(next(iter(r.full.values())).epochs)
+    some = slice(None, None, max(1, len(epochs) // 60))  # batches make losses jump: show some
+    losses, overlaps = [], []
+    for (beta, full), colour in zip(r.full.items(), shades(len(r.full))):
+        for curve, label, look in (
+            (full, rf"$\beta$ = {beta}", {"color": colour, **SIMULATION}),
+            (r.reduced[beta], None, THEORY),
         ):
+            losses.append((None, curve.loss[some], look))
+            overlaps.append((label, curve["zm"], look))
+    plot_lines(loss, epochs[some], losses, above=0).set_ylabel("loss $L$")
+    plot_lines(zm, epochs, overlaps).set_ylabel(r"$\sigma_{zm}$")
+    for ax in (loss, zm):
+        ax.set(xlabel="epoch after stability", xlim=(0, epochs[-1]))
+    worst = np.max([gap(full, r.reduced[beta]) for beta, full in r.full.items()], axis=0)
+    plot_gap(gaps, epochs, {r"full − theory, worst $\beta$": worst})
+    return figure
 
-            def work(model: Any = model, loop: Any = loop, shown: Any = shown) -> LearningCurve:
-                options: dict[str, Any] = {"epochs": config.epochs, "batches": second}
-                return learn(model, loop, method, progress=shown, **options)
 
-            curves[f"{name} {beta:g}"], seconds[f"{name}, β = {beta:g}"] = timed(work)
-    report = _report(config, stable, curves)
-    report.seconds = seconds
-    return report
-
-
-def _report(config: ControlCostConfig, stable: int, curves: dict[str, LearningCurve]) -> Report:
-    gaps, losses, effort, gains, radii = [], [], [], [], []
-    for beta in config.costs:
-        full, reduced = curves[f"full {beta:g}"], curves[f"reduced {beta:g}"]
-        loop = double_integrator(config.steps, 2.0, control_cost=beta)
-        unit = double_integrator(config.steps, 2.0, control_cost=1.0)
-        free = double_integrator(config.steps, 2.0)
-        gaps.append(float(reduced.distance(full).max))
-        losses.append(float(jnp.max(jnp.abs(reduced.loss / full.loss - 1))))
-        effort.append(float(unit.loss(reduced.model) - free.loss(reduced.model)))
-        gains.append(np.asarray(effective_gains(reduced.model, loop))[0])
-        radii.append(float(radius(spectrum(reduced.model, loop))))
-    claims = [
-        Claim(
-            "full = reduced for every β (overlaps ≤ 1e-11, loss ≤ 1e-12 relative)",
-            f"max |ΔQ| = {max(gaps):.2g}, loss {max(losses):.2g}",
-            max(gaps) <= 1e-11 and max(losses) <= 1e-12,
-        ),
-        Claim(
-            "the dearer control, the less of it is used in the end",
-            ", ".join(f"β {b:g}: ⟨Σu²⟩ = {e:.3g}" for b, e in zip(config.costs, effort)),
-            bool(np.all(np.diff(np.array(effort)[np.argsort(config.costs)]) < 0)),
-        ),
-        Claim(
-            "the loop stays stable",
-            ", ".join(f"{r:.4f}" for r in radii),
-            max(radii) < 1,
-        ),
-    ]
-    rows = [
-        [f"{b:g}", f"{g:.1e}", f"{x:.1e}", f"{e:.3g}", f"{k[0]:.3f}", f"{k[1]:.3f}", f"{r:.4f}"]
-        for b, g, x, e, k, r in zip(config.costs, gaps, losses, effort, gains, radii)
-    ]
-    header = ["β", "max |ΔQ|", "Δloss", "⟨Σu²⟩", "k₁", "k₂", "max |λ|"]
-    values = {
-        "stable": stable,
-        "costs": list(config.costs),
-        "max_abs_dq": max(gaps),
-        "max_relative_dloss": max(losses),
-        "effort": effort,
-        "gains": [k.tolist() for k in gains],
-    }
-    return Report("control_cost", config, claims, values, (header, rows), {}, dict(curves))
+control_cost = Experiment(
+    name="control_cost",
+    source="[CL] fig. 5",
+    summary="a stable policy is refined under several prices of control",
+    full=ControlCostConfig(),
+    quick=QUICK,
+    run=_run,
+    draw=_draw,
+    seconds=(18, 12),
+    table=_table,
+)

@@ -14,7 +14,6 @@ from lrnn_jax.experiments._recorder import Recorder
 from lrnn_jax.figures import Figure, panels, plot_methods, plot_quantiles
 from lrnn_jax.learning import Descent, LearningCurve, diagnose_closure, relative_gap
 from lrnn_jax.networks import Erf, LowRankRNN
-from lrnn_jax.overlaps import visible
 from lrnn_jax.reduced import population
 from lrnn_jax.tasks import FlipFlop
 

@@ -9,13 +9,35 @@ import jax.random as jr
 import numpy as np
 
 from lrnn_jax.environments import ClosedLoop, FixedStart, KIntegrator
+from lrnn_jax.experiments._base import (
+    AbstractResults,
+    Experiment,
+    Table,
+    check_config,
+    claim,
+    columns,
+    labelled,
+)
 from lrnn_jax.experiments._controllers import (
     double_integrator,
     initial_states,
     low_rank_controller,
     trial_by_trial,
 )
-from lrnn_jax.experiments._old import Claim, Progress, Report, check_config, reporter, timed
+from lrnn_jax.experiments._panels import gap_panel, loss_panel, overlap_panels
+from lrnn_jax.experiments._recorder import Recorder
+from lrnn_jax.figures import (
+    INVISIBLE,
+    OTHERS,
+    SIMULATION,
+    THEORY,
+    VISIBLE,
+    Figure,
+    mark_epochs,
+    panels,
+    plot_lines,
+    plot_paths,
+)
 from lrnn_jax.learning import Descent, LearningCurve, learn
 from lrnn_jax.overlaps import Overlaps
 from lrnn_jax.reduced import ReducedRNN, reduce
@@ -64,56 +86,97 @@ FEEDBACKS = np.linspace(-0.5, 0.3, 33)
 """zm at which the formula of the first stage is compared with the loop."""
 
 
-def three_stages(
-    config: ThreeStagesConfig = ThreeStagesConfig(), progress: Progress | None = None
-) -> Report:
-    """Train a rank-1 controller in closed loop: full network, exact theory, expected loss.
+class ThreeStagesResults(AbstractResults):
+    """One network in full, by its exact theory (on the same batches) and by the expected loss
+    (without any), its loop's spectrum, and the stages of many networks."""
 
-    Arguments:
-        config: sizes and learning rate.
-        progress: called as progress(what, epoch, epochs, loss).
+    config: ThreeStagesConfig
+    full: LearningCurve
+    reduced: LearningCurve
+    expected: LearningCurve
+    stages: Stages
+    starts: list[Stages]
+    outlier_gaps: Any = labelled("distance of outliers from the reduced spectrum", "epoch")
+    eigenvalue: dict[str, Any] = labelled("eigenvalues of the loop", "epoch", "eigenvalue")
+    radius: Any = labelled("max |λ|", "epoch")
+    zm: Any = labelled("direct feedback zm", "feedback")
+    stage_one: dict[str, Any] = labelled("½ Σ‖x‖² in stage 1", "feedback", units="state²")
+    many_loss: Any = labelled("loss by start", "start", "epoch", units="state²")
+    many_zm: Any = labelled("zm by start", "start", "epoch")
 
-    Returns: a `Report` with curves "full", "reduced" (the same batches), "expected" (no batch),
-    eigenvalue paths, and the stages of many networks.
+    @claim("full network = reduced descent: largest |ΔQ| of all overlaps and epochs", high=1e-11)
+    def max_abs_dq(self) -> Any:
+        return self.reduced.distance(self.full).max
 
-    Source: [CL] fig. 3-5; in overlap space: ours.
-    """
+    @claim("and their losses: largest relative difference", high=1e-12)
+    def max_relative_dloss(self) -> Any:
+        return abs(self.reduced.loss / self.full.loss - 1).max()
+
+    @claim(
+        "the reduced spectrum is the outliers of the (N+2)-dimensional matrix: largest distance at "
+        "any epoch",
+        high=1e-9,
+    )
+    def outlier_gap(self) -> Any:
+        return self.outlier_gaps.max()
+
+    @claim("the spectrum shows three stages: a complex pair leads, share of starts", low=1)
+    def share_complex_pair(self) -> Any:
+        return np.mean([found.oscillatory >= 0 for found in self.starts])
+
+    @claim("then the loop becomes stable for good, and is refined: share of starts", low=0.9)
+    def share_stable(self) -> Any:
+        return np.mean([found.stable >= 0 for found in self.starts])
+
+    @claim(
+        "the formula of stage 1 has the loop's size for |zm| ≥ 0.1 (at zm = 0 it misses the growth "
+        "of a double eigenvalue): largest ratio",
+        high=10,
+    )
+    def formula_ratio(self) -> Any:
+        off = np.abs(np.log(self.stage_one["formula"] / self.stage_one["loop"]))
+        return np.exp(off[np.abs(self.zm) > 0.099].max())
+
+
+def _run(config: ThreeStagesConfig, recorder: Recorder) -> ThreeStagesResults:
     loop = double_integrator(config.steps, config.width)
     keys = jr.split(jr.key(config.seed), config.seeds + 1)
     batches = initial_states(loop, config.epochs, config.batch, key=keys[-1])
     net, method = low_rank_controller(config.n, key=keys[0]), Descent(config.lr, clip=config.clip)
-    curves: dict[str, LearningCurve] = {}
-    seconds: dict[str, Any] = {}
 
-    def run(name: str, model: Any, loop: ClosedLoop, **options: Any) -> None:
-        options = {"epochs": config.epochs, **options}
-        curves[name], seconds[name] = timed(lambda: learn(model, loop, method, **options))
+    def learned(name: str, model: Any, loop: ClosedLoop, **options: Any) -> LearningCurve:
+        return recorder.learn(name, model, loop, method, epochs=config.epochs, **options)
 
-    shown = reporter(progress, "full network")
-    options: dict[str, Any] = {"progress": shown, "watch": LoopMatrix(loop)}
-    run("full", net, trial_by_trial(loop), batches=batches, **options)
-    run("reduced", reduce(net), loop, batches=batches)
-    run("expected", reduce(net), loop)
+    options: dict[str, Any] = {"label": "full network", "watch": LoopMatrix(loop)}
+    full = learned("full", net, trial_by_trial(loop), batches=batches, **options)
+    reduced = learned("reduced", reduce(net), loop, batches=batches)
+    expected = learned("expected", reduce(net), loop)
 
     def one(key: Any) -> LearningCurve:
         start = reduce(low_rank_controller(config.n, key=key))
         return learn(start, loop, method, epochs=config.epochs, batches=batches, throw=False)
 
-    many, seconds["many starts"] = timed(lambda: jax.jit(jax.vmap(one))(keys[:-1]))
-    singles = [jax.tree.map(lambda x, i=i: x[i], many) for i in range(config.seeds)]
-    found = [stages(curve, loop) for curve in singles]
-    values = spectrum(curves["reduced"], loop)
-    report = _report(config, loop, curves, found, values)
-    report.seconds = seconds
-    dims, loss, zm = ("start", "epoch"), np.asarray(many.loss), np.asarray(many.overlaps["zm"])
-    report.arrays |= {
-        "many_loss": (dims, loss, {"long_name": "loss by start", "units": "state²"}),
-        "many_zm": (dims, zm, {"long_name": "zm by start", "units": "1"}),
-    }
-    return report
+    many = recorder.timed("many starts", lambda: jax.jit(jax.vmap(one))(keys[:-1]))
+    singles = (jax.tree.map(lambda x, i=i: x[i], many) for i in range(config.seeds))
+    values = spectrum(reduced, loop)
+    return ThreeStagesResults(
+        config=config,
+        full=full,
+        reduced=reduced,
+        expected=expected,
+        stages=stages(reduced, loop),
+        starts=[stages(curve, loop) for curve in singles],
+        outlier_gaps=_outlier_gaps(np.asarray(full.watched), spectrum(full, loop)),
+        eigenvalue={"real": np.real(values), "imag": np.imag(values)},
+        radius=radius(values),
+        zm=FEEDBACKS,
+        stage_one=_stage_one(config.steps),
+        many_loss=many.loss,
+        many_zm=many.overlaps["zm"],
+    )
 
 
-def stage_one_losses(steps: int) -> tuple[np.ndarray, np.ndarray]:
+def _stage_one(steps: int) -> dict[str, np.ndarray]:
     """½ Σ_t ‖x_t‖² of the loop under zm alone from x_0 = (1, −1), and the formula, over zm."""
     loop = ClosedLoop(KIntegrator(2), steps, start=FixedStart(jnp.array([1.0, -1.0])))
     others = dict.fromkeys(("zu", "vm", "vu", "mu", "zv"), 0.0)
@@ -124,128 +187,59 @@ def stage_one_losses(steps: int) -> tuple[np.ndarray, np.ndarray]:
         # T times the mean over time of half the norm, and x_0
         return float(steps * loop.loss(ReducedRNN(overlaps, dt=1.0))) + 1.0
 
-    return np.array([simulated(float(zm)) for zm in FEEDBACKS]), np.asarray(
-        stage_one_loss(FEEDBACKS, steps)
-    )
+    formula = np.asarray(stage_one_loss(FEEDBACKS, steps))
+    return {"loop": np.array([simulated(float(zm)) for zm in FEEDBACKS]), "formula": formula}
 
 
-def outlier_gap(matrices: np.ndarray, values: np.ndarray) -> float:
-    """Largest distance between the outliers of a network's loop and its reduction's spectrum.
-
-    Arguments:
-        matrices: P of the network's loop at some epochs, shape (record, N + 2, N + 2).
-        values: eigenvalues of the reduction's, shape (record, 4), one of them 0.
-    """
+def _outlier_gaps(matrices: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Distance of the outliers of P, shape (record, N + 2, N + 2), from its reduction's spectrum,
+    shape (record, 4), one of whose values is 0."""
     pairs = zip(outliers(np.linalg.eigvals(matrices), 0.0, 3), outliers(values, 0.0, 3))
-    both = [track(np.stack(pair)) for pair in pairs]
-    return float(max(np.abs(a - b).max() for a, b in both))
+    return np.array([np.abs(np.diff(track(np.stack(pair)), axis=0)).max() for pair in pairs])
 
 
-def _report(
-    config: ThreeStagesConfig,
-    loop: ClosedLoop,
-    curves: dict[str, LearningCurve],
-    found: list[Stages],
-    values: np.ndarray,
-) -> Report:
-    exact = curves["reduced"].distance(curves["full"])
-    loss = float(jnp.max(jnp.abs(curves["reduced"].loss / curves["full"].loss - 1)))
-    gap = outlier_gap(np.asarray(curves["full"].watched), spectrum(curves["full"], loop))
-    simulated, formula = stage_one_losses(config.steps)
-    off = np.abs(np.log10(formula / simulated))
-    negative, stable = [s.oscillatory for s in found], [s.stable for s in found]
-    share = {
-        "complex pair": float(np.mean([e >= 0 for e in negative])),
-        "stable": float(np.mean([e >= 0 for e in stable])),
-        "all three": float(np.mean([s.stable > s.oscillatory >= 0 for s in found])),
-    }
-    own = stages(curves["reduced"], loop)
-    final = [s.losses[-1] for s in found]
-    claims = [
-        *_exactness(float(exact.max), loss, gap),
-        _stages_claim(found, share),
-        _formula_claim(off),
-    ]
-    report = Report(
-        name="three_stages",
-        config=config,
-        claims=claims,
-        values={
-            "max_abs_dq": float(exact.max),
-            "max_relative_dloss": loss,
-            "outlier_gap": gap,
-            "shares": share,
-            "oscillatory": negative,
-            "stable": stable,
-            "final_loss": final,
-            "stages": {"oscillatory": own.oscillatory, "stable": own.stable},
-            "verdicts": list(own.verdicts),
-        },
-        table=_table(found),
-        seconds={},
-        curves=dict(curves),
+def _table(r: ThreeStagesResults) -> Table:
+    pair, stable, losses, turns, _ = zip(*r.starts)
+    given = {"start": (range(len(pair)), ""), "complex pair": (pair, ""), "stable": (stable, "")}
+    when = "loss before", "at pair", "when stable", "end"
+    given |= {name: (loss, ".3g") for name, loss in zip(when, zip(*losses))}
+    return columns(given | {"turns of |λ|": (turns, "")})
+
+
+def _draw(r: ThreeStagesResults) -> Figure:
+    """Loss and its stages, exactness, overlaps, eigenvalues, formula of stage 1, many starts."""
+    figure, axes = panels(2, 3, height=4.3)
+    epochs = np.asarray(r.full.epochs)
+    loss_panel(axes[0, 0], full=r.full, reduced=r.reduced, expected=r.expected)
+    pair, stable = (r.stages.oscillatory, INVISIBLE[1]), (r.stages.stable, OTHERS[2])
+    mark_epochs(axes[0, 0], {"complex pair": pair, "stable": stable})
+    gap_panel(axes[0, 1], {"full − exact theory": (r.full, r.reduced)})
+    seen = ("zm", "zu", "vm", "vu")
+    overlap_panels(axes[0, 2:], seen, theory=r.reduced, simulation=r.full)
+    colours = [VISIBLE[1], VISIBLE[3], INVISIBLE[2], OTHERS[0]]
+    plot_paths(axes[1, 0], r.eigenvalue["real"] + 1j * r.eigenvalue["imag"], colours=colours)
+    axes[1, 0].set_aspect("equal", adjustable="datalim")
+    looks = {"loop": {"color": VISIBLE[2], **SIMULATION}, "formula": THEORY}
+    lines = [(name, r.stage_one[name], look) for name, look in looks.items()]
+    plot_lines(axes[1, 1], r.zm, lines, above=0)
+    axes[1, 1].set(xlabel=r"$\sigma_{zm}$", ylabel=r"$\frac{1}{2}\sum_t\|x_t\|^2$, stage 1")
+    thin = {"color": VISIBLE[1], "linewidth": 0.8, "alpha": 0.7}
+    plot_lines(axes[1, 2], epochs, [(None, zm, thin) for zm in r.many_zm[:10]])
+    axes[1, 2].axhline(0, color="0.6", linewidth=0.8, zorder=0)
+    axes[1, 2].set(
+        xlabel="epoch", ylabel=r"$\sigma_{zm}$, ten starts", xlim=(0, min(300, epochs[-1]))
     )
-    cost = {"long_name": "½ Σ‖x‖² in stage 1, loop and formula", "units": "state²"}
-    report.arrays = {
-        "zm": ("feedback", FEEDBACKS, {"long_name": "direct feedback zm", "units": "1"}),
-        "stage_one_loop": ("feedback", simulated, cost),
-        "stage_one_formula": ("feedback", formula, cost),
-        "radius": ("epoch", radius(values), {"long_name": "max |λ|", "units": "1"}),
-    } | {
-        f"eigenvalue_{part}": (
-            ("epoch", "eigenvalue"),
-            getattr(values, part),
-            {"long_name": f"eigenvalues of the loop, {part} part", "units": "1"},
-        )
-        for part in ("real", "imag")
-    }  # fmt: skip
-    return report
+    return figure
 
 
-def _exactness(gap_q: float, loss: float, gap: float) -> list[Claim]:
-    return [
-        Claim(
-            "full network = reduced descent with the same batches (overlaps ≤ 1e-11, loss ≤ 1e-12 "
-            "relative)",
-            f"max |ΔQ| = {gap_q:.2g}, loss {loss:.2g}",
-            gap_q <= 1e-11 and loss <= 1e-12,
-        ),
-        Claim(
-            "the reduced spectrum is the outliers of the (N+2)-dimensional matrix at every epoch "
-            "(≤ 1e-9)",
-            f"largest distance {gap:.2g}",
-            gap <= 1e-9,
-        ),
-    ]
-
-
-def _stages_claim(found: list[Stages], share: dict[str, float]) -> Claim:
-    pair, stable = [s.oscillatory for s in found], [s.stable for s in found]
-    final = [s.losses[-1] for s in found]
-    return Claim(
-        "three stages in the spectrum: a complex pair, then stability, then refinement",
-        f"complex pair for {share['complex pair']:.0%} of {len(found)} starts at epoch "
-        f"{min(pair)}-{max(pair)} (median {np.median(pair):g}), stable for "
-        f"{share['stable']:.0%} at {min(stable)}-{max(stable)} (median {np.median(stable):g}), "
-        f"final loss {min(final):.3g}-{max(final):.3g}",
-        share["complex pair"] == 1 and share["stable"] >= 0.9,
-    )
-
-
-def _formula_claim(off: np.ndarray) -> Claim:
-    far = float(off[np.abs(FEEDBACKS) > 0.099].max())
-    return Claim(
-        "the formula of stage 1 has the loop's size (within a factor 10) for |zm| ≥ 0.1; at "
-        "zm = 0 it misses the growth of a double eigenvalue",
-        f"largest ratio {10**far:.3g} there, {10 ** off.max():.3g} over [−0.5, 0.3]",
-        bool(far < 1),
-    )
-
-
-def _table(found: list[Stages]) -> tuple[list[str], list[list[str]]]:
-    header = ["start", "complex pair", "stable", "loss before", "at pair", "when stable", "end"]
-    rows = [
-        list(map(str, (i, s.oscillatory, s.stable, *(f"{x:.3g}" for x in s.losses), s.reversals)))
-        for i, s in enumerate(found)
-    ]
-    return [*header, "turns of |λ|"], rows
+three_stages = Experiment(
+    name="three_stages",
+    source="[CL] fig. 3-5",
+    summary="a low-rank controller learns in three stages, exactly as its overlaps say",
+    full=ThreeStagesConfig(),
+    quick=QUICK,
+    run=_run,
+    draw=_draw,
+    seconds=(23, 22),
+    table=_table,
+)

@@ -11,8 +11,18 @@ import optax
 from jaxtyping import Array, Float
 
 from lrnn_jax.environments import ClosedLoop, TrackingPlant
-from lrnn_jax.experiments._old import Claim, Progress, Report, check_config, reporter, timed
-from lrnn_jax.learning import LearningCurve, Training, learn
+from lrnn_jax.experiments._base import (
+    AbstractResults,
+    Experiment,
+    Table,
+    check_config,
+    claim,
+    columns,
+    labelled,
+)
+from lrnn_jax.experiments._recorder import Recorder
+from lrnn_jax.figures import DASHES, VISIBLE, Figure, panels
+from lrnn_jax.learning import LearningCurve, Training
 from lrnn_jax.networks import AbstractRNN, DenseRNN
 from lrnn_jax.tasks import TeacherStudent
 
@@ -70,20 +80,62 @@ class _Meter(eqx.Module):
         return self.loop.loss_of(run), parts.ravel()[order], model.w
 
 
-def tracking(config: TrackingConfig = TrackingConfig(), progress: Progress | None = None) -> Report:
-    """Train a dense linear controller to track, and a student of it on white noise.
+class TrackingResults(AbstractResults):
+    """A controller ("closed") and its open-loop student ("open"), both measured in the loop.
 
-    The loss is the squared distance to the reference, averaged over time and trials. [CL] reports
-    it times dt.
-
-    Arguments:
-        config: sizes and learning rate.
-        progress: called as progress(what, epoch, epochs, loss).
-
-    Returns: a `Report` with curves "closed" and "open", losses by frequency and eigenvalues of W.
-
-    Source: [CL] fig. 6.
+    The loss is the squared distance to the reference, averaged over time and trials; [CL] reports
+    it times dt. Frequencies are in ascending order.
     """
+
+    config: TrackingConfig
+    closed: LearningCurve
+    open: LearningCurve | None
+    loss: dict[str, float]
+    """Of the closed loop at some epochs."""
+    first_below_1: list[int]
+    """The first epoch with a loss of this frequency below 1; −1: never."""
+    final_parts: list[float]
+    eigenvalue_distance: dict[str, list[float]]
+    """|Im λ(W) − ω| of the nearest eigenvalue, before and after learning."""
+    frequency: Any = labelled(
+        "frequency of the reference", "frequency", units="1 / membrane time constant"
+    )
+    eigenvalue: dict[str, Any] = labelled("eigenvalues of W after learning", "neuron")
+    test_loss: dict[str, Any] = labelled("test loss in the loop", "epoch", units="position²")
+    parts: dict[str, Any] = labelled(
+        "test loss by frequency", "epoch", "frequency", units="position²"
+    )
+
+    @claim(
+        "the slowest frequencies are acquired, the loss of each falls below 1: how many",
+        low=lambda r: r.config.wanted,
+        shown=lambda r: f"at epochs {', '.join(map(str, r.first_below_1))}",
+    )
+    def acquired(self) -> int:
+        return [*self.first_below_1, -1].index(-1)
+
+    @claim("one after another, slowest first: fewest epochs between two of them", low=0)
+    def in_order(self) -> Any:
+        return min(np.diff([epoch for epoch in self.first_below_1 if epoch >= 0]), default=None)
+
+    @claim("the test loss falls, most of it with the frequencies: last over first", high=0.5)
+    def loss_left(self) -> Any:
+        return self.test_loss["closed"][-1] / self.test_loss["closed"][0]
+
+    @claim(
+        "every frequency has eigenvalues of W of its own near ±iω: |Im λ − ω| over what it was "
+        "before learning, or half of the distance between frequencies where that is less",
+        high=0.999,
+    )
+    def eigenvalue_off(self) -> Any:
+        half = np.pi * np.diff(self.frequency).min()
+        before, after = (np.array(self.eigenvalue_distance[x]) for x in ("before", "after"))
+        learned = self.config.wanted == len(self.frequency)
+        return (after / np.minimum(before, half)).max() if learned else None
+
+
+def _run(config: TrackingConfig, recorder: Recorder) -> TrackingResults:
+    """A dense linear controller learns to track, and a student of it on white noise."""
     plant = TrackingPlant(dt=0.1)
     loop = ClosedLoop(plant, config.steps, config.batch)
     keys, bound = jr.split(jr.key(config.seed), 5), 1 / np.sqrt(config.n)
@@ -96,115 +148,70 @@ def tracking(config: TrackingConfig = TrackingConfig(), progress: Progress | Non
     )
     meter = _Meter(loop, plant.sample(keys[3], config.batch))
     options: dict[str, Any] = {"epochs": config.epochs, "record": config.record, "watch": meter}
-    method = Training(optax.adam(config.lr))
-    curves: dict[str, LearningCurve] = {}
-    seconds: dict[str, Any] = {}
 
-    def run(name: str, objective: Any, key: Any) -> None:
-        shown = reporter(progress, f"{name} loop")
-        curves[name], seconds[name] = timed(
-            lambda: learn(net, objective, method, key=key, progress=shown, **options)
-        )
+    def learned(name: str, objective: Any, key: Any) -> LearningCurve:
+        method, label = Training(optax.adam(config.lr)), f"{name} loop"
+        return recorder.learn(name, net, objective, method, label=label, key=key, **options)
 
-    run("closed", loop, keys[4])
+    closed = learned("closed", loop, keys[4])
     if config.student:
-        run(
-            "open",
-            TeacherStudent(curves["closed"].model, config.steps),
-            None,
-        )
-    report = _report(config, plant, curves)
-    report.seconds = seconds
-    return report
+        learned("open", TeacherStudent(closed.model, config.steps), None)
+    epochs, stride = np.asarray(closed.epochs), max(len(closed.epochs) // 10, 1)
+    loss, parts, w = (np.asarray(x) for x in closed.watched)
+    below = parts < 1
+    frequency = np.sort(np.asarray(plant.frequencies).ravel())
+    values = np.linalg.eigvals(w[[0, -1]])
+    off = np.abs(np.imag(values)[..., None] - 2 * np.pi * frequency).min(axis=1).tolist()
+    watched = {name: curve.watched for name, curve in recorder.curves.items()}
+    return TrackingResults(
+        config=config,
+        closed=closed,
+        open=recorder.curves.get("open"),
+        loss=dict(zip(map(str, epochs[::stride]), loss[::stride].tolist())),
+        first_below_1=np.where(below.any(0), epochs[below.argmax(0)], -1).tolist(),
+        final_parts=parts[-1].tolist(),
+        eigenvalue_distance=dict(zip(("before", "after"), off)),
+        frequency=frequency,
+        eigenvalue={"real": np.real(values[1]), "imag": np.imag(values[1])},
+        test_loss={name: loss for name, (loss, _, _) in watched.items()},
+        parts={name: np.asarray(parts) for name, (_, parts, _) in watched.items()},
+    )
 
 
-def _report(
-    config: TrackingConfig, plant: TrackingPlant, curves: dict[str, LearningCurve]
-) -> Report:
-    frequencies = np.sort(np.asarray(plant.frequencies).ravel())
-    closed = curves["closed"]
-    epochs = np.asarray(closed.epochs)
-    losses, parts, _ = (np.asarray(x) for x in closed.watched)
-    first = [_first_below(parts[:, i], epochs) for i in range(len(frequencies))]
-    learned = [e for e in first if e >= 0]
-    ends = np.linalg.eigvals(np.asarray(closed.model.w))  # pyright: ignore
-    near = [float(np.abs(ends.imag - 2 * np.pi * f).min()) for f in frequencies]
-    start = np.linalg.eigvals(np.asarray(closed.watched[2][0]))
-    before = [float(np.abs(start.imag - 2 * np.pi * f).min()) for f in frequencies]
-    wanted = config.wanted
-    found = ", ".join(f"{f:g}: {e}" for f, e in zip(frequencies, first))
-    claims = [
-        Claim(
-            f"the {wanted} slowest frequencies are acquired one after another, slowest first "
-            f"(loss of a frequency first below 1)",
-            f"epochs {found}",
-            learned == sorted(learned) and len(learned) >= wanted and min(first[:wanted]) >= 0,
-        ),
-        Claim(
-            "the test loss falls, most of it with the frequencies",
-            f"{losses[0]:.3g} at the start, {losses[-1]:.3g} at the end "
-            f"(times dt: {0.1 * losses[0]:.3g}, {0.1 * losses[-1]:.3g})",
-            bool(losses[-1] < losses[0] / 2),
-        ),
-    ]
-    if wanted == len(frequencies):
-        half = np.pi * np.diff(frequencies).min()
-        claims.append(
-            Claim(
-                "every frequency has eigenvalues of W of its own near ±iω (|Im λ − ω| below half "
-                f"of the distance between frequencies, {half:.2g}, and less than before learning)",
-                ", ".join(
-                    f"{2 * np.pi * f:.2f}: {b:.2g} → {d:.2g}"
-                    for f, b, d in zip(frequencies, before, near)
-                ),
-                all(d < min(b, half) for b, d in zip(before, near)),
-            )
-        )
-    rows = [
-        [f"{f:g}", str(e), *(f"{x:.3g}" for x in (parts[0, i], parts[-1, i], before[i], near[i]))]
-        for i, (f, e) in enumerate(zip(frequencies, first))
-    ]
-    header = ["frequency", "below 1 at epoch", "loss before", "after", "|Im λ − ω| before", "after"]
-    stride = max(len(epochs) // 10, 1)
-    values = {
-        "first_below_1": first,
-        "loss": {str(int(e)): float(x) for e, x in zip(epochs[::stride], losses[::stride])},
-        "final_parts": parts[-1].tolist(),
-        "eigenvalue_distance": near,
-    }
-    report = Report("tracking", config, claims, values, (header, rows), {}, dict(curves))
-    report.arrays = _arrays(frequencies, curves, ends)
-    return report
+def _table(r: TrackingResults) -> Table:
+    losses = dict(zip(("before", "after"), r.parts["closed"][[0, -1]]))
+    given = {"frequency": (r.frequency, "g"), "below 1 at epoch": (r.first_below_1, "d")}
+    given |= {f"loss {when}": (x, ".3g") for when, x in losses.items()}
+    off = r.eigenvalue_distance
+    return columns(given | {f"|Im λ − ω| {when}": (x, ".3g") for when, x in off.items()})
 
 
-def _arrays(
-    frequencies: np.ndarray, curves: dict[str, LearningCurve], ends: np.ndarray
-) -> dict[str, Any]:
-    arrays: dict[str, Any] = {
-        "frequency": (
-            "frequency",
-            frequencies,
-            {"long_name": "frequency of the reference", "units": "1 / membrane time constant"},
-        )
-    }
-    for part in ("real", "imag"):
-        names = {"long_name": f"eigenvalues of W after learning, {part} part", "units": "1"}
-        arrays[f"eigenvalue_{part}"] = ("neuron", getattr(ends, part), names)
-    for name, curve in curves.items():
-        loss, parts, _ = curve.watched
-        units = {"units": "position²"}
-        arrays[f"test_loss_{name}"] = (
-            "epoch", np.asarray(loss), {"long_name": f"test loss in the loop, {name}", **units},
-        )  # fmt: skip
-        arrays[f"parts_{name}"] = (
-            ("epoch", "frequency"),
-            np.asarray(parts),
-            {"long_name": f"test loss by frequency, {name}", **units},
-        )
-    return arrays
+def _draw(r: TrackingResults) -> Figure:
+    """Loss by frequency in closed and open loop, and eigenvalues of W."""
+    figure, (*axes, plane) = panels(1, 1 + len(r.parts), height=2.5)
+    for ax, (name, parts) in zip(axes, r.parts.items()):
+        for frequency, part, colour, dash in zip(r.frequency, parts.T, VISIBLE, DASHES):
+            ax.plot(r.closed.epochs, part, dash, color=colour, label=f"{frequency:g}")
+        ax.axhline(1, color="0.8", linewidth=0.6, zorder=0)
+        ax.set(xlabel="epoch", ylabel=f"loss by frequency, {name} loop", yscale="log")
+        ax.set_xlim(0, r.config.epochs)
+        ax.legend(title=r"frequency ($1/\tau$)", title_fontsize=7)
+    for omega in 2 * np.pi * r.frequency:
+        for height in (omega, -omega):
+            plane.axhline(height, color="0.75", linewidth=0.7, zorder=0)
+    plane.plot(r.eigenvalue["real"], r.eigenvalue["imag"], "o", color=VISIBLE[1], markersize=3)
+    plane.set(xlabel=r"Re $\lambda(W)$", ylabel=r"Im $\lambda(W)$; lines: $\pm\omega$")
+    return figure
 
 
-def _first_below(loss: np.ndarray, epochs: np.ndarray, bound: float = 1.0) -> int:
-    """The first epoch with a loss below the bound; −1: never."""
-    below = np.flatnonzero(loss < bound)
-    return int(epochs[below[0]]) if len(below) else -1
+tracking = Experiment(
+    name="tracking",
+    source="[CL] fig. 6",
+    summary="a controller learns to track a reference, one frequency after another",
+    full=TrackingConfig(),
+    quick=QUICK,
+    run=_run,
+    draw=_draw,
+    seconds=(220, 8),
+    table=_table,
+)

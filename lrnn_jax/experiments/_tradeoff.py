@@ -1,14 +1,25 @@
 """`tradeoff`: short-term cost against long-term stability in the second stage."""
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
 import jax.random as jr
 import numpy as np
 
+from lrnn_jax.experiments._base import (
+    AbstractResults,
+    Experiment,
+    Table,
+    check_config,
+    claim,
+    columns,
+    labelled,
+)
 from lrnn_jax.experiments._controllers import double_integrator, low_rank_controller
-from lrnn_jax.experiments._old import Claim, Progress, Report, check_config, timed
-from lrnn_jax.learning import Descent, LearningCurve, learn
+from lrnn_jax.experiments._recorder import Recorder
+from lrnn_jax.figures import DASHES, TEXT, Figure, panels, shades
+from lrnn_jax.learning import Descent
 from lrnn_jax.reduced import reduce
 from lrnn_jax.stability import Tradeoff, leading, spectrum, stages
 
@@ -44,82 +55,97 @@ class TradeoffConfig:
 QUICK = TradeoffConfig(n=20, alphas=(0.0, 0.5, 1.0), episodes=(8, 64))
 
 
-def tradeoff(config: TradeoffConfig = TradeoffConfig(), progress: Progress | None = None) -> Report:
-    """Follow the leading eigenvalue from a start in stage 2 under different objectives.
+class TradeoffResults(AbstractResults):
+    """Where the leading eigenvalue goes under each objective."""
 
-    Both kinds of objective are descended with the network's true learning dynamics on its overlaps
-    ([CL] descends on the four visible overlaps).
+    config: TradeoffConfig
+    change: dict[str, float]
+    """Of |λ|, by objective."""
+    path: dict[str, Any] = labelled("leading eigenvalue", "objective", "epoch")
 
-    Arguments:
-        config: objectives and learning rate.
-        progress: not used (it takes no time).
+    @claim("the most short-sighted objective moves |λ| up: by", low=1e-4)
+    def short_sighted(self) -> float:
+        return self._changes("α", self.config.alphas)[0]
 
-    Returns: a `Report` with paths of the leading eigenvalue.
+    @claim("the most far-sighted one moves it down: by", high=-1e-4)
+    def far_sighted(self) -> float:
+        return self._changes("α", self.config.alphas)[-1]
 
-    Source: [CL] fig. 4.
-    """
-    del progress
+    @claim("those in between in the order of α: change from one to the next, the largest", high=0)
+    def order(self) -> Any:
+        return max(np.diff(self._changes("α", self.config.alphas)), default=None)
+
+    @claim("the same order in training with short and long episodes: shortest − longest", low=1e-4)
+    def episodes(self) -> float:
+        changes = self._changes("T", self.config.episodes)
+        return changes[0] - changes[-1]
+
+    def _changes(self, symbol: str, values: tuple[float, ...]) -> list[float]:
+        return [self.change[f"{symbol} = {value:g}"] for value in sorted(values)]
+
+    def sizes(self) -> dict[str, np.ndarray]:
+        """|λ| over epochs, by objective."""
+        return dict(zip(self.change, np.hypot(self.path["real"], self.path["imag"])))
+
+
+def _run(config: TradeoffConfig, recorder: Recorder) -> TradeoffResults:
+    """Both kinds of objective are descended with the network's true learning dynamics on its
+    overlaps ([CL] descends on the four visible overlaps)."""
     loop, method = double_integrator(50, 2.0), Descent(config.lr, clip=1.0)
     begin = reduce(low_rank_controller(config.n, key=jr.key(config.seed)))
-    before = learn(begin, loop, Descent(0.01, clip=1.0), epochs=600)
+    before = recorder.learn("before", begin, loop, Descent(0.01, clip=1.0), epochs=600)
     found = stages(before, loop)
     if found.oscillatory < 0:
         raise ValueError("This network does not reach stage 2 in 600 epochs: take another `seed`.")
     end = found.stable if found.stable > 0 else int(before.epochs[-1])
     epoch = found.oscillatory + round(config.when * (end - found.oscillatory))
     start = begin.with_gram(before.gram[epoch])
-    curves: dict[str, LearningCurve] = {}
-    seconds: dict[str, Any] = {}
-    objectives: dict[str, Any] = {
-        f"α = {a:g}": Tradeoff(a, config.power) for a in config.alphas
-    } | {f"T = {t}": double_integrator(t, 2.0) for t in config.episodes}
-    for name, objective in objectives.items():
-
-        def work(objective: Any = objective) -> LearningCurve:
-            return learn(start, objective, method, epochs=config.epochs, throw=False)
-
-        curves[name], seconds[name] = timed(work)
-    report = _report(config, {name: leading(spectrum(c, loop)) for name, c in curves.items()})
-    report.seconds = seconds
-    return report
-
-
-def _report(config: TradeoffConfig, paths: dict[str, np.ndarray]) -> Report:
-    change = {name: float(np.abs(p[-1]) - np.abs(p[0])) for name, p in paths.items()}
-    alphas = [change[f"α = {a:g}"] for a in sorted(config.alphas)]
-    episodes = [change[f"T = {t}"] for t in sorted(config.episodes)]
-    text = ", ".join(f"{name}: {x:+.4f}" for name, x in change.items())
-    claims = [
-        Claim(
-            "the most short-sighted objective moves |λ| up, the most far-sighted one down",
-            text,
-            alphas[0] > 0 > alphas[-1],
-        ),
-        Claim(
-            "in between in the order of α",
-            ", ".join(f"{x:+.4f}" for x in alphas),
-            alphas == sorted(alphas, reverse=True),
-        ),
-        Claim(
-            "the same order in training with the shortest and the longest episodes",
-            ", ".join(f"{x:+.4f}" for x in episodes),
-            episodes[0] > episodes[-1],
-        ),
+    objectives: dict[str, Any] = {f"α = {a:g}": Tradeoff(a, config.power) for a in config.alphas}
+    objectives |= {f"T = {t:g}": double_integrator(t, 2.0) for t in config.episodes}
+    curves = [
+        recorder.learn(name, start, objective, method, epochs=config.epochs, throw=False)
+        for name, objective in objectives.items()
     ]
-    rows = [
-        [name, f"{abs(p[0]):.4f}", f"{abs(p[-1]):.4f}", f"{p[-1].real:.4f}", f"{p[-1].imag:.4f}"]
-        for name, p in paths.items()
-    ]
-    header = ["objective", "|λ| before", "|λ| after", "Re λ", "Im λ"]
-    report = Report("tradeoff", config, claims, {"change": change}, (header, rows), {}, {})
-    stacked = np.stack(list(paths.values()))
-    report.arrays = {
-        f"path_{part}": (
-            ("objective", "epoch"),
-            getattr(stacked, part),
-            {"long_name": f"leading eigenvalue, {part} part", "units": "1"},
-        )
-        for part in ("real", "imag")
-    }
-    report.values["objectives"] = list(paths)
-    return report
+    paths = np.stack([leading(spectrum(curve, loop)) for curve in curves])
+    change = np.abs(paths[:, -1]) - np.abs(paths[:, 0])
+    return TradeoffResults(
+        config=config,
+        change=dict(zip(objectives, change.tolist())),
+        path={"real": np.real(paths), "imag": np.imag(paths)},
+    )
+
+
+def _table(r: TradeoffResults) -> Table:
+    sizes = zip(("before", "after"), np.array(list(r.sizes().values())).T[[0, -1]])
+    given = {"objective": (list(r.change), "")}
+    given |= {f"|λ| {when}": (size, ".4f") for when, size in sizes}
+    ends = {"Re λ": r.path["real"], "Im λ": r.path["imag"]}
+    return columns(given | {name: (path[:, -1], ".4f") for name, path in ends.items()})
+
+
+def _draw(r: TradeoffResults) -> Figure:
+    """Size of the leading eigenvalue under different objectives and episode lengths."""
+    figure, axes = panels(1, 2, height=2.5, width=TEXT * 0.75, sharey=True)
+    for ax, symbol, title in zip(axes, "αT", ("long-term weight", "steps of an episode")):
+        sizes = {name: size for name, size in r.sizes().items() if name.startswith(symbol)}
+        looks = zip(shades(len(sizes)), itertools.cycle(DASHES))
+        for (name, size), (colour, dash) in zip(sizes.items(), looks):
+            ax.plot(size, color=colour, linestyle=dash, linewidth=1.6, label=name)
+        ax.axhline(1, color="0.6", linewidth=0.8, zorder=0)
+        ax.set(xlabel="epoch from the start in stage 2", ylabel=r"$|\lambda_{1,2}|$")
+        ax.set_xlim(0, r.config.epochs)
+        ax.legend(title=title, title_fontsize=7, loc="lower left", labelspacing=0.15)
+    return figure
+
+
+tradeoff = Experiment(
+    name="tradeoff",
+    source="[CL] fig. 4",
+    summary="short-term cost against long-term stability of the closed loop",
+    full=TradeoffConfig(),
+    quick=QUICK,
+    run=_run,
+    draw=_draw,
+    seconds=(20, 12),
+    table=_table,
+)

@@ -1,44 +1,46 @@
 """Figures: arrays in, Axes out. The only place that imports matplotlib."""
 
-from matplotlib.axes import Axes as Axes
-from matplotlib.figure import Figure as Figure
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from lrnn_jax.figures._live import live as live
-from lrnn_jax.figures._loops import LOOPS as LOOPS
-from lrnn_jax.figures._loops import mark_epochs as mark_epochs
-from lrnn_jax.figures._loops import plot_landscape as plot_landscape
-from lrnn_jax.figures._loops import plot_paths as plot_paths
-from lrnn_jax.figures._memory import FIRST as FIRST
-from lrnn_jax.figures._memory import SECOND as SECOND
-from lrnn_jax.figures._memory import plot_accuracy as plot_accuracy
-from lrnn_jax.figures._memory import plot_drift as plot_drift
-from lrnn_jax.figures._memory import plot_leftover as plot_leftover
-from lrnn_jax.figures._memory import shade_phases as shade_phases
-from lrnn_jax.figures._panels import METHODS as METHODS
-from lrnn_jax.figures._panels import label_ends as label_ends
-from lrnn_jax.figures._panels import plot_coupling as plot_coupling
-from lrnn_jax.figures._panels import plot_eigenvalues as plot_eigenvalues
-from lrnn_jax.figures._panels import plot_gap as plot_gap
-from lrnn_jax.figures._panels import plot_lines as plot_lines
-from lrnn_jax.figures._panels import plot_loss as plot_loss
-from lrnn_jax.figures._panels import plot_methods as plot_methods
-from lrnn_jax.figures._panels import plot_order as plot_order
-from lrnn_jax.figures._panels import plot_overlaps as plot_overlaps
-from lrnn_jax.figures._panels import plot_quantiles as plot_quantiles
-from lrnn_jax.figures._panels import plot_response as plot_response
-from lrnn_jax.figures._style import COLUMN as COLUMN
-from lrnn_jax.figures._style import INVISIBLE as INVISIBLE
-from lrnn_jax.figures._style import OTHERS as OTHERS
-from lrnn_jax.figures._style import SIMULATION as SIMULATION
-from lrnn_jax.figures._style import TEXT as TEXT
-from lrnn_jax.figures._style import THEORY as THEORY
-from lrnn_jax.figures._style import VISIBLE as VISIBLE
-from lrnn_jax.figures._style import letter as letter
-from lrnn_jax.figures._style import panels as panels
-from lrnn_jax.figures._style import save as save
-from lrnn_jax.figures._style import style as style
-from lrnn_jax.figures._sweeps import draw_sweep as draw_sweep
-from lrnn_jax.figures._sweeps import plot_heatmap as plot_heatmap
-from lrnn_jax.figures._sweeps import plot_phases as plot_phases
-from lrnn_jax.figures._trials import draw_trials as draw_trials
-from lrnn_jax.figures._trials import plot_trial as plot_trial
+from lrnn_jax.figures._live import live
+from lrnn_jax.figures._loops import LOOPS, mark_epochs, plot_landscape, plot_paths
+from lrnn_jax.figures._memory import (
+    FIRST,
+    SECOND,
+    plot_accuracy,
+    plot_drift,
+    plot_leftover,
+    shade_phases,
+)
+from lrnn_jax.figures._panels import (
+    METHODS,
+    label_ends,
+    plot_coupling,
+    plot_eigenvalues,
+    plot_gap,
+    plot_lines,
+    plot_loss,
+    plot_methods,
+    plot_order,
+    plot_overlaps,
+    plot_quantiles,
+    plot_response,
+)
+from lrnn_jax.figures._style import (
+    COLUMN,
+    DASHES,
+    INVISIBLE,
+    OTHERS,
+    SIMULATION,
+    TEXT,
+    THEORY,
+    VISIBLE,
+    letter,
+    panels,
+    save,
+    shades,
+    style,
+)
+from lrnn_jax.figures._sweeps import draw_sweep, plot_heatmap, plot_phases
+from lrnn_jax.figures._trials import draw_trials, plot_trial

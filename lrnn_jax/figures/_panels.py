@@ -17,6 +17,7 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "descent": ("predicted descent", THEORY),
     "flow": ("gradient flow", {"color": OTHERS[1], "linestyle": ":", "linewidth": 1.6}),
     "direct": ("visible only", {"color": OTHERS[0], "linestyle": "-.", "linewidth": 1.2}),
+    "expected": ("expected loss", {"color": OTHERS[1], "linestyle": ":", "linewidth": 1.6}),
     "closure": ("Gaussian closure", {"color": OTHERS[1], "linestyle": ":", "linewidth": 1.6}),
     "population": ("infinite width", THEORY),
     "small": ("small steps", {**SIMULATION, "color": VISIBLE[2]}),

@@ -32,6 +32,8 @@ SIMULATION: dict[str, Any] = {
 """Simulation: thick and light, below all else."""
 OTHERS = ("#7a7a7a", "#d95f02", "#1b7837")
 """Comparisons: grey, orange, green (distinct in lightness too)."""
+DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1)))
+"""Line styles of lines that colour alone should not tell apart."""
 
 _RC: dict[Any, Any] = {
     "font.size": 8,
@@ -74,6 +76,11 @@ def letter(axes: Any) -> None:
     """Name the panels of a figure a, b, c, …"""
     for name, ax in zip(string.ascii_lowercase, np.ravel(axes)):
         ax.set_title(name, fontweight="bold")
+
+
+def shades(n: int) -> list[Any]:
+    """Colours of n values of one quantity, dark to light."""
+    return list(plt.get_cmap("viridis")(np.linspace(0, 0.85, n)))
 
 
 def panels(
