@@ -29,6 +29,12 @@ class Counted(AbstractObjective):
     def sample(self, key):
         return self.task.sample(key)
 
+    def output(self, model: AbstractRNN, batch=None):
+        return self.task.output(model, batch)
+
+    def weight(self, batch):
+        return self.task.weight(batch)
+
     def loss(self, model: AbstractRNN, batch=None):
         TRACES.append(type(model).__name__)
         return self.task.loss(model, batch)

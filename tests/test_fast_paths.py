@@ -108,7 +108,7 @@ def test_checkpoints_change_no_loss_and_no_gradient(net, task):
     def slope(wrap):
         return jax.jit(jax.value_and_grad(lambda net: task.loss(wrap(net), data)))(net)
 
-    plain, kept = slope(lambda net: net), slope(lrnn.Checkpointed)
+    plain, kept = slope(lambda net: net), slope(lrnn.networks.CheckpointedRNN)
     assert gap(kept, plain) < 1e-13
 
 
@@ -139,7 +139,7 @@ def test_a_gradient_takes_memory_for_the_root_of_time(net, task):
         run = jax.jit(jax.grad(lambda net: task.loss(wrap(net), data)))
         return run.lower(net).compile().memory_analysis().temp_size_in_bytes
 
-    assert memory(lrnn.Checkpointed) < memory(lambda net: net) / 4
+    assert memory(lrnn.networks.CheckpointedRNN) < memory(lambda net: net) / 4
 
 
 def test_a_reduction_needs_no_checkpoints():
@@ -152,7 +152,7 @@ def test_a_reduction_needs_no_checkpoints():
 def test_checkpointed_networks_simulate_alike():
     x = jr.normal(jr.key(1), (4, 17, 1))
     noise = jr.normal(jr.key(2), (4, 17, 30))
-    kept = lrnn.Checkpointed(TANH)
+    kept = lrnn.networks.CheckpointedRNN(TANH)
     assert gap(kept.rollout(x, noise=noise), TANH.rollout(x, noise=noise)) < 1e-14
     assert gap(kept.states(x), TANH.states(x)) < 1e-14
 

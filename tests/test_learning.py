@@ -91,7 +91,7 @@ def test_things_of_another_type():
         inputs = outputs = state_size = property(lambda self: 1)
         dtype = property(lambda self: self.dt.dtype)
         initial_state = property(lambda self: jnp.zeros(1))
-        biased = False
+        biased = property(lambda self: False)
 
         def step(self, state, x):
             return x

@@ -5,8 +5,10 @@ import io
 import re
 from pathlib import Path
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+import pytest
 
 import lrnn_jax as lrnn
 
@@ -35,10 +37,35 @@ def test_your_own_task_plant_and_activation_learn():
     names = {"jax": jax, "jr": jax.random, "lrnn": lrnn}
     with contextlib.redirect_stdout(io.StringIO()), jax.numpy_dtype_promotion("standard"):
         exec(compile(block("yours"), "README", "exec"), names)
-    for curve in (names["held"], names["moored"]):
-        assert curve.loss[-1] < 0.5 * curve.loss[0]
+    for curve in ("held", "moored", "sailed"):
+        assert names[curve].loss[-1] < 0.5 * names[curve].loss[0]
+    assert names["flipped"].loss[-1] < 1e-2
     for definition in block("yours").split("class ")[1:]:
-        assert len(definition.split("\n\n\n")[0].splitlines()) <= 24
+        assert len(definition.split("\n\n\n")[0].splitlines()) <= 27
+
+
+def test_a_network_of_your_own_is_swept_saved_and_loaded(tmp_path):
+    names = {"jax": jax, "jr": jax.random, "lrnn": lrnn}
+    code = block("yours").replace('"epochs": 300', '"epochs": 2')
+    with contextlib.redirect_stdout(io.StringIO()), jax.numpy_dtype_promotion("standard"):
+        exec(compile(code, "README", "exec"), names)
+        gru, loop, curve = names["gru"], names["sail"], names["sailed"]
+        assert set(lrnn.networks.weight_space(gru).start) >= {"cell.weight_hh", "out.bias"}
+        lrnn.save_network(curve.model, tmp_path / "gru.npz")
+        again = lrnn.load_network(tmp_path / "gru.npz", like=gru)
+        assert eqx.tree_equal(again, curve.model)
+        with pytest.raises(ValueError, match=r"cannot name, GRU \(yours\).*pass `like`"):
+            lrnn.load_network(tmp_path / "gru.npz")
+        curve.save(tmp_path / "curve.npz")
+        assert eqx.tree_equal(lrnn.LearningCurve.load(tmp_path / "curve.npz", curve), curve)
+
+        def run(key, lr):
+            options = {"epochs": 2, "key": key, "throw": False}
+            return lrnn.learn(gru, loop, lrnn.Descent(lr), **options)
+
+        data = lrnn.sweep({"lr": [0.01, 0.1]}, run, key=jax.random.key(0), progress=False)
+    assert data.loss.shape == (2, 3)
+    assert (data.result == 0).all()
 
 
 def test_commands_are_single_lines():
