@@ -17,6 +17,7 @@ from lrnn_jax.sweeps._sweep import Sweep
 
 TABLES = ("sweep", "fixed", "axes", "zip", "sample")
 HEAD = ("run", "seed", "chunk", "preset")
+METHODS = ("sobol", "halton", "latin", "uniform")
 RANGE = ("from", "to", "count", "spacing")
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
@@ -137,7 +138,9 @@ def _sample(drawn: dict[str, Any], kinds: Mapping[str, Any]) -> Design:
         ends[2:] = [one_of(f"spacing of {name}", scale, ("linear", "log")) for scale in ends[2:]]
     count = whole(options.pop("count", 0), "count of [sample]")
     seed = whole(options.pop("seed", 0), "seed of [sample]", 0)
-    design = sampled(count, seed=seed, **options, **drawn)
+    options = {key: one_of(key, method, METHODS) for key, method in options.items()}
+    ranges: dict[str, Any] = {name: tuple(ends) for name, ends in drawn.items()}
+    design = sampled(count, seed=seed, **options, **ranges)
     columns = {
         name: np.rint(column.values).astype(int) if kinds[name] in (int, Whole) else column.values
         for name, column in design.columns.items()

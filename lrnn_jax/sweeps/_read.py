@@ -55,16 +55,8 @@ class Cells:
 
 
 class CellArray(BackendArray):
-    """A variable over the axes of a design and its own, read chunk by chunk.
-
-    Arguments:
-        store: what holds it.
-        design: the cells.
-        cells: where each of them is.
-        name: the variable.
-        places: all positions along each dimension.
-        damaged: chunks known to be damaged, shared by the variables of a dataset.
-    """
+    """A variable over the axes of a design and its own (with all their `places`), read chunk by
+    chunk. The chunks known to be damaged are shared by the variables of a dataset."""
 
     def __init__(
         self,
