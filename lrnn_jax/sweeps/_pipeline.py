@@ -1,16 +1,17 @@
 """The pipeline of a sweep: going through chunks of cells, beside others that do the same.
 
-Chunks are computed by `Batches` or `OneByOne`, a store keeps them, and a job brings both together
-for one group of cells.
+A worker computes chunks, a store keeps them, and a job brings both together for one group of cells.
 """
 
 import contextlib
 import itertools
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.random as jr
 import numpy as np
@@ -39,8 +40,25 @@ class Chunk(NamedTuple):
     specs: dict[str, Spec] | None = None
 
 
-@dataclass(frozen=True)
-class Batches:
+class AbstractWorker(eqx.Module):
+    """What computes chunks of cells."""
+
+    identity: eqx.AbstractVar[str]
+    """A digest of what is computed: a store takes the results of one computation only."""
+    width: eqx.AbstractVar[int]
+    """Chunks at a time."""
+
+    @abstractmethod
+    def start(self, chunks: Sequence[np.ndarray]) -> Callable[[], list[Chunk]]:
+        """Begin to compute chunks, given by their cells.
+
+        Returns: a function that waits for the results. It raises the function's own error when
+        every cell raises it, MemoryError when a device is out of memory; single cells that raise
+        errors are marked instead.
+        """
+
+
+class Batches(AbstractWorker):
     """Runs chunks of cells through a compiled program, one chunk on each device."""
 
     design: Design
@@ -48,11 +66,15 @@ class Batches:
     compiled: Compiled
     key: PRNGKeyArray
 
-    def start(self, chunks: Sequence[np.ndarray]) -> Callable[[], list[Chunk]]:
-        """Begin to compute chunks, as `Job` asks.
+    @property
+    def identity(self) -> str:
+        return self.traced.digest
 
-        The function that waits for them raises MemoryError when a device is out of memory.
-        """
+    @property
+    def width(self) -> int:
+        return self.compiled.mesh.size
+
+    def start(self, chunks: Sequence[np.ndarray]) -> Callable[[], list[Chunk]]:
         pending: Sequence[Array] | Exception
         try:
             pending = self._launch([_padded(chunk, self.compiled.batch) for chunk in chunks])
@@ -133,8 +155,7 @@ class Batches:
         return self._chunk(values, raised)
 
 
-@dataclass(frozen=True)
-class OneByOne:
+class OneByOne(AbstractWorker):
     """Calls a function on the host, for each cell of a group that shares all its parameters: for
     functions that JAX cannot trace. Without `key` where the function takes none."""
 
@@ -142,9 +163,10 @@ class OneByOne:
     group: Group
     function: Callable[..., Any]
     key: PRNGKeyArray | None
+    identity: str
+    width = 1
 
     def start(self, chunks: Sequence[np.ndarray]) -> Callable[[], list[Chunk]]:
-        """Begin to compute chunks of one cell each, as `Job` asks."""
         return lambda: [self._call(cells) for cells in chunks]
 
     def _call(self, cells: np.ndarray) -> Chunk:
@@ -170,11 +192,7 @@ class Job:
     Arguments:
         store: where results go; several processes may share it.
         group: the cells.
-        start: begins to compute chunks, given by their cells; returns a function that waits for
-            their results. It raises the function's own error when every cell raises it; single
-            cells that raise errors are marked instead.
-        program: a digest of what computes them.
-        width: chunks at a time.
+        worker: what computes them.
         chunk: cells of each chunk.
         share: (i, n): this process is the i-th of n, and takes every n-th chunk.
         advance: told how many more cells are done.
@@ -182,9 +200,7 @@ class Job:
 
     store: AbstractStore
     group: Group
-    start: Callable[[Sequence[np.ndarray]], Callable[[], list[Chunk]]]
-    program: str
-    width: int
+    worker: AbstractWorker
     chunk: int
     share: tuple[int, int]
     advance: Callable[[int], None]
@@ -207,9 +223,9 @@ class Job:
         locks: dict[int, contextlib.ExitStack] = {}
         free, flight = self._free(units, locks, held), None
         try:
-            while step := list(itertools.islice(free, self.width)):
+            while step := list(itertools.islice(free, self.worker.width)):
                 started = time.perf_counter()
-                results = self.start([self.group.part(u, self.chunk) for u in step])
+                results = self.worker.start([self.group.part(u, self.chunk) for u in step])
                 if flight is not None:
                     self._finish(*flight, locks)
                 flight = step, results, started
@@ -247,7 +263,7 @@ class Job:
         for unit, result in zip(step, results()):
             index, cells = self.group.index, self.group.part(unit, self.chunk)
             if result.specs is not None:
-                record = group_record(self.group, self.chunk, result.specs, self.program)
+                record = group_record(self.group, self.chunk, result.specs, self.worker.identity)
                 self.store.keep(f"groups/{index}", record)
             if result.coordinates:
                 self._keep_coordinates(result.coordinates)

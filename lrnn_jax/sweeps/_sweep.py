@@ -240,8 +240,8 @@ class Sweep:
         if not self.traced:
             self._check_program(group, record, self._digest)
             key = self.key if self.takes_key else None
-            start = OneByOne(self.design, group, self.function, key).start
-            Job(store, group, start, self._digest, 1, 1, share, advance).run()
+            worker = OneByOne(self.design, group, self.function, key, self._digest)
+            Job(store, group, worker, 1, share, advance).run()
             return
         traced, worker = self._trace(group), None
         self._check_program(group, record, traced.digest)
@@ -258,8 +258,7 @@ class Sweep:
             return
         if worker is None or worker.compiled.batch != chunk:
             worker = self._batches(group, traced, devices, chunk)
-        width = worker.compiled.mesh.size
-        Job(store, group, worker.start, traced.digest, width, chunk, share, advance).run()
+        Job(store, group, worker, chunk, share, advance).run()
 
     @functools.cached_property
     def _digest(self) -> str:
