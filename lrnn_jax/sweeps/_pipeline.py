@@ -43,10 +43,15 @@ class Chunk(NamedTuple):
 class AbstractWorker(eqx.Module):
     """What computes chunks of cells."""
 
-    identity: eqx.AbstractVar[str]
-    """A digest of what is computed: a store takes the results of one computation only."""
-    width: eqx.AbstractVar[int]
-    """Chunks at a time."""
+    @property
+    @abstractmethod
+    def identity(self) -> str:
+        """A digest of what is computed: a store takes the results of one computation only."""
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """Chunks at a time."""
 
     @abstractmethod
     def start(self, chunks: Sequence[np.ndarray]) -> Callable[[], list[Chunk]]:
@@ -163,8 +168,15 @@ class OneByOne(AbstractWorker):
     group: Group
     function: Callable[..., Any]
     key: PRNGKeyArray | None
-    identity: str
-    width = 1
+    digest: str
+
+    @property
+    def identity(self) -> str:
+        return self.digest
+
+    @property
+    def width(self) -> int:
+        return 1
 
     def start(self, chunks: Sequence[np.ndarray]) -> Callable[[], list[Chunk]]:
         return lambda: [self._call(cells) for cells in chunks]
