@@ -8,10 +8,18 @@ from typing import Any
 import jax
 import numpy as np
 
-from lrnn_jax.cli._cells import experiment_cell
 from lrnn_jax.cli._setup import setup_jax
-from lrnn_jax.experiments import REGISTRY
-from lrnn_jax.sweeps import OUTCOMES, Design, Store, StoreError, Sweep, read_sweep, readable
+from lrnn_jax.experiments import REGISTRY, Experiment
+from lrnn_jax.sweeps import (
+    OUTCOMES,
+    Design,
+    Runnable,
+    Store,
+    StoreError,
+    Sweep,
+    read_sweep,
+    readable,
+)
 
 EXAMPLE = """\
 example of a sweep file:
@@ -56,7 +64,7 @@ def sweep_command(rest: list[str]) -> int:
     options = parser.parse_args(rest)
     store = options.store or Path("runs") / options.file.stem
     _set_up(options)
-    experiments = {name: experiment_cell(experiment) for name, experiment in REGISTRY.items()}
+    experiments = {name: _experiment_cell(experiment) for name, experiment in REGISTRY.items()}
     sweep = read_sweep(options.file, store, runs=experiments)
     devices = options.devices
     if options.check:
@@ -138,3 +146,23 @@ def _status(rest: list[str]) -> int:
 def _endings(ended: dict[int, int]) -> str:
     names = [*OUTCOMES, "not run"]  # the last stands at −1
     return ", ".join(f"{count} {names[code]}" for code, count in sorted(ended.items()))
+
+
+def _experiment_cell(experiment: Experiment) -> Runnable:
+    """An experiment for sweep files: its cells return its numbers, and whether its claims hold."""
+
+    def run(config: Any, seed: int) -> dict[str, Any]:
+        report = experiment(config)
+        numbers: dict[str, Any] = {}
+        _flatten("", report.values, numbers)
+        return numbers | {"claims_hold": all(claim.holds for claim in report.claims)}
+
+    return Runnable(run, {"full": experiment.full, "quick": experiment.quick}, traced=False)
+
+
+def _flatten(name: str, values: Any, numbers: dict[str, Any]) -> None:
+    if isinstance(values, dict):
+        for key, value in values.items():
+            _flatten(f"{name}_{key}" if name else key, value, numbers)
+    elif isinstance(values, (bool, int, float)):
+        numbers[name] = float(values)

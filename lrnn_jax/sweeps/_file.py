@@ -1,7 +1,6 @@
 """Sweep files: a table of what is run, of what stays, and of what varies."""
 
 import dataclasses
-import difflib
 import functools
 import os
 import tomllib
@@ -12,7 +11,7 @@ from typing import Any, Literal, get_args, get_origin
 import numpy as np
 
 from lrnn_jax._checks import whole, whole_or_none
-from lrnn_jax.sweeps._grid import Design, grid, sampled, zipped
+from lrnn_jax.sweeps._grid import Design, grid, hint, sampled, zipped
 from lrnn_jax.sweeps._learning import LABELS, STATIC, Learning, Real, Whole
 from lrnn_jax.sweeps._sweep import Sweep
 
@@ -122,31 +121,26 @@ def _design(tables: list[dict[str, Any]], kinds: Mapping[str, Any]) -> Design:
                 combine(**{key: _values(key, v, kinds[key]) for key, v in columns.items()})
             )
     if drawn:
-        options = {key: drawn.pop(key) for key in ("count", "seed", "method") if key in drawn}
-        _known(drawn, kinds, "field of [sample]")
-        parts.append(_sample(drawn, kinds, **options))
+        parts.append(_sample(drawn, kinds))
     if not parts:
         raise ValueError("The file sweeps nothing: give [axes], [zip] or [sample].")
     return functools.reduce(lambda one, other: one * other, parts)
 
 
-def _sample(
-    drawn: dict[str, Any],
-    kinds: Mapping[str, Any],
-    *,
-    count: Any = 0,
-    seed: Any = 0,
-    method: Any = "sobol",
-) -> Design:
+def _sample(drawn: dict[str, Any], kinds: Mapping[str, Any]) -> Design:
+    """Cells drawn from ranges; whole-number fields get rounded values."""
+    options = {key: drawn.pop(key) for key in ("count", "seed", "method") if key in drawn}
+    _known(drawn, kinds, "field of [sample]")
     for name, ends in drawn.items():
         if not isinstance(ends, list) or len(ends) not in (2, 3):
             raise ValueError(f"[sample] {name} is [low, high] or [low, high, 'log']; got {ends}.")
         ends[:2] = [check_value(name, end, float) for end in ends[:2]]
         ends[2:] = [one_of(f"spacing of {name}", scale, ("linear", "log")) for scale in ends[2:]]
-    method = one_of("method", method, METHODS)
-    count, seed = whole(count, "count of [sample]"), whole(seed, "seed of [sample]", 0)
+    count = whole(options.pop("count", 0), "count of [sample]")
+    seed = whole(options.pop("seed", 0), "seed of [sample]", 0)
+    options = {key: one_of(key, method, METHODS) for key, method in options.items()}
     ranges: dict[str, Any] = {name: tuple(ends) for name, ends in drawn.items()}
-    design = sampled(count, seed=seed, method=method, **ranges)
+    design = sampled(count, seed=seed, **options, **ranges)
     columns = {
         name: np.rint(column.values).astype(int) if kinds[name] in (int, Whole) else column.values
         for name, column in design.columns.items()
@@ -195,9 +189,8 @@ def _tables(path: str | os.PathLike) -> list[dict[str, Any]]:
 def _known(names: Any, known: Any, what: str) -> None:
     for name in names:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise ValueError(f"Unknown {what}: {name!r}.{hint} Known: {', '.join(known)}.")
+            known_are = f"Known: {', '.join(known)}."
+            raise ValueError(f"Unknown {what}: {name!r}.{hint(name, known)} {known_are}")
 
 
 def check_value(name: str, value: Any, kind: Any) -> Any:

@@ -2,27 +2,31 @@
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import socket
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lrnn_jax.sweeps._outputs import Spec
-from lrnn_jax.sweeps._store import AbstractStore, StoreError, checksum
+from lrnn_jax.sweeps._outputs import fill_of
+from lrnn_jax.sweeps._store import AbstractStore, StoreError, specs_of
 
 try:
     import fcntl
 except ImportError:  # no such locks on this system: chunks may be computed twice, to the same bytes
     fcntl = None
 
+MANIFEST = {"function": str, "design": list, "static": list, "labels": dict, "versions": dict}
+GROUP = {"cells": int, "chunk": int, "program": str, "variables": dict}
 MARKER = {"start": int, "cells": int, "checksums": dict, "outcomes": dict, "raised": dict}
-"""Fields that markers hold at least."""
+"""Fields that documents and markers hold at least."""
 
 
 class Store(AbstractStore):
@@ -46,15 +50,20 @@ class Store(AbstractStore):
 
     def __init__(self, path: str | os.PathLike):
         try:
-            import zarr
+            import zarr.errors
         except ImportError as error:
             raise ImportError(
                 "A sweep's store needs zarr: pip install 'lrnn_jax[sweep]'."
             ) from error
-        self._zarr = zarr
+        self._zarr: Any = zarr
         self.path = Path(path)
         self._arrays: dict[tuple[int, str, str], Any] = {}
         self._markers: dict[tuple[int, int], dict[str, Any]] = {}
+
+    @property
+    def manifest(self) -> dict[str, Any] | None:
+        """What the sweep is; None for a new store."""
+        return self.document("manifest")
 
     def read(self, index: int, unit: int, name: str) -> np.ndarray | None:
         if (marker := self._known(index, unit)) is None:
@@ -66,7 +75,7 @@ class Store(AbstractStore):
         try:
             array = self._array(index, name, "r")
             values = np.asarray(array[start : start + marker["cells"]])
-            return values if checksum(values, expected) == expected else None
+            return values if _checksum(values, expected) == expected else None
         except (MemoryError, StoreError):
             raise
         except Exception:  # whatever a damaged file makes the decoder say
@@ -81,20 +90,16 @@ class Store(AbstractStore):
                 if values.dtype.kind in "fc" and np.isnan(values).all():
                     values = np.full_like(values, np.nan)  # of one sign and payload
                 self._array(index, name, "r+")[start : start + len(values)] = values
-                sums[name] = checksum(values)
+                sums[name] = _checksum(values)
             marker = {**note, "checksums": sums, "host": socket.gethostname(), "time": time.time()}
             path = self._marker(index, unit)
             os.replace(_beside(path, marker), path)
 
     def done(self) -> dict[tuple[int, int], dict[str, Any]]:
-        markers = {}
-        for path in (self.path / "done").glob("*-*.json"):
-            index, _, unit = path.stem.partition("-")
-            if index.isdecimal() and unit.isdecimal():
-                place = int(index), int(unit)
-                if (marker := self._known(*place)) is not None:
-                    markers[place] = marker
-        return markers
+        """The markers of all complete chunks, by (group, chunk)."""
+        names = (path.stem.partition("-") for path in (self.path / "done").glob("*-*.json"))
+        places = [(int(i), int(u)) for i, _, u in names if i.isdecimal() and u.isdecimal()]
+        return {place: mark for place in places if (mark := self._known(*place)) is not None}
 
     def is_done(self, index: int, unit: int) -> bool:
         return self._known(index, unit) is not None
@@ -113,6 +118,7 @@ class Store(AbstractStore):
         )
 
     def discard_damaged(self, share: tuple[int, int]) -> None:
+        """Count the chunks that `damaged` finds as not computed."""
         for place in self.damaged(share):
             with self._guard():
                 self._marker(*place).unlink(missing_ok=True)
@@ -152,13 +158,12 @@ class Store(AbstractStore):
                 count += not free
         return count
 
-    def _document(self, name: str, fields: Mapping[str, type]) -> dict[str, Any] | None:
-        return _read(self.path / f"{name}.json", fields)
+    def document(self, name: str) -> dict[str, Any] | None:
+        of_group = {} if name.endswith(".coordinates") else GROUP
+        return _read(self.path / f"{name}.json", MANIFEST if name == "manifest" else of_group)
 
-    def _keep(
-        self, name: str, fields: Mapping[str, type], content: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        if (there := self._document(name, fields)) is not None:
+    def keep(self, name: str, content: Mapping[str, Any]) -> dict[str, Any]:
+        if (there := self.document(name)) is not None:
             return there
         path = self.path / f"{name}.json"
         with self._guard():
@@ -166,23 +171,21 @@ class Store(AbstractStore):
             with contextlib.suppress(FileExistsError):
                 os.link(temporary, path)
             os.unlink(temporary)
-        return self._document(name, fields) or {}
+        return self.document(name) or {}
 
-    def _make_arrays(self, index: int, specs: Mapping[str, Spec], cells: int, chunk: int) -> None:
-        from zarr.errors import ContainsArrayError
-
-        for name, spec in specs.items():
-            if (self._folder(index, name) / "zarr.json").exists():
-                continue
-            with self._guard(), contextlib.suppress(ContainsArrayError):
-                self._zarr.open_group(self.path / "data", mode="a", zarr_format=3).create_array(
-                    f"{index}/{name}",
-                    shape=(cells, *spec.shape),
-                    chunks=(chunk, *(max(n, 1) for n in spec.shape)),
-                    dtype=spec.dtype,
-                    fill_value=spec.fill,
-                    dimension_names=("cell", *spec.dims),
-                )
+    def _make_array(self, index: int, name: str) -> None:
+        record = self.document(f"groups/{index}") or {}
+        spec = specs_of(record)[name]
+        group = self._zarr.open_group(self.path / "data", mode="a", zarr_format=3)
+        with contextlib.suppress(self._zarr.errors.ContainsArrayError):  # another process was first
+            group.create_array(
+                f"{index}/{name}",
+                shape=(record["cells"], *spec.shape),
+                chunks=(record["chunk"], *(max(n, 1) for n in spec.shape)),
+                dtype=spec.dtype,
+                fill_value=fill_of(spec.dtype),
+                dimension_names=("cell", *spec.dims),
+            )
 
     def _folder(self, index: int, name: str) -> Path:
         return self.path / "data" / str(index) / name
@@ -200,10 +203,12 @@ class Store(AbstractStore):
         return not os.path.exists(file) and self.read(index, unit, name) is None
 
     def _array(self, index: int, name: str, mode: str) -> Any:
-        """The zarr array of a group's variable."""
+        """The zarr array of a group's variable; made, to write to, where it is not there."""
         if (index, name, mode) not in self._arrays:
             folder = self._folder(index, name)
             try:
+                if mode == "r+" and not (folder / "zarr.json").exists():
+                    self._make_array(index, name)
                 self._arrays[index, name, mode] = self._zarr.open_array(folder, mode=mode)
             except OSError:
                 raise
@@ -270,3 +275,19 @@ def _beside(path: Path, content: Mapping[str, Any]) -> Path:
         os.unlink(temporary)
         raise
     return Path(temporary)
+
+
+def _checksum(values: np.ndarray, like: str = "crc32:") -> str:
+    """A checksum of dtype, shape and bytes, of the same kind as another one.
+
+    The default costs a twentieth of reading the data; others, of earlier versions, are hashes, for
+    which NaN is NaN, whatever its sign and payload.
+    """
+    values = np.ascontiguousarray(values)
+    head = f"{values.dtype.str}{values.shape}".encode()
+    if like.startswith("crc32:"):
+        data = memoryview(values.reshape(-1).view(np.uint8))  # pyright: ignore[reportArgumentType]
+        return f"crc32:{zlib.crc32(data, zlib.crc32(head)):08x}"
+    if values.dtype.kind in "fc":
+        values = np.where(np.isnan(values), values.dtype.type(np.nan), values)
+    return hashlib.blake2b(head + values.tobytes(), digest_size=16).hexdigest()

@@ -1,5 +1,6 @@
 """Designs: which cells a sweep has, and which of them share a compiled program."""
 
+import difflib
 import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any, Literal, SupportsIndex
 import numpy as np
 
 from lrnn_jax._checks import whole
+from lrnn_jax.sweeps._identity import ARRAYS
 
 Range = tuple[float, float] | tuple[float, float, Literal["linear", "log"]]
 
@@ -25,11 +27,6 @@ class Column:
 
     values: Any
     labels: tuple[str, ...] | None = None
-
-    @property
-    def size(self) -> int:
-        """How many values there are."""
-        return len(self.values)
 
     @cached_property
     def words(self) -> np.ndarray:
@@ -68,7 +65,7 @@ class Axis:
     columns: dict[str, Column]
 
     def __post_init__(self) -> None:
-        sizes = {name: column.size for name, column in self.columns.items()}
+        sizes = {name: len(column.values) for name, column in self.columns.items()}
         if len(set(sizes.values())) > 1:
             raise ValueError(
                 f"Parameters of one axis vary together and need equally many values; got {sizes}."
@@ -79,7 +76,7 @@ class Axis:
     @property
     def size(self) -> int:
         """How many values there are."""
-        return next(iter(self.columns.values())).size
+        return len(next(iter(self.columns.values())).values)
 
 
 @dataclass(frozen=True)
@@ -109,12 +106,9 @@ class Design:
     @classmethod
     def from_json(cls, axes: Sequence[Mapping[str, Any]]) -> "Design":
         """The design that `to_json` wrote down; objects are their names."""
-        return cls(
-            tuple(
-                Axis(axis["name"], {n: as_column(n, v) for n, v in axis["columns"].items()})
-                for axis in axes
-            )
-        )
+        names = [axis["name"] for axis in axes]
+        columns = [{n: as_column(n, v) for n, v in axis["columns"].items()} for axis in axes]
+        return cls(tuple(map(Axis, names, columns)))
 
     def to_json(self) -> list[dict[str, Any]]:
         """Axes with the values of their parameters."""
@@ -157,7 +151,7 @@ class Design:
         axes stand at their first positions."""
         for axis in self.axes:
             for column in axis.columns.values():
-                places = set(range(column.size))
+                places = set(range(len(column.values)))
                 if column.labels is None and column.values.ndim == 1:
                     places = {int(column.values.argmin()), int(column.values.argmax())}
                 for place in sorted(places):
@@ -271,11 +265,8 @@ def sampled(
     from scipy.stats import qmc
 
     for name, (low, high, *scale) in ranges.items():
-        if (
-            not low < high
-            or scale not in ([], ["linear"], ["log"])
-            or (scale == ["log"] and low <= 0)
-        ):
+        known = scale in ([], ["linear"], ["log"])
+        if not (known and low < high and (scale != ["log"] or low > 0)):
             raise ValueError(
                 f"The range of {name!r} is (low, high) or (low, high, 'log') with low < high, and "
                 f"0 < low for 'log'; got {ranges[name]}."
@@ -289,11 +280,10 @@ def sampled(
         engine = qmc.Sobol(len(ranges), rng=rng)
         points = engine.random_base2(max(count - 1, 0).bit_length())[:count]
     else:
-        engines = {"halton": qmc.Halton, "latin": qmc.LatinHypercube}
-        if method not in engines:
-            known = ("sobol", *engines, "uniform")
-            raise ValueError(f"`method` is one of {', '.join(known)}; got {method!r}.")
-        points = engines[method](len(ranges), rng=rng).random(count)
+        if method not in ("halton", "latin"):
+            raise ValueError(f"`method` is one of sobol, halton, latin, uniform; got {method!r}.")
+        engine = qmc.Halton if method == "halton" else qmc.LatinHypercube
+        points = engine(len(ranges), rng=rng).random(count)
     columns = {}
     for (name, (low, high, *scale)), x in zip(ranges.items(), points.T):
         logs = scale == ["log"]
@@ -328,13 +318,13 @@ def as_column(name: str, values: Any) -> Column:
     """The values of one parameter, checked."""
     if isinstance(values, Mapping):
         return Column(tuple(values.values()), tuple(map(str, values)))
-    if isinstance(values, str) or (np.ndim(values) == 0 and not hasattr(values, "__iter__")):
+    is_array = isinstance(values, ARRAYS)
+    listed = values.ndim > 0 if is_array else isinstance(values, Iterable)
+    if isinstance(values, str) or not listed:
         raise ValueError(
             f"The axis {name!r} is a list of values; got {values!r}: put it in a list."
         )
-    values = values if hasattr(values, "__array__") else list(values)
-    if not len(values):
-        raise ValueError(f"The axis {name!r} is empty: give each axis at least one value.")
+    values = values if is_array else list(values)
     if not any(isinstance(x, str) or x is None for x in values):
         try:
             array = np.asarray(values)
@@ -356,8 +346,16 @@ def _names_itself(value: Any) -> bool:
 
 
 def _label(value: Any) -> str:
-    named = getattr(value, "__name__", type(value).__name__)
-    return str(value) if _names_itself(value) else named
+    try:
+        return str(value) if _names_itself(value) else value.__name__
+    except AttributeError:
+        return type(value).__name__
+
+
+def hint(name: Any, known: Iterable[str]) -> str:
+    """ " Did you mean …?", where something known is much like the name; else nothing."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def digest_words(text: str | bytes) -> np.ndarray:

@@ -1,5 +1,6 @@
 """What tells one computation from another: a digest of its program, or of a function's source."""
 
+import contextlib
 import functools
 import hashlib
 import inspect
@@ -67,7 +68,7 @@ def _told(value: Any, seen: dict[int, Any]) -> Iterator[bytes]:
     """What a value says of itself, piece by piece, without addresses; `seen` keeps it from going
     round in circles, and the values it names alive."""
     leaves, structure = jax.tree.flatten(value, is_leaf=lambda x: isinstance(x, Mapping))
-    yield _without_addresses(structure).encode()
+    yield _shown(structure).encode()
     for leaf in leaves:
         if isinstance(leaf, ARRAYS) and leaf.dtype != object:
             yield _array_bytes(leaf)
@@ -75,26 +76,46 @@ def _told(value: Any, seen: dict[int, Any]) -> Iterator[bytes]:
             yield repr(leaf).encode()
         elif id(leaf) not in seen:
             seen[id(leaf)] = leaf
-            yield from _told(_parts(leaf), seen)
+            yield from _told(list(_parts(leaf)), seen)
 
 
-def _parts(value: Any) -> list[Any]:
+def _parts(value: Any) -> Iterator[Any]:
     """What a value consists of."""
     if isinstance(value, functools.partial):
-        return [value.func, value.args, value.keywords]
-    if isinstance(value, types.MethodType):
-        return [value.__func__, value.__self__, _state(value.__self__)]
-    if isinstance(value, types.FunctionType):
-        return list(_parts_of_function(value))
-    if isinstance(value, Mapping):
-        return list(value.items())
-    if isinstance(value, Set):
-        return sorted(map(_without_addresses, value))
-    if callable(value) and inspect.unwrap(value) is not value:  # such as a jitted function
-        return [inspect.unwrap(value)]
-    if callable(value) and not isinstance(value, type):
-        return [_without_addresses(value), type(value).__call__, _state(value)]
-    return [_without_addresses(value)]
+        yield from (value.func, value.args, value.keywords)
+    elif isinstance(value, types.MethodType):
+        yield from (value.__func__, value.__self__, _state(value.__self__))
+    elif isinstance(value, types.FunctionType):
+        yield from _parts_of_function(value)
+    elif isinstance(value, Mapping):
+        yield from value.items()
+    elif isinstance(value, Set):
+        yield from sorted(map(_shown, value))
+    elif callable(value) and inspect.unwrap(value) is not value:  # such as a jitted function
+        yield inspect.unwrap(value)
+    else:
+        yield _shown(value)
+        if callable(value) and not isinstance(value, type):
+            yield from (type(value).__call__, _state(value))
+
+
+def _parts_of_function(function: types.FunctionType) -> Iterator[Any]:
+    try:
+        yield inspect.getsource(function)
+    except (OSError, TypeError):
+        yield function.__qualname__
+    yield from (function.__defaults__, function.__kwdefaults__)
+    for cell in function.__closure__ or ():
+        with contextlib.suppress(ValueError):  # not filled yet
+            yield cell.cell_contents
+    used = {name: function.__globals__.get(name) for name in sorted(_names(function.__code__))}
+    yield {name: value for name, value in used.items() if isinstance(value, PLAIN)}
+
+
+def _names(code: types.CodeType) -> set[str]:
+    """The names that a function uses, and those inside it."""
+    inside = [part for part in code.co_consts if isinstance(part, types.CodeType)]
+    return set(code.co_names).union(*map(_names, inside))
 
 
 def _state(value: Any) -> dict[str, Any]:
@@ -105,26 +126,5 @@ def _state(value: Any) -> dict[str, Any]:
         return {}
 
 
-def _without_addresses(value: Any) -> str:
+def _shown(value: Any) -> str:
     return re.sub(r"0x[0-9a-fA-F]+", "", repr(value))
-
-
-def _parts_of_function(function: types.FunctionType) -> Iterator[Any]:
-    try:
-        yield inspect.getsource(function)
-    except (OSError, TypeError):
-        yield function.__qualname__
-    yield from (function.__defaults__, function.__kwdefaults__)
-    for cell in function.__closure__ or ():
-        try:
-            yield cell.cell_contents
-        except ValueError:  # not filled yet
-            continue
-    used = {name: function.__globals__.get(name) for name in sorted(_names(function.__code__))}
-    yield {name: value for name, value in used.items() if isinstance(value, PLAIN)}
-
-
-def _names(code: types.CodeType) -> set[str]:
-    """The names that a function uses, and those inside it."""
-    inside = [part for part in code.co_consts if isinstance(part, types.CodeType)]
-    return set(code.co_names).union(*map(_names, inside))

@@ -1,14 +1,14 @@
 """What a cell returns, as labelled variables; and summaries of learning curves."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from lrnn_jax._results import OUTCOMES as LEARNING_OUTCOMES
 from lrnn_jax._results import RESULTS, outcome_code
@@ -71,35 +71,26 @@ class Spec:
     @classmethod
     def of(cls, variable: Labelled) -> "Spec":
         """The spec of a variable, traced or not."""
-        shape, dtype, v = variable.value.shape, variable.value.dtype, variable
-        of_value = tuple(shape), str(dtype), v.dims
-        return cls(*of_value, v.labels, v.long_name, v.units, v.coordinate)
+        v, shape, dtype = variable, variable.value.shape, str(variable.value.dtype)
+        return cls(tuple(shape), dtype, v.dims, v.labels, v.long_name, v.units, v.coordinate)
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> "Spec":
-        """The spec that `to_json` wrote down."""
+        """The spec with these fields, its tuples as lists."""
         labels = {dim: tuple(names) for dim, names in (fields["labels"] or {}).items()}
         tuples = {"shape": tuple(fields["shape"]), "dims": tuple(fields["dims"]), "labels": labels}
         return cls(**(dict(fields) | tuples))
-
-    def to_json(self) -> dict[str, Any]:
-        """Its fields."""
-        return asdict(self)
 
     @property
     def bytes(self) -> int:
         """Size of one cell's value."""
         return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
 
-    @property
-    def fill(self) -> Any:
-        """What stands where a cell has no value: NaN; −1 for whole numbers; False."""
-        return fill_of(np.dtype(self.dtype))
 
-
-def fill_of(dtype: np.dtype) -> Any:
+def fill_of(dtype: str | np.dtype) -> Any:
     """What stands where there is no value: NaN; −1 for whole numbers; False."""
-    return np.nan if dtype.kind in "fc" else dtype.kind == "i" and -1
+    kind = np.dtype(dtype).kind
+    return np.nan if kind in "fc" else kind == "i" and -1
 
 
 def variables(output: Any) -> dict[str, Labelled]:
@@ -117,10 +108,9 @@ def variables(output: Any) -> dict[str, Labelled]:
     codes: list[Array] = []
     _collect("", output, found, codes)
     if not codes:
-        finite = jnp.ones((), bool)
-        for variable in found.values():
-            if jnp.issubdtype(variable.value.dtype, jnp.inexact):
-                finite &= jnp.all(jnp.isfinite(variable.value))
+        values = [variable.value for variable in found.values()]
+        inexact = [x for x in values if jnp.issubdtype(x.dtype, jnp.inexact)]
+        finite = jnp.array([jnp.all(jnp.isfinite(x)) for x in inexact], bool).all()
         codes = [jnp.where(finite, 0, DIVERGED).astype(int)]
     code = codes[0]
     for other in codes[1:]:
@@ -178,8 +168,7 @@ def _curve(curve: LearningCurve) -> dict[str, Any]:
     out: dict[str, Any] = {
         "epoch": Labelled(curve.epochs, "epoch", long_name="parameter updates", coordinate=True),
         "loss": Labelled(curve.loss, "epoch", long_name="loss", units=units),
-        "stopped": _stopped(curve),
-        "result": curve.result,
+        **_ending(curve),
     }
     if curve.gram.size:
         overlaps = curve.overlaps
@@ -192,8 +181,9 @@ def _overlaps(vector: Float[Array, "..."], names: tuple[str, ...], *dims: str) -
     return Labelled(vector, *dims, "overlap", labels=labels, long_name=long_name, units="1")
 
 
-def _stopped(curve: LearningCurve) -> Labelled:
-    return Labelled(curve.stopped, long_name="epoch of an early end, −1 for none")
+def _ending(curve: LearningCurve) -> dict[str, Any]:
+    stopped = Labelled(curve.stopped, long_name="epoch of an early end, −1 for none")
+    return {"stopped": stopped, "result": curve.result}
 
 
 def summarise(
@@ -214,8 +204,7 @@ def summarise(
     units = "output² × membrane time constant"
     out: dict[str, Any] = {
         "final_loss": Labelled(curve.loss[-1], long_name="final loss", units=units),
-        "stopped": _stopped(curve),
-        "result": curve.result,
+        **_ending(curve),
     }
     if curve.gram.size:
         overlaps = curve.overlaps
@@ -225,16 +214,8 @@ def summarise(
         long_name = "largest change of a conserved quantity"
         out["invariant_drift"] = Labelled(drift, long_name=long_name, units="1")
     if criterion is not None:
-        reached = time_to(curve.loss, curve.epochs, criterion)
-        long_name = "parameter updates to criterion"
-        out["epochs_to_criterion"] = Labelled(reached, long_name=long_name)
+        below = curve.loss < jnp.asarray(criterion).astype(curve.loss.dtype)
+        first = curve.epochs[jnp.argmax(below)].astype(curve.loss.dtype)
+        reached = jnp.where(jnp.any(below), first, jnp.nan)
+        out["epochs_to_criterion"] = Labelled(reached, long_name="parameter updates to criterion")
     return out
-
-
-def time_to(
-    loss: Float[Array, " record"], epochs: Int[Array, " record"], criterion: Any
-) -> Float[Array, ""]:
-    """The first recorded epoch with a loss below the criterion; NaN if there is none."""
-    below = loss < jnp.asarray(criterion).astype(loss.dtype)
-    first = epochs[jnp.argmax(below)].astype(loss.dtype)
-    return jnp.where(jnp.any(below), first, jnp.nan)

@@ -3,21 +3,23 @@
 A worker computes chunks, a store keeps them, and a job brings both together for one group of cells.
 """
 
-import abc
 import contextlib
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.random as jr
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
+from lrnn_jax._devices import along
 from lrnn_jax.sweeps._grid import Design, Group
-from lrnn_jax.sweeps._outputs import NOT_RUN, RAISED, Labelled, Spec, variables
+from lrnn_jax.sweeps._outputs import NOT_RUN, RAISED, Labelled, Spec, fill_of, variables
 from lrnn_jax.sweeps._plan import Compiled, Traced, cell_key
 from lrnn_jax.sweeps._store import AbstractStore, group_record
 
@@ -38,30 +40,29 @@ class Chunk(NamedTuple):
     specs: dict[str, Spec] | None = None
 
 
-class AbstractWorker(abc.ABC):
-    """Computes chunks of a group's cells."""
+class AbstractWorker(eqx.Module):
+    """What computes chunks of cells."""
 
     @property
-    @abc.abstractmethod
+    @abstractmethod
     def identity(self) -> str:
-        """A digest of what it computes: a store takes the results of one only."""
+        """A digest of what is computed: a store takes the results of one computation only."""
 
     @property
-    @abc.abstractmethod
+    @abstractmethod
     def width(self) -> int:
         """Chunks at a time."""
 
-    @abc.abstractmethod
+    @abstractmethod
     def start(self, chunks: Sequence[np.ndarray]) -> Callable[[], list[Chunk]]:
         """Begin to compute chunks, given by their cells.
 
-        Returns: a function that waits for their results. It raises MemoryError when a device is
-        out of memory, and the function's own error when every cell raises it; single cells that
-        raise errors are marked instead.
+        Returns: a function that waits for the results. It raises the function's own error when
+        every cell raises it, MemoryError when a device is out of memory; single cells that raise
+        errors are marked instead.
         """
 
 
-@dataclass(frozen=True)
 class Batches(AbstractWorker):
     """Runs chunks of cells through a compiled program, one chunk on each device."""
 
@@ -105,12 +106,13 @@ class Batches(AbstractWorker):
         return [self._chunk([x[r] for x in values], {}) for r in rows]
 
     def _launch(self, padded: list[np.ndarray]) -> Sequence[Array]:
-        cells = np.concatenate([*padded, *[padded[-1]] * (self.width - len(padded))])
+        cells = np.concatenate([*padded, *[padded[-1]] * (self.compiled.mesh.size - len(padded))])
         numbers = [
             self.design.values(name, cells).astype(struct.dtype)
             for name, struct in zip(self.traced.names, self.traced.structs)
         ]
-        return self.compiled(jr.key_data(self.key), self.design.key_words(cells), numbers)
+        shared = jax.device_put((self.design.key_words(cells), *numbers), along(self.compiled.mesh))
+        return self.compiled.call(jr.key_data(self.key), *shared)
 
     def _chunk(self, values: list[np.ndarray], raised: dict[int, str]) -> Chunk:
         arrays, coordinates = {}, {}
@@ -132,7 +134,8 @@ class Batches(AbstractWorker):
         to the last bit.
         """
         specs = self.traced.specs
-        values = [np.full((len(chunk), *s.shape), s.fill, s.dtype) for s in specs.values()]
+        shapes = [((len(chunk), *spec.shape), spec.dtype) for spec in specs.values()]
+        values = [np.full(shape, fill_of(dtype), dtype) for shape, dtype in shapes]
         raised: dict[int, str] = {}
         parts, fine = [np.arange(len(chunk))], 0
         while parts:
@@ -157,16 +160,9 @@ class Batches(AbstractWorker):
         return self._chunk(values, raised)
 
 
-@dataclass(frozen=True)
 class OneByOne(AbstractWorker):
-    """Runs a function on the host, one cell at a time: for functions that JAX cannot trace.
-
-    Arguments:
-        design, group: of the sweep, and the cells that share all their parameters.
-        function: called with the group's parameters.
-        key: of the sweep; None where the function takes none.
-        digest: of the function.
-    """
+    """Calls a function on the host, for each cell of a group that shares all its parameters: for
+    functions that JAX cannot trace. Without `key` where the function takes none."""
 
     design: Design
     group: Group
@@ -186,10 +182,9 @@ class OneByOne(AbstractWorker):
         return lambda: [self._call(cells) for cells in chunks]
 
     def _call(self, cells: np.ndarray) -> Chunk:
-        keyed = {}
+        keyed, raised = {}, {}
         if self.key is not None:
             keyed["key"] = cell_key(self.key, self.design.key_words(cells)[0])
-        raised = {}
         try:
             outputs = variables(self.function(**keyed, **self.group.statics))
         except (ArithmeticError, RuntimeError, ValueError) as error:
@@ -209,7 +204,7 @@ class Job:
     Arguments:
         store: where results go; several processes may share it.
         group: the cells.
-        worker: computes them.
+        worker: what computes them.
         chunk: cells of each chunk.
         share: (i, n): this process is the i-th of n, and takes every n-th chunk.
         advance: told how many more cells are done.
@@ -280,11 +275,10 @@ class Job:
         for unit, result in zip(step, results()):
             index, cells = self.group.index, self.group.part(unit, self.chunk)
             if result.specs is not None:
-                self.store.add_group(
-                    index, group_record(self.group, self.chunk, result.specs, self.worker.identity)
-                )
+                record = group_record(self.group, self.chunk, result.specs, self.worker.identity)
+                self.store.keep(f"groups/{index}", record)
             if result.coordinates:
-                self.store.keep_coordinates(index, result.coordinates)
+                self._keep_coordinates(result.coordinates)
             note = {
                 "start": unit * self.chunk,
                 "cells": len(cells),
@@ -295,6 +289,17 @@ class Job:
             self.store.write(index, unit, result.arrays, note)
             locks.pop(unit).close()
             self.advance(len(cells))
+
+    def _keep_coordinates(self, positions: Mapping[str, np.ndarray]) -> None:
+        """Write down the positions along the group's axes, or see that they are the same."""
+        listed = {name: values.tolist() for name, values in positions.items()}
+        there = self.store.keep(f"groups/{self.group.index}.coordinates", listed)
+        for name, values in listed.items():
+            if there.get(name, values) != values:
+                raise ValueError(
+                    f"The positions along {name!r} differ between cells: let all cells of a sweep "
+                    f"record the same ones, or name what decides them in `static`."
+                )
 
 
 @contextlib.contextmanager

@@ -82,7 +82,11 @@ def trace(
     Errors: ValueError that names the numerical parameters when one of them was needed as a number.
     """
     names = tuple(numbers)
-    structs = tuple(jax.ShapeDtypeStruct(x.shape[1:], default_dtype(x)) for x in numbers.values())
+    kinds: dict[str, type] = {"f": float, "i": int, "u": int, "b": bool}
+    structs = tuple(
+        jax.ShapeDtypeStruct(x.shape[1:], jnp.result_type(kinds[x.dtype.kind]))
+        for x in numbers.values()
+    )
     specs: dict[str, Spec] = {}
 
     def flat(key: Any, *values: Any) -> list[Any]:
@@ -103,12 +107,6 @@ def trace(
     return Traced(program, specs, names, structs, program_digest(program))
 
 
-def default_dtype(values: np.ndarray) -> Any:
-    """JAX's current dtype for numbers of this kind."""
-    kinds: dict[str, type] = {"f": float, "i": int, "u": int, "b": bool}
-    return jnp.result_type(kinds[values.dtype.kind])
-
-
 @dataclass(frozen=True)
 class Compiled:
     """A group's program for one batch of cells on each of several devices.
@@ -125,63 +123,47 @@ class Compiled:
     mesh: Mesh
     bytes: int
 
-    def __call__(
-        self, key: Array, words: np.ndarray, numbers: Sequence[np.ndarray]
-    ) -> Sequence[Array]:
-        """Start the computation; returns arrays that may not be there yet."""
-        layout = along(self.mesh)
-        return self.call(key, *(jax.device_put(x, layout) for x in (words, *numbers)))
+
+def budget(devices: Sequence[Any], memory: int | None) -> int:
+    """Bytes that may be used on each device; by default a share of what is free."""
+    return int(SHARE * _available(devices)) if memory is None else memory
 
 
-@dataclass(frozen=True)
-class Resources:
-    """What a sweep may use.
+def fit(
+    traced: Traced,
+    devices: Sequence[Any],
+    bytes_each: int,
+    parameters: int,
+    cells: int,
+    wanted: int | None,
+) -> Compiled:
+    """Compile for a batch of cells, smaller ones until the program fits into memory.
+
+    Usually that is one compilation: its need is read off the compiled program.
 
     Arguments:
+        traced: the group's program.
         devices: where it runs.
-        memory: bytes on each device; None: a share of what is free.
-        chunk: cells at a time on each device; None: as many as fit, and are of use.
+        bytes_each: that may be used on each device.
+        parameters: number of parameters that a cell's key depends on.
+        cells: how many there are.
+        wanted: the batch on each device; None: as many as fit, and are of use.
+
+    Errors: ValueError when one cell, or the batch that is wanted, does not fit.
     """
-
-    devices: Sequence[Any]
-    memory: int | None
-    chunk: int | None
-
-    def budget(self) -> int:
-        """Bytes that may be used on each device."""
-        return int(SHARE * _available(self.devices)) if self.memory is None else self.memory
-
-    def fit(
-        self, traced: Traced, parameters: int, cells: int, fixed: int | None = None
-    ) -> Compiled:
-        """Compile for a batch of cells, smaller ones until the program fits into memory.
-
-        Usually that is one compilation: its need is read off the compiled program.
-
-        Arguments:
-            traced: the group's program.
-            parameters: number of parameters that a cell's key depends on.
-            cells: how many there are.
-            fixed: the batch that it has to be, e.g. because a store has chunks of that size.
-
-        Errors: ValueError when one cell, or the batch that it has to be, does not fit.
-        """
-        platform, budget = self.devices[0].platform, self.budget()
-        most = -(-cells // LEAST_CHUNKS) if platform == "cpu" else cells
-        wanted = fixed or self.chunk
-        batch = wanted or min(most, LARGEST.get(platform, LARGEST["cpu"]))
-        while True:
-            compiled = _compile(traced, self.devices, parameters, batch)
-            if compiled.bytes <= budget:
-                return compiled
-            if batch == 1 or wanted is not None:
-                what = "one cell" if batch == 1 else f"a chunk of {batch} cells"
-                raise ValueError(
-                    f"{what} needs {readable(compiled.bytes)}, but {readable(budget)} may be used "
-                    f"on each device. Record less (record=n, summarise), take a smaller chunk, or "
-                    f"raise `memory`."
-                )
-            batch = max(1, min(batch // 2, int(batch * budget / compiled.bytes)))
+    platform = devices[0].platform
+    most = -(-cells // LEAST_CHUNKS) if platform == "cpu" else cells
+    batch = wanted or min(most, LARGEST.get(platform, LARGEST["cpu"]))
+    while (compiled := _compile(traced, devices, parameters, batch)).bytes > bytes_each:
+        if batch == 1 or wanted is not None:
+            what = "one cell" if batch == 1 else f"a chunk of {batch} cells"
+            raise ValueError(
+                f"{what} needs {readable(compiled.bytes)}, but {readable(bytes_each)} may be used "
+                f"on each device. Record less (record=n, summarise), take a smaller chunk, or "
+                f"raise `memory`."
+            )
+        batch = max(1, min(batch // 2, int(batch * bytes_each / compiled.bytes)))
+    return compiled
 
 
 def _compile(traced: Traced, devices: Sequence[Any], parameters: int, batch: int) -> Compiled:
@@ -211,15 +193,10 @@ def cell_key(base: PRNGKeyArray, words: Array | np.ndarray) -> PRNGKeyArray:
 
 
 def _available(devices: Sequence[Any]) -> int:
-    """Bytes that are free for each device: read from the device, or from the operating system."""
+    """Bytes that are free for each device, as it or the operating system says."""
     stats = [device.memory_stats() or {} for device in devices]
     if all("bytes_limit" in s for s in stats):
         return min(s["bytes_limit"] - s.get("bytes_in_use", 0) for s in stats)
-    return _host_memory() // len(devices)
-
-
-def _host_memory() -> int:
-    """Free bytes of this machine, or of the container it is."""
     free = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():
@@ -234,7 +211,7 @@ def _host_memory() -> int:
             free.append(int((group / limit).read_text()) - int((group / used).read_text()))
         except (OSError, ValueError):  # no such limit here
             continue
-    return max(min(free), 1)
+    return max(min(free), 1) // len(devices)
 
 
 def readable(size: int) -> str:

@@ -1,16 +1,20 @@
-"""Reading a sweep: from stored chunks to one labelled dataset over the axes of the design."""
+"""Reading a sweep: one labelled dataset over the axes of its design. Imports xarray."""
 
-import os
-from collections.abc import Mapping
+import bisect
+import itertools
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import xarray as xr
+from xarray.backends import BackendArray
+from xarray.core import indexing
 
-from lrnn_jax.sweeps._folder import Store
 from lrnn_jax.sweeps._grid import Design, groups
-from lrnn_jax.sweeps._outputs import OUTCOMES, Spec
-from lrnn_jax.sweeps._store import AbstractStore, StoreError, specs_of
+from lrnn_jax.sweeps._outputs import OUTCOMES, Spec, fill_of
+from lrnn_jax.sweeps._store import AbstractStore, specs_of
 
 
 @dataclass(frozen=True)
@@ -24,43 +28,118 @@ class Part:
     positions: dict[str, list[Any]]
 
 
-def open_sweep(path: str | os.PathLike) -> Any:
-    """The results in a store as one labelled `xarray.Dataset`, read when they are used.
+class Cells:
+    """Where in the store each cell of a design is."""
 
-    Cells that are not computed yet have `result` −1, and NaN elsewhere (whole numbers: −1). What
-    is read is compared with its checksum: a damaged chunk counts as not computed, with a warning
-    that names it. `result`, read alone, knows of the chunks whose files are missing and of those
-    found damaged so far; `Store(path).damaged()` looks at all.
+    def __init__(self, parts: list[Part], size: int):
+        self.parts = parts
+        self.chunk = np.full(size, -1, np.int32)  # counted over all groups
+        self.row = np.zeros(size, np.int32)  # in its chunk
+        self.first = [0]  # chunk of each group, in the same count
+        for part in parts:
+            rows = np.arange(len(part.cells), dtype=np.int32)
+            self.row[part.cells] = rows % part.chunk
+            self.chunk[part.cells] = self.first[-1] + rows // part.chunk
+            self.first.append(self.first[-1] - (-len(rows) // part.chunk))
 
-    Arguments:
-        path: the store's folder.
+    def chunks(self, cells: np.ndarray) -> Iterator[tuple[Part, int, np.ndarray]]:
+        """The chunks that some cells are in: (group, number in it, places among these cells)."""
+        numbers = self.chunk[cells]
+        order = np.argsort(numbers, kind="stable")
+        starts = np.flatnonzero(np.diff(numbers[order], prepend=-2))
+        for start, stop in itertools.pairwise([*starts.tolist(), len(order)]):
+            number = int(numbers[order[start]])
+            if number >= 0:
+                part = bisect.bisect_right(self.first, number) - 1
+                yield self.parts[part], number - self.first[part], order[start:stop]
 
-    Errors: StoreError when it holds no sweep, or a damaged one that cannot be read; ImportError
-    naming the extra for xarray or zarr.
-    """
-    store = Store(path)
-    if store.manifest is None:
-        raise StoreError(f"{path} holds no sweep: it has no manifest.json.")
-    return dataset(store)
+
+class CellArray(BackendArray):
+    """A variable over the axes of a design and its own (with all their `places`), read chunk by
+    chunk. The chunks known to be damaged are shared by the variables of a dataset."""
+
+    def __init__(
+        self,
+        store: AbstractStore,
+        design: Design,
+        cells: Cells,
+        name: str,
+        places: Mapping[str, list[Any]],
+        damaged: set[tuple[int, int]],
+    ):
+        self.store, self.cells, self.name, self.damaged = store, cells, name, damaged
+        mine = [part for part in cells.parts if name in part.specs]
+        dims = mine[0].specs[name].dims
+        self.grid, self.own = design.shape, tuple(len(places[dim]) for dim in dims)
+        self.shape = (*self.grid, *self.own)
+        self.dtype = np.result_type(*(part.specs[name].dtype for part in mine))
+        at = {dim: {place: i for i, place in enumerate(places[dim])} for dim in dims}
+        self.targets = {  # where a group's positions are among all
+            part.index: [np.array([at[dim][x] for x in part.positions[dim]], int) for dim in dims]
+            for part in mine
+            if any(part.positions[dim] != places[dim] for dim in dims)
+        }
+
+    def __getitem__(self, key: Any) -> Any:
+        outer = indexing.IndexingSupport.OUTER
+        return indexing.explicit_indexing_adapter(key, self.shape, outer, self._get)
+
+    def _get(self, key: tuple[Any, ...]) -> np.ndarray:
+        wanted = [np.arange(n)[k] for n, k in zip(self.shape, key)]
+        single = tuple(i for i, w in enumerate(wanted) if w.ndim == 0)
+        wanted = [np.atleast_1d(w) for w in wanted]
+        grid, own = wanted[: len(self.grid)], wanted[len(self.grid) :]
+        cells = np.ravel_multi_index(np.ix_(*grid), self.grid).ravel()
+        values = self._read(cells, own).reshape(tuple(map(len, wanted)))
+        return np.squeeze(values, axis=single)
+
+    def _read(self, cells: np.ndarray, own: list[np.ndarray]) -> np.ndarray:
+        """The values in some cells, at some positions along the variable's own axes."""
+        fill, lost = fill_of(self.dtype), []
+        values = np.full((len(cells), *map(len, own)), fill, self.dtype)
+        for part, unit, mine in self.cells.chunks(cells):
+            block = self._block(part, unit, lost)
+            if block is None:
+                continue
+            block = block[self.cells.row[cells[mine]]]
+            if part.index in self.targets:
+                joined = np.full((len(mine), *self.own), fill, self.dtype)
+                joined[np.ix_(np.arange(len(mine)), *self.targets[part.index])] = block
+                block = joined
+            values[mine] = block[np.ix_(np.arange(len(block)), *own)] if own else block
+        if lost:
+            shown = ", ".join(f"{index}-{unit:06d}" for index, unit in lost[:10])
+            more = ", …" if len(lost) > 10 else ""
+            warnings.warn(
+                f"{len(lost)} chunk(s) of this sweep are damaged: {shown}{more} (group-chunk, as "
+                f"in the store's folder done/). Their cells count as not run. Run the sweep with "
+                f"resume=True (--resume) to compute them again.",
+                stacklevel=2,
+            )
+        return values
+
+    def _block(self, part: Part, unit: int, lost: list[tuple[int, int]]) -> np.ndarray | None:
+        """The values of a chunk; None for one that is not complete, or damaged."""
+        place = part.index, unit
+        if self.name not in part.specs or place in self.damaged or not self.store.is_done(*place):
+            return None
+        block = self.store.read(*place, self.name)
+        if block is None:
+            self.damaged.add(place)
+            lost.append(place)
+        return block
 
 
-def dataset(store: AbstractStore) -> Any:
+def dataset(store: AbstractStore) -> xr.Dataset:
     """The dataset of a store, read when it is used."""
-    try:
-        import xarray as xr
-        from xarray.core.indexing import LazilyIndexedArray
-
-        from lrnn_jax.sweeps._lazy import CellArray, Cells
-    except ImportError as error:
-        raise ImportError("Sweeps need xarray: pip install 'lrnn_jax[sweep]'.") from error
-    manifest = store.manifest or {}
+    manifest = store.document("manifest") or {}
     design, labels = Design.from_json(manifest["design"]), manifest["labels"]
     parts = _parts(store, design, manifest["static"])
     places, cells = _union(parts), Cells(parts, design.size)
     damaged: set[tuple[int, int]] = set()
     variables = {}
     for name, spec in _specs(parts).items():
-        data = LazilyIndexedArray(CellArray(store, design, cells, name, places, damaged))
+        data = indexing.LazilyIndexedArray(CellArray(store, design, cells, name, places, damaged))
         dims = (*(axis.name for axis in design.axes), *spec.dims)
         variables[name] = xr.Variable(dims, data, _attributes(name, spec, labels))
     coordinates = _coordinates(design, labels) | _dim_coordinates(parts, places)
@@ -72,10 +151,11 @@ def dataset(store: AbstractStore) -> Any:
 def _parts(store: AbstractStore, design: Design, static: list[str]) -> list[Part]:
     parts = []
     for group in groups(design, static):
-        record = store.group(group.index)
+        record = store.document(f"groups/{group.index}")
         if record is None:
             continue
-        specs, known = specs_of(record), store.coordinates(group.index)
+        specs = specs_of(record)
+        known = store.document(f"groups/{group.index}.coordinates") or {}
         positions: dict[str, list[Any]] = {}
         for name, spec in specs.items():
             for dim, size in zip(spec.dims, spec.shape):

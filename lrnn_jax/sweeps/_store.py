@@ -2,20 +2,14 @@
 
 import abc
 import contextlib
-import hashlib
-import zlib
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from lrnn_jax.sweeps._grid import Group
 from lrnn_jax.sweeps._outputs import Spec
-
-FORMAT = 1
-MANIFEST = {"function": str, "design": list, "static": list, "labels": dict, "versions": dict}
-GROUP = {"cells": int, "chunk": int, "program": str, "variables": dict}
-"""Fields that documents hold at least."""
 
 
 class StoreError(RuntimeError):
@@ -25,47 +19,17 @@ class StoreError(RuntimeError):
 class AbstractStore(abc.ABC):
     """Keeps the results of one sweep, chunk by chunk, by group of cells and number in the group.
 
-    Beside them it keeps documents, each written once: the manifest, a record (`group_record`) and
-    the coordinates of each group.
+    Beside them it keeps documents, each written once: "manifest", and of each group its record
+    (`group_record`), "groups/0", and the positions along its axes, "groups/0.coordinates".
     """
 
-    @property
-    def manifest(self) -> dict[str, Any] | None:
-        """What the sweep is; None for a new store."""
-        return self._document("manifest", MANIFEST)
+    @abc.abstractmethod
+    def document(self, name: str) -> dict[str, Any] | None:
+        """A document; None where there is none."""
 
-    def claim(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
-        """Write the manifest unless there is one, and return the one that is there."""
-        return self._keep("manifest", MANIFEST, manifest)
-
-    def group(self, index: int) -> dict[str, Any] | None:
-        """What was written down about a group of cells; None before."""
-        return self._document(f"groups/{index}", GROUP)
-
-    def add_group(self, index: int, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Write down a group unless it is there, make its arrays, and return what is there."""
-        record = self._keep(f"groups/{index}", GROUP, record)
-        specs = {name: spec for name, spec in specs_of(record).items() if not spec.coordinate}
-        self._make_arrays(index, specs, record["cells"], record["chunk"])
-        return record
-
-    def coordinates(self, index: int) -> dict[str, list[Any]]:
-        """The positions along a group's axes, such as recorded epochs."""
-        return self._document(f"groups/{index}.coordinates", {}) or {}
-
-    def keep_coordinates(self, index: int, positions: Mapping[str, np.ndarray]) -> None:
-        """Write down the positions along a group's axes, the first time.
-
-        Errors: ValueError for positions that differ from those of other cells.
-        """
-        listed = {name: values.tolist() for name, values in positions.items()}
-        there = self._keep(f"groups/{index}.coordinates", {}, listed)
-        for name, values in listed.items():
-            if there.get(name, values) != values:
-                raise ValueError(
-                    f"The positions along {name!r} differ between cells: let all cells of a sweep "
-                    f"record the same ones, or name what decides them in `static`."
-                )
+    @abc.abstractmethod
+    def keep(self, name: str, content: Mapping[str, Any]) -> dict[str, Any]:
+        """Write a document unless it is there, whoever is first, and return what is there."""
 
     @abc.abstractmethod
     def read(self, index: int, unit: int, name: str) -> np.ndarray | None:
@@ -86,38 +50,12 @@ class AbstractStore(abc.ABC):
         """
 
     @abc.abstractmethod
-    def done(self) -> dict[tuple[int, int], dict[str, Any]]:
-        """The markers of all complete chunks, by (group, chunk)."""
-
-    @abc.abstractmethod
     def is_done(self, index: int, unit: int) -> bool:
         """Whether a chunk is complete; a marker that cannot be read counts for nothing."""
 
     @abc.abstractmethod
-    def discard_damaged(self, share: tuple[int, int]) -> None:
-        """Count chunks that are no longer what was written as not computed.
-
-        Arguments:
-            share: (i, n) to look at each n-th chunk of a group, from the i-th on.
-        """
-
-    @abc.abstractmethod
     def lock(self, index: int, unit: int) -> contextlib.AbstractContextManager[bool]:
         """Hold a chunk while it is computed; False where another process holds it."""
-
-    @abc.abstractmethod
-    def _document(self, name: str, fields: Mapping[str, type]) -> dict[str, Any] | None:
-        """A document, which holds these fields at least; None where there is none."""
-
-    @abc.abstractmethod
-    def _keep(
-        self, name: str, fields: Mapping[str, type], content: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Write a document unless it is there, whoever is first, and return what is there."""
-
-    @abc.abstractmethod
-    def _make_arrays(self, index: int, specs: Mapping[str, Spec], cells: int, chunk: int) -> None:
-        """Make the arrays of a group's variables, those that are not there."""
 
 
 class MemoryStore(AbstractStore):
@@ -125,45 +63,27 @@ class MemoryStore(AbstractStore):
 
     def __init__(self) -> None:
         self._documents: dict[str, dict[str, Any]] = {}
-        self._arrays: dict[tuple[int, str], np.ndarray] = {}
-        self._done: dict[tuple[int, int], dict[str, Any]] = {}
+        self._chunks: dict[tuple[int, int], Mapping[str, np.ndarray]] = {}
+
+    def document(self, name: str) -> dict[str, Any] | None:
+        return self._documents.get(name)
+
+    def keep(self, name: str, content: Mapping[str, Any]) -> dict[str, Any]:
+        return self._documents.setdefault(name, dict(content))
 
     def read(self, index: int, unit: int, name: str) -> np.ndarray | None:
-        if (marker := self._done.get((index, unit))) is None:
-            return None
-        return self._arrays[index, name][marker["start"] : marker["start"] + marker["cells"]]
+        return self._chunks.get((index, unit), {}).get(name)
 
     def write(
         self, index: int, unit: int, arrays: Mapping[str, np.ndarray], note: Mapping[str, Any]
     ) -> None:
-        for name, values in arrays.items():
-            self._arrays[index, name][note["start"] : note["start"] + len(values)] = values
-        self._done[index, unit] = dict(note)
-
-    def done(self) -> dict[tuple[int, int], dict[str, Any]]:
-        return self._done
+        self._chunks[index, unit] = arrays
 
     def is_done(self, index: int, unit: int) -> bool:
-        return (index, unit) in self._done
-
-    def discard_damaged(self, share: tuple[int, int]) -> None:
-        """There is no damage in memory."""
+        return (index, unit) in self._chunks
 
     def lock(self, index: int, unit: int) -> contextlib.AbstractContextManager[bool]:
         return contextlib.nullcontext(True)
-
-    def _document(self, name: str, fields: Mapping[str, type]) -> dict[str, Any] | None:
-        return self._documents.get(name)
-
-    def _keep(
-        self, name: str, fields: Mapping[str, type], content: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        return self._documents.setdefault(name, dict(content))
-
-    def _make_arrays(self, index: int, specs: Mapping[str, Spec], cells: int, chunk: int) -> None:
-        for name, spec in specs.items():
-            array = np.full((cells, *spec.shape), spec.fill, spec.dtype)
-            self._arrays.setdefault((index, name), array)
 
 
 def group_record(
@@ -175,28 +95,10 @@ def group_record(
         "cells": len(group.cells),
         "chunk": chunk,
         "program": program,
-        "variables": {name: spec.to_json() for name, spec in specs.items()},
+        "variables": {name: asdict(spec) for name, spec in specs.items()},
     }
 
 
 def specs_of(record: Mapping[str, Any]) -> dict[str, Spec]:
     """The variables of a group, from what was written down about it."""
     return {name: Spec.from_json(fields) for name, fields in record["variables"].items()}
-
-
-def checksum(values: np.ndarray, like: str = "crc32:") -> str:
-    """A checksum of an array's dtype, shape and bytes.
-
-    Arguments:
-        values: the array.
-        like: a checksum of the kind wanted. The default costs a twentieth of reading the data;
-            other ones are hashes, for which NaN is NaN, whatever its sign and payload.
-    """
-    values = np.ascontiguousarray(values)
-    head = f"{values.dtype.str}{values.shape}".encode()
-    if like.startswith("crc32:"):
-        data = memoryview(values.reshape(-1).view(np.uint8))  # pyright: ignore[reportArgumentType]
-        return f"crc32:{zlib.crc32(data, zlib.crc32(head)):08x}"
-    if values.dtype.kind in "fc":
-        values = np.where(np.isnan(values), values.dtype.type(np.nan), values)
-    return hashlib.blake2b(head + values.tobytes(), digest_size=16).hexdigest()

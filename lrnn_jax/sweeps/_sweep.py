@@ -1,6 +1,5 @@
 """Sweeps: one function over many cells, compiled once, in chunks, on any devices, resumable."""
 
-import difflib
 import functools
 import hashlib
 import inspect
@@ -20,12 +19,13 @@ from jaxtyping import PRNGKeyArray
 from lrnn_jax._checks import whole, whole_or_none
 from lrnn_jax._devices import local_devices
 from lrnn_jax.sweeps._folder import Store
-from lrnn_jax.sweeps._grid import Group, as_design, groups
+from lrnn_jax.sweeps._grid import Group, as_design, groups, hint
 from lrnn_jax.sweeps._identity import function_digest
 from lrnn_jax.sweeps._pipeline import Batches, Job, OneByOne, progress_bar
-from lrnn_jax.sweeps._plan import GroupPlan, Resources, Traced, readable, trace
-from lrnn_jax.sweeps._read import dataset
-from lrnn_jax.sweeps._store import FORMAT, AbstractStore, MemoryStore, group_record
+from lrnn_jax.sweeps._plan import GroupPlan, Traced, budget, fit, readable, trace
+from lrnn_jax.sweeps._store import AbstractStore, MemoryStore, StoreError, group_record
+
+FORMAT = 1
 
 
 class Sweep:
@@ -101,22 +101,23 @@ class Sweep:
             devices: as for `run`.
             measure: compute one chunk of each group, twice, and keep nothing but its time.
         """
-        resources, plans = self._resources(devices), []
+        devices, plans = local_devices(devices), []
         if not self.traced:
             return [GroupPlan(g.labels, len(g.cells), 1, 0, 0, None) for g in self.groups]
         for group in self.groups:
             traced = self._trace(group)
-            worker = self._batches(group, traced, resources)
-            batch, seconds = worker.compiled.batch, None
+            worker = self._batches(group, traced, devices, self.chunk)
+            compiled, seconds = worker.compiled, None
             if measure:
-                chunks = [group.part(0, batch)] * worker.width
+                chunks = [group.part(0, compiled.batch)] * compiled.mesh.size
                 worker.start(chunks)()
                 start = time.perf_counter()
                 worker.start(chunks)()
-                steps = -(-len(group.cells) // (batch * worker.width))
+                steps = -(-len(group.cells) // (compiled.batch * compiled.mesh.size))
                 seconds = steps * (time.perf_counter() - start)
-            size, need = len(group.cells) * traced.bytes, worker.compiled.bytes
-            plans.append(GroupPlan(group.labels, len(group.cells), batch, need, size, seconds))
+            cells, size = len(group.cells), len(group.cells) * traced.bytes
+            needs = compiled.batch, compiled.bytes, size
+            plans.append(GroupPlan(group.labels, cells, *needs, seconds))
         return plans
 
     def run(
@@ -150,29 +151,30 @@ class Sweep:
         if shared and self.store is None:
             raise ValueError("Several processes share their results through a `store`: give one.")
         share = (jax.process_index(), processes) if shard is None else _share(shard)
-        resources = self._resources(devices)
-        store = MemoryStore() if self.store is None else Store(self.store)
-        self._claim(store, resume or shared, resources.devices[0].platform)
-        store.discard_damaged(share)
+        devices = local_devices(devices)
+        manifest = self._manifest(devices[0].platform)
+        store = self._open(manifest, resume or shared, share)
         with progress_bar(self.design.size, progress) as advance:
             for group in self.groups:
-                self._run_group(group, store, resources, share, advance)
+                self._run_group(group, store, devices, share, advance)
         if processes > 1 and shard is None:
             from jax.experimental import multihost_utils
 
             multihost_utils.sync_global_devices("sweep")
-        data = dataset(store)
+        data = _dataset(store)
         return data.load() if self.store is None else data
 
-    def _resources(self, devices: Any) -> Resources:
-        return Resources(local_devices(devices), self.memory, self.chunk)
-
-    def _claim(self, store: AbstractStore, resume: bool, platform: str) -> None:
-        """Make the store this sweep's, or see that it is."""
-        manifest, there = self._manifest(platform), store.manifest
-        new = there is None
-        there = store.claim(manifest) if there is None else there
-        if differences := _differences(there, manifest):
+    def _open(
+        self, manifest: dict[str, Any], resume: bool, share: tuple[int, int]
+    ) -> AbstractStore:
+        """The store, seen to be this sweep's, without damaged chunks."""
+        if self.store is None:
+            store = MemoryStore()
+            store.keep("manifest", manifest)
+            return store
+        store = Store(self.store)
+        new = store.manifest is None
+        if differences := _differences(store.keep("manifest", manifest), manifest):
             raise ValueError(
                 f"The store {self.store} holds another sweep. "
                 + " ".join(differences)
@@ -183,6 +185,8 @@ class Sweep:
                 f"The store {self.store} already holds {len(store.done())} chunk(s) of this sweep: "
                 f"go on with resume=True (--resume), or choose another store."
             )
+        store.discard_damaged(share)
+        return store
 
     def _manifest(self, platform: str) -> dict[str, Any]:
         key = None if self.key is None else np.asarray(jr.key_data(self.key)).tolist()
@@ -212,27 +216,27 @@ class Sweep:
         return traced
 
     def _batches(
-        self, group: Group, traced: Traced, resources: Resources, fixed: int | None = None
+        self, group: Group, traced: Traced, devices: Sequence[Any], wanted: int | None
     ) -> Batches:
-        budget, need = resources.budget(), self.design.size * traced.bytes
-        if self.store is None and need > budget:
+        allowed, need = budget(devices, self.memory), self.design.size * traced.bytes
+        if self.store is None and need > allowed:
             raise ValueError(
-                f"The results take {readable(need)}, of which {readable(budget)} may be held in "
+                f"The results take {readable(need)}, of which {readable(allowed)} may be held in "
                 f"memory: give a `store`, or keep less (record=n, summarise)."
             )
-        parameters = len(self.design.columns)
-        compiled = resources.fit(traced, parameters, len(group.cells), fixed)
+        parameters, cells = len(self.design.columns), len(group.cells)
+        compiled = fit(traced, devices, allowed, parameters, cells, wanted)
         return Batches(self.design, traced, compiled, jr.key(0) if self.key is None else self.key)
 
     def _run_group(
         self,
         group: Group,
         store: AbstractStore,
-        resources: Resources,
+        devices: Sequence[Any],
         share: tuple[int, int],
         advance: Callable[[int], None],
     ) -> None:
-        record = store.group(group.index)
+        record = store.document(f"groups/{group.index}")
         if not self.traced:
             self._check_program(group, record, self._digest)
             key = self.key if self.takes_key else None
@@ -242,9 +246,10 @@ class Sweep:
         traced, worker = self._trace(group), None
         self._check_program(group, record, traced.digest)
         if record is None:
-            worker = self._batches(group, traced, resources)
+            worker = self._batches(group, traced, devices, self.chunk)
             record = group_record(group, worker.compiled.batch, traced.specs, traced.digest)
-        record = store.add_group(group.index, record)  # another process may have been faster
+        # another process may have been faster
+        record = store.keep(f"groups/{group.index}", record)
         self._check_program(group, record, traced.digest)
         chunk = record["chunk"]
         units = group.units(chunk, share)
@@ -252,7 +257,7 @@ class Sweep:
             advance(sum(len(group.part(unit, chunk)) for unit in units))
             return
         if worker is None or worker.compiled.batch != chunk:
-            worker = self._batches(group, traced, resources, chunk)
+            worker = self._batches(group, traced, devices, chunk)
         Job(store, group, worker, chunk, share, advance).run()
 
     @functools.cached_property
@@ -284,6 +289,34 @@ def sweep(cells: Any, function: Callable[..., Any], **options: Any) -> Any:
     return Sweep(cells, function, **options).run(**running)
 
 
+def open_sweep(path: str | os.PathLike) -> Any:
+    """The results in a store as one labelled `xarray.Dataset`, read when they are used.
+
+    Cells that are not computed yet have `result` −1, and NaN elsewhere (whole numbers: −1). What
+    is read is compared with its checksum: a damaged chunk counts as not computed, with a warning
+    that names it. `result`, read alone, knows of the chunks whose files are missing and of those
+    found damaged so far; `Store(path).damaged()` looks at all.
+
+    Arguments:
+        path: the store's folder.
+
+    Errors: StoreError when it holds no sweep, or a damaged one that cannot be read; ImportError
+    naming the extra for xarray or zarr.
+    """
+    store = Store(path)
+    if store.manifest is None:
+        raise StoreError(f"{path} holds no sweep: it has no manifest.json.")
+    return _dataset(store)
+
+
+def _dataset(store: AbstractStore) -> Any:
+    try:
+        from lrnn_jax.sweeps._read import dataset
+    except ImportError as error:
+        raise ImportError("Sweeps need xarray: pip install 'lrnn_jax[sweep]'.") from error
+    return dataset(store)
+
+
 def _name_of(function: Callable[..., Any]) -> str:
     """Module and qualified name of a function; of the class, for objects that have none."""
     try:
@@ -308,10 +341,8 @@ def _check_parameters(function: Callable[..., Any], names: list[str]) -> bool:
     if inspect.Parameter.VAR_KEYWORD not in kinds:
         for name in names:
             if name not in parameters or name == "key":
-                close = difflib.get_close_matches(name, parameters, n=1)
-                hint = f" Did you mean {close[0]!r}?" if close else ""
                 raise ValueError(
-                    f"The function has no parameter {name!r}.{hint} It takes "
+                    f"The function has no parameter {name!r}.{hint(name, parameters)} It takes "
                     f"{', '.join(p for p in parameters if p != 'key')}."
                 )
     plain = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
