@@ -15,6 +15,8 @@ from lrnn_jax.sweeps import Labelled
 
 Table = tuple[list[str], list[list[str]]]
 """Header and rows."""
+Columns = Mapping[str, tuple[Any, str]]
+"""By header: values (an array, a sequence or those of a dict) and their format, e.g. ".3g"."""
 
 
 def labelled(name: str, *dims: str, units: str = "1") -> Any:
@@ -144,33 +146,16 @@ R = TypeVar("R", bound=AbstractResults)
 C = TypeVar("C")
 
 
-def columns(given: Mapping[str, tuple[Any, str]]) -> Table:
-    """A table from its columns.
-
-    Arguments:
-        given: by header, values (an array, a list or those of a dict) and their format, e.g.
-            `{"final": (losses, ".3g")}`.
-    """
-    cells = [[format(x, how) for x in _list(values)] for values, how in given.values()]
-    return list(given), [list(row) for row in zip(*cells, strict=True)]
+def _cells(values: Any, how: str) -> list[str]:
+    values = list(values.values()) if isinstance(values, dict) else values
+    return [format(value, how) for value in np.asarray(values).tolist()]
 
 
-def _list(values: Any) -> list[Any]:
-    if isinstance(values, dict):
-        return list(values.values())
-    return values if isinstance(values, list) else np.asarray(values).tolist()
-
-
-def final_overlaps(results: AbstractResults) -> Table:
+def final_overlaps(results: AbstractResults) -> Columns:
     """Every overlap: whether a loss sees it, what each curve starts with, where this differs from
     the others, and what it ends with."""
     curves = results.curves()
-    first = next(iter(curves.values()))
-    names, seen = first.overlaps.names, set(first.visibility.visible)
-    given: dict[str, tuple[Any, str]] = {
-        "overlap": (list(names), ""),
-        "loss sees it": (["yes" if name in seen else "no" for name in names], ""),
-    }
+    given = names_of(next(iter(curves.values())))
     starts: list[np.ndarray] = []
     for name, curve in curves.items():
         start, *_, end = np.asarray(curve.overlaps.vector())
@@ -178,7 +163,14 @@ def final_overlaps(results: AbstractResults) -> Table:
             given[f"start, {name}" if starts else "start"] = (start, ".6f")
             starts.append(start)
         given[name] = (end, ".6f")
-    return columns(given)
+    return given
+
+
+def names_of(curve: LearningCurve) -> dict[str, tuple[Any, str]]:
+    """The first columns of tables by overlap: names, and whether a loss sees them."""
+    names, seen = curve.overlaps.names, curve.visibility.visible
+    told = ["yes" if name in seen else "no" for name in names]
+    return {"overlap": (names, ""), "loss sees it": (told, "")}
 
 
 @dataclass(frozen=True)
@@ -195,8 +187,9 @@ class Experiment(Generic[C, R]):
         draw: the figure; style and panel letters are given to it.
         seconds: that the command takes at full and at quick size, start and compiling included, on
             2 CPU cores (full size: with `--devices 2` where there is this option).
-        table: header and rows of the printed table; default the overlaps that curves end with.
+        table: columns of the printed table; default the overlaps that curves end with.
         notes: lines that are printed before it.
+        devices: how many a config wants; None: whatever there is.
     """
 
     name: str
@@ -207,8 +200,9 @@ class Experiment(Generic[C, R]):
     run: Callable[[C, Recorder], R]
     draw: Callable[[R], Figure]
     seconds: tuple[int, int]
-    table: Callable[[R], Table] = final_overlaps
+    table: Callable[[R], Columns] = final_overlaps
     notes: Callable[[R], list[str]] = lambda results: []
+    devices: Callable[[C], int | None] = lambda config: None
 
     def __call__(self, config: C | None = None, progress: Progress | None = None) -> "Report":
         """Run it.
@@ -258,7 +252,9 @@ class Report:
     @property
     def table(self) -> Table:
         """Header and rows of the printed table."""
-        return self.experiment.table(self.results)
+        given = self.experiment.table(self.results)
+        cells = (_cells(*column) for column in given.values())
+        return list(given), [list(row) for row in zip(*cells, strict=True)]
 
     @property
     def notes(self) -> list[str]:
@@ -312,11 +308,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, tuple) and type(value) is not tuple:
         return plain(value._asdict())  # pyright: ignore[reportAttributeAccessIssue]
     return [plain(part) for part in value] if isinstance(value, (tuple, list)) else value
-
-
-def check_config(config: Any, **bounds: tuple[float, float]) -> None:
-    """Raise ValueError, naming the field, unless each named field lies within its bounds."""
-    for name, (low, high) in bounds.items():
-        value = getattr(config, name)
-        if not low <= value <= high:
-            raise ValueError(f"`{name}` must lie between {low:g} and {high:g}; got {value:g}.")

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from lrnn_jax.experiments._base import AbstractResults, Experiment, check_config, claim, labelled
+from lrnn_jax.experiments._base import AbstractResults, Experiment, claim, labelled
+from lrnn_jax.experiments._configs import AbstractFilterConfig, within
 from lrnn_jax.experiments._panels import responses
 from lrnn_jax.experiments._recorder import Recorder
 from lrnn_jax.figures import (
@@ -25,47 +26,27 @@ from lrnn_jax.figures import (
 )
 from lrnn_jax.learning import Descent, LearningCurve
 from lrnn_jax.networks import LowRankRNN
-from lrnn_jax.overlaps import degenerate_twin, visible
+from lrnn_jax.overlaps import degenerate_twin
 from lrnn_jax.reduced import reduce
 from lrnn_jax.tasks import ExponentialFilter
 
 
 @dataclass(frozen=True)
-class DegeneracyConfig:
+class DegeneracyConfig(AbstractFilterConfig):
     """Same visible overlaps, other invisible ones: same output, other learning. [LR] fig. 2."""
 
-    n: int = 500
-    """N, neurons."""
-    dt: float = 0.05
-    """Euler step [membrane time constants]."""
-    steps: int = 400
-    """T, steps of the impulse response."""
-    rate: float = 0.2
+    rate: float = within(0.2, 0, 1e3)
     """c*, decay rate of the target [1 / membrane time constant]."""
     uu: float = 2.048
     """UᵀU/N of the second network (about 1 in the first)."""
     mu: float = 0.8
     """MᵀU/N of the second network (about 0 in the first)."""
-    noise: float = 0.5
+    noise: float = within(0.5, 0, 1e3)
     """Standard deviation of the hidden noise, per unit and step."""
-    lr: float = 5e-3
-    """η, learning rate (the network's own is N η)."""
-    epochs: int = 2000
-    """Parameter updates."""
-    early: int = 300
+    early: int = within(300, 1, lambda config: config.epochs)
     """Epoch at which the two networks are compared again."""
-    trials: int = 40
+    trials: int = within(40, 2, 1e6)
     """Trials with hidden noise."""
-    seed: int = 0
-    """Random seed of the first network and of the noise."""
-
-    def __post_init__(self) -> None:
-        check_config(self, n=(4, 1e6), steps=(2, 1e6), epochs=(2, 1e8), lr=(0, 1e3))
-        check_config(self, dt=(1e-9, 1), noise=(0, 1e3), trials=(2, 1e6), rate=(0, 1e3))
-        check_config(self, early=(1, self.epochs))
-
-
-QUICK = DegeneracyConfig(n=100, steps=200, epochs=1000, lr=1e-2, early=150)
 
 
 class DegeneracyResults(AbstractResults):
@@ -79,7 +60,6 @@ class DegeneracyResults(AbstractResults):
     sizes: tuple[int, ...]
     noise_rms: tuple[tuple[float, ...], ...]
     plateau: tuple[int, ...]
-    visible: tuple[str, ...]
     time: Any = labelled("time", "time", units="membrane time constants")
     before: dict[str, Any] = labelled("impulse response before learning", "time")
     early: dict[str, Any] = labelled("impulse response in early learning", "time")
@@ -159,7 +139,6 @@ def _run(config: DegeneracyConfig, recorder: Recorder) -> DegeneracyResults:
         sizes=sizes,
         noise_rms=tuple(_noise_rms(config, n) for n in sizes),
         plateau=tuple(plateau(np.asarray(c.loss)) for c in theories.values()),
-        visible=visible(net).visible,
         time=config.dt * np.arange(config.steps),
         before=responses(task, first=net, second=twin),
         early=responses(task, **then),
@@ -168,7 +147,7 @@ def _run(config: DegeneracyConfig, recorder: Recorder) -> DegeneracyResults:
 
 
 def _networks(config: DegeneracyConfig, n: int) -> tuple[LowRankRNN, LowRankRNN]:
-    net = LowRankRNN.normalised(n, dt=config.dt, key=jr.key(config.seed))
+    net = config.network(n=n)
     return net, degenerate_twin(net, uu=config.uu, mu=config.mu)
 
 
@@ -230,7 +209,7 @@ def _draw(r: DegeneracyResults) -> Figure:
     ]
     lines = [(label, np.asarray(loss), look) for label, loss, look in lines]
     plot_lines(axes[1, 0], epochs, lines, above=1e-14).set(xlabel="epoch", ylabel=r"loss $L$")
-    seen = np.isin(r.full.overlaps.names, r.visible)
+    seen = np.isin(r.full.overlaps.names, r.full.visibility.visible)
     _both_networks(axes[1, 1], r, seen, VISIBLE)
     _both_networks(axes[1, 2], r, ~seen, INVISIBLE)
     return figure
@@ -257,7 +236,7 @@ degeneracy = Experiment(
     source="[LR] fig. 2",
     summary="two networks that compute the same and learn differently",
     full=DegeneracyConfig(),
-    quick=QUICK,
+    quick=DegeneracyConfig(n=100, steps=200, epochs=1000, lr=1e-2, early=150),
     run=_run,
     draw=_draw,
     seconds=(16, 12),

@@ -8,7 +8,8 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from lrnn_jax.experiments._base import AbstractResults, Experiment, check_config, claim, labelled
+from lrnn_jax.experiments._base import AbstractResults, Experiment, claim, labelled
+from lrnn_jax.experiments._configs import AbstractConfig, within
 from lrnn_jax.experiments._panels import gap, loss_panel, overlap_panels
 from lrnn_jax.experiments._recorder import Recorder
 from lrnn_jax.figures import Figure, panels, plot_methods, plot_quantiles
@@ -19,16 +20,16 @@ from lrnn_jax.tasks import FlipFlop
 
 
 @dataclass(frozen=True)
-class FlipFlopNetwork:
+class AbstractFlipFlopConfig(AbstractConfig):
     """A normalised erf network that learns the flip-flop."""
 
-    n: int = 600
+    n: int = within(600, 8, 1e6)
     """N, neurons."""
-    dt: float = 0.025
+    dt: float = within(0.025, 1e-9, 1)
     """Euler step [membrane time constants]."""
-    steps: int = 800
+    steps: int = within(800, 2, 1e6)
     """T, steps of a trial."""
-    batch: int = 10
+    batch: int = within(10, 1, 1e6)
     """Trials per epoch."""
     wait: tuple[float, float] = (2.0, 5.0)
     """Lowest and highest scored waiting time [membrane time constants]."""
@@ -36,19 +37,14 @@ class FlipFlopNetwork:
     """Amplitude of the pulses."""
     target_amp: float = 1.0
     """Amplitude of the target."""
-    epochs: int = 2000
+    epochs: int = within(2000, 2, 1e8)
     """Parameter updates."""
-    record: int = 20
+    record: int = within(20, 1, lambda config: config.epochs)
     """Keep every n-th epoch."""
-    devices: int = 1
+    devices: int = within(1, 1, lambda config: config.batch)
     """Devices that share the trials of an epoch; on a CPU, cores."""
     seed: int = 0
     """Random seed of the initial network, the trials and whatever else is drawn."""
-
-    def check(self) -> None:
-        """Raise ValueError, naming the field, unless the sizes make sense."""
-        check_config(self, n=(8, 1e6), steps=(2, 1e6), batch=(1, 1e6), dt=(1e-9, 1))
-        check_config(self, epochs=(2, 1e8), record=(1, self.epochs), devices=(1, self.batch))
 
     def options(self, key: PRNGKeyArray) -> dict[str, Any]:
         """How long to learn, on which trials, and what to keep."""
@@ -65,25 +61,15 @@ class FlipFlopNetwork:
 
 
 @dataclass(frozen=True)
-class FlipFlopConfig(FlipFlopNetwork):
+class FlipFlopConfig(AbstractFlipFlopConfig):
     """The flip-flop: full network, closure, population, on the same trials. [LR] fig. 4a-c."""
 
-    lr: float = 5e-2
+    lr: float = within(5e-2, 0, 1e3)
     """η, learning rate (the network's own is N η)."""
-    nodes: int = 192
+    nodes: int = within(192, 8, 1e6)
     """Nodes of the population."""
-    finer: int = 768
+    finer: int = within(768, 8, 1e6)
     """Nodes of the population that it is compared with."""
-
-    def __post_init__(self) -> None:
-        self.check()
-        check_config(self, lr=(0, 1e3), nodes=(8, 1e6), finer=(8, 1e6))
-
-
-QUICK = FlipFlopConfig(
-    n=200, dt=0.1, steps=80, batch=8, wait=(1.0, 2.0), input_amp=2.0, target_amp=0.7, lr=0.2,
-    epochs=250, record=10,
-)  # fmt: skip
 
 
 class FlipFlopResults(AbstractResults):
@@ -99,7 +85,6 @@ class FlipFlopResults(AbstractResults):
     loss_ratio: dict[str, float]
     verdict: str
     verdict_full: str
-    visible: tuple[str, ...]
     loadings: Any = labelled("loadings in standard deviations, sorted", "neuron", "vector")
     chance: Any = labelled("joint cumulant of a Gaussian sample")
     joint: dict[str, Any] = labelled("norm of the joint fourth cumulant of the loadings", "epoch")
@@ -155,7 +140,6 @@ def _run(config: FlipFlopConfig, recorder: Recorder) -> FlipFlopResults:
         loss_ratio={name: loss_ratio(c) for name, c in curves.items()},
         verdict=few.verdict,
         verdict_full=full.verdict,
-        visible=full.closure.visibility.visible,
         loadings=np.sort(theta / theta.std(axis=0), axis=0),
         chance=full.chance,
         joint={name: found.joint for name, found in sides.items()},
@@ -174,9 +158,7 @@ def _draw(r: FlipFlopResults) -> Figure:
     figure, axes = panels(2, 3, height=4.3)
     curves = {"full": r.full, "closure": r.closure, "population": r.population}
     loss_panel(axes[0, 0], full=r.full, closure=r.closure, population=r.population)
-    overlap_panels(
-        axes[0, 1:], r.visible, theory=r.population, simulation=r.full, closure=r.closure
-    )
+    overlap_panels(axes[0, 1:], theory=r.population, simulation=r.full, closure=r.closure)
     gaps = {name: gap(curve, r.finer) for name, curve in curves.items()}
     label = rf"largest $|\Delta Q|$ to {r.config.finer} nodes"
     plot_methods(axes[1, 0], r.full.epochs, gaps, label, above=1e-6)
@@ -193,8 +175,20 @@ flip_flop = Experiment(
     source="[LR] fig. 4a-c",
     summary="a nonlinear network, its Gaussian closure and its infinite width learn a flip-flop",
     full=FlipFlopConfig(),
-    quick=QUICK,
+    quick=FlipFlopConfig(
+        n=200,
+        dt=0.1,
+        steps=80,
+        batch=8,
+        wait=(1.0, 2.0),
+        input_amp=2.0,
+        target_amp=0.7,
+        lr=0.2,
+        epochs=250,
+        record=10,
+    ),
     run=_run,
     draw=_draw,
     seconds=(162, 19),
+    devices=lambda config: config.devices,
 )

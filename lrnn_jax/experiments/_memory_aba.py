@@ -11,15 +11,8 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array
 
-from lrnn_jax.experiments._base import (
-    AbstractResults,
-    Experiment,
-    Table,
-    check_config,
-    claim,
-    columns,
-    labelled,
-)
+from lrnn_jax.experiments._base import AbstractResults, Columns, Experiment, claim, labelled
+from lrnn_jax.experiments._configs import AbstractFilterConfig, within
 from lrnn_jax.experiments._panels import overlap_panels
 from lrnn_jax.experiments._recorder import Recorder
 from lrnn_jax.figures import (
@@ -51,22 +44,15 @@ from lrnn_jax.overlaps import (
     conserved_weights,
     degenerate_twin,
     reachable_dimensions,
-    visible,
 )
 from lrnn_jax.reduced import ReducedRNN, reduce
 from lrnn_jax.tasks import ExponentialFilter
 
 
 @dataclass(frozen=True)
-class TwoFilters:
+class AbstractTwoFiltersConfig(AbstractFilterConfig):
     """A degenerate network and two filters, A and B, that it learns in turn."""
 
-    n: int = 500
-    """N, neurons."""
-    dt: float = 0.05
-    """Euler step [membrane time constants]."""
-    steps: int = 400
-    """T, steps of the impulse response."""
     rate_a: float = 0.2
     """c* of task A [1 / membrane time constant]."""
     rate_b: float = 0.4
@@ -75,24 +61,13 @@ class TwoFilters:
     """UᵀU/N at the start."""
     mu: float = 0.8
     """MᵀU/N at the start."""
-    lr: float = 5e-3
-    """η, learning rate of gradient descent (the network's own is N η)."""
-    epochs: int = 1000
-    """Epochs of each phase."""
-    record: int = 10
+    record: int = within(10, 1, lambda config: config.epochs)
     """Keep every n-th epoch."""
     seed: int = 7
-    """Random seed of the initial network, and of noise."""
 
-    def check(self) -> None:
-        """Raise ValueError, naming the field, unless the sizes make sense."""
-        check_config(self, n=(4, 1e6), steps=(2, 1e6), lr=(0, 1e3), dt=(1e-9, 1))
-        check_config(self, epochs=(2, 1e8), record=(1, self.epochs))
-
-    def network(self) -> LowRankRNN:
+    def twin(self) -> LowRankRNN:
         """The network at epoch 0."""
-        net = LowRankRNN.normalised(self.n, dt=self.dt, key=jr.key(self.seed))
-        return degenerate_twin(net, uu=self.uu, mu=self.mu)
+        return degenerate_twin(self.network(), uu=self.uu, mu=self.mu)
 
     def task(self, name: str, amplitude: float = 1.0, **options: Any) -> ExponentialFilter:
         """The filter "A" or "B"."""
@@ -101,35 +76,29 @@ class TwoFilters:
 
 
 @dataclass(frozen=True)
-class MemoryAbaConfig(TwoFilters):
+class MemoryAbaConfig(AbstractTwoFiltersConfig):
     """A-B-A-B, then A with label noise: memory in the overlaps. [LR] fig. 3, 6."""
 
-    first: int = 3000
+    epochs: int = within(1000, 2, 1e8)
+    """Epochs of each phase."""
+    first: int = within(3000, 2, 1e8)
     """Epochs of the first A, in place of `epochs`."""
     amplitude_b: float = 2.0
     """a* of the other task B that changes the amplitude (A has 1)."""
-    label_noise: float = 0.1
+    label_noise: float = within(0.1, 1e-12, 1e3)
     """σ, standard deviation of the label noise per time step; η is twice as large under it."""
-    noise_epochs: int = 4000
+    noise_epochs: int = within(4000, 2, 1e8)
     """Epochs of A with label noise."""
-    runs: int = 24
+    runs: int = within(24, 3, 1e6)
     """Runs with independent label noise."""
-    cycles: int = 3
+    cycles: int = within(3, 1, 1e4)
     """Cycles A-B-A whose leftover is measured."""
-
-    def __post_init__(self) -> None:
-        self.check()
-        check_config(self, first=(2, 1e8), noise_epochs=(2, 1e8), runs=(3, 1e6))
-        check_config(self, label_noise=(1e-12, 1e3), cycles=(1, 1e4))
 
     @property
     def bounds(self) -> tuple[int, ...]:
         """Epochs where A, B, A, B and the noisy A begin, and where that ends."""
         phases = (0, self.first, *[self.epochs] * 3, self.noise_epochs)
         return tuple(itertools.accumulate(phases))
-
-
-QUICK = MemoryAbaConfig(n=60, noise_epochs=400, cycles=2)
 
 
 class MemoryAbaResults(AbstractResults):
@@ -148,7 +117,6 @@ class MemoryAbaResults(AbstractResults):
     k_shift: list[float]
     """Largest change of an entry of K over its largest one: from A to A-B-A-B, and under noise."""
     reachable: ReachableDimensions
-    visible: tuple[str, ...]
     noise_epoch: Any = labelled("epoch", "noise_epoch", units="")
     drift_mean: Any = labelled("mean, theory", "noise_epoch", "overlap")
     drift_std: Any = labelled("std over runs, theory", "noise_epoch", "overlap")
@@ -257,7 +225,7 @@ class MemoryAbaResults(AbstractResults):
 def _run(config: MemoryAbaConfig, recorder: Recorder) -> MemoryAbaResults:
     """At 2η about one set of `runs` in twenty has an overlap beyond 3 s.e.m.: twenty-four runs know
     their own standard error to 15 %, and the theory is off by up to 0.4 of it."""
-    net, record, bounds = config.network(), config.record, config.bounds
+    net, record, bounds = config.twin(), config.record, config.bounds
     fast, slow = Descent(2 * config.lr), Descent(config.lr)
     phases = [(config.task(n), slow, e) for n, e in zip("ABAB", np.diff(bounds).tolist())]
     labels = [f"full network, {name}" for name in "ABAB"]
@@ -300,7 +268,6 @@ def _run(config: MemoryAbaConfig, recorder: Recorder) -> MemoryAbaResults:
         stiffest={"2η": theory.stiffest, "η": slower.stiffest},
         k_shift=[float(abs(b - a).max() / abs(k[0]).max()) for a, b in itertools.pairwise(k)],
         reachable=reachable_dimensions(start.overlaps),
-        visible=visible(start).visible,
         noise_epoch=theory.epochs + bounds[4],
         drift_mean=theory.mean,
         drift_std=theory.std,
@@ -348,9 +315,9 @@ def _cycles(config: MemoryAbaConfig, start: ReducedRNN) -> dict[str, Array]:
     return found
 
 
-def _table(r: MemoryAbaResults) -> Table:
-    given = {name: (x, ".2g") for name, x in r.changes.items()}
-    return columns({"overlap": (list(r.full.overlaps.names), ""), **given})
+def _table(r: MemoryAbaResults) -> Columns:
+    changes = {name: (x, ".2g") for name, x in r.changes.items()}
+    return {"overlap": (r.full.overlaps.names, ""), **changes}
 
 
 def _draw(r: MemoryAbaResults) -> Figure:
@@ -358,8 +325,8 @@ def _draw(r: MemoryAbaResults) -> Figure:
     epochs, overlaps, symbols = r.noisy.epochs, r.noisy.overlaps, r.noisy.overlaps.roles.latex
     loss = [(None, r.noisy.loss, {"color": VISIBLE[1], "linewidth": 1.0})]
     plot_lines(axes[0, 0], epochs, loss, above=1e-10).set(xlabel="epoch", ylabel=r"loss $L$")
-    overlap_panels(axes[0, 1:], r.visible, simulation=r.noisy)
-    seen = np.isin(overlaps.names, r.visible)
+    overlap_panels(axes[0, 1:], simulation=r.noisy)
+    seen = np.isin(overlaps.names, r.noisy.visibility.visible)
     axes[0, 1].plot(r.noise_epoch, r.drift_mean[:, seen], **THEORY)
     axes[0, 2].plot(r.noise_epoch, r.drift_mean[:, ~seen], **THEORY)
     drift = [(None, r.invariant_drift, {"color": INVISIBLE[1]})]
@@ -379,7 +346,7 @@ memory_aba = Experiment(
     source="[LR] fig. 3, 6",
     summary="tasks come and go: overlaps return, but for holonomy and the drift of label noise",
     full=MemoryAbaConfig(),
-    quick=QUICK,
+    quick=MemoryAbaConfig(n=60, noise_epochs=400, cycles=2),
     run=_run,
     draw=_draw,
     seconds=(102, 38),

@@ -12,15 +12,8 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from lrnn_jax.experiments._base import (
-    AbstractResults,
-    Experiment,
-    Table,
-    check_config,
-    claim,
-    columns,
-    labelled,
-)
+from lrnn_jax.experiments._base import AbstractResults, Columns, Experiment, claim, labelled
+from lrnn_jax.experiments._configs import AbstractConfig, within
 from lrnn_jax.experiments._recorder import Recorder
 from lrnn_jax.figures import (
     FIRST,
@@ -45,48 +38,38 @@ LOOKS = ("A, then C", FIRST["color"]), ("B, then C", SECOND["color"])
 
 
 @dataclass(frozen=True)
-class MemoryTwinsConfig:
+class MemoryTwinsConfig(AbstractConfig):
     """Twins learn A or B, then the same C: can it be told which? [LR] fig. 4, 9, 10."""
 
-    pairs: int = 10
+    pairs: int = within(10, 3, 1e4)
     """Pairs of twins, each with random overlaps of its own."""
-    dt: float = 0.05
+    dt: float = within(0.05, 1e-3, 0.5)
     """Euler step [membrane time constants]."""
-    steps: int = 400
+    steps: int = within(400, 80, 1e6)
     """T, steps of a trial of A and C (B: 20 membrane time constants)."""
-    batch: int = 128
+    batch: int = within(128, 1, 1e6)
     """Trials per epoch."""
-    lr: float = 0.01
+    lr: float = within(0.01, 0, 1e3)
     """η of A and B."""
     below: float = 0.015
     """Loss from which on η is divided by 5."""
-    lr_c: float = 1e-3
+    lr_c: float = within(1e-3, 0, 1e3)
     """η of C."""
-    epochs: int = 30_000
+    epochs: int = within(30_000, 2, 1e8)
     """Epochs of A, of B and of C."""
-    held_out: int = 2
+    held_out: int = within(2, 1, lambda config: config.pairs - 1)
     """Pairs that the decoder is tested on."""
-    splits: int = 50
+    splits: int = within(50, 1, 1e6)
     """Random splits into training and test pairs."""
-    noise: float = 0.3
+    noise: float = within(0.3, 0, 1e3)
     """σ of the decoder's read-out noise, in units of overlaps."""
-    record: int = 300
+    record: int = within(300, 1, lambda config: config.epochs)
     """Keep every n-th epoch."""
     precision: Literal["float32", "float64"] = "float32"
     """Floating precision of learning. float32 is twice as fast; after 30 000 epochs on the same
     trials its overlaps, of order 1, differ from those of float64 by 1e-4."""
     seed: int = 0
     """Random seed of overlaps, trials and splits."""
-
-    def __post_init__(self) -> None:
-        check_config(self, pairs=(3, 1e4), steps=(80, 1e6), batch=(1, 1e6), lr=(0, 1e3))
-        check_config(self, epochs=(2, 1e8), dt=(1e-3, 0.5), lr_c=(0, 1e3), splits=(1, 1e6))
-        check_config(self, record=(1, self.epochs), held_out=(1, self.pairs - 1), noise=(0, 1e3))
-
-
-QUICK = MemoryTwinsConfig(
-    pairs=6, dt=0.2, steps=80, batch=12, epochs=2500, lr=0.1, lr_c=0.02, record=100
-)
 
 
 class MemoryTwinsResults(AbstractResults):
@@ -250,10 +233,10 @@ def _cancelled_at_exit(pool: ThreadPoolExecutor) -> Iterator[None]:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _table(r: MemoryTwinsResults) -> Table:
+def _table(r: MemoryTwinsResults) -> Columns:
     by_stage = zip(r.stages, np.array(list(r.accuracy.values())).T)
     given = {"decoded from": (list(r.accuracy), "")}
-    return columns(given | {stage: (x, ".2f") for stage, x in by_stage})
+    return given | {stage: (x, ".2f") for stage, x in by_stage}
 
 
 def _draw(r: MemoryTwinsResults) -> Figure:
@@ -310,7 +293,9 @@ memory_twins = Experiment(
     source="[LR] fig. 4d-f, 9, 10",
     summary="what twins learned first is written in overlaps that no loss can see",
     full=MemoryTwinsConfig(),
-    quick=QUICK,
+    quick=MemoryTwinsConfig(
+        pairs=6, dt=0.2, steps=80, batch=12, epochs=2500, lr=0.1, lr_c=0.02, record=100
+    ),
     run=_run,
     draw=_draw,
     seconds=(601, 26),

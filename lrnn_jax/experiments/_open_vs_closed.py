@@ -10,15 +10,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from lrnn_jax.environments import ClosedLoop
-from lrnn_jax.experiments._base import (
-    AbstractResults,
-    Experiment,
-    Table,
-    check_config,
-    claim,
-    columns,
-    labelled,
-)
+from lrnn_jax.experiments._base import AbstractResults, Columns, Experiment, claim, labelled
+from lrnn_jax.experiments._configs import AbstractLoopConfig, within
 from lrnn_jax.experiments._controllers import double_integrator
 from lrnn_jax.experiments._recorder import Recorder
 from lrnn_jax.figures import LOOPS, Figure, mark_epochs, panels, plot_landscape
@@ -38,37 +31,20 @@ from lrnn_jax.tasks import TeacherStudent
 
 
 @dataclass(frozen=True)
-class OpenVsClosedConfig:
+class OpenVsClosedConfig(AbstractLoopConfig):
     """A dense tanh controller in closed loop, and its open-loop twin. [CL] fig. 1, 2."""
 
-    n: int = 100
-    """N, neurons."""
-    gain: float = 0.1
+    batch: int = within(100, 2, 1e6)
+    gain: float = within(0.1, 0, 10)
     """g: recurrent weights ~ N(0, g²/N); W_in, W_out ~ N(0, 1/N²)."""
-    steps: int = 50
-    """T, steps of a trial."""
-    batch: int = 100
-    """Trials per epoch."""
-    cost: float = 0.005
+    cost: float = within(0.005, 1e-9, 1e6)
     """β, price of Σ_t u²."""
-    lr: float = 0.01
-    """Learning rate."""
-    epochs: int = 1000
-    """Parameter updates."""
-    record: int = 2
+    record: int = within(2, 1, lambda config: config.epochs)
     """Keep every n-th epoch."""
-    devices: int = 1
+    devices: int = within(1, 1, lambda config: config.batch)
     """Devices that share the trials of an epoch; on a CPU, cores."""
-    seed: int = 0
-    """Random seed of the initial network and of the trials."""
-
-    def __post_init__(self) -> None:
-        check_config(self, n=(2, 1e5), steps=(3, 1e5), batch=(2, 1e6), epochs=(2, 1e7))
-        check_config(self, lr=(0, 1e3), record=(1, self.epochs), cost=(1e-9, 1e6), gain=(0, 10))
-        check_config(self, devices=(1, self.batch))
 
 
-QUICK = OpenVsClosedConfig(n=20, batch=20, epochs=500, record=5)
 GRID = np.linspace(-1.6, 0.2, 91), np.linspace(-2.6, 0.6, 81)
 """Static gains (k_1, k_2) of the landscape."""
 
@@ -142,24 +118,15 @@ class OpenVsClosedResults(AbstractResults):
     def rise(self) -> float:
         return self.peak.loss / self.dip.loss
 
-    @claim(
-        "the student becomes stable for good later than its teacher: epochs between",
-        low=1,
-    )
+    @claim("the student becomes stable for good later than its teacher: epochs between", low=1)
     def later(self) -> int:
         return self.stages["open"].stable - self.stages["closed"].stable
 
-    @claim(
-        "student and teacher end with the same loss: relative difference",
-        high=0.1,
-    )
+    @claim("student and teacher end with the same loss: relative difference", high=0.1)
     def loss_apart(self) -> float:
         return abs(self.final_loss["open"] / self.final_loss["closed"] - 1)
 
-    @claim(
-        "student and teacher end with the same effective gains: largest difference",
-        high=0.1,
-    )
+    @claim("student and teacher end with the same effective gains: largest difference", high=0.1)
     def gains_apart(self) -> Any:
         closed, opened = (np.array(self.final_gains[name]) for name in ("closed", "open"))
         return np.abs(closed - opened).max()
@@ -234,7 +201,7 @@ def _landscape(loop: ClosedLoop) -> dict[str, np.ndarray]:
     return {name: np.asarray(values, float) for name, values in fields.items()}
 
 
-def _table(r: OpenVsClosedResults) -> Table:
+def _table(r: OpenVsClosedResults) -> Columns:
     """Losses in the normalisation of the reference, at its epochs and at ours."""
     marks = {r.stages["closed"].stable, r.stages["open"].stable, r.peak.epoch, r.config.epochs}
     shown = sorted({0, 12, 110, 200} | {mark for mark in marks if mark >= 0})
@@ -242,7 +209,7 @@ def _table(r: OpenVsClosedResults) -> Table:
     near = np.array([np.abs(epochs - epoch).argmin() for epoch in shown])
     losses = {n: 2 * r.config.steps * x[near] for n, x in r.test_loss.items()}
     given = {f"2T × loss, {name}": (x, ".3g") for name, x in losses.items()}
-    return columns({"epoch": (shown, "d"), **given})
+    return {"epoch": (shown, "d"), **given}
 
 
 def _draw(r: OpenVsClosedResults) -> Figure:
@@ -274,9 +241,10 @@ open_vs_closed = Experiment(
     source="[CL] fig. 1, 2",
     summary="a dense controller learns by acting, its twin by imitating it on noise",
     full=OpenVsClosedConfig(),
-    quick=QUICK,
+    quick=OpenVsClosedConfig(n=20, batch=20, epochs=500, record=5),
     run=_run,
     draw=_draw,
     seconds=(32, 11),
+    devices=lambda config: config.devices,
     table=_table,
 )

@@ -9,15 +9,8 @@ import jax.random as jr
 import numpy as np
 
 from lrnn_jax.environments import ClosedLoop, FixedStart, KIntegrator
-from lrnn_jax.experiments._base import (
-    AbstractResults,
-    Experiment,
-    Table,
-    check_config,
-    claim,
-    columns,
-    labelled,
-)
+from lrnn_jax.experiments._base import AbstractResults, Columns, Experiment, claim, labelled
+from lrnn_jax.experiments._configs import AbstractLoopConfig, within
 from lrnn_jax.experiments._controllers import (
     double_integrator,
     initial_states,
@@ -54,34 +47,19 @@ from lrnn_jax.stability import (
 
 
 @dataclass(frozen=True)
-class ThreeStagesConfig:
+class ThreeStagesConfig(AbstractLoopConfig):
     """Learning to control a double integrator with a rank-1 network. [CL] fig. 3-5."""
 
-    n: int = 100
-    """N, neurons."""
-    steps: int = 50
-    """T, steps of a trial."""
-    batch: int = 100
-    """Trials per epoch."""
-    width: float = 2.0
+    width: float = within(2.0, 1e-9, 1e6)
     """Initial states ~ U(−width, width)."""
-    lr: float = 0.01
-    """η, learning rate."""
-    clip: float = 1.0
+    clip: float = within(1.0, 0, 1e6)
     """Bound on the norm of the gradient."""
-    epochs: int = 1000
-    """Parameter updates."""
-    seeds: int = 20
+    seeds: int = within(20, 1, 1e5)
     """Networks whose stages are counted."""
     seed: int = 7
     """Random seed of the first network and of the trials (7: one that starts in stage 1)."""
 
-    def __post_init__(self) -> None:
-        check_config(self, n=(2, 1e6), steps=(2, 1e5), batch=(1, 1e6), epochs=(2, 1e7))
-        check_config(self, lr=(0, 1e3), clip=(0, 1e6), seeds=(1, 1e5), width=(1e-9, 1e6))
 
-
-QUICK = ThreeStagesConfig(n=20, batch=10, epochs=1000, seeds=3, seed=0)
 FEEDBACKS = np.linspace(-0.5, 0.3, 33)
 """zm at which the formula of the first stage is compared with the loop."""
 
@@ -198,12 +176,12 @@ def _outlier_gaps(matrices: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.array([np.abs(np.diff(track(np.stack(pair)), axis=0)).max() for pair in pairs])
 
 
-def _table(r: ThreeStagesResults) -> Table:
+def _table(r: ThreeStagesResults) -> Columns:
     pair, stable, losses, turns, _ = zip(*r.starts)
     given = {"start": (range(len(pair)), ""), "complex pair": (pair, ""), "stable": (stable, "")}
     when = "loss before", "at pair", "when stable", "end"
     given |= {name: (loss, ".3g") for name, loss in zip(when, zip(*losses))}
-    return columns(given | {"turns of |λ|": (turns, "")})
+    return given | {"turns of |λ|": (turns, "")}
 
 
 def _draw(r: ThreeStagesResults) -> Figure:
@@ -214,8 +192,7 @@ def _draw(r: ThreeStagesResults) -> Figure:
     pair, stable = (r.stages.oscillatory, INVISIBLE[1]), (r.stages.stable, OTHERS[2])
     mark_epochs(axes[0, 0], {"complex pair": pair, "stable": stable})
     gap_panel(axes[0, 1], {"full − exact theory": (r.full, r.reduced)})
-    seen = ("zm", "zu", "vm", "vu")
-    overlap_panels(axes[0, 2:], seen, theory=r.reduced, simulation=r.full)
+    overlap_panels(axes[0, 2:], theory=r.reduced, simulation=r.full)
     colours = [VISIBLE[1], VISIBLE[3], INVISIBLE[2], OTHERS[0]]
     plot_paths(axes[1, 0], r.eigenvalue["real"] + 1j * r.eigenvalue["imag"], colours=colours)
     axes[1, 0].set_aspect("equal", adjustable="datalim")
@@ -237,7 +214,7 @@ three_stages = Experiment(
     source="[CL] fig. 3-5",
     summary="a low-rank controller learns in three stages, exactly as its overlaps say",
     full=ThreeStagesConfig(),
-    quick=QUICK,
+    quick=ThreeStagesConfig(n=20, batch=10, epochs=1000, seeds=3, seed=0),
     run=_run,
     draw=_draw,
     seconds=(23, 22),
