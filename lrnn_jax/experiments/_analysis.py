@@ -223,6 +223,6 @@ def _table(r: AnalysisResults) -> Columns:
 def _draw(r: AnalysisResults) -> Figure:
     figure, axes = panels(1, 3, height=2.3)
     others = {} if r.flow is None else {"flow": r.flow}
-    loss_panel(axes[0], above=0.0, **others, descent=r.descent)
+    loss_panel(axes[0], **others, predicted=r.descent)
     overlap_panels(axes[1:], theory=r.descent)
     return figure

@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jaxtyping import PRNGKeyArray
+from scipy.special import ndtri
 
 from lrnn_jax.experiments._base import AbstractResults, Experiment, claim, labelled
 from lrnn_jax.experiments._configs import AbstractConfig, within
 from lrnn_jax.experiments._panels import gap, loss_panel, overlap_panels
 from lrnn_jax.experiments._recorder import Recorder
-from lrnn_jax.figures import Figure, panels, plot_methods, plot_quantiles
+from lrnn_jax.figures import INVISIBLE, THEORY, VISIBLE, Axes, Figure, panels, plot_methods
 from lrnn_jax.learning import Descent, LearningCurve, diagnose_closure, relative_gap
 from lrnn_jax.networks import Erf, LowRankRNN
 from lrnn_jax.reduced import population
@@ -162,12 +163,30 @@ def _draw(r: FlipFlopResults) -> Figure:
     gaps = {name: gap(curve, r.finer) for name, curve in curves.items()}
     label = rf"largest $|\Delta Q|$ to {r.config.finer} nodes"
     plot_methods(axes[1, 0], r.full.epochs, gaps, label, above=1e-6)
-    plot_quantiles(axes[1, 1], r.loadings, "zvmu")
+    _quantiles(axes[1, 1], r.loadings)
     joint = {"full": r.joint["full"]}
     plot_methods(axes[1, 2], r.full.epochs, joint, "joint fourth cumulant")
     axes[1, 2].axhline(float(r.chance), color="0.6", linewidth=0.8, label="Gaussian sample")
     axes[1, 2].legend()
     return figure
+
+
+def _quantiles(ax: Axes, loadings: Any) -> None:
+    """Quantiles of loadings against those of the normal law, and histograms in an inset."""
+    ranks = ndtri((np.arange(len(loadings)) + 0.5) / len(loadings))
+    some = np.unique(np.linspace(0, len(ranks) - 1, 40).astype(int))
+    edges = np.linspace(-3.5, 3.5, 22)
+    inset = ax.inset_axes((0.58, 0.06, 0.42, 0.34))
+    ax.plot(ranks, ranks, **THEORY)
+    colours = INVISIBLE[1], INVISIBLE[3], VISIBLE[0], VISIBLE[2]
+    for name, values, colour, mark in zip("zvmu", loadings.T, colours, "os^v"):
+        ax.plot(ranks[some], values[some], mark, color=colour, markersize=2.5, label=name)
+        density, _ = np.histogram(values, edges, density=True)
+        inset.stairs(density, edges, color=colour, linewidth=0.7)
+    inset.plot(edges, np.exp(-(edges**2) / 2) / np.sqrt(2 * np.pi), **{**THEORY, "linewidth": 0.8})
+    inset.set(xticks=(), yticks=(), xlim=(-3.5, 3.5))
+    ax.set(xlabel="normal quantile", ylabel="loading / its s.d.")
+    ax.legend(handletextpad=0.1, loc="upper left")
 
 
 flip_flop = Experiment(

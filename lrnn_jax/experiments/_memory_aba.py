@@ -19,10 +19,9 @@ from lrnn_jax.figures import (
     INVISIBLE,
     THEORY,
     VISIBLE,
+    Axes,
     Figure,
     panels,
-    plot_drift,
-    plot_leftover,
     plot_lines,
     shade_phases,
 )
@@ -322,7 +321,7 @@ def _table(r: MemoryAbaResults) -> Columns:
 
 def _draw(r: MemoryAbaResults) -> Figure:
     figure, axes = panels(2, 3, height=4.4)
-    epochs, overlaps, symbols = r.noisy.epochs, r.noisy.overlaps, r.noisy.overlaps.roles.latex
+    epochs, overlaps = r.noisy.epochs, r.noisy.overlaps
     loss = [(None, r.noisy.loss, {"color": VISIBLE[1], "linewidth": 1.0})]
     plot_lines(axes[0, 0], epochs, loss, above=1e-10).set(xlabel="epoch", ylabel=r"loss $L$")
     overlap_panels(axes[0, 1:], simulation=r.noisy)
@@ -334,11 +333,39 @@ def _draw(r: MemoryAbaResults) -> Figure:
     axes[1, 0].set(xlabel="epoch", ylabel="change of invariants")
     for ax in (*axes[0], axes[1, 0]):
         shade_phases(ax, r.config.bounds, ("A", "B", "A", "B", "A, noise"))
-    shown = ("drift", "drift_sem", "drift_theory")
-    plot_drift(axes[1, 1], symbols, *(np.array(list(r.changes[name].values())) for name in shown))
-    words = {name: name.replace("_", "*, ") for name in r.holonomy}
-    plot_leftover(axes[1, 2], symbols, {words[n]: x[0] for n, x in r.holonomy.items()})
+    _drift(axes[1, 1], r)
+    _leftover(axes[1, 2], r)
     return figure
+
+
+def _drift(ax: Axes, r: MemoryAbaResults) -> None:
+    """Drift under label noise in runs, with error bars, beside the theory's."""
+    shown = ("drift", "drift_sem", "drift_theory")
+    drift, error, theory = (np.array(list(r.changes[name].values())) for name in shown)
+    places = np.arange(len(drift))
+    ax.bar(places, drift, yerr=3 * error, color=VISIBLE[3], label="runs ± 3 s.e.m.", capsize=2)
+    ax.plot(places, theory, "_", color="#1a1a1a", markersize=11, markeredgewidth=1.6)
+    ax.plot([], [], "_", color="#1a1a1a", markersize=9, markeredgewidth=1.6, label="theory")
+    ax.axhline(0, color="0.5", linewidth=0.6)
+    ax.set_xticks(places, r.noisy.overlaps.roles.latex, rotation=90)
+    ax.set_ylabel("change under label noise")
+    low, high = ax.get_ylim()
+    ax.set_ylim(top=high + 0.25 * (high - low))  # room for the legend
+    ax.legend(loc="upper right")
+
+
+def _leftover(ax: Axes, r: MemoryAbaResults) -> None:
+    """|change| that one cycle of tasks leaves in each overlap: filled by flow, open by descent."""
+    for name, change in r.holonomy.items():
+        mark, colour = ("o", VISIBLE[2]) if name[0] == "c" else ("s", INVISIBLE[3])
+        look: dict[str, Any] = {"fillstyle": "full" if "flow" in name else "none", "markersize": 5}
+        values, label = np.maximum(np.abs(change[0]), 1e-7), name.replace("_", "*, ")
+        ax.plot(values, mark, color=colour, label=label, **look)
+    ax.set_yscale("log")
+    ax.set_ylim(top=ax.get_ylim()[1] * 30)
+    ax.set_xticks(range(r.holonomy["c_flow"].shape[1]), r.noisy.overlaps.roles.latex, rotation=90)
+    ax.set_ylabel("|left over| after one cycle")
+    ax.legend(ncols=2, columnspacing=0.8, handletextpad=0.1)
 
 
 memory_aba = Experiment(

@@ -23,7 +23,6 @@ from lrnn_jax.figures import (
     Axes,
     Figure,
     panels,
-    plot_accuracy,
     plot_lines,
     shade_phases,
 )
@@ -34,6 +33,7 @@ from lrnn_jax.reduced import ReducedRNN
 from lrnn_jax.tasks import AbstractObjective, DecisionMaking, FlipFlop, TeacherStudent
 
 STAGES = ("before learning", "after A or B", "after C")
+DECODED = ("visible", VISIBLE[1], "o-"), ("invisible", INVISIBLE[1], "s--")
 LOOKS = ("A, then C", FIRST["color"]), ("B, then C", SECOND["color"])
 
 
@@ -253,11 +253,14 @@ def _draw(r: MemoryTwinsResults) -> Figure:
     _plane(axes[0, 2], r, "zv", "zz")
     _gaps(axes[1, 0], r)
     for ax, kind, noise in ((axes[1, 1], "quiet", 0), (axes[1, 2], "noisy", r.config.noise)):
-        visible, invisible = (r.accuracies[f"{x}_{kind}"] for x in ("visible", "invisible"))
-        dashed = {"color": INVISIBLE[1], "marker": "s", "linestyle": "--"}
-        drawn = {"visible": (visible, {"color": VISIBLE[1], "marker": "o"})}
-        plot_accuracy(ax, r.stages, drawn | {"invisible": (invisible, dashed)})
-        ax.set_xlabel(f"read-out noise {noise:g}")
+        for i, (seen, colour, line) in enumerate(DECODED):
+            values, places = r.accuracies[f"{seen}_{kind}"], np.arange(3) + 0.12 * (i - 0.5)
+            look = {"color": colour, "fmt": line, "capsize": 2, "label": seen}
+            ax.errorbar(places, values.mean(axis=1), values.std(axis=1), **look)
+        ax.axhline(0.5, color="0.5", linewidth=0.8, linestyle=":")
+        ax.set_xticks(range(3), [stage.replace(" ", "\n", 1) for stage in r.stages])
+        ax.set(xlabel=f"read-out noise {noise:g}", ylabel="test accuracy", ylim=(0, 1.08))
+        ax.legend(loc="lower right")
     return figure
 
 

@@ -14,7 +14,7 @@ from lrnn_jax.experiments._base import AbstractResults, Columns, Experiment, cla
 from lrnn_jax.experiments._configs import AbstractLoopConfig, within
 from lrnn_jax.experiments._controllers import double_integrator
 from lrnn_jax.experiments._recorder import Recorder
-from lrnn_jax.figures import LOOPS, Figure, mark_epochs, panels, plot_landscape
+from lrnn_jax.figures import GREYS, OTHERS, VISIBLE, Figure, mark_epochs, panels
 from lrnn_jax.learning import Descent, LearningCurve
 from lrnn_jax.networks import AbstractRNN, DenseRNN, Tanh
 from lrnn_jax.stability import (
@@ -47,6 +47,11 @@ class OpenVsClosedConfig(AbstractLoopConfig):
 
 GRID = np.linspace(-1.6, 0.2, 91), np.linspace(-2.6, 0.6, 81)
 """Static gains (k_1, k_2) of the landscape."""
+LOOPS: dict[str, tuple[str, dict[str, Any]]] = {
+    "closed": ("closed loop", {"color": VISIBLE[1]}),
+    "open": ("open-loop student", {"color": OTHERS[1], "linestyle": (0, (4, 1.2))}),
+}
+"""How a controller and its student are called and drawn."""
 
 
 class _Meter(eqx.Module):
@@ -216,7 +221,8 @@ def _draw(r: OpenVsClosedResults) -> Figure:
     """Loss in the loop, stability, and gains on the landscape."""
     figure, (loss, stability, land) = panels(1, 3, height=2.5)
     epochs = np.asarray(r.closed.epochs)
-    for name, (label, line) in LOOPS.items():
+    for name, (label, look) in LOOPS.items():
+        line = {**look, "linewidth": 1.6}
         loss.plot(epochs, r.test_loss[name], label=label, **line)
         stability.plot(epochs, r.radius[name], label=label, **line)
         land.plot(*r.gains[name].T, **line)
@@ -229,7 +235,13 @@ def _draw(r: OpenVsClosedResults) -> Figure:
     stability.axhline(1, color="0.6", linewidth=0.8, zorder=0)
     marks = {f"stable: {n}": (s.stable, LOOPS[n][1]["color"]) for n, s in r.stages.items()}
     mark_epochs(stability, marks)
-    plot_landscape(land, *GRID, **r.land)
+    levels = np.minimum(r.land["log_loss"].T / np.log(10), 6)
+    land.pcolormesh(*GRID, levels, cmap=GREYS, shading="auto", rasterized=True)
+    edges: dict[str, Any] = {"colors": "#1a1a1a", "linewidths": 1.0}
+    land.contour(*GRID, r.land["radius"].T, levels=[1.0], **edges)
+    dotted = {**edges, "linewidths": 0.8, "linestyles": "dotted"}
+    land.contour(*GRID, r.land["oscillatory"].T, levels=[0.5], **dotted)
+    land.set(xlabel="gain on position $k_1$", ylabel="gain on velocity $k_2$")
     land.plot(*r.lqr, "x", color="#1a1a1a", markersize=6, markeredgewidth=1.4)
     land.annotate("LQR", r.lqr, xytext=(5, -9), textcoords="offset points", fontsize=7)
     land.set(xlim=GRID[0][[0, -1]], ylim=GRID[1][[0, -1]])

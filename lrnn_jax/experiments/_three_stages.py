@@ -29,7 +29,6 @@ from lrnn_jax.figures import (
     mark_epochs,
     panels,
     plot_lines,
-    plot_paths,
 )
 from lrnn_jax.learning import Descent, LearningCurve, learn
 from lrnn_jax.overlaps import Overlaps
@@ -193,8 +192,15 @@ def _draw(r: ThreeStagesResults) -> Figure:
     mark_epochs(axes[0, 0], {"complex pair": pair, "stable": stable})
     gap_panel(axes[0, 1], {"full − exact theory": (r.full, r.reduced)})
     overlap_panels(axes[0, 2:], theory=r.reduced, simulation=r.full)
-    colours = [VISIBLE[1], VISIBLE[3], INVISIBLE[2], OTHERS[0]]
-    plot_paths(axes[1, 0], r.eigenvalue["real"] + 1j * r.eigenvalue["imag"], colours=colours)
+    angle = np.linspace(-np.pi, np.pi, 400)
+    axes[1, 0].plot(np.cos(angle), np.sin(angle), color="0.6", linewidth=0.8, zorder=0)
+    paths = zip(r.eigenvalue["real"].T, r.eigenvalue["imag"].T)
+    for (x, y), colour in zip(paths, (VISIBLE[1], VISIBLE[3], INVISIBLE[2], OTHERS[0])):
+        axes[1, 0].plot(x, y, color=colour, linewidth=1.2)
+        axes[1, 0].plot(x[0], y[0], "o", color=colour, markersize=4, markerfacecolor="w")
+        axes[1, 0].plot(x[-1], y[-1], "o", color=colour, markersize=4)
+    axes[1, 0].axhline(0, color="0.85", linewidth=0.6, zorder=0)
+    axes[1, 0].set(xlabel=r"Re $\lambda$", ylabel=r"Im $\lambda$")
     axes[1, 0].set_aspect("equal", adjustable="datalim")
     looks = {"loop": {"color": VISIBLE[2], **SIMULATION}, "formula": THEORY}
     lines = [(name, r.stage_one[name], look) for name, look in looks.items()]
