@@ -8,10 +8,18 @@ from typing import Any
 import jax
 import numpy as np
 
-from lrnn_jax.cli._cells import experiment_cell
 from lrnn_jax.cli._setup import setup_jax
-from lrnn_jax.experiments import REGISTRY
-from lrnn_jax.sweeps import OUTCOMES, Design, Store, StoreError, Sweep, read_sweep, readable
+from lrnn_jax.experiments import REGISTRY, Experiment
+from lrnn_jax.sweeps import (
+    OUTCOMES,
+    Design,
+    Runnable,
+    Store,
+    StoreError,
+    Sweep,
+    read_sweep,
+    readable,
+)
 
 EXAMPLE = """\
 example of a sweep file:
@@ -56,7 +64,7 @@ def sweep_command(rest: list[str]) -> int:
     options = parser.parse_args(rest)
     store = options.store or Path("runs") / options.file.stem
     _set_up(options)
-    experiments = {name: experiment_cell(experiment) for name, experiment in REGISTRY.items()}
+    experiments = {name: _cell(experiment) for name, experiment in REGISTRY.items()}
     sweep = read_sweep(options.file, store, runs=experiments)
     devices = options.devices
     if options.check:
@@ -73,6 +81,26 @@ def sweep_command(rest: list[str]) -> int:
     ended = {int(code): int(count) for code, count in zip(codes, counts)}
     print(f"{_endings(ended)}\nstore  {store.resolve()}")
     return 0
+
+
+def _cell(experiment: Experiment) -> Runnable:
+    """An experiment for sweep files: its cells return its numbers, and whether its claims hold."""
+
+    def run(config: Any, seed: int) -> dict[str, Any]:
+        report = experiment(config)
+        numbers: dict[str, Any] = {}
+        _collect("", report.values, numbers)
+        return numbers | {"claims_hold": all(claim.holds for claim in report.claims)}
+
+    return Runnable(run, {"full": experiment.full, "quick": experiment.quick}, traced=False)
+
+
+def _collect(name: str, values: Any, numbers: dict[str, Any]) -> None:
+    if isinstance(values, dict):
+        for key, value in values.items():
+            _collect(f"{name}_{key}" if name else key, value, numbers)
+    elif isinstance(values, (bool, int, float)):
+        numbers[name] = float(values)
 
 
 def _set_up(options: Any) -> None:

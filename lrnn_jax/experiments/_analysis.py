@@ -12,13 +12,12 @@ from lrnn_jax.experiments._base import (
     AbstractResults,
     Columns,
     Experiment,
-    Report,
     claim,
     final_overlaps,
 )
 from lrnn_jax.experiments._configs import AbstractConfig, within
 from lrnn_jax.experiments._panels import loss_panel, overlap_panels
-from lrnn_jax.experiments._recorder import Progress, Recorder
+from lrnn_jax.experiments._recorder import Recorder
 from lrnn_jax.figures import Figure, panels
 from lrnn_jax.learning import Descent, Flow, LearningCurve, outcome
 from lrnn_jax.networks import Factorisation, LowRankRNN
@@ -96,27 +95,16 @@ class AnalysisResults(AbstractResults):
         return self.descent.loss[jnp.isfinite(self.descent.loss)][-1]
 
 
-def analyse(
-    network: LowRankRNN,
-    config: AnalysisConfig = AnalysisConfig(),
-    factorisation: Factorisation | None = None,
-    progress: Progress | None = None,
-) -> Report:
-    """Overlaps of a network, what a loss sees of them, what is conserved, and how it would learn.
+def analysis(network: LowRankRNN, factorisation: Factorisation | None = None) -> Experiment:
+    """Overlaps of a network, what a loss sees of them, what is conserved, and how it would learn:
+    an experiment.
 
     Arguments:
         network: a linear low-rank network, e.g. from `load_network`.
-        config: the task to predict learning on.
         factorisation: how the network was made from a dense one, if it was.
-        progress: called as progress(what, epoch, epochs, loss).
 
     Source: ours.
     """
-    return analysis(network, factorisation)(config, progress)
-
-
-def analysis(network: LowRankRNN, factorisation: Factorisation | None = None) -> Experiment:
-    """`analyse` of a network as an experiment."""
     return Experiment(
         name="analyse",
         source="ours",
@@ -223,6 +211,6 @@ def _table(r: AnalysisResults) -> Columns:
 def _draw(r: AnalysisResults) -> Figure:
     figure, axes = panels(1, 3, height=2.3)
     others = {} if r.flow is None else {"flow": r.flow}
-    loss_panel(axes[0], **others, predicted=r.descent)
+    loss_panel(axes[0], above=0.0, **others, predicted=r.descent)
     overlap_panels(axes[1:], theory=r.descent)
     return figure
