@@ -8,13 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lrnn_jax._results import RESULTS
-from lrnn_jax.experiments._base import (
-    AbstractResults,
-    Columns,
-    Experiment,
-    claim,
-    final_overlaps,
-)
+from lrnn_jax.experiments._base import AbstractResults, Columns, Experiment, claim, final_overlaps
 from lrnn_jax.experiments._configs import AbstractConfig, within
 from lrnn_jax.experiments._panels import loss_panel, overlap_panels
 from lrnn_jax.experiments._recorder import Recorder

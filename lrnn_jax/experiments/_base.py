@@ -47,16 +47,23 @@ class Verdict(NamedTuple):
 class Claim:
     """Something that a run must show: a number within bounds, low ≤ measure(results) ≤ high.
 
-    Made by `claim`, whose arguments these are; `name`: of the measure, and of the number in
-    `--json`.
+    Made by `claim`. Text and bounds may be functions of the results, where they depend on the
+    config.
+
+    Arguments:
+        name: of the measure, and of the number in `--json`.
+        measure: the number; None where this run cannot tell, which leaves the claim out.
+        text: what is claimed, to which the bounds are added.
+        low, high: bounds of the number.
+        shown: the number and what belongs to it, in words; default the number alone.
     """
 
     name: str
     measure: Callable[[Any], Any]
     text: str | Callable[[Any], str]
-    low: float | Callable[[Any], float]
-    high: float | Callable[[Any], float]
-    shown: Callable[[Any], str] | None
+    low: float | Callable[[Any], float] = -math.inf
+    high: float | Callable[[Any], float] = math.inf
+    shown: Callable[[Any], str] | None = None
 
     def judge(self, results: "AbstractResults") -> Verdict | None:
         """The verdict on one run."""
@@ -70,23 +77,9 @@ class Claim:
         return Verdict(self.name, text, words, low <= value <= high, value, low, high)
 
 
-def claim(
-    text: str | Callable[[Any], str],
-    *,
-    low: float | Callable[[Any], float] = -math.inf,
-    high: float | Callable[[Any], float] = math.inf,
-    shown: Callable[[Any], str] | None = None,
-) -> Callable[[Callable[[Any], Any]], Claim]:
-    """Turn a method of results into a `Claim` that they make. The method returns the number; None
-    where this run cannot tell, which leaves the claim out.
-
-    Arguments:
-        text: what is claimed, to which the bounds are added; a function of the results where it
-            names numbers of the config.
-        low, high: bounds of the number; functions of the results where they depend on the config.
-        shown: the number and what belongs to it, in words; default the number alone.
-    """
-    return lambda measure: Claim(measure.__name__, measure, text, low, high, shown)
+def claim(text: Any, **given: Any) -> Callable[[Callable[[Any], Any]], Claim]:
+    """Turn a method of results into a `Claim` that they make, with its other arguments `given`."""
+    return lambda measure: Claim(measure.__name__, measure, text, **given)
 
 
 def _bounds(low: float, high: float) -> str:
@@ -155,7 +148,7 @@ def final_overlaps(results: AbstractResults) -> Columns:
     """Every overlap: whether a loss sees it, what each curve starts with, where this differs from
     the others, and what it ends with."""
     curves = results.curves()
-    given = names_of(next(iter(curves.values())))
+    given = named(next(iter(curves.values())))
     starts: list[np.ndarray] = []
     for name, curve in curves.items():
         start, *_, end = np.asarray(curve.overlaps.vector())
@@ -166,7 +159,7 @@ def final_overlaps(results: AbstractResults) -> Columns:
     return given
 
 
-def names_of(curve: LearningCurve) -> dict[str, tuple[Any, str]]:
+def named(curve: LearningCurve) -> dict[str, tuple[Any, str]]:
     """The first columns of tables by overlap: names, and whether a loss sees them."""
     names, seen = curve.overlaps.names, curve.visibility.visible
     told = ["yes" if name in seen else "no" for name in names]

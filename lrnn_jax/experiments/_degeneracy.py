@@ -1,6 +1,7 @@
 """`degeneracy`: two networks that compute the same and learn differently."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -8,22 +9,12 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
+from lrnn_jax import figures
 from lrnn_jax.experiments._base import AbstractResults, Experiment, claim, labelled
 from lrnn_jax.experiments._configs import AbstractFilterConfig, within
 from lrnn_jax.experiments._panels import responses
 from lrnn_jax.experiments._recorder import Recorder
-from lrnn_jax.figures import (
-    FIRST,
-    INVISIBLE,
-    SECOND,
-    THEORY,
-    VISIBLE,
-    Axes,
-    Figure,
-    label_ends,
-    panels,
-    plot_lines,
-)
+from lrnn_jax.figures import FIRST, INVISIBLE, SECOND, THEORY, VISIBLE, Axes, Figure
 from lrnn_jax.learning import Descent, LearningCurve
 from lrnn_jax.networks import LowRankRNN
 from lrnn_jax.overlaps import degenerate_twin
@@ -157,16 +148,14 @@ def _impulse(config: DegeneracyConfig) -> jax.Array:
 
 def _noisy_outputs(config: DegeneracyConfig, *nets: LowRankRNN) -> list[jax.Array]:
     """Impulse responses of each network with hidden noise of its own, shape (trial, time)."""
-    keys = jr.split(jr.key(config.seed + 1), len(nets))
-    return [_with_noise(config, net, key) for net, key in zip(nets, keys)]
 
-
-def _with_noise(config: DegeneracyConfig, net: LowRankRNN, key: Any) -> jax.Array:
-    def one(key: Any) -> jax.Array:
+    def one(net: LowRankRNN, key: Any) -> jax.Array:
         kicks = config.noise * jr.normal(key, (config.steps, net.state_size))
         return net.rollout(_impulse(config), noise=kicks)[:, 0]
 
-    return jax.lax.map(jax.jit(one), jr.split(key, config.trials))
+    pairs = zip(nets, jr.split(jr.key(config.seed + 1), len(nets)))
+    runs = ((jax.jit(partial(one, net)), jr.split(key, config.trials)) for net, key in pairs)
+    return [jax.lax.map(*run) for run in runs]
 
 
 def _noise_rms(config: DegeneracyConfig, n: int) -> tuple[float, ...]:
@@ -185,7 +174,7 @@ def plateau(loss: np.ndarray) -> int:
 
 
 def _draw(r: DegeneracyResults) -> Figure:
-    figure, axes = panels(2, 3, height=4.3)
+    figure, axes = figures.panels(2, 3, height=4.3)
     looks, epochs = {"first": FIRST, "second": SECOND}, np.asarray(r.full.epochs)
     thin, early = {**looks, "second": {**SECOND, "linewidth": 1.4}}, f"epoch {r.config.early}"
     for ax, y, look, when in (
@@ -193,13 +182,13 @@ def _draw(r: DegeneracyResults) -> Figure:
         (axes[0, 2], r.early, looks, early),
     ):
         lines = [(f"network {i}", y[n], look[n]) for i, n in enumerate(look, 1)]
-        plot_lines(ax, r.time, [*lines, ("target", y["target"], THEORY)])
+        figures.plot_lines(ax, r.time, [*lines, ("target", y["target"], THEORY)])
         ax.set(xlabel=r"time ($\tau$)", ylabel=f"response, {when}")
     for name, look in looks.items():
         band = np.percentile(r.noisy[name], [5, 95], axis=0)
         axes[0, 1].fill_between(r.time, *band, color=look["color"], alpha=0.35, lw=0)
         axes[0, 1].plot(r.time, r.noisy[name][0], color=look["color"], linewidth=0.9)
-    plot_lines(axes[0, 1], r.time, [("no noise", r.before["first"], THEORY)])
+    figures.plot_lines(axes[0, 1], r.time, [("no noise", r.before["first"], THEORY)])
     axes[0, 1].set(xlabel=r"time ($\tau$)", ylabel="with hidden noise")
     lines = [
         ("network 1", r.full.loss, FIRST),
@@ -208,7 +197,9 @@ def _draw(r: DegeneracyResults) -> Figure:
         (None, r.reduced_twin.loss, THEORY),
     ]
     lines = [(label, np.asarray(loss), look) for label, loss, look in lines]
-    plot_lines(axes[1, 0], epochs, lines, above=1e-14).set(xlabel="epoch", ylabel=r"loss $L$")
+    figures.plot_lines(axes[1, 0], epochs, lines, above=1e-14).set(
+        xlabel="epoch", ylabel=r"loss $L$"
+    )
     seen = np.isin(r.full.overlaps.names, r.full.visibility.visible)
     _both_networks(axes[1, 1], r, seen, VISIBLE)
     _both_networks(axes[1, 2], r, ~seen, INVISIBLE)
@@ -226,7 +217,7 @@ def _both_networks(
         lines = ax.plot(epochs, values, look)
     ax.set_xlim(epochs[0], epochs[-1])
     symbols = np.array(r.full.overlaps.roles.latex)[chosen].tolist()
-    label_ends(ax, values[-1], symbols, [str(line.get_color()) for line in lines])
+    figures.label_ends(ax, values[-1], symbols, [str(line.get_color()) for line in lines])
     kind = "visible" if colours is VISIBLE else "invisible"
     ax.set(xlabel="epoch", ylabel=f"loss-{kind} overlaps (1: –, 2: ···)")
 

@@ -11,32 +11,13 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array
 
+from lrnn_jax import figures, learning
 from lrnn_jax.experiments._base import AbstractResults, Columns, Experiment, claim, labelled
 from lrnn_jax.experiments._configs import AbstractFilterConfig, within
 from lrnn_jax.experiments._panels import overlap_panels
 from lrnn_jax.experiments._recorder import Recorder
-from lrnn_jax.figures import (
-    INVISIBLE,
-    THEORY,
-    VISIBLE,
-    Axes,
-    Figure,
-    panels,
-    plot_lines,
-    shade_phases,
-)
-from lrnn_jax.learning import (
-    Descent,
-    Flow,
-    LearningCurve,
-    NoiseDrift,
-    excursion,
-    holonomy,
-    join_curves,
-    learn,
-    lift,
-    noise_drift,
-)
+from lrnn_jax.figures import INVISIBLE, THEORY, VISIBLE, Axes, Figure
+from lrnn_jax.learning import Descent, Flow, LearningCurve
 from lrnn_jax.networks import LowRankRNN
 from lrnn_jax.overlaps import (
     ReachableDimensions,
@@ -234,16 +215,16 @@ def _run(config: MemoryAbaConfig, recorder: Recorder) -> MemoryAbaResults:
     options = {"epochs": config.noise_epochs, "record": record, "throw": False}
     start: Any = quiet.model
 
-    def told(method: Descent, **more: Any) -> NoiseDrift:
-        return noise_drift(start, task, method, **options, **more)
+    def told(method: Descent, **more: Any) -> learning.NoiseDrift:
+        return learning.noise_drift(start, task, method, **options, **more)
 
     many = recorder.timed("noisy runs at 2η", lambda: _noisy_runs(config, start, task, fast))
     others = recorder.timed("noisy runs at η", lambda: _noisy_runs(config, start, task, slow))
     theory = recorder.timed("noise theory at 2η", lambda: told(fast))
     slower = recorder.timed("noise theory at η", lambda: told(slow))
     leading = recorder.timed("noise theory at 2η, leading order", lambda: told(fast, directions=0))
-    noisy = join_curves(quiet, jax.tree.map(lambda a: a[0], many))
-    there = excursion(quiet, bounds[1], bounds[3])
+    noisy = learning.join_curves(quiet, jax.tree.map(lambda a: a[0], many))
+    there = learning.excursion(quiet, bounds[1], bounds[3])
     drift, sem, predicted, z = _compared(many, theory)
     changes = {
         "excursion": there.size,
@@ -255,7 +236,7 @@ def _run(config: MemoryAbaConfig, recorder: Recorder) -> MemoryAbaResults:
         "drift_z_at_lr": _compared(others, slower)[-1],
         "drift_z_leading_order": _compared(many, leading)[-1],
     }
-    nets = [lift(noisy, net, bounds[phase]) for phase in (1, 4, 5)]
+    nets = [learning.lift(noisy, net, bounds[phase]) for phase in (1, 4, 5)]
     k = [conserved_weights(net.vectors, net.roles.left) for net in nets]
     runs = many.overlaps
     return MemoryAbaResults(
@@ -283,12 +264,12 @@ def _noisy_runs(config: MemoryAbaConfig, start: Any, task: Any, method: Any) -> 
 
     def one(key: Any) -> LearningCurve:
         options: dict[str, Any] = {"record": config.record, "key": key, "throw": False}
-        return learn(start, task, method, epochs=config.noise_epochs, **options)
+        return learning.learn(start, task, method, epochs=config.noise_epochs, **options)
 
     return jax.vmap(one)(jr.split(jr.key(config.seed + 1), config.runs))
 
 
-def _compared(many: LearningCurve, theory: NoiseDrift) -> tuple[Array, ...]:
+def _compared(many: LearningCurve, theory: learning.NoiseDrift) -> tuple[Array, ...]:
     """Drift of each overlap in noisy runs, its standard error, theory, how many of these apart."""
     final, start = many.overlaps.vector()[:, -1], theory.mean[0]
     sem = jnp.std(final, axis=0, ddof=1) / np.sqrt(len(final))
@@ -303,7 +284,7 @@ def _cycles(config: MemoryAbaConfig, start: ReducedRNN) -> dict[str, Array]:
     slower, found = {"c_flow": 1, "c_descent": 1, "a_flow": 1, "a_descent": 4}, {}
     for name, factor in slower.items():
         method = Flow(config.lr) if "flow" in name else Descent(config.lr / factor)
-        found[name] = holonomy(
+        found[name] = learning.holonomy(
             start,
             [config.task("A"), tasks[name[0]]],
             method,
@@ -320,19 +301,21 @@ def _table(r: MemoryAbaResults) -> Columns:
 
 
 def _draw(r: MemoryAbaResults) -> Figure:
-    figure, axes = panels(2, 3, height=4.4)
+    figure, axes = figures.panels(2, 3, height=4.4)
     epochs, overlaps = r.noisy.epochs, r.noisy.overlaps
     loss = [(None, r.noisy.loss, {"color": VISIBLE[1], "linewidth": 1.0})]
-    plot_lines(axes[0, 0], epochs, loss, above=1e-10).set(xlabel="epoch", ylabel=r"loss $L$")
+    figures.plot_lines(axes[0, 0], epochs, loss, above=1e-10).set(
+        xlabel="epoch", ylabel=r"loss $L$"
+    )
     overlap_panels(axes[0, 1:], simulation=r.noisy)
     seen = np.isin(overlaps.names, r.noisy.visibility.visible)
     axes[0, 1].plot(r.noise_epoch, r.drift_mean[:, seen], **THEORY)
     axes[0, 2].plot(r.noise_epoch, r.drift_mean[:, ~seen], **THEORY)
     drift = [(None, r.invariant_drift, {"color": INVISIBLE[1]})]
-    plot_lines(axes[1, 0], epochs, drift, above=1e-6)
+    figures.plot_lines(axes[1, 0], epochs, drift, above=1e-6)
     axes[1, 0].set(xlabel="epoch", ylabel="change of invariants")
     for ax in (*axes[0], axes[1, 0]):
-        shade_phases(ax, r.config.bounds, ("A", "B", "A", "B", "A, noise"))
+        figures.shade_phases(ax, r.config.bounds, ("A", "B", "A", "B", "A, noise"))
     _drift(axes[1, 1], r)
     _leftover(axes[1, 2], r)
     return figure

@@ -6,14 +6,7 @@ from typing import Any
 import numpy as np
 import optax
 
-from lrnn_jax.experiments._base import (
-    AbstractResults,
-    Columns,
-    Experiment,
-    claim,
-    labelled,
-    names_of,
-)
+from lrnn_jax.experiments._base import AbstractResults, Columns, Experiment, claim, labelled, named
 from lrnn_jax.experiments._configs import within
 from lrnn_jax.experiments._memory_aba import AbstractTwoFiltersConfig
 from lrnn_jax.experiments._panels import loss_panel, overlap_panels
@@ -83,7 +76,7 @@ def _run(config: MemoryAdamConfig, recorder: Recorder) -> MemoryAdamResults:
 
 def _table(r: MemoryAdamResults) -> Columns:
     given = {"last A − first A, Adam": (r.leftover["adam"], "+.4f")}
-    return names_of(r.adam) | given | {"… descent": (r.leftover["descent"], "+.1e")}
+    return named(r.adam) | given | {"… descent": (r.leftover["descent"], "+.1e")}
 
 
 def _draw(r: MemoryAdamResults) -> Figure:

@@ -1,8 +1,6 @@
 """`memory_twins`: what two networks learned first is written in what no loss can see."""
 
-import contextlib
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,20 +10,11 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
+from lrnn_jax import figures
 from lrnn_jax.experiments._base import AbstractResults, Columns, Experiment, claim, labelled
 from lrnn_jax.experiments._configs import AbstractConfig, within
 from lrnn_jax.experiments._recorder import Recorder
-from lrnn_jax.figures import (
-    FIRST,
-    INVISIBLE,
-    SECOND,
-    VISIBLE,
-    Axes,
-    Figure,
-    panels,
-    plot_lines,
-    shade_phases,
-)
+from lrnn_jax.figures import FIRST, INVISIBLE, SECOND, VISIBLE, Axes, Figure
 from lrnn_jax.learning import Descent, LearningCurve, Slowed, decoding_accuracy, learn
 from lrnn_jax.networks import Erf
 from lrnn_jax.overlaps import Overlaps, random_overlaps, visible
@@ -211,26 +200,19 @@ def _learn_all(
         return jax.block_until_ready(compiled(cast(gram), task, method, trials))
 
     def all_pairs() -> list[LearningCurve]:
-        runs = []
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool, _cancelled_at_exit(pool):
+        runs, pool = [], ThreadPoolExecutor(os.cpu_count() or 1)
+        try:
             for run in pool.map(work, start, keys):
                 runs.append(run)
                 recorder.curves[f"task {name}_{len(runs) - 1}"] = run
                 if report is not None:
                     report(len(runs), len(keys), float(jnp.max(run.loss[:, -1])))
+        finally:  # where something goes wrong, what has not begun does not begin
+            pool.shutdown(cancel_futures=True)
         return runs
 
     runs = recorder.timed(f"task {name}", all_pairs)
     return jax.tree.map(lambda *a: jnp.stack(a), *runs)
-
-
-@contextlib.contextmanager
-def _cancelled_at_exit(pool: ThreadPoolExecutor) -> Iterator[None]:
-    """Where something goes wrong, what has not begun does not begin."""
-    try:
-        yield
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _table(r: MemoryTwinsResults) -> Columns:
@@ -240,15 +222,15 @@ def _table(r: MemoryTwinsResults) -> Columns:
 
 
 def _draw(r: MemoryTwinsResults) -> Figure:
-    figure, axes = panels(2, 3, height=4.4)
+    figure, axes = figures.panels(2, 3, height=4.4)
     bounds = (0, r.epoch[-1], 2 * r.epoch[-1])
     for twin, (label, colour) in enumerate(LOOKS):
         look: dict[str, Any] = {"color": colour, "linewidth": 0.7, "alpha": 0.6}
         lines = [r.loss[:, pair, twin].ravel() for pair in range(r.config.pairs)]
         shown = [(None if i else label, line, look) for i, line in enumerate(lines)]
-        plot_lines(axes[0, 0], np.append(r.epoch, r.epoch + bounds[1]), shown, above=1e-6)
+        figures.plot_lines(axes[0, 0], np.append(r.epoch, r.epoch + bounds[1]), shown, above=1e-6)
     axes[0, 0].set(xlabel="epoch", ylabel=r"loss $L$")
-    shade_phases(axes[0, 0], bounds, ("A or B", "C"))
+    figures.shade_phases(axes[0, 0], bounds, ("A or B", "C"))
     _plane(axes[0, 1], r, "zm", "vu")
     _plane(axes[0, 2], r, "zv", "zz")
     _gaps(axes[1, 0], r)

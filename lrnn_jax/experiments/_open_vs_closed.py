@@ -9,6 +9,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float
 
+from lrnn_jax import stability
 from lrnn_jax.environments import ClosedLoop
 from lrnn_jax.experiments._base import AbstractResults, Columns, Experiment, claim, labelled
 from lrnn_jax.experiments._configs import AbstractLoopConfig, within
@@ -17,16 +18,6 @@ from lrnn_jax.experiments._recorder import Recorder
 from lrnn_jax.figures import GREYS, OTHERS, VISIBLE, Figure, mark_epochs, panels
 from lrnn_jax.learning import Descent, LearningCurve
 from lrnn_jax.networks import AbstractRNN, DenseRNN, Tanh
-from lrnn_jax.stability import (
-    Stages,
-    effective_gains,
-    gain_landscape,
-    loop_matrix,
-    lqr_gain,
-    radius,
-    spectrum,
-    stages,
-)
 from lrnn_jax.tasks import TeacherStudent
 
 
@@ -62,8 +53,8 @@ class _Meter(eqx.Module):
 
     def __call__(self, model: AbstractRNN) -> tuple[Array, Array, Array]:
         loss = self.loop.loss(model, self.start)
-        gains = effective_gains(model, self.loop, self.start)
-        return loss, loop_matrix(model, self.loop), gains
+        gains = stability.effective_gains(model, self.loop, self.start)
+        return loss, stability.loop_matrix(model, self.loop), gains
 
 
 class Point(NamedTuple):
@@ -83,7 +74,7 @@ class OpenVsClosedResults(AbstractResults):
     config: OpenVsClosedConfig
     closed: LearningCurve
     open: LearningCurve
-    stages: dict[str, Stages]
+    stages: dict[str, stability.Stages]
     dip: Point
     peak: Point
     final_loss: dict[str, float]
@@ -168,9 +159,9 @@ def _results(
     loss, gains, radii, found = {}, {}, {}, {}
     for name, curve in curves.items():
         loss[name], matrix, gains[name] = (np.asarray(x) for x in curve.watched)
-        values = spectrum(jnp.asarray(matrix))
-        radii[name] = radius(values)
-        found[name] = stages(curve, values=values, loss=jnp.asarray(loss[name]))
+        values = stability.spectrum(jnp.asarray(matrix))
+        radii[name] = stability.radius(values)
+        found[name] = stability.stages(curve, values=values, loss=jnp.asarray(loss[name]))
     epochs, scale = np.asarray(curves["closed"].epochs), 2 * config.steps
     lowest = np.minimum.accumulate(loss["open"])
     peak = int(np.argmax(loss["open"] / lowest))
@@ -194,14 +185,14 @@ def _results(
         k1=GRID[0],
         k2=GRID[1],
         land=_landscape(loop),
-        lqr=lqr_gain(loop)[0].tolist(),
+        lqr=stability.lqr_gain(loop)[0].tolist(),
     )
 
 
 def _landscape(loop: ClosedLoop) -> dict[str, np.ndarray]:
     """Loss, spectral radius and oscillation over static gains."""
     k1, k2 = np.meshgrid(*GRID, indexing="ij")
-    land = gain_landscape(loop, jnp.asarray(np.stack([k1, k2], axis=-1)[:, :, None, :]))
+    land = stability.gain_landscape(loop, jnp.asarray(np.stack([k1, k2], axis=-1)[:, :, None, :]))
     fields = {"log_loss": land.log_loss, "radius": land.radius, "oscillatory": land.oscillatory}
     return {name: np.asarray(values, float) for name, values in fields.items()}
 
@@ -219,22 +210,22 @@ def _table(r: OpenVsClosedResults) -> Columns:
 
 def _draw(r: OpenVsClosedResults) -> Figure:
     """Loss in the loop, stability, and gains on the landscape."""
-    figure, (loss, stability, land) = panels(1, 3, height=2.5)
+    figure, (loss, size, land) = panels(1, 3, height=2.5)
     epochs = np.asarray(r.closed.epochs)
     for name, (label, look) in LOOPS.items():
         line = {**look, "linewidth": 1.6}
         loss.plot(epochs, r.test_loss[name], label=label, **line)
-        stability.plot(epochs, r.radius[name], label=label, **line)
+        size.plot(epochs, r.radius[name], label=label, **line)
         land.plot(*r.gains[name].T, **line)
         land.plot(*r.final_gains[name], "o", color=line["color"], markersize=5)
     loss.set(xlabel="epoch", ylabel="loss in the loop", yscale="log", xlim=(0, epochs[-1]))
     loss.legend(loc="upper right")
     top = max(1.8, float(np.nanmax(r.radius["open"])) * 1.02)
-    stability.set(xlabel="epoch", ylabel=r"largest $|\lambda|$", xlim=(0, epochs[-1]))
-    stability.set_ylim(0.4, min(top, 3.0))
-    stability.axhline(1, color="0.6", linewidth=0.8, zorder=0)
+    size.set(xlabel="epoch", ylabel=r"largest $|\lambda|$", xlim=(0, epochs[-1]))
+    size.set_ylim(0.4, min(top, 3.0))
+    size.axhline(1, color="0.6", linewidth=0.8, zorder=0)
     marks = {f"stable: {n}": (s.stable, LOOPS[n][1]["color"]) for n, s in r.stages.items()}
-    mark_epochs(stability, marks)
+    mark_epochs(size, marks)
     levels = np.minimum(r.land["log_loss"].T / np.log(10), 6)
     land.pcolormesh(*GRID, levels, cmap=GREYS, shading="auto", rasterized=True)
     edges: dict[str, Any] = {"colors": "#1a1a1a", "linewidths": 1.0}

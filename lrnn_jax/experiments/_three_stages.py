@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
+from lrnn_jax import figures, stability
 from lrnn_jax.environments import ClosedLoop, FixedStart, KIntegrator
 from lrnn_jax.experiments._base import AbstractResults, Columns, Experiment, claim, labelled
 from lrnn_jax.experiments._configs import AbstractLoopConfig, within
@@ -19,30 +20,10 @@ from lrnn_jax.experiments._controllers import (
 )
 from lrnn_jax.experiments._panels import gap_panel, loss_panel, overlap_panels
 from lrnn_jax.experiments._recorder import Recorder
-from lrnn_jax.figures import (
-    INVISIBLE,
-    OTHERS,
-    SIMULATION,
-    THEORY,
-    VISIBLE,
-    Figure,
-    mark_epochs,
-    panels,
-    plot_lines,
-)
+from lrnn_jax.figures import INVISIBLE, OTHERS, SIMULATION, THEORY, VISIBLE, Figure
 from lrnn_jax.learning import Descent, LearningCurve, learn
 from lrnn_jax.overlaps import Overlaps
 from lrnn_jax.reduced import ReducedRNN, reduce
-from lrnn_jax.stability import (
-    LoopMatrix,
-    Stages,
-    outliers,
-    radius,
-    spectrum,
-    stage_one_loss,
-    stages,
-    track,
-)
 
 
 @dataclass(frozen=True)
@@ -71,8 +52,8 @@ class ThreeStagesResults(AbstractResults):
     full: LearningCurve
     reduced: LearningCurve
     expected: LearningCurve
-    stages: Stages
-    starts: list[Stages]
+    stages: stability.Stages
+    starts: list[stability.Stages]
     outlier_gaps: Any = labelled("distance of outliers from the reduced spectrum", "epoch")
     eigenvalue: dict[str, Any] = labelled("eigenvalues of the loop", "epoch", "eigenvalue")
     radius: Any = labelled("max |λ|", "epoch")
@@ -124,7 +105,7 @@ def _run(config: ThreeStagesConfig, recorder: Recorder) -> ThreeStagesResults:
     def learned(name: str, model: Any, loop: ClosedLoop, **options: Any) -> LearningCurve:
         return recorder.learn(name, model, loop, method, epochs=config.epochs, **options)
 
-    options: dict[str, Any] = {"label": "full network", "watch": LoopMatrix(loop)}
+    options: dict[str, Any] = {"label": "full network", "watch": stability.LoopMatrix(loop)}
     full = learned("full", net, trial_by_trial(loop), batches=batches, **options)
     reduced = learned("reduced", reduce(net), loop, batches=batches)
     expected = learned("expected", reduce(net), loop)
@@ -135,17 +116,17 @@ def _run(config: ThreeStagesConfig, recorder: Recorder) -> ThreeStagesResults:
 
     many = recorder.timed("many starts", lambda: jax.jit(jax.vmap(one))(keys[:-1]))
     singles = (jax.tree.map(lambda x, i=i: x[i], many) for i in range(config.seeds))
-    values = spectrum(reduced, loop)
+    values = stability.spectrum(reduced, loop)
     return ThreeStagesResults(
         config=config,
         full=full,
         reduced=reduced,
         expected=expected,
-        stages=stages(reduced, loop),
-        starts=[stages(curve, loop) for curve in singles],
-        outlier_gaps=_outlier_gaps(np.asarray(full.watched), spectrum(full, loop)),
+        stages=stability.stages(reduced, loop),
+        starts=[stability.stages(curve, loop) for curve in singles],
+        outlier_gaps=_outlier_gaps(np.asarray(full.watched), stability.spectrum(full, loop)),
         eigenvalue={"real": np.real(values), "imag": np.imag(values)},
-        radius=radius(values),
+        radius=stability.radius(values),
         zm=FEEDBACKS,
         stage_one=_stage_one(config.steps),
         many_loss=many.loss,
@@ -164,15 +145,19 @@ def _stage_one(steps: int) -> dict[str, np.ndarray]:
         # T times the mean over time of half the norm, and x_0
         return float(steps * loop.loss(ReducedRNN(overlaps, dt=1.0))) + 1.0
 
-    formula = np.asarray(stage_one_loss(FEEDBACKS, steps))
+    formula = np.asarray(stability.stage_one_loss(FEEDBACKS, steps))
     return {"loop": np.array([simulated(float(zm)) for zm in FEEDBACKS]), "formula": formula}
 
 
 def _outlier_gaps(matrices: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Distance of the outliers of P, shape (record, N + 2, N + 2), from its reduction's spectrum,
     shape (record, 4), one of whose values is 0."""
-    pairs = zip(outliers(np.linalg.eigvals(matrices), 0.0, 3), outliers(values, 0.0, 3))
-    return np.array([np.abs(np.diff(track(np.stack(pair)), axis=0)).max() for pair in pairs])
+    pairs = zip(
+        stability.outliers(np.linalg.eigvals(matrices), 0.0, 3), stability.outliers(values, 0.0, 3)
+    )
+    return np.array(
+        [np.abs(np.diff(stability.track(np.stack(pair)), axis=0)).max() for pair in pairs]
+    )
 
 
 def _table(r: ThreeStagesResults) -> Columns:
@@ -185,11 +170,11 @@ def _table(r: ThreeStagesResults) -> Columns:
 
 def _draw(r: ThreeStagesResults) -> Figure:
     """Loss and its stages, exactness, overlaps, eigenvalues, formula of stage 1, many starts."""
-    figure, axes = panels(2, 3, height=4.3)
+    figure, axes = figures.panels(2, 3, height=4.3)
     epochs = np.asarray(r.full.epochs)
     loss_panel(axes[0, 0], full=r.full, reduced=r.reduced, expected=r.expected)
     pair, stable = (r.stages.oscillatory, INVISIBLE[1]), (r.stages.stable, OTHERS[2])
-    mark_epochs(axes[0, 0], {"complex pair": pair, "stable": stable})
+    figures.mark_epochs(axes[0, 0], {"complex pair": pair, "stable": stable})
     gap_panel(axes[0, 1], {"full − exact theory": (r.full, r.reduced)})
     overlap_panels(axes[0, 2:], theory=r.reduced, simulation=r.full)
     angle = np.linspace(-np.pi, np.pi, 400)
@@ -204,10 +189,10 @@ def _draw(r: ThreeStagesResults) -> Figure:
     axes[1, 0].set_aspect("equal", adjustable="datalim")
     looks = {"loop": {"color": VISIBLE[2], **SIMULATION}, "formula": THEORY}
     lines = [(name, r.stage_one[name], look) for name, look in looks.items()]
-    plot_lines(axes[1, 1], r.zm, lines, above=0)
+    figures.plot_lines(axes[1, 1], r.zm, lines, above=0)
     axes[1, 1].set(xlabel=r"$\sigma_{zm}$", ylabel=r"$\frac{1}{2}\sum_t\|x_t\|^2$, stage 1")
     thin = {"color": VISIBLE[1], "linewidth": 0.8, "alpha": 0.7}
-    plot_lines(axes[1, 2], epochs, [(None, zm, thin) for zm in r.many_zm[:10]])
+    figures.plot_lines(axes[1, 2], epochs, [(None, zm, thin) for zm in r.many_zm[:10]])
     axes[1, 2].axhline(0, color="0.6", linewidth=0.8, zorder=0)
     axes[1, 2].set(
         xlabel="epoch", ylabel=r"$\sigma_{zm}$, ten starts", xlim=(0, min(300, epochs[-1]))
