@@ -105,8 +105,7 @@ class AbstractResults(eqx.Module):
 
     def curves(self) -> dict[str, LearningCurve]:
         """The learning curves by name."""
-        own = {f.name: getattr(self, f.name) for f in fields(self) if not f.metadata}
-        return {n: x for n, x in _flat(own).items() if isinstance(x, LearningCurve)}
+        return {n: x for n, x in _flat(self._own()).items() if isinstance(x, LearningCurve)}
 
     def arrays(self) -> dict[str, Labelled]:
         """The labelled arrays by name."""
@@ -124,8 +123,10 @@ class AbstractResults(eqx.Module):
 
     def numbers(self) -> dict[str, Any]:
         """Numbers and words by name."""
-        own = {f.name: getattr(self, f.name) for f in fields(self) if not f.metadata}
-        return {name: plain(value) for name, value in own.items() if _is_plain(value)}
+        return {name: plain(value) for name, value in self._own().items() if _is_plain(value)}
+
+    def _own(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self) if not f.metadata}
 
 
 def _flat(tree: dict[str, Any]) -> dict[str, Any]:
@@ -233,11 +234,6 @@ class Report:
     seconds: dict[str, Timing]
 
     @property
-    def name(self) -> str:
-        """The experiment's name."""
-        return self.experiment.name
-
-    @property
     def values(self) -> dict[str, Any]:
         """Numbers and words of the results, and what claims measured, by name."""
         return self.results.numbers() | {claim.name: claim.value for claim in self.claims}
@@ -248,11 +244,6 @@ class Report:
         given = self.experiment.table(self.results)
         cells = (_cells(*column) for column in given.values())
         return list(given), [list(row) for row in zip(*cells, strict=True)]
-
-    @property
-    def notes(self) -> list[str]:
-        """Lines that are printed before the table."""
-        return self.experiment.notes(self.results)
 
     def draw(self) -> Figure:
         """The experiment's figure, in the package's style."""
@@ -282,7 +273,7 @@ class Report:
             attributes = {"long_name": array.long_name, "units": array.units}
             kept = {key: text for key, text in attributes.items() if text}
             data[name] = (array.dims, np.asarray(array.value), kept)
-        data.attrs = {"experiment": self.name}
+        data.attrs = {"experiment": self.experiment.name}
         return data
 
 

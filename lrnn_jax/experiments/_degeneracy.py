@@ -78,8 +78,7 @@ class DegeneracyResults(AbstractResults):
         return max(self.noise_slopes(), key=lambda slope: abs(slope + 0.5))
 
     @claim(
-        lambda r: f"after {r.config.early} epochs the outputs differ clearly: largest |Δy|",
-        low=0.1,
+        lambda r: f"after {r.config.early} epochs the outputs differ clearly: largest |Δy|", low=0.1
     )
     def output_gap_early(self) -> Any:
         return _apart(self.early)

@@ -61,6 +61,11 @@ class AbstractFlipFlopConfig(AbstractConfig):
         return LowRankRNN.normalised(self.n, dt=self.dt, key=key, activation=Erf())
 
 
+SMALL: dict[str, Any] = {"dt": 0.1, "steps": 80, "wait": (1.0, 2.0)}
+SMALL |= {"input_amp": 2.0, "target_amp": 0.7}
+"""A flip-flop that is learned in seconds."""
+
+
 @dataclass(frozen=True)
 class FlipFlopConfig(AbstractFlipFlopConfig):
     """The flip-flop: full network, closure, population, on the same trials. [LR] fig. 4a-c."""
@@ -194,18 +199,7 @@ flip_flop = Experiment(
     source="[LR] fig. 4a-c",
     summary="a nonlinear network, its Gaussian closure and its infinite width learn a flip-flop",
     full=FlipFlopConfig(),
-    quick=FlipFlopConfig(
-        n=200,
-        dt=0.1,
-        steps=80,
-        batch=8,
-        wait=(1.0, 2.0),
-        input_amp=2.0,
-        target_amp=0.7,
-        lr=0.2,
-        epochs=250,
-        record=10,
-    ),
+    quick=FlipFlopConfig(**SMALL, n=200, batch=8, lr=0.2, epochs=250, record=10),
     run=_run,
     draw=_draw,
     seconds=(162, 19),

@@ -72,7 +72,7 @@ class MemoryTwinsResults(AbstractResults):
     accuracy: dict[str, list[float]]
     twin_gap: dict[str, list[float]]
     visible: tuple[str, ...]
-    latex: tuple[str, ...]
+    latex: dict[str, str]
     stages: tuple[str, ...]
     epoch: Any = labelled("epoch of each task", "epoch", units="updates")
     overlaps: dict[str, Any] = labelled("overlap", "task", "pair", "twin", "epoch")
@@ -154,7 +154,7 @@ def _run(config: MemoryTwinsConfig, recorder: Recorder) -> MemoryTwinsResults:
         accuracy={name: x.mean(axis=-1).tolist() for name, x in accuracies.items()},
         twin_gap=dict(zip(names, gap.tolist())),
         visible=seen,
-        latex=tuple(last.overlaps.roles.latex),
+        latex=dict(zip(names, last.overlaps.roles.latex)),
         stages=STAGES,
         epoch=np.asarray(last.epochs[0, 0]),
         overlaps={name: np.asarray(history[..., i]) for i, name in enumerate(names)},
@@ -256,19 +256,17 @@ def _plane(ax: Axes, r: MemoryTwinsResults, *pair: str) -> None:
         middle, end = ((x[task, :, twin, -1], y[task, :, twin, -1]) for task in (0, 1))
         ax.plot(*middle, "o", color=colour, markersize=2.5)
         ax.plot(*end, "s", color="#1a1a1a", markersize=3, zorder=3)
-    symbols = dict(zip(r.twin_gap, r.latex))
-    ax.set(xlabel=symbols[pair[0]], ylabel=symbols[pair[1]])
+    ax.set(xlabel=r.latex[pair[0]], ylabel=r.latex[pair[1]])
 
 
 def _gaps(ax: Axes, r: MemoryTwinsResults) -> None:
     """How far apart twins are in each overlap, after A or B and after C."""
-    symbols = dict(zip(r.twin_gap, r.latex))
-    order = sorted(symbols, key=lambda name: name not in r.visible)
+    order = sorted(r.latex, key=lambda name: name not in r.visible)
     for stage, colour in ((1, "0.75"), (2, "#1a1a1a")):
         places, gaps = np.arange(len(order)) + 0.4 * (stage - 1.5), [r.twin_gap[n] for n in order]
         ax.bar(places, [x[stage] for x in gaps], width=0.38, color=colour, label=r.stages[stage])
     ax.axvline(len(r.visible) - 0.5, color="0.5", linewidth=0.8, linestyle=":")
-    ax.set_xticks(range(len(order)), [symbols[name] for name in order], rotation=90)
+    ax.set_xticks(range(len(order)), [r.latex[name] for name in order], rotation=90)
     ax.set_ylabel("mean |difference| of twins")
     ax.legend(title="visible | invisible")
 

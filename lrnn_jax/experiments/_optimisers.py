@@ -9,7 +9,7 @@ import optax
 
 from lrnn_jax.experiments._base import AbstractResults, Columns, Experiment, claim, labelled
 from lrnn_jax.experiments._configs import within
-from lrnn_jax.experiments._flip_flop import AbstractFlipFlopConfig, loss_ratio
+from lrnn_jax.experiments._flip_flop import SMALL, AbstractFlipFlopConfig, loss_ratio
 from lrnn_jax.experiments._panels import loss_panel
 from lrnn_jax.experiments._recorder import Recorder
 from lrnn_jax.figures import Figure, panels, plot_methods
@@ -125,16 +125,7 @@ optimisers = Experiment(
     source="[LR] fig. 8",
     summary="larger steps and Adam make loadings less Gaussian, and the closure worse",
     full=OptimisersConfig(),
-    quick=OptimisersConfig(
-        dt=0.1,
-        steps=80,
-        batch=5,
-        wait=(1.0, 2.0),
-        input_amp=2.0,
-        target_amp=0.7,
-        epochs=150,
-        adam=0.02,
-    ),
+    quick=OptimisersConfig(**SMALL, batch=5, epochs=150, adam=0.02),
     run=_run,
     draw=_draw,
     seconds=(151, 15),

@@ -10,15 +10,16 @@ from matplotlib.ticker import NullFormatter, NullLocator
 
 from lrnn_jax.figures._style import INVISIBLE, OTHERS, SIMULATION, THEORY, VISIBLE
 
+_DOTTED: dict[str, Any] = {"color": OTHERS[1], "linestyle": ":", "linewidth": 1.6}
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "full": ("full network", {**SIMULATION, "color": VISIBLE[2]}),
     "reduced": ("exact theory", THEORY),
     "predicted": ("predicted descent", THEORY),
     "descent": ("descent", {"color": OTHERS[0], "linestyle": "--"}),
-    "flow": ("gradient flow", {"color": OTHERS[1], "linestyle": ":", "linewidth": 1.6}),
+    "flow": ("gradient flow", _DOTTED),
     "direct": ("visible only", {"color": OTHERS[0], "linestyle": "-.", "linewidth": 1.2}),
-    "expected": ("expected loss", {"color": OTHERS[1], "linestyle": ":", "linewidth": 1.6}),
-    "closure": ("Gaussian closure", {"color": OTHERS[1], "linestyle": ":", "linewidth": 1.6}),
+    "expected": ("expected loss", _DOTTED),
+    "closure": ("Gaussian closure", _DOTTED),
     "population": ("infinite width", THEORY),
     "small": ("small steps", {**SIMULATION, "color": VISIBLE[2]}),
     "large": ("large steps", {"color": INVISIBLE[1], "linewidth": 1.6}),
@@ -175,15 +176,10 @@ def plot_gap(ax: Axes, epochs: np.ndarray, gaps: Mapping[str, np.ndarray]) -> Ax
         epochs: shape (record,).
         gaps: absolute differences by label, shape (record,); zeros are drawn at 1e-17.
     """
-    lines: tuple[dict[str, Any], ...] = (
-        {"color": VISIBLE[0]},
-        {"color": OTHERS[1], "linestyle": ":", "linewidth": 1.6},
-    )
-    for (label, gap), line in zip(gaps.items(), lines, strict=False):
-        ax.plot(epochs, np.maximum(gap, 1e-17), label=label, **line)
-    ax.set(xlabel="epoch", ylabel=r"largest $|\Delta Q|$", yscale="log")
-    ax.set(xlim=(epochs[0], epochs[-1]), ylim=(1e-17, 10))
-    ax.legend()
+    looks = ({"color": VISIBLE[0]}, _DOTTED)
+    drawn = {label: np.maximum(gap, 1e-17) for label, gap in gaps.items()}
+    plot_lines(ax, epochs, [(*line, look) for line, look in zip(drawn.items(), looks)], above=0.0)
+    ax.set(xlabel="epoch", ylabel=r"largest $|\Delta Q|$", ylim=(1e-17, 10))
     return ax
 
 
@@ -214,16 +210,15 @@ def plot_response(ax: Axes, time: np.ndarray, outputs: Mapping[str, np.ndarray])
         time: shape (time,).
         outputs: "target", "before", "after": shape (time,).
     """
-    lines: dict[str, tuple[str, dict[str, Any]]] = {
+    looks: dict[str, tuple[str, dict[str, Any]]] = {
         "before": ("before learning", {"color": OTHERS[0], "linestyle": "-.", "linewidth": 1.2}),
         "after": ("after learning", {**SIMULATION, "color": VISIBLE[2]}),
         "target": ("target", THEORY),
     }
-    for name, (label, line) in lines.items():
-        if name in outputs:
-            ax.plot(time, outputs[name], label=label, **line)
-    ax.set(xlabel=r"time ($\tau$)", ylabel="impulse response", xlim=(time[0], time[-1]))
-    ax.legend()
+    drawn = [
+        (label, outputs[name], look) for name, (label, look) in looks.items() if name in outputs
+    ]
+    plot_lines(ax, time, drawn).set(xlabel=r"time ($\tau$)", ylabel="impulse response")
     return ax
 
 
