@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array
 
 from lrnn_jax import figures, learning
-from lrnn_jax.experiments._base import AbstractResults, Columns, Experiment, claim, labelled
+from lrnn_jax.experiments._base import AbstractResults, Columns, Experiment, claim, labelled, named
 from lrnn_jax.experiments._configs import AbstractFilterConfig, within
 from lrnn_jax.experiments._panels import overlap_panels
 from lrnn_jax.experiments._recorder import Recorder
@@ -297,7 +297,7 @@ def _cycles(config: MemoryAbaConfig, start: ReducedRNN) -> dict[str, Array]:
 
 def _table(r: MemoryAbaResults) -> Columns:
     changes = {name: (x, ".2g") for name, x in r.changes.items()}
-    return {"overlap": (r.full.overlaps.names, ""), **changes}
+    return named(r.full) | changes
 
 
 def _draw(r: MemoryAbaResults) -> Figure:
