@@ -25,7 +25,6 @@ PANELS = {
     "gap": lambda ax: figures.plot_gap(ax, EPOCHS, {"a": np.zeros(5)}),
     "order": lambda ax: figures.plot_order(ax, CURVE, CURVE),
     "methods": lambda ax: figures.plot_methods(ax, EPOCHS, {"adam": CURVE}, "drift", above=0.5),
-    "quantiles": lambda ax: figures.plot_quantiles(ax, np.tile(EPOCHS - 2.0, (2, 1)).T, "zv"),
     "response": lambda ax: figures.plot_response(ax, CURVE[::-1], {"target": CURVE}),
     "eigenvalues": lambda ax: figures.plot_eigenvalues(ax, EPOCHS, np.ones((5, 2)) * 1j, (1j,)),
 }

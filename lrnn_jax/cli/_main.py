@@ -174,7 +174,7 @@ def _run(rest: list[str]) -> int:
         preset: Preset = parsed[0],
         output: Options = Options(),
     ) -> bool:
-        setup_jax(output.dtype, output.cache, getattr(config, "devices", None))
+        setup_jax(output.dtype, output.cache, experiment.devices(config))
         return _deliver(experiment, config, output, name)
 
     run.__doc__ = f"{kind.__doc__}\n\nArgs:\n    preset: sets the defaults of the others."

@@ -33,7 +33,7 @@ def write(report: Any, folder: Path, data_format: str = "zarr") -> dict[str, Any
 
     Errors: ValueError when the folder cannot be written.
     """
-    config = {"experiment": report.name, "config": dataclasses.asdict(report.config)}
+    config = {"experiment": report.experiment.name, "config": dataclasses.asdict(report.config)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.json").write_text(json.dumps(config | provenance(), indent=2) + "\n")
@@ -44,7 +44,7 @@ def write(report: Any, folder: Path, data_format: str = "zarr") -> dict[str, Any
             **report.values,
             "claims": [claim._asdict() for claim in report.claims],
             "seconds": {name: timing._asdict() for name, timing in report.seconds.items()},
-            "notes": report.notes,
+            "notes": report.experiment.notes(report.results),
             "table": report.table,
             **{name: str(path.resolve()) for name, path in paths.items()},
         }
@@ -127,17 +127,14 @@ def provenance() -> dict[str, str]:
 
 def tables(found: dict[str, Any]) -> list[Table]:
     """What report.json holds, as tables: claims, the experiment's own, timings."""
-    claims = [[c["text"], c["measured"], _yes(c)] for c in found["claims"]]
+    holds = {True: "yes", False: "**no**"}
+    claims = [[c["text"], c["measured"], holds[c["holds"]]] for c in found["claims"]]
     seconds = [[n, f"{t['run']:.3f}", f"{t['compile']:.2f}"] for n, t in found["seconds"].items()]
     return [
         (["must show", "measured", "holds"], claims),
         found["table"],
         (["work", "seconds", "compiling before"], seconds),
     ]
-
-
-def _yes(claim: dict[str, Any]) -> str:
-    return "yes" if claim["holds"] else "**no**"
 
 
 def markdown(found: dict[str, Any]) -> str:

@@ -8,18 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from lrnn_jax import sweeps
 from lrnn_jax.cli._setup import setup_jax
 from lrnn_jax.experiments import REGISTRY, Experiment
-from lrnn_jax.sweeps import (
-    OUTCOMES,
-    Design,
-    Runnable,
-    Store,
-    StoreError,
-    Sweep,
-    read_sweep,
-    readable,
-)
 
 EXAMPLE = """\
 example of a sweep file:
@@ -64,8 +55,8 @@ def sweep_command(rest: list[str]) -> int:
     options = parser.parse_args(rest)
     store = options.store or Path("runs") / options.file.stem
     _set_up(options)
-    experiments = {name: _experiment_cell(experiment) for name, experiment in REGISTRY.items()}
-    sweep = read_sweep(options.file, store, runs=experiments)
+    experiments = {name: _cell(experiment) for name, experiment in REGISTRY.items()}
+    sweep = sweeps.read_sweep(options.file, store, runs=experiments)
     devices = options.devices
     if options.check:
         print(_plan(sweep, devices), file=sys.stderr)
@@ -74,13 +65,33 @@ def sweep_command(rest: list[str]) -> int:
     shard = _part(options.shard, "--shard") if options.shard else None
     try:
         data = sweep.run(resume=options.resume, devices=devices, shard=shard)
-    except (StoreError, MemoryError) as error:
+    except (sweeps.StoreError, MemoryError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     codes, counts = np.unique(data.result.values, return_counts=True)
     ended = {int(code): int(count) for code, count in zip(codes, counts)}
     print(f"{_endings(ended)}\nstore  {store.resolve()}")
     return 0
+
+
+def _cell(experiment: Experiment) -> sweeps.Runnable:
+    """An experiment for sweep files: its cells return its numbers, and whether its claims hold."""
+
+    def run(config: Any, seed: int) -> dict[str, Any]:
+        report = experiment(config)
+        numbers: dict[str, Any] = {}
+        _collect("", report.values, numbers)
+        return numbers | {"claims_hold": all(claim.holds for claim in report.claims)}
+
+    return sweeps.Runnable(run, {"full": experiment.full, "quick": experiment.quick}, traced=False)
+
+
+def _collect(name: str, values: Any, numbers: dict[str, Any]) -> None:
+    if isinstance(values, dict):
+        for key, value in values.items():
+            _collect(f"{name}_{key}" if name else key, value, numbers)
+    elif isinstance(values, (bool, int, float)):
+        numbers[name] = float(values)
 
 
 def _set_up(options: Any) -> None:
@@ -100,7 +111,7 @@ def _part(text: str, name: str) -> tuple[int, int]:
     return int(i), int(n)
 
 
-def _plan(sweep: Sweep, devices: Any) -> str:
+def _plan(sweep: sweeps.Sweep, devices: Any) -> str:
     """Cells, chunks, memory and time, one line a group."""
     plans = sweep.plan(devices=devices, measure=True)
     lines = [f"{sweep.design.size} cells, {len(plans)} program(s)"]
@@ -108,7 +119,8 @@ def _plan(sweep: Sweep, devices: Any) -> str:
         time = "" if plan.seconds is None else f", about {plan.seconds:.3g} s"
         lines.append(
             f"  {plan.statics or 'all'}: {plan.cells} cells, {plan.chunk} at a time in "
-            f"{readable(plan.working_bytes)}; results {readable(plan.result_bytes)}{time}"
+            f"{sweeps.readable(plan.working_bytes)}; "
+            f"results {sweeps.readable(plan.result_bytes)}{time}"
         )
     return "\n".join(lines + (["  …"] if len(plans) > 10 else []))
 
@@ -120,11 +132,11 @@ def _status(rest: list[str]) -> int:
         "--verify", action="store_true", help="read all chunks and compare checksums"
     )
     options = parser.parse_args(rest)
-    store = Store(options.store)
+    store = sweeps.Store(options.store)
     manifest, done = store.manifest, store.done()
     if manifest is None:
         raise ValueError(f"{options.store} holds no sweep: it has no manifest.json.")
-    total = Design.from_json(manifest["design"]).size
+    total = sweeps.Design.from_json(manifest["design"]).size
     ended: dict[int, int] = {}
     for marker in done.values():
         for code, count in marker["outcomes"].items():
@@ -144,25 +156,5 @@ def _status(rest: list[str]) -> int:
 
 
 def _endings(ended: dict[int, int]) -> str:
-    names = [*OUTCOMES, "not run"]  # the last stands at −1
+    names = [*sweeps.OUTCOMES, "not run"]  # the last stands at −1
     return ", ".join(f"{count} {names[code]}" for code, count in sorted(ended.items()))
-
-
-def _experiment_cell(experiment: Experiment) -> Runnable:
-    """An experiment for sweep files: its cells return its numbers, and whether its claims hold."""
-
-    def run(config: Any, seed: int) -> dict[str, Any]:
-        report = experiment(config)
-        numbers: dict[str, Any] = {}
-        _flatten("", report.values, numbers)
-        return numbers | {"claims_hold": all(claim.holds for claim in report.claims)}
-
-    return Runnable(run, {"full": experiment.full, "quick": experiment.quick}, traced=False)
-
-
-def _flatten(name: str, values: Any, numbers: dict[str, Any]) -> None:
-    if isinstance(values, dict):
-        for key, value in values.items():
-            _flatten(f"{name}_{key}" if name else key, value, numbers)
-    elif isinstance(values, (bool, int, float)):
-        numbers[name] = float(values)

@@ -1,6 +1,8 @@
 """The papers' experiments: a config, a run, claims about its results, a picture of them."""
 
-from lrnn_jax.experiments._analysis import AnalysisConfig, analyse, analysis
+import difflib
+
+from lrnn_jax.experiments._analysis import AnalysisConfig, analysis
 from lrnn_jax.experiments._base import (
     AbstractResults,
     Claim,
@@ -23,7 +25,23 @@ from lrnn_jax.experiments._open_vs_closed import OpenVsClosedConfig, open_vs_clo
 from lrnn_jax.experiments._optimisers import OptimisersConfig, optimisers
 from lrnn_jax.experiments._oscillator import OscillatorConfig, oscillator
 from lrnn_jax.experiments._recorder import Progress, Recorder, Timing
-from lrnn_jax.experiments._registry import REGISTRY, get
 from lrnn_jax.experiments._three_stages import ThreeStagesConfig, three_stages
 from lrnn_jax.experiments._tracking import TrackingConfig, tracking
 from lrnn_jax.experiments._tradeoff import TradeoffConfig, tradeoff
+
+_LOW_RANK = filter, oscillator, degeneracy, memory_aba, memory_adam, flip_flop, optimisers
+_OTHERS = memory_twins, coupling, open_vs_closed, three_stages, tradeoff, control_cost, tracking
+REGISTRY: dict[str, Experiment] = {e.name: e for e in (*_LOW_RANK, *_OTHERS)}
+"""All experiments, those of [LR] first."""
+
+
+def get(name: str) -> Experiment:
+    """The experiment of this name.
+
+    Errors: ValueError with suggestions.
+    """
+    if name in REGISTRY:
+        return REGISTRY[name]
+    close = difflib.get_close_matches(name, REGISTRY, n=3, cutoff=0.4)
+    hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+    raise ValueError(f"There is no experiment {name!r}.{hint} Known: {', '.join(REGISTRY)}.")

@@ -8,18 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lrnn_jax._results import RESULTS
-from lrnn_jax.experiments._base import (
-    AbstractResults,
-    Experiment,
-    Report,
-    Table,
-    check_config,
-    claim,
-    columns,
-    final_overlaps,
-)
+from lrnn_jax.experiments._base import AbstractResults, Columns, Experiment, claim, final_overlaps
+from lrnn_jax.experiments._configs import AbstractConfig, within
 from lrnn_jax.experiments._panels import loss_panel, overlap_panels
-from lrnn_jax.experiments._recorder import Progress, Recorder
+from lrnn_jax.experiments._recorder import Recorder
 from lrnn_jax.figures import Figure, panels
 from lrnn_jax.learning import Descent, Flow, LearningCurve, outcome
 from lrnn_jax.networks import Factorisation, LowRankRNN
@@ -29,26 +21,23 @@ from lrnn_jax.tasks import AbstractFilter, ExponentialFilter, OscillatingFilter
 
 
 @dataclass(frozen=True)
-class AnalysisConfig:
+class AnalysisConfig(AbstractConfig):
     """The task and learning whose course is predicted for a network."""
 
     task: Literal["exponential", "oscillating"] = "exponential"
     """Target filter on every pair of channels: a* exp(−c* τ), or a* exp(−c* τ) cos(ω* τ)."""
-    rate: float = 0.2
+    rate: float = within(0.2, 0, 1e3)
     """c*, decay rate of the target [1 / membrane time constant]."""
     frequency: float = 2.0
     """ω*, angular frequency of the oscillating target [radians / membrane time constant]."""
     amplitude: float = 1.0
     """a*, amplitude of the target."""
-    steps: int = 400
+    steps: int = within(400, 2, 1e6)
     """T, steps of the impulse response."""
-    lr: float = 5e-3
+    lr: float = within(5e-3, 0, 1e3)
     """η, learning rate (the network's own is s η)."""
-    epochs: int = 2000
+    epochs: int = within(2000, 2, 1e8)
     """Parameter updates."""
-
-    def __post_init__(self) -> None:
-        check_config(self, steps=(2, 1e6), epochs=(2, 1e8), lr=(0, 1e3), rate=(0, 1e3))
 
 
 class AnalysisResults(AbstractResults):
@@ -100,27 +89,16 @@ class AnalysisResults(AbstractResults):
         return self.descent.loss[jnp.isfinite(self.descent.loss)][-1]
 
 
-def analyse(
-    network: LowRankRNN,
-    config: AnalysisConfig = AnalysisConfig(),
-    factorisation: Factorisation | None = None,
-    progress: Progress | None = None,
-) -> Report:
-    """Overlaps of a network, what a loss sees of them, what is conserved, and how it would learn.
+def analysis(network: LowRankRNN, factorisation: Factorisation | None = None) -> Experiment:
+    """Overlaps of a network, what a loss sees of them, what is conserved, and how it would learn:
+    an experiment.
 
     Arguments:
         network: a linear low-rank network, e.g. from `load_network`.
-        config: the task to predict learning on.
         factorisation: how the network was made from a dense one, if it was.
-        progress: called as progress(what, epoch, epochs, loss).
 
     Source: ours.
     """
-    return analysis(network, factorisation)(config, progress)
-
-
-def analysis(network: LowRankRNN, factorisation: Factorisation | None = None) -> Experiment:
-    """`analyse` of a network as an experiment."""
     return Experiment(
         name="analyse",
         source="ours",
@@ -208,7 +186,7 @@ def _some(words: Sequence[str], most: int = 15) -> str:
     return ", ".join(words[:most]) + more
 
 
-def _table(r: AnalysisResults) -> Table:
+def _table(r: AnalysisResults) -> Columns:
     """Every overlap; for many of them, norms of their blocks."""
     if len(r.overlaps) <= 60:
         return final_overlaps(r)
@@ -216,19 +194,17 @@ def _table(r: AnalysisResults) -> Table:
     families = list(overlaps.roles.sizes)
     blocks = [(a, b) for i, a in enumerate(families) for b in families[i:]]
     norms = [jnp.linalg.norm(overlaps.block(a, b), axis=(-2, -1)) for a, b in blocks]
-    return columns(
-        {
-            "block (Frobenius norm)": ([a + b for a, b in blocks], ""),
-            "loss sees it": (["yes" if a in "zv" and b in "mu" else "no" for a, b in blocks], ""),
-            "start": ([float(norm[0]) for norm in norms], ".6f"),
-            "descent": ([float(norm[-1]) for norm in norms], ".6f"),
-        }
-    )
+    return {
+        "block (Frobenius norm)": ([a + b for a, b in blocks], ""),
+        "loss sees it": (["yes" if a in "zv" and b in "mu" else "no" for a, b in blocks], ""),
+        "start": ([float(norm[0]) for norm in norms], ".6f"),
+        "descent": ([float(norm[-1]) for norm in norms], ".6f"),
+    }
 
 
 def _draw(r: AnalysisResults) -> Figure:
     figure, axes = panels(1, 3, height=2.3)
     others = {} if r.flow is None else {"flow": r.flow}
-    loss_panel(axes[0], above=0.0, **others, descent=r.descent)
-    overlap_panels(axes[1:], r.visible, theory=r.descent)
+    loss_panel(axes[0], above=0.0, **others, predicted=r.descent)
+    overlap_panels(axes[1:], theory=r.descent)
     return figure

@@ -15,6 +15,8 @@ from lrnn_jax.sweeps import Labelled
 
 Table = tuple[list[str], list[list[str]]]
 """Header and rows."""
+Columns = Mapping[str, tuple[Any, str]]
+"""By header: values (an array, a sequence or those of a dict) and their format, e.g. ".3g"."""
 
 
 def labelled(name: str, *dims: str, units: str = "1") -> Any:
@@ -45,16 +47,23 @@ class Verdict(NamedTuple):
 class Claim:
     """Something that a run must show: a number within bounds, low ≤ measure(results) ≤ high.
 
-    Made by `claim`, whose arguments these are; `name`: of the measure, and of the number in
-    `--json`.
+    Made by `claim`. Text and bounds may be functions of the results, where they depend on the
+    config.
+
+    Arguments:
+        name: of the measure, and of the number in `--json`.
+        measure: the number; None where this run cannot tell, which leaves the claim out.
+        text: what is claimed, to which the bounds are added.
+        low, high: bounds of the number.
+        shown: the number and what belongs to it, in words; default the number alone.
     """
 
     name: str
     measure: Callable[[Any], Any]
     text: str | Callable[[Any], str]
-    low: float | Callable[[Any], float]
-    high: float | Callable[[Any], float]
-    shown: Callable[[Any], str] | None
+    low: float | Callable[[Any], float] = -math.inf
+    high: float | Callable[[Any], float] = math.inf
+    shown: Callable[[Any], str] | None = None
 
     def judge(self, results: "AbstractResults") -> Verdict | None:
         """The verdict on one run."""
@@ -68,23 +77,9 @@ class Claim:
         return Verdict(self.name, text, words, low <= value <= high, value, low, high)
 
 
-def claim(
-    text: str | Callable[[Any], str],
-    *,
-    low: float | Callable[[Any], float] = -math.inf,
-    high: float | Callable[[Any], float] = math.inf,
-    shown: Callable[[Any], str] | None = None,
-) -> Callable[[Callable[[Any], Any]], Claim]:
-    """Turn a method of results into a `Claim` that they make. The method returns the number; None
-    where this run cannot tell, which leaves the claim out.
-
-    Arguments:
-        text: what is claimed, to which the bounds are added; a function of the results where it
-            names numbers of the config.
-        low, high: bounds of the number; functions of the results where they depend on the config.
-        shown: the number and what belongs to it, in words; default the number alone.
-    """
-    return lambda measure: Claim(measure.__name__, measure, text, low, high, shown)
+def claim(text: Any, **given: Any) -> Callable[[Callable[[Any], Any]], Claim]:
+    """Turn a method of results into a `Claim` that they make, with its other arguments `given`."""
+    return lambda measure: Claim(measure.__name__, measure, text, **given)
 
 
 def _bounds(low: float, high: float) -> str:
@@ -110,8 +105,7 @@ class AbstractResults(eqx.Module):
 
     def curves(self) -> dict[str, LearningCurve]:
         """The learning curves by name."""
-        own = {f.name: getattr(self, f.name) for f in fields(self) if not f.metadata}
-        return {n: x for n, x in _flat(own).items() if isinstance(x, LearningCurve)}
+        return {n: x for n, x in _flat(self._own()).items() if isinstance(x, LearningCurve)}
 
     def arrays(self) -> dict[str, Labelled]:
         """The labelled arrays by name."""
@@ -129,8 +123,10 @@ class AbstractResults(eqx.Module):
 
     def numbers(self) -> dict[str, Any]:
         """Numbers and words by name."""
-        own = {f.name: getattr(self, f.name) for f in fields(self) if not f.metadata}
-        return {name: plain(value) for name, value in own.items() if _is_plain(value)}
+        return {name: plain(value) for name, value in self._own().items() if _is_plain(value)}
+
+    def _own(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self) if not f.metadata}
 
 
 def _flat(tree: dict[str, Any]) -> dict[str, Any]:
@@ -144,33 +140,16 @@ R = TypeVar("R", bound=AbstractResults)
 C = TypeVar("C")
 
 
-def columns(given: Mapping[str, tuple[Any, str]]) -> Table:
-    """A table from its columns.
-
-    Arguments:
-        given: by header, values (an array, a list or those of a dict) and their format, e.g.
-            `{"final": (losses, ".3g")}`.
-    """
-    cells = [[format(x, how) for x in _list(values)] for values, how in given.values()]
-    return list(given), [list(row) for row in zip(*cells, strict=True)]
+def _cells(values: Any, how: str) -> list[str]:
+    values = list(values.values()) if isinstance(values, dict) else values
+    return [format(value, how) for value in np.asarray(values).tolist()]
 
 
-def _list(values: Any) -> list[Any]:
-    if isinstance(values, dict):
-        return list(values.values())
-    return values if isinstance(values, list) else np.asarray(values).tolist()
-
-
-def final_overlaps(results: AbstractResults) -> Table:
+def final_overlaps(results: AbstractResults) -> Columns:
     """Every overlap: whether a loss sees it, what each curve starts with, where this differs from
     the others, and what it ends with."""
     curves = results.curves()
-    first = next(iter(curves.values()))
-    names, seen = first.overlaps.names, set(first.visibility.visible)
-    given: dict[str, tuple[Any, str]] = {
-        "overlap": (list(names), ""),
-        "loss sees it": (["yes" if name in seen else "no" for name in names], ""),
-    }
+    given = named(next(iter(curves.values())))
     starts: list[np.ndarray] = []
     for name, curve in curves.items():
         start, *_, end = np.asarray(curve.overlaps.vector())
@@ -178,7 +157,14 @@ def final_overlaps(results: AbstractResults) -> Table:
             given[f"start, {name}" if starts else "start"] = (start, ".6f")
             starts.append(start)
         given[name] = (end, ".6f")
-    return columns(given)
+    return given
+
+
+def named(curve: LearningCurve) -> dict[str, tuple[Any, str]]:
+    """The first columns of tables by overlap: names, and whether a loss sees them."""
+    names, seen = curve.overlaps.names, curve.visibility.visible
+    told = ["yes" if name in seen else "no" for name in names]
+    return {"overlap": (names, ""), "loss sees it": (told, "")}
 
 
 @dataclass(frozen=True)
@@ -195,8 +181,9 @@ class Experiment(Generic[C, R]):
         draw: the figure; style and panel letters are given to it.
         seconds: that the command takes at full and at quick size, start and compiling included, on
             2 CPU cores (full size: with `--devices 2` where there is this option).
-        table: header and rows of the printed table; default the overlaps that curves end with.
+        table: columns of the printed table; default the overlaps that curves end with.
         notes: lines that are printed before it.
+        devices: how many a config wants; None: whatever there is.
     """
 
     name: str
@@ -207,8 +194,9 @@ class Experiment(Generic[C, R]):
     run: Callable[[C, Recorder], R]
     draw: Callable[[R], Figure]
     seconds: tuple[int, int]
-    table: Callable[[R], Table] = final_overlaps
+    table: Callable[[R], Columns] = final_overlaps
     notes: Callable[[R], list[str]] = lambda results: []
+    devices: Callable[[C], int | None] = lambda config: None
 
     def __call__(self, config: C | None = None, progress: Progress | None = None) -> "Report":
         """Run it.
@@ -246,11 +234,6 @@ class Report:
     seconds: dict[str, Timing]
 
     @property
-    def name(self) -> str:
-        """The experiment's name."""
-        return self.experiment.name
-
-    @property
     def values(self) -> dict[str, Any]:
         """Numbers and words of the results, and what claims measured, by name."""
         return self.results.numbers() | {claim.name: claim.value for claim in self.claims}
@@ -258,12 +241,9 @@ class Report:
     @property
     def table(self) -> Table:
         """Header and rows of the printed table."""
-        return self.experiment.table(self.results)
-
-    @property
-    def notes(self) -> list[str]:
-        """Lines that are printed before the table."""
-        return self.experiment.notes(self.results)
+        given = self.experiment.table(self.results)
+        cells = (_cells(*column) for column in given.values())
+        return list(given), [list(row) for row in zip(*cells, strict=True)]
 
     def draw(self) -> Figure:
         """The experiment's figure, in the package's style."""
@@ -293,7 +273,7 @@ class Report:
             attributes = {"long_name": array.long_name, "units": array.units}
             kept = {key: text for key, text in attributes.items() if text}
             data[name] = (array.dims, np.asarray(array.value), kept)
-        data.attrs = {"experiment": self.name}
+        data.attrs = {"experiment": self.experiment.name}
         return data
 
 
@@ -312,11 +292,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, tuple) and type(value) is not tuple:
         return plain(value._asdict())  # pyright: ignore[reportAttributeAccessIssue]
     return [plain(part) for part in value] if isinstance(value, (tuple, list)) else value
-
-
-def check_config(config: Any, **bounds: tuple[float, float]) -> None:
-    """Raise ValueError, naming the field, unless each named field lies within its bounds."""
-    for name, (low, high) in bounds.items():
-        value = getattr(config, name)
-        if not low <= value <= high:
-            raise ValueError(f"`{name}` must lie between {low:g} and {high:g}; got {value:g}.")

@@ -6,14 +6,8 @@ from typing import Any
 import jax.random as jr
 import numpy as np
 
-from lrnn_jax.experiments._base import (
-    AbstractResults,
-    Experiment,
-    Table,
-    check_config,
-    claim,
-    columns,
-)
+from lrnn_jax.experiments._base import AbstractResults, Columns, Experiment, claim
+from lrnn_jax.experiments._configs import AbstractLoopConfig, within
 from lrnn_jax.experiments._controllers import (
     double_integrator,
     initial_states,
@@ -29,31 +23,11 @@ from lrnn_jax.stability import effective_gains, radius, spectrum, stages
 
 
 @dataclass(frozen=True)
-class ControlCostConfig:
-    """Stage 3 for several prices of control. [CL] fig. 5."""
+class ControlCostConfig(AbstractLoopConfig):
+    """Stage 3 for several prices of control; epochs before and after they are set. [CL] fig. 5."""
 
-    n: int = 100
-    """N, neurons."""
-    steps: int = 50
-    """T, steps of a trial."""
-    batch: int = 100
-    """Trials per epoch."""
-    lr: float = 0.01
-    """η, learning rate."""
-    epochs: int = 1000
-    """Parameter updates, before and after the price is set."""
-    costs: tuple[float, ...] = (0.0, 0.5, 2.0, 5.0)
+    costs: tuple[float, ...] = within((0.0, 0.5, 2.0, 5.0), 0, 1e6)
     """β, prices of Σ_t u²."""
-    seed: int = 0
-    """Random seed of the network and of the trials."""
-
-    def __post_init__(self) -> None:
-        check_config(self, n=(2, 1e6), steps=(2, 1e5), batch=(1, 1e6), epochs=(2, 1e7), lr=(0, 1e3))
-        if not self.costs or min(self.costs) < 0:
-            raise ValueError(f"`costs` are prices of control, none negative; got {self.costs}.")
-
-
-QUICK = ControlCostConfig(n=20, batch=10, epochs=500, costs=(0.0, 2.0))
 
 
 class ControlCostResults(AbstractResults):
@@ -124,11 +98,11 @@ def _run(config: ControlCostConfig, recorder: Recorder) -> ControlCostResults:
     )
 
 
-def _table(r: ControlCostResults) -> Table:
+def _table(r: ControlCostResults) -> Columns:
     k1, k2 = zip(*r.gains)
     given = {"β": (r.config.costs, "g"), "⟨Σu²⟩": (r.effort, ".3g")}
     given |= {"k₁": (k1, ".3f"), "k₂": (k2, ".3f"), "max |λ|": (r.radius, ".4f")}
-    return columns(given)
+    return given
 
 
 def _draw(r: ControlCostResults) -> Figure:
@@ -158,7 +132,7 @@ control_cost = Experiment(
     source="[CL] fig. 5",
     summary="a stable policy is refined under several prices of control",
     full=ControlCostConfig(),
-    quick=QUICK,
+    quick=ControlCostConfig(n=20, batch=10, epochs=500, costs=(0.0, 2.0)),
     run=_run,
     draw=_draw,
     seconds=(18, 12),

@@ -6,14 +6,8 @@ from typing import Any
 import jax.random as jr
 import numpy as np
 
-from lrnn_jax.experiments._base import (
-    AbstractResults,
-    Experiment,
-    Table,
-    check_config,
-    claim,
-    labelled,
-)
+from lrnn_jax.experiments._base import AbstractResults, Columns, Experiment, claim, labelled
+from lrnn_jax.experiments._configs import AbstractConfig, within
 from lrnn_jax.experiments._recorder import Recorder
 from lrnn_jax.figures import TEXT, Figure, panels, plot_coupling
 from lrnn_jax.networks import LowRankRNN
@@ -22,23 +16,17 @@ from lrnn_jax.overlaps import coupling as coupling_of
 
 
 @dataclass(frozen=True)
-class CouplingConfig:
+class CouplingConfig(AbstractConfig):
     """The map from loss gradients to overlap velocities, for any rank. [LR] fig. 11."""
 
-    rank: int = 1
+    rank: int = within(1, 1, 8)
     """r, rank of the recurrent weights."""
-    inputs: int = 1
+    inputs: int = within(1, 1, 8)
     """d_in, input channels."""
-    outputs: int = 1
+    outputs: int = within(1, 1, 8)
     """d_out, output channels."""
     seed: int = 0
     """Random seed of the network that the map is checked on."""
-
-    def __post_init__(self) -> None:
-        check_config(self, rank=(1, 8), inputs=(1, 8), outputs=(1, 8))
-
-
-QUICK = CouplingConfig()
 
 
 class CouplingResults(AbstractResults):
@@ -106,11 +94,11 @@ def _error(config: CouplingConfig, found: Coupling) -> np.ndarray:
     return direct - generated
 
 
-def _table(r: CouplingResults) -> Table:
+def _table(r: CouplingResults) -> Columns:
     c = r.linear
-    driving = [b for b, d in zip(c.names, c.drives) if d]
-    rows = [[f"d{a}/dt", *(c.entry(a, b) or "·" for b in driving)] for a in c.names]
-    return ["", *(f"−∂L/∂{b}" for b in driving)], rows
+    rows = {f"d{a}/dt": [c.entry(a, b) or "·" for b in c.names] for a in c.names}
+    driven = {f"−∂L/∂{b}": x for b, x, d in zip(c.names, zip(*rows.values()), c.drives) if d}
+    return {"": (list(rows), "")} | {name: (entries, "") for name, entries in driven.items()}
 
 
 def _draw(r: CouplingResults) -> Figure:
@@ -128,7 +116,7 @@ coupling = Experiment(
     source="[LR] fig. 11",
     summary="which overlap enters which learning equation, for any rank",
     full=CouplingConfig(),
-    quick=QUICK,
+    quick=CouplingConfig(),
     run=_run,
     draw=_draw,
     seconds=(4, 5),

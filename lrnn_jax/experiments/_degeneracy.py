@@ -1,6 +1,7 @@
 """`degeneracy`: two networks that compute the same and learn differently."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -8,64 +9,35 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from lrnn_jax.experiments._base import AbstractResults, Experiment, check_config, claim, labelled
+from lrnn_jax import figures
+from lrnn_jax.experiments._base import AbstractResults, Experiment, claim, labelled
+from lrnn_jax.experiments._configs import AbstractFilterConfig, within
 from lrnn_jax.experiments._panels import responses
 from lrnn_jax.experiments._recorder import Recorder
-from lrnn_jax.figures import (
-    FIRST,
-    INVISIBLE,
-    SECOND,
-    THEORY,
-    VISIBLE,
-    Axes,
-    Figure,
-    label_ends,
-    panels,
-    plot_lines,
-)
+from lrnn_jax.figures import FIRST, INVISIBLE, SECOND, THEORY, VISIBLE, Axes, Figure
 from lrnn_jax.learning import Descent, LearningCurve
 from lrnn_jax.networks import LowRankRNN
-from lrnn_jax.overlaps import degenerate_twin, visible
+from lrnn_jax.overlaps import degenerate_twin
 from lrnn_jax.reduced import reduce
 from lrnn_jax.tasks import ExponentialFilter
 
 
 @dataclass(frozen=True)
-class DegeneracyConfig:
+class DegeneracyConfig(AbstractFilterConfig):
     """Same visible overlaps, other invisible ones: same output, other learning. [LR] fig. 2."""
 
-    n: int = 500
-    """N, neurons."""
-    dt: float = 0.05
-    """Euler step [membrane time constants]."""
-    steps: int = 400
-    """T, steps of the impulse response."""
-    rate: float = 0.2
+    rate: float = within(0.2, 0, 1e3)
     """c*, decay rate of the target [1 / membrane time constant]."""
     uu: float = 2.048
     """UᵀU/N of the second network (about 1 in the first)."""
     mu: float = 0.8
     """MᵀU/N of the second network (about 0 in the first)."""
-    noise: float = 0.5
+    noise: float = within(0.5, 0, 1e3)
     """Standard deviation of the hidden noise, per unit and step."""
-    lr: float = 5e-3
-    """η, learning rate (the network's own is N η)."""
-    epochs: int = 2000
-    """Parameter updates."""
-    early: int = 300
+    early: int = within(300, 1, lambda config: config.epochs)
     """Epoch at which the two networks are compared again."""
-    trials: int = 40
+    trials: int = within(40, 2, 1e6)
     """Trials with hidden noise."""
-    seed: int = 0
-    """Random seed of the first network and of the noise."""
-
-    def __post_init__(self) -> None:
-        check_config(self, n=(4, 1e6), steps=(2, 1e6), epochs=(2, 1e8), lr=(0, 1e3))
-        check_config(self, dt=(1e-9, 1), noise=(0, 1e3), trials=(2, 1e6), rate=(0, 1e3))
-        check_config(self, early=(1, self.epochs))
-
-
-QUICK = DegeneracyConfig(n=100, steps=200, epochs=1000, lr=1e-2, early=150)
 
 
 class DegeneracyResults(AbstractResults):
@@ -79,7 +51,6 @@ class DegeneracyResults(AbstractResults):
     sizes: tuple[int, ...]
     noise_rms: tuple[tuple[float, ...], ...]
     plateau: tuple[int, ...]
-    visible: tuple[str, ...]
     time: Any = labelled("time", "time", units="membrane time constants")
     before: dict[str, Any] = labelled("impulse response before learning", "time")
     early: dict[str, Any] = labelled("impulse response in early learning", "time")
@@ -107,8 +78,7 @@ class DegeneracyResults(AbstractResults):
         return max(self.noise_slopes(), key=lambda slope: abs(slope + 0.5))
 
     @claim(
-        lambda r: f"after {r.config.early} epochs the outputs differ clearly: largest |Δy|",
-        low=0.1,
+        lambda r: f"after {r.config.early} epochs the outputs differ clearly: largest |Δy|", low=0.1
     )
     def output_gap_early(self) -> Any:
         return _apart(self.early)
@@ -159,7 +129,6 @@ def _run(config: DegeneracyConfig, recorder: Recorder) -> DegeneracyResults:
         sizes=sizes,
         noise_rms=tuple(_noise_rms(config, n) for n in sizes),
         plateau=tuple(plateau(np.asarray(c.loss)) for c in theories.values()),
-        visible=visible(net).visible,
         time=config.dt * np.arange(config.steps),
         before=responses(task, first=net, second=twin),
         early=responses(task, **then),
@@ -168,7 +137,7 @@ def _run(config: DegeneracyConfig, recorder: Recorder) -> DegeneracyResults:
 
 
 def _networks(config: DegeneracyConfig, n: int) -> tuple[LowRankRNN, LowRankRNN]:
-    net = LowRankRNN.normalised(n, dt=config.dt, key=jr.key(config.seed))
+    net = config.network(n=n)
     return net, degenerate_twin(net, uu=config.uu, mu=config.mu)
 
 
@@ -178,16 +147,14 @@ def _impulse(config: DegeneracyConfig) -> jax.Array:
 
 def _noisy_outputs(config: DegeneracyConfig, *nets: LowRankRNN) -> list[jax.Array]:
     """Impulse responses of each network with hidden noise of its own, shape (trial, time)."""
-    keys = jr.split(jr.key(config.seed + 1), len(nets))
-    return [_with_noise(config, net, key) for net, key in zip(nets, keys)]
 
-
-def _with_noise(config: DegeneracyConfig, net: LowRankRNN, key: Any) -> jax.Array:
-    def one(key: Any) -> jax.Array:
+    def one(net: LowRankRNN, key: Any) -> jax.Array:
         kicks = config.noise * jr.normal(key, (config.steps, net.state_size))
         return net.rollout(_impulse(config), noise=kicks)[:, 0]
 
-    return jax.lax.map(jax.jit(one), jr.split(key, config.trials))
+    pairs = zip(nets, jr.split(jr.key(config.seed + 1), len(nets)))
+    runs = ((jax.jit(partial(one, net)), jr.split(key, config.trials)) for net, key in pairs)
+    return [jax.lax.map(*run) for run in runs]
 
 
 def _noise_rms(config: DegeneracyConfig, n: int) -> tuple[float, ...]:
@@ -206,7 +173,7 @@ def plateau(loss: np.ndarray) -> int:
 
 
 def _draw(r: DegeneracyResults) -> Figure:
-    figure, axes = panels(2, 3, height=4.3)
+    figure, axes = figures.panels(2, 3, height=4.3)
     looks, epochs = {"first": FIRST, "second": SECOND}, np.asarray(r.full.epochs)
     thin, early = {**looks, "second": {**SECOND, "linewidth": 1.4}}, f"epoch {r.config.early}"
     for ax, y, look, when in (
@@ -214,13 +181,13 @@ def _draw(r: DegeneracyResults) -> Figure:
         (axes[0, 2], r.early, looks, early),
     ):
         lines = [(f"network {i}", y[n], look[n]) for i, n in enumerate(look, 1)]
-        plot_lines(ax, r.time, [*lines, ("target", y["target"], THEORY)])
+        figures.plot_lines(ax, r.time, [*lines, ("target", y["target"], THEORY)])
         ax.set(xlabel=r"time ($\tau$)", ylabel=f"response, {when}")
     for name, look in looks.items():
         band = np.percentile(r.noisy[name], [5, 95], axis=0)
         axes[0, 1].fill_between(r.time, *band, color=look["color"], alpha=0.35, lw=0)
         axes[0, 1].plot(r.time, r.noisy[name][0], color=look["color"], linewidth=0.9)
-    plot_lines(axes[0, 1], r.time, [("no noise", r.before["first"], THEORY)])
+    figures.plot_lines(axes[0, 1], r.time, [("no noise", r.before["first"], THEORY)])
     axes[0, 1].set(xlabel=r"time ($\tau$)", ylabel="with hidden noise")
     lines = [
         ("network 1", r.full.loss, FIRST),
@@ -229,8 +196,10 @@ def _draw(r: DegeneracyResults) -> Figure:
         (None, r.reduced_twin.loss, THEORY),
     ]
     lines = [(label, np.asarray(loss), look) for label, loss, look in lines]
-    plot_lines(axes[1, 0], epochs, lines, above=1e-14).set(xlabel="epoch", ylabel=r"loss $L$")
-    seen = np.isin(r.full.overlaps.names, r.visible)
+    figures.plot_lines(axes[1, 0], epochs, lines, above=1e-14).set(
+        xlabel="epoch", ylabel=r"loss $L$"
+    )
+    seen = np.isin(r.full.overlaps.names, r.full.visibility.visible)
     _both_networks(axes[1, 1], r, seen, VISIBLE)
     _both_networks(axes[1, 2], r, ~seen, INVISIBLE)
     return figure
@@ -247,7 +216,7 @@ def _both_networks(
         lines = ax.plot(epochs, values, look)
     ax.set_xlim(epochs[0], epochs[-1])
     symbols = np.array(r.full.overlaps.roles.latex)[chosen].tolist()
-    label_ends(ax, values[-1], symbols, [str(line.get_color()) for line in lines])
+    figures.label_ends(ax, values[-1], symbols, [str(line.get_color()) for line in lines])
     kind = "visible" if colours is VISIBLE else "invisible"
     ax.set(xlabel="epoch", ylabel=f"loss-{kind} overlaps (1: –, 2: ···)")
 
@@ -257,7 +226,7 @@ degeneracy = Experiment(
     source="[LR] fig. 2",
     summary="two networks that compute the same and learn differently",
     full=DegeneracyConfig(),
-    quick=QUICK,
+    quick=DegeneracyConfig(n=100, steps=200, epochs=1000, lr=1e-2, early=150),
     run=_run,
     draw=_draw,
     seconds=(16, 12),

@@ -8,51 +8,31 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from lrnn_jax.experiments._base import AbstractResults, Experiment, check_config, claim, labelled
+from lrnn_jax.experiments._base import AbstractResults, Experiment, claim, labelled
+from lrnn_jax.experiments._configs import AbstractFilterConfig, within
 from lrnn_jax.experiments._panels import gap_panel, loss_panel, overlap_panels, responses
 from lrnn_jax.experiments._recorder import Recorder
 from lrnn_jax.figures import Figure, panels, plot_order, plot_response
 from lrnn_jax.learning import Descent, Flow, LearningCurve, learn
 from lrnn_jax.networks import LowRankRNN
-from lrnn_jax.overlaps import visible
 from lrnn_jax.reduced import reduce
 from lrnn_jax.rules import VisibleOnly
 from lrnn_jax.tasks import ExponentialFilter
 
 
 @dataclass(frozen=True)
-class FilterConfig:
+class FilterConfig(AbstractFilterConfig):
     """Learning an exponential filter: full network, exact theory, flow. [LR] fig. 1, 5."""
 
-    n: int = 500
-    """N, neurons."""
-    dt: float = 0.05
-    """Euler step [membrane time constants]."""
-    steps: int = 400
-    """T, steps of the impulse response."""
-    rate: float = 0.2
+    rate: float = within(0.2, 0, 1e3)
     """c*, decay rate of the target [1 / membrane time constant]."""
     amplitude: float = 1.0
     """a*, amplitude of the target."""
-    lr: float = 5e-3
-    """η, learning rate (the network's own is N η)."""
-    epochs: int = 2000
-    """Parameter updates."""
-    halvings: int = 4
+    halvings: int = within(4, 1, 12)
     """How often η is halved to measure how flow and descent converge."""
-    starts: int = 1000
+    starts: int = within(1000, 1, 1e6)
     """Random networks over which true and direct descent are compared."""
     seed: int = 14
-    """Random seed of the initial network."""
-
-    def __post_init__(self) -> None:
-        check_config(
-            self, n=(2, 1e6), steps=(2, 1e6), epochs=(2, 1e8), lr=(0, 1e3), halvings=(1, 12)
-        )
-        check_config(self, starts=(1, 1e6), rate=(0, 1e3), dt=(1e-9, 1))
-
-
-QUICK = FilterConfig(n=100, steps=200, epochs=1000, lr=1e-2, halvings=3, starts=200)
 
 
 class FilterResults(AbstractResults):
@@ -66,7 +46,6 @@ class FilterResults(AbstractResults):
     max_abs_dloss: float
     max_abs_dq_flow: float
     final: dict[str, float]
-    visible: tuple[str, ...]
     half_losses: Any
     time: Any = labelled("time", "time", units="membrane time constants")
     output: dict[str, Any] = labelled("impulse response", "time")
@@ -77,11 +56,7 @@ class FilterResults(AbstractResults):
     def max_abs_dq(self) -> Any:
         return self.reduced.distance(self.full).max
 
-    @claim(
-        "flow is descent's limit: the difference halves with η, order",
-        low=0.95,
-        high=1.05,
-    )
+    @claim("flow is descent's limit: the difference halves with η, order", low=0.95, high=1.05)
     def flow_order(self) -> Any:
         return np.log2(self.flow_gap[-2] / self.flow_gap[-1])
 
@@ -121,8 +96,8 @@ def _run(config: FilterConfig, recorder: Recorder) -> FilterResults:
     """The full network by autodiff through its simulation; its exact reduction; gradient flow; and
     "direct" descent, which ignores the invisible overlaps."""
     task = ExponentialFilter(config.rate, config.dt, config.steps, config.amplitude)
-    net = LowRankRNN.normalised(config.n, dt=config.dt, key=jr.key(config.seed))
-    reduction, descent = reduce(net), Descent(config.lr)
+    net, descent = config.network(), Descent(config.lr)
+    reduction = reduce(net)
 
     def learned(name: str, model: Any, method: Any, label: str | None = None) -> LearningCurve:
         return recorder.learn(name, model, task, method, epochs=config.epochs, label=label)
@@ -139,7 +114,6 @@ def _run(config: FilterConfig, recorder: Recorder) -> FilterResults:
         max_abs_dloss=float(reduced.distance(full).loss),
         max_abs_dq_flow=float(gaps[0]),
         final={"zm": zm, "zu*vm": zu * vm, "vu": vu},
-        visible=visible(reduction).visible,
         half_losses=recorder.timed("many starts", lambda: _half_losses(config, task)),
         time=config.dt * np.arange(config.steps),
         output=responses(task, before=net, after=full.model),
@@ -185,7 +159,7 @@ def _draw(r: FilterResults) -> Figure:
     loss_panel(axes[0, 1], full=r.full, reduced=r.reduced, flow=r.flow, direct=r.direct)
     pairs = {"full − exact theory": (r.full, r.reduced), "full − flow": (r.full, r.flow)}
     gap_panel(axes[0, 2], pairs)
-    overlap_panels(axes[1, :2], r.visible, theory=r.reduced, simulation=r.full)
+    overlap_panels(axes[1, :2], theory=r.reduced, simulation=r.full)
     plot_order(axes[1, 2], np.asarray(r.flow_lr), np.asarray(r.flow_gap))
     return figure
 
@@ -195,7 +169,7 @@ filter = Experiment(
     source="[LR] fig. 1, 5",
     summary="a 500-neuron network and its 4×4 theory learn an exponential filter alike",
     full=FilterConfig(),
-    quick=QUICK,
+    quick=FilterConfig(n=100, steps=200, epochs=1000, lr=1e-2, halvings=3, starts=200),
     run=_run,
     draw=_draw,
     seconds=(17, 15),

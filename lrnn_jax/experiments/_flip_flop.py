@@ -7,11 +7,13 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jaxtyping import PRNGKeyArray
+from scipy.special import ndtri
 
-from lrnn_jax.experiments._base import AbstractResults, Experiment, check_config, claim, labelled
+from lrnn_jax.experiments._base import AbstractResults, Experiment, claim, labelled
+from lrnn_jax.experiments._configs import AbstractConfig, within
 from lrnn_jax.experiments._panels import gap, loss_panel, overlap_panels
 from lrnn_jax.experiments._recorder import Recorder
-from lrnn_jax.figures import Figure, panels, plot_methods, plot_quantiles
+from lrnn_jax.figures import INVISIBLE, THEORY, VISIBLE, Axes, Figure, panels, plot_methods
 from lrnn_jax.learning import Descent, LearningCurve, diagnose_closure, relative_gap
 from lrnn_jax.networks import Erf, LowRankRNN
 from lrnn_jax.reduced import population
@@ -19,16 +21,16 @@ from lrnn_jax.tasks import FlipFlop
 
 
 @dataclass(frozen=True)
-class FlipFlopNetwork:
+class AbstractFlipFlopConfig(AbstractConfig):
     """A normalised erf network that learns the flip-flop."""
 
-    n: int = 600
+    n: int = within(600, 8, 1e6)
     """N, neurons."""
-    dt: float = 0.025
+    dt: float = within(0.025, 1e-9, 1)
     """Euler step [membrane time constants]."""
-    steps: int = 800
+    steps: int = within(800, 2, 1e6)
     """T, steps of a trial."""
-    batch: int = 10
+    batch: int = within(10, 1, 1e6)
     """Trials per epoch."""
     wait: tuple[float, float] = (2.0, 5.0)
     """Lowest and highest scored waiting time [membrane time constants]."""
@@ -36,19 +38,14 @@ class FlipFlopNetwork:
     """Amplitude of the pulses."""
     target_amp: float = 1.0
     """Amplitude of the target."""
-    epochs: int = 2000
+    epochs: int = within(2000, 2, 1e8)
     """Parameter updates."""
-    record: int = 20
+    record: int = within(20, 1, lambda config: config.epochs)
     """Keep every n-th epoch."""
-    devices: int = 1
+    devices: int = within(1, 1, lambda config: config.batch)
     """Devices that share the trials of an epoch; on a CPU, cores."""
     seed: int = 0
     """Random seed of the initial network, the trials and whatever else is drawn."""
-
-    def check(self) -> None:
-        """Raise ValueError, naming the field, unless the sizes make sense."""
-        check_config(self, n=(8, 1e6), steps=(2, 1e6), batch=(1, 1e6), dt=(1e-9, 1))
-        check_config(self, epochs=(2, 1e8), record=(1, self.epochs), devices=(1, self.batch))
 
     def options(self, key: PRNGKeyArray) -> dict[str, Any]:
         """How long to learn, on which trials, and what to keep."""
@@ -64,26 +61,21 @@ class FlipFlopNetwork:
         return LowRankRNN.normalised(self.n, dt=self.dt, key=key, activation=Erf())
 
 
+SMALL: dict[str, Any] = {"dt": 0.1, "steps": 80, "wait": (1.0, 2.0)}
+SMALL |= {"input_amp": 2.0, "target_amp": 0.7}
+"""A flip-flop that is learned in seconds."""
+
+
 @dataclass(frozen=True)
-class FlipFlopConfig(FlipFlopNetwork):
+class FlipFlopConfig(AbstractFlipFlopConfig):
     """The flip-flop: full network, closure, population, on the same trials. [LR] fig. 4a-c."""
 
-    lr: float = 5e-2
+    lr: float = within(5e-2, 0, 1e3)
     """η, learning rate (the network's own is N η)."""
-    nodes: int = 192
+    nodes: int = within(192, 8, 1e6)
     """Nodes of the population."""
-    finer: int = 768
+    finer: int = within(768, 8, 1e6)
     """Nodes of the population that it is compared with."""
-
-    def __post_init__(self) -> None:
-        self.check()
-        check_config(self, lr=(0, 1e3), nodes=(8, 1e6), finer=(8, 1e6))
-
-
-QUICK = FlipFlopConfig(
-    n=200, dt=0.1, steps=80, batch=8, wait=(1.0, 2.0), input_amp=2.0, target_amp=0.7, lr=0.2,
-    epochs=250, record=10,
-)  # fmt: skip
 
 
 class FlipFlopResults(AbstractResults):
@@ -99,7 +91,6 @@ class FlipFlopResults(AbstractResults):
     loss_ratio: dict[str, float]
     verdict: str
     verdict_full: str
-    visible: tuple[str, ...]
     loadings: Any = labelled("loadings in standard deviations, sorted", "neuron", "vector")
     chance: Any = labelled("joint cumulant of a Gaussian sample")
     joint: dict[str, Any] = labelled("norm of the joint fourth cumulant of the loadings", "epoch")
@@ -155,7 +146,6 @@ def _run(config: FlipFlopConfig, recorder: Recorder) -> FlipFlopResults:
         loss_ratio={name: loss_ratio(c) for name, c in curves.items()},
         verdict=few.verdict,
         verdict_full=full.verdict,
-        visible=full.closure.visibility.visible,
         loadings=np.sort(theta / theta.std(axis=0), axis=0),
         chance=full.chance,
         joint={name: found.joint for name, found in sides.items()},
@@ -174,13 +164,11 @@ def _draw(r: FlipFlopResults) -> Figure:
     figure, axes = panels(2, 3, height=4.3)
     curves = {"full": r.full, "closure": r.closure, "population": r.population}
     loss_panel(axes[0, 0], full=r.full, closure=r.closure, population=r.population)
-    overlap_panels(
-        axes[0, 1:], r.visible, theory=r.population, simulation=r.full, closure=r.closure
-    )
+    overlap_panels(axes[0, 1:], theory=r.population, simulation=r.full, closure=r.closure)
     gaps = {name: gap(curve, r.finer) for name, curve in curves.items()}
     label = rf"largest $|\Delta Q|$ to {r.config.finer} nodes"
     plot_methods(axes[1, 0], r.full.epochs, gaps, label, above=1e-6)
-    plot_quantiles(axes[1, 1], r.loadings, "zvmu")
+    _quantiles(axes[1, 1], r.loadings)
     joint = {"full": r.joint["full"]}
     plot_methods(axes[1, 2], r.full.epochs, joint, "joint fourth cumulant")
     axes[1, 2].axhline(float(r.chance), color="0.6", linewidth=0.8, label="Gaussian sample")
@@ -188,13 +176,32 @@ def _draw(r: FlipFlopResults) -> Figure:
     return figure
 
 
+def _quantiles(ax: Axes, loadings: Any) -> None:
+    """Quantiles of loadings against those of the normal law, and histograms in an inset."""
+    ranks = ndtri((np.arange(len(loadings)) + 0.5) / len(loadings))
+    some = np.unique(np.linspace(0, len(ranks) - 1, 40).astype(int))
+    edges = np.linspace(-3.5, 3.5, 22)
+    inset = ax.inset_axes((0.58, 0.06, 0.42, 0.34))
+    ax.plot(ranks, ranks, **THEORY)
+    colours = INVISIBLE[1], INVISIBLE[3], VISIBLE[0], VISIBLE[2]
+    for name, values, colour, mark in zip("zvmu", loadings.T, colours, "os^v"):
+        ax.plot(ranks[some], values[some], mark, color=colour, markersize=2.5, label=name)
+        density, _ = np.histogram(values, edges, density=True)
+        inset.stairs(density, edges, color=colour, linewidth=0.7)
+    inset.plot(edges, np.exp(-(edges**2) / 2) / np.sqrt(2 * np.pi), **{**THEORY, "linewidth": 0.8})
+    inset.set(xticks=(), yticks=(), xlim=(-3.5, 3.5))
+    ax.set(xlabel="normal quantile", ylabel="loading / its s.d.")
+    ax.legend(handletextpad=0.1, loc="upper left")
+
+
 flip_flop = Experiment(
     name="flip_flop",
     source="[LR] fig. 4a-c",
     summary="a nonlinear network, its Gaussian closure and its infinite width learn a flip-flop",
     full=FlipFlopConfig(),
-    quick=QUICK,
+    quick=FlipFlopConfig(**SMALL, n=200, batch=8, lr=0.2, epochs=250, record=10),
     run=_run,
     draw=_draw,
     seconds=(162, 19),
+    devices=lambda config: config.devices,
 )

@@ -11,62 +11,28 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array
 
-from lrnn_jax.experiments._base import (
-    AbstractResults,
-    Experiment,
-    Table,
-    check_config,
-    claim,
-    columns,
-    labelled,
-)
+from lrnn_jax import figures, learning
+from lrnn_jax.experiments._base import AbstractResults, Columns, Experiment, claim, labelled, named
+from lrnn_jax.experiments._configs import AbstractFilterConfig, within
 from lrnn_jax.experiments._panels import overlap_panels
 from lrnn_jax.experiments._recorder import Recorder
-from lrnn_jax.figures import (
-    INVISIBLE,
-    THEORY,
-    VISIBLE,
-    Figure,
-    panels,
-    plot_drift,
-    plot_leftover,
-    plot_lines,
-    shade_phases,
-)
-from lrnn_jax.learning import (
-    Descent,
-    Flow,
-    LearningCurve,
-    NoiseDrift,
-    excursion,
-    holonomy,
-    join_curves,
-    learn,
-    lift,
-    noise_drift,
-)
+from lrnn_jax.figures import INVISIBLE, THEORY, VISIBLE, Axes, Figure
+from lrnn_jax.learning import Descent, Flow, LearningCurve
 from lrnn_jax.networks import LowRankRNN
 from lrnn_jax.overlaps import (
     ReachableDimensions,
     conserved_weights,
     degenerate_twin,
     reachable_dimensions,
-    visible,
 )
 from lrnn_jax.reduced import ReducedRNN, reduce
 from lrnn_jax.tasks import ExponentialFilter
 
 
 @dataclass(frozen=True)
-class TwoFilters:
+class AbstractTwoFiltersConfig(AbstractFilterConfig):
     """A degenerate network and two filters, A and B, that it learns in turn."""
 
-    n: int = 500
-    """N, neurons."""
-    dt: float = 0.05
-    """Euler step [membrane time constants]."""
-    steps: int = 400
-    """T, steps of the impulse response."""
     rate_a: float = 0.2
     """c* of task A [1 / membrane time constant]."""
     rate_b: float = 0.4
@@ -75,24 +41,13 @@ class TwoFilters:
     """UᵀU/N at the start."""
     mu: float = 0.8
     """MᵀU/N at the start."""
-    lr: float = 5e-3
-    """η, learning rate of gradient descent (the network's own is N η)."""
-    epochs: int = 1000
-    """Epochs of each phase."""
-    record: int = 10
+    record: int = within(10, 1, lambda config: config.epochs)
     """Keep every n-th epoch."""
     seed: int = 7
-    """Random seed of the initial network, and of noise."""
 
-    def check(self) -> None:
-        """Raise ValueError, naming the field, unless the sizes make sense."""
-        check_config(self, n=(4, 1e6), steps=(2, 1e6), lr=(0, 1e3), dt=(1e-9, 1))
-        check_config(self, epochs=(2, 1e8), record=(1, self.epochs))
-
-    def network(self) -> LowRankRNN:
+    def twin(self) -> LowRankRNN:
         """The network at epoch 0."""
-        net = LowRankRNN.normalised(self.n, dt=self.dt, key=jr.key(self.seed))
-        return degenerate_twin(net, uu=self.uu, mu=self.mu)
+        return degenerate_twin(self.network(), uu=self.uu, mu=self.mu)
 
     def task(self, name: str, amplitude: float = 1.0, **options: Any) -> ExponentialFilter:
         """The filter "A" or "B"."""
@@ -101,35 +56,29 @@ class TwoFilters:
 
 
 @dataclass(frozen=True)
-class MemoryAbaConfig(TwoFilters):
+class MemoryAbaConfig(AbstractTwoFiltersConfig):
     """A-B-A-B, then A with label noise: memory in the overlaps. [LR] fig. 3, 6."""
 
-    first: int = 3000
+    epochs: int = within(1000, 2, 1e8)
+    """Epochs of each phase."""
+    first: int = within(3000, 2, 1e8)
     """Epochs of the first A, in place of `epochs`."""
     amplitude_b: float = 2.0
     """a* of the other task B that changes the amplitude (A has 1)."""
-    label_noise: float = 0.1
+    label_noise: float = within(0.1, 1e-12, 1e3)
     """σ, standard deviation of the label noise per time step; η is twice as large under it."""
-    noise_epochs: int = 4000
+    noise_epochs: int = within(4000, 2, 1e8)
     """Epochs of A with label noise."""
-    runs: int = 24
+    runs: int = within(24, 3, 1e6)
     """Runs with independent label noise."""
-    cycles: int = 3
+    cycles: int = within(3, 1, 1e4)
     """Cycles A-B-A whose leftover is measured."""
-
-    def __post_init__(self) -> None:
-        self.check()
-        check_config(self, first=(2, 1e8), noise_epochs=(2, 1e8), runs=(3, 1e6))
-        check_config(self, label_noise=(1e-12, 1e3), cycles=(1, 1e4))
 
     @property
     def bounds(self) -> tuple[int, ...]:
         """Epochs where A, B, A, B and the noisy A begin, and where that ends."""
         phases = (0, self.first, *[self.epochs] * 3, self.noise_epochs)
         return tuple(itertools.accumulate(phases))
-
-
-QUICK = MemoryAbaConfig(n=60, noise_epochs=400, cycles=2)
 
 
 class MemoryAbaResults(AbstractResults):
@@ -148,7 +97,6 @@ class MemoryAbaResults(AbstractResults):
     k_shift: list[float]
     """Largest change of an entry of K over its largest one: from A to A-B-A-B, and under noise."""
     reachable: ReachableDimensions
-    visible: tuple[str, ...]
     noise_epoch: Any = labelled("epoch", "noise_epoch", units="")
     drift_mean: Any = labelled("mean, theory", "noise_epoch", "overlap")
     drift_std: Any = labelled("std over runs, theory", "noise_epoch", "overlap")
@@ -257,7 +205,7 @@ class MemoryAbaResults(AbstractResults):
 def _run(config: MemoryAbaConfig, recorder: Recorder) -> MemoryAbaResults:
     """At 2η about one set of `runs` in twenty has an overlap beyond 3 s.e.m.: twenty-four runs know
     their own standard error to 15 %, and the theory is off by up to 0.4 of it."""
-    net, record, bounds = config.network(), config.record, config.bounds
+    net, record, bounds = config.twin(), config.record, config.bounds
     fast, slow = Descent(2 * config.lr), Descent(config.lr)
     phases = [(config.task(n), slow, e) for n, e in zip("ABAB", np.diff(bounds).tolist())]
     labels = [f"full network, {name}" for name in "ABAB"]
@@ -267,16 +215,16 @@ def _run(config: MemoryAbaConfig, recorder: Recorder) -> MemoryAbaResults:
     options = {"epochs": config.noise_epochs, "record": record, "throw": False}
     start: Any = quiet.model
 
-    def told(method: Descent, **more: Any) -> NoiseDrift:
-        return noise_drift(start, task, method, **options, **more)
+    def told(method: Descent, **more: Any) -> learning.NoiseDrift:
+        return learning.noise_drift(start, task, method, **options, **more)
 
     many = recorder.timed("noisy runs at 2η", lambda: _noisy_runs(config, start, task, fast))
     others = recorder.timed("noisy runs at η", lambda: _noisy_runs(config, start, task, slow))
     theory = recorder.timed("noise theory at 2η", lambda: told(fast))
     slower = recorder.timed("noise theory at η", lambda: told(slow))
     leading = recorder.timed("noise theory at 2η, leading order", lambda: told(fast, directions=0))
-    noisy = join_curves(quiet, jax.tree.map(lambda a: a[0], many))
-    there = excursion(quiet, bounds[1], bounds[3])
+    noisy = learning.join_curves(quiet, jax.tree.map(lambda a: a[0], many))
+    there = learning.excursion(quiet, bounds[1], bounds[3])
     drift, sem, predicted, z = _compared(many, theory)
     changes = {
         "excursion": there.size,
@@ -288,7 +236,7 @@ def _run(config: MemoryAbaConfig, recorder: Recorder) -> MemoryAbaResults:
         "drift_z_at_lr": _compared(others, slower)[-1],
         "drift_z_leading_order": _compared(many, leading)[-1],
     }
-    nets = [lift(noisy, net, bounds[phase]) for phase in (1, 4, 5)]
+    nets = [learning.lift(noisy, net, bounds[phase]) for phase in (1, 4, 5)]
     k = [conserved_weights(net.vectors, net.roles.left) for net in nets]
     runs = many.overlaps
     return MemoryAbaResults(
@@ -300,7 +248,6 @@ def _run(config: MemoryAbaConfig, recorder: Recorder) -> MemoryAbaResults:
         stiffest={"2η": theory.stiffest, "η": slower.stiffest},
         k_shift=[float(abs(b - a).max() / abs(k[0]).max()) for a, b in itertools.pairwise(k)],
         reachable=reachable_dimensions(start.overlaps),
-        visible=visible(start).visible,
         noise_epoch=theory.epochs + bounds[4],
         drift_mean=theory.mean,
         drift_std=theory.std,
@@ -317,12 +264,12 @@ def _noisy_runs(config: MemoryAbaConfig, start: Any, task: Any, method: Any) -> 
 
     def one(key: Any) -> LearningCurve:
         options: dict[str, Any] = {"record": config.record, "key": key, "throw": False}
-        return learn(start, task, method, epochs=config.noise_epochs, **options)
+        return learning.learn(start, task, method, epochs=config.noise_epochs, **options)
 
     return jax.vmap(one)(jr.split(jr.key(config.seed + 1), config.runs))
 
 
-def _compared(many: LearningCurve, theory: NoiseDrift) -> tuple[Array, ...]:
+def _compared(many: LearningCurve, theory: learning.NoiseDrift) -> tuple[Array, ...]:
     """Drift of each overlap in noisy runs, its standard error, theory, how many of these apart."""
     final, start = many.overlaps.vector()[:, -1], theory.mean[0]
     sem = jnp.std(final, axis=0, ddof=1) / np.sqrt(len(final))
@@ -337,7 +284,7 @@ def _cycles(config: MemoryAbaConfig, start: ReducedRNN) -> dict[str, Array]:
     slower, found = {"c_flow": 1, "c_descent": 1, "a_flow": 1, "a_descent": 4}, {}
     for name, factor in slower.items():
         method = Flow(config.lr) if "flow" in name else Descent(config.lr / factor)
-        found[name] = holonomy(
+        found[name] = learning.holonomy(
             start,
             [config.task("A"), tasks[name[0]]],
             method,
@@ -348,30 +295,60 @@ def _cycles(config: MemoryAbaConfig, start: ReducedRNN) -> dict[str, Array]:
     return found
 
 
-def _table(r: MemoryAbaResults) -> Table:
-    given = {name: (x, ".2g") for name, x in r.changes.items()}
-    return columns({"overlap": (list(r.full.overlaps.names), ""), **given})
+def _table(r: MemoryAbaResults) -> Columns:
+    changes = {name: (x, ".2g") for name, x in r.changes.items()}
+    return named(r.full) | changes
 
 
 def _draw(r: MemoryAbaResults) -> Figure:
-    figure, axes = panels(2, 3, height=4.4)
-    epochs, overlaps, symbols = r.noisy.epochs, r.noisy.overlaps, r.noisy.overlaps.roles.latex
+    figure, axes = figures.panels(2, 3, height=4.4)
+    epochs, overlaps = r.noisy.epochs, r.noisy.overlaps
     loss = [(None, r.noisy.loss, {"color": VISIBLE[1], "linewidth": 1.0})]
-    plot_lines(axes[0, 0], epochs, loss, above=1e-10).set(xlabel="epoch", ylabel=r"loss $L$")
-    overlap_panels(axes[0, 1:], r.visible, simulation=r.noisy)
-    seen = np.isin(overlaps.names, r.visible)
+    figures.plot_lines(axes[0, 0], epochs, loss, above=1e-10).set(
+        xlabel="epoch", ylabel=r"loss $L$"
+    )
+    overlap_panels(axes[0, 1:], simulation=r.noisy)
+    seen = np.isin(overlaps.names, r.noisy.visibility.visible)
     axes[0, 1].plot(r.noise_epoch, r.drift_mean[:, seen], **THEORY)
     axes[0, 2].plot(r.noise_epoch, r.drift_mean[:, ~seen], **THEORY)
     drift = [(None, r.invariant_drift, {"color": INVISIBLE[1]})]
-    plot_lines(axes[1, 0], epochs, drift, above=1e-6)
+    figures.plot_lines(axes[1, 0], epochs, drift, above=1e-6)
     axes[1, 0].set(xlabel="epoch", ylabel="change of invariants")
     for ax in (*axes[0], axes[1, 0]):
-        shade_phases(ax, r.config.bounds, ("A", "B", "A", "B", "A, noise"))
-    shown = ("drift", "drift_sem", "drift_theory")
-    plot_drift(axes[1, 1], symbols, *(np.array(list(r.changes[name].values())) for name in shown))
-    words = {name: name.replace("_", "*, ") for name in r.holonomy}
-    plot_leftover(axes[1, 2], symbols, {words[n]: x[0] for n, x in r.holonomy.items()})
+        figures.shade_phases(ax, r.config.bounds, ("A", "B", "A", "B", "A, noise"))
+    _drift(axes[1, 1], r)
+    _leftover(axes[1, 2], r)
     return figure
+
+
+def _drift(ax: Axes, r: MemoryAbaResults) -> None:
+    """Drift under label noise in runs, with error bars, beside the theory's."""
+    shown = ("drift", "drift_sem", "drift_theory")
+    drift, error, theory = (np.array(list(r.changes[name].values())) for name in shown)
+    places = np.arange(len(drift))
+    ax.bar(places, drift, yerr=3 * error, color=VISIBLE[3], label="runs ± 3 s.e.m.", capsize=2)
+    ax.plot(places, theory, "_", color="#1a1a1a", markersize=11, markeredgewidth=1.6)
+    ax.plot([], [], "_", color="#1a1a1a", markersize=9, markeredgewidth=1.6, label="theory")
+    ax.axhline(0, color="0.5", linewidth=0.6)
+    ax.set_xticks(places, r.noisy.overlaps.roles.latex, rotation=90)
+    ax.set_ylabel("change under label noise")
+    low, high = ax.get_ylim()
+    ax.set_ylim(top=high + 0.25 * (high - low))  # room for the legend
+    ax.legend(loc="upper right")
+
+
+def _leftover(ax: Axes, r: MemoryAbaResults) -> None:
+    """|change| that one cycle of tasks leaves in each overlap: filled by flow, open by descent."""
+    for name, change in r.holonomy.items():
+        mark, colour = ("o", VISIBLE[2]) if name[0] == "c" else ("s", INVISIBLE[3])
+        look: dict[str, Any] = {"fillstyle": "full" if "flow" in name else "none", "markersize": 5}
+        values, label = np.maximum(np.abs(change[0]), 1e-7), name.replace("_", "*, ")
+        ax.plot(values, mark, color=colour, label=label, **look)
+    ax.set_yscale("log")
+    ax.set_ylim(top=ax.get_ylim()[1] * 30)
+    ax.set_xticks(range(r.holonomy["c_flow"].shape[1]), r.noisy.overlaps.roles.latex, rotation=90)
+    ax.set_ylabel("|left over| after one cycle")
+    ax.legend(ncols=2, columnspacing=0.8, handletextpad=0.1)
 
 
 memory_aba = Experiment(
@@ -379,7 +356,7 @@ memory_aba = Experiment(
     source="[LR] fig. 3, 6",
     summary="tasks come and go: overlaps return, but for holonomy and the drift of label noise",
     full=MemoryAbaConfig(),
-    quick=QUICK,
+    quick=MemoryAbaConfig(n=60, noise_epochs=400, cycles=2),
     run=_run,
     draw=_draw,
     seconds=(102, 38),

@@ -6,43 +6,27 @@ from typing import Any
 import numpy as np
 import optax
 
-from lrnn_jax.experiments._base import (
-    AbstractResults,
-    Experiment,
-    Table,
-    check_config,
-    claim,
-    columns,
-    labelled,
-)
-from lrnn_jax.experiments._memory_aba import TwoFilters
+from lrnn_jax.experiments._base import AbstractResults, Columns, Experiment, claim, labelled, named
+from lrnn_jax.experiments._configs import within
+from lrnn_jax.experiments._memory_aba import AbstractTwoFiltersConfig
 from lrnn_jax.experiments._panels import loss_panel, overlap_panels
 from lrnn_jax.experiments._recorder import Recorder
 from lrnn_jax.figures import Figure, panels, plot_methods, shade_phases
 from lrnn_jax.learning import Descent, LearningCurve, Training, excursion
-from lrnn_jax.overlaps import visible
 from lrnn_jax.reduced import reduce
 
 PHASES = "ABABA"
 
 
 @dataclass(frozen=True)
-class MemoryAdamConfig(TwoFilters):
+class MemoryAdamConfig(AbstractTwoFiltersConfig):
     """A-B-A-B-A with Adam on the full network: the overlaps drift. [LR] fig. 7."""
 
-    epochs: int = 4000
+    epochs: int = within(4000, 2, 1e8)
     """Epochs of each of the five phases."""
-    record: int = 20
-    """Keep every n-th epoch."""
-    adam_lr: float = 1e-3
+    record: int = within(20, 1, lambda config: config.epochs)
+    adam_lr: float = within(1e-3, 0, 1e3)
     """Learning rate of Adam."""
-
-    def __post_init__(self) -> None:
-        self.check()
-        check_config(self, adam_lr=(0, 1e3))
-
-
-QUICK = MemoryAdamConfig(n=60, steps=100, epochs=1000)
 
 
 class MemoryAdamResults(AbstractResults):
@@ -51,7 +35,6 @@ class MemoryAdamResults(AbstractResults):
     config: MemoryAdamConfig
     adam: LearningCurve
     descent: LearningCurve
-    visible: tuple[str, ...]
     leftover: dict[str, Any] = labelled("overlaps, last A − first A", "overlap")
     invariant_drift: dict[str, Any] = labelled("change of what flow conserves", "epoch")
 
@@ -66,7 +49,7 @@ class MemoryAdamResults(AbstractResults):
 
     @claim("invisible overlaps drift from the first A to the last: Adam's over descent's", low=10)
     def invisible_drift(self) -> Any:
-        hidden = ~np.isin(self.adam.overlaps.names, self.visible)
+        hidden = ~np.isin(self.adam.overlaps.names, self.adam.visibility.visible)
         far = {name: abs(x[hidden]).max() for name, x in self.leftover.items()}
         return far["adam"] / far["descent"]
 
@@ -76,7 +59,7 @@ class MemoryAdamResults(AbstractResults):
 
 
 def _run(config: MemoryAdamConfig, recorder: Recorder) -> MemoryAdamResults:
-    net, adam = config.network(), Training(optax.adam(config.adam_lr))
+    net, adam = config.twin(), Training(optax.adam(config.adam_lr))
     labels = [f"Adam, {name}" for name in PHASES]
     for name, model, method in (("adam", net, adam), ("descent", reduce(net), Descent(config.lr))):
         phases = [(config.task(task), method, config.epochs) for task in PHASES]
@@ -86,22 +69,14 @@ def _run(config: MemoryAdamConfig, recorder: Recorder) -> MemoryAdamResults:
     return MemoryAdamResults(
         config=config,
         **curves,
-        visible=visible(net).visible,
         leftover={n: excursion(c, first, last).leftover for n, c in curves.items()},
         invariant_drift={n: c.invariant_drift() for n, c in curves.items()},
     )
 
 
-def _table(r: MemoryAdamResults) -> Table:
-    names = r.adam.overlaps.names
-    return columns(
-        {
-            "overlap": (list(names), ""),
-            "loss sees it": (["yes" if name in r.visible else "no" for name in names], ""),
-            "last A − first A, Adam": (r.leftover["adam"], "+.4f"),
-            "… descent": (r.leftover["descent"], "+.1e"),
-        }
-    )
+def _table(r: MemoryAdamResults) -> Columns:
+    given = {"last A − first A, Adam": (r.leftover["adam"], "+.4f")}
+    return named(r.adam) | given | {"… descent": (r.leftover["descent"], "+.1e")}
 
 
 def _draw(r: MemoryAdamResults) -> Figure:
@@ -109,7 +84,7 @@ def _draw(r: MemoryAdamResults) -> Figure:
     loss_panel(axes[0, 0], adam=r.adam, descent=r.descent, above=1e-10)
     drift, label = r.invariant_drift, "change of invariants"
     plot_methods(axes[0, 1], r.adam.epochs, drift, label, above=1e-4)
-    overlap_panels(axes[1], r.visible, simulation=r.adam)
+    overlap_panels(axes[1], simulation=r.adam)
     bounds = [i * r.config.epochs for i in range(len(PHASES) + 1)]
     for ax in axes.flat:
         shade_phases(ax, bounds, PHASES)
@@ -121,7 +96,7 @@ memory_adam = Experiment(
     source="[LR] fig. 7",
     summary="Adam keeps none of what gradient flow conserves",
     full=MemoryAdamConfig(),
-    quick=QUICK,
+    quick=MemoryAdamConfig(n=60, steps=100, epochs=1000),
     run=_run,
     draw=_draw,
     seconds=(18, 10),

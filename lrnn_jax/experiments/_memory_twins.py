@@ -1,8 +1,6 @@
 """`memory_twins`: what two networks learned first is written in what no loss can see."""
 
-import contextlib
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,28 +10,11 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from lrnn_jax.experiments._base import (
-    AbstractResults,
-    Experiment,
-    Table,
-    check_config,
-    claim,
-    columns,
-    labelled,
-)
+from lrnn_jax import figures
+from lrnn_jax.experiments._base import AbstractResults, Columns, Experiment, claim, labelled
+from lrnn_jax.experiments._configs import AbstractConfig, within
 from lrnn_jax.experiments._recorder import Recorder
-from lrnn_jax.figures import (
-    FIRST,
-    INVISIBLE,
-    SECOND,
-    VISIBLE,
-    Axes,
-    Figure,
-    panels,
-    plot_accuracy,
-    plot_lines,
-    shade_phases,
-)
+from lrnn_jax.figures import FIRST, INVISIBLE, SECOND, VISIBLE, Axes, Figure
 from lrnn_jax.learning import Descent, LearningCurve, Slowed, decoding_accuracy, learn
 from lrnn_jax.networks import Erf
 from lrnn_jax.overlaps import Overlaps, random_overlaps, visible
@@ -41,52 +22,43 @@ from lrnn_jax.reduced import ReducedRNN
 from lrnn_jax.tasks import AbstractObjective, DecisionMaking, FlipFlop, TeacherStudent
 
 STAGES = ("before learning", "after A or B", "after C")
+DECODED = ("visible", VISIBLE[1], "o-"), ("invisible", INVISIBLE[1], "s--")
 LOOKS = ("A, then C", FIRST["color"]), ("B, then C", SECOND["color"])
 
 
 @dataclass(frozen=True)
-class MemoryTwinsConfig:
+class MemoryTwinsConfig(AbstractConfig):
     """Twins learn A or B, then the same C: can it be told which? [LR] fig. 4, 9, 10."""
 
-    pairs: int = 10
+    pairs: int = within(10, 3, 1e4)
     """Pairs of twins, each with random overlaps of its own."""
-    dt: float = 0.05
+    dt: float = within(0.05, 1e-3, 0.5)
     """Euler step [membrane time constants]."""
-    steps: int = 400
+    steps: int = within(400, 80, 1e6)
     """T, steps of a trial of A and C (B: 20 membrane time constants)."""
-    batch: int = 128
+    batch: int = within(128, 1, 1e6)
     """Trials per epoch."""
-    lr: float = 0.01
+    lr: float = within(0.01, 0, 1e3)
     """η of A and B."""
     below: float = 0.015
     """Loss from which on η is divided by 5."""
-    lr_c: float = 1e-3
+    lr_c: float = within(1e-3, 0, 1e3)
     """η of C."""
-    epochs: int = 30_000
+    epochs: int = within(30_000, 2, 1e8)
     """Epochs of A, of B and of C."""
-    held_out: int = 2
+    held_out: int = within(2, 1, lambda config: config.pairs - 1)
     """Pairs that the decoder is tested on."""
-    splits: int = 50
+    splits: int = within(50, 1, 1e6)
     """Random splits into training and test pairs."""
-    noise: float = 0.3
+    noise: float = within(0.3, 0, 1e3)
     """σ of the decoder's read-out noise, in units of overlaps."""
-    record: int = 300
+    record: int = within(300, 1, lambda config: config.epochs)
     """Keep every n-th epoch."""
     precision: Literal["float32", "float64"] = "float32"
     """Floating precision of learning. float32 is twice as fast; after 30 000 epochs on the same
     trials its overlaps, of order 1, differ from those of float64 by 1e-4."""
     seed: int = 0
     """Random seed of overlaps, trials and splits."""
-
-    def __post_init__(self) -> None:
-        check_config(self, pairs=(3, 1e4), steps=(80, 1e6), batch=(1, 1e6), lr=(0, 1e3))
-        check_config(self, epochs=(2, 1e8), dt=(1e-3, 0.5), lr_c=(0, 1e3), splits=(1, 1e6))
-        check_config(self, record=(1, self.epochs), held_out=(1, self.pairs - 1), noise=(0, 1e3))
-
-
-QUICK = MemoryTwinsConfig(
-    pairs=6, dt=0.2, steps=80, batch=12, epochs=2500, lr=0.1, lr_c=0.02, record=100
-)
 
 
 class MemoryTwinsResults(AbstractResults):
@@ -100,7 +72,7 @@ class MemoryTwinsResults(AbstractResults):
     accuracy: dict[str, list[float]]
     twin_gap: dict[str, list[float]]
     visible: tuple[str, ...]
-    latex: tuple[str, ...]
+    latex: dict[str, str]
     stages: tuple[str, ...]
     epoch: Any = labelled("epoch of each task", "epoch", units="updates")
     overlaps: dict[str, Any] = labelled("overlap", "task", "pair", "twin", "epoch")
@@ -182,7 +154,7 @@ def _run(config: MemoryTwinsConfig, recorder: Recorder) -> MemoryTwinsResults:
         accuracy={name: x.mean(axis=-1).tolist() for name, x in accuracies.items()},
         twin_gap=dict(zip(names, gap.tolist())),
         visible=seen,
-        latex=tuple(last.overlaps.roles.latex),
+        latex=dict(zip(names, last.overlaps.roles.latex)),
         stages=STAGES,
         epoch=np.asarray(last.epochs[0, 0]),
         overlaps={name: np.asarray(history[..., i]) for i, name in enumerate(names)},
@@ -228,53 +200,49 @@ def _learn_all(
         return jax.block_until_ready(compiled(cast(gram), task, method, trials))
 
     def all_pairs() -> list[LearningCurve]:
-        runs = []
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool, _cancelled_at_exit(pool):
+        runs, pool = [], ThreadPoolExecutor(os.cpu_count() or 1)
+        try:
             for run in pool.map(work, start, keys):
                 runs.append(run)
                 recorder.curves[f"task {name}_{len(runs) - 1}"] = run
                 if report is not None:
                     report(len(runs), len(keys), float(jnp.max(run.loss[:, -1])))
+        finally:  # where something goes wrong, what has not begun does not begin
+            pool.shutdown(cancel_futures=True)
         return runs
 
     runs = recorder.timed(f"task {name}", all_pairs)
     return jax.tree.map(lambda *a: jnp.stack(a), *runs)
 
 
-@contextlib.contextmanager
-def _cancelled_at_exit(pool: ThreadPoolExecutor) -> Iterator[None]:
-    """Where something goes wrong, what has not begun does not begin."""
-    try:
-        yield
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _table(r: MemoryTwinsResults) -> Table:
+def _table(r: MemoryTwinsResults) -> Columns:
     by_stage = zip(r.stages, np.array(list(r.accuracy.values())).T)
     given = {"decoded from": (list(r.accuracy), "")}
-    return columns(given | {stage: (x, ".2f") for stage, x in by_stage})
+    return given | {stage: (x, ".2f") for stage, x in by_stage}
 
 
 def _draw(r: MemoryTwinsResults) -> Figure:
-    figure, axes = panels(2, 3, height=4.4)
+    figure, axes = figures.panels(2, 3, height=4.4)
     bounds = (0, r.epoch[-1], 2 * r.epoch[-1])
     for twin, (label, colour) in enumerate(LOOKS):
         look: dict[str, Any] = {"color": colour, "linewidth": 0.7, "alpha": 0.6}
         lines = [r.loss[:, pair, twin].ravel() for pair in range(r.config.pairs)]
         shown = [(None if i else label, line, look) for i, line in enumerate(lines)]
-        plot_lines(axes[0, 0], np.append(r.epoch, r.epoch + bounds[1]), shown, above=1e-6)
+        figures.plot_lines(axes[0, 0], np.append(r.epoch, r.epoch + bounds[1]), shown, above=1e-6)
     axes[0, 0].set(xlabel="epoch", ylabel=r"loss $L$")
-    shade_phases(axes[0, 0], bounds, ("A or B", "C"))
+    figures.shade_phases(axes[0, 0], bounds, ("A or B", "C"))
     _plane(axes[0, 1], r, "zm", "vu")
     _plane(axes[0, 2], r, "zv", "zz")
     _gaps(axes[1, 0], r)
     for ax, kind, noise in ((axes[1, 1], "quiet", 0), (axes[1, 2], "noisy", r.config.noise)):
-        visible, invisible = (r.accuracies[f"{x}_{kind}"] for x in ("visible", "invisible"))
-        dashed = {"color": INVISIBLE[1], "marker": "s", "linestyle": "--"}
-        drawn = {"visible": (visible, {"color": VISIBLE[1], "marker": "o"})}
-        plot_accuracy(ax, r.stages, drawn | {"invisible": (invisible, dashed)})
-        ax.set_xlabel(f"read-out noise {noise:g}")
+        for i, (seen, colour, line) in enumerate(DECODED):
+            values, places = r.accuracies[f"{seen}_{kind}"], np.arange(3) + 0.12 * (i - 0.5)
+            look = {"color": colour, "fmt": line, "capsize": 2, "label": seen}
+            ax.errorbar(places, values.mean(axis=1), values.std(axis=1), **look)
+        ax.axhline(0.5, color="0.5", linewidth=0.8, linestyle=":")
+        ax.set_xticks(range(3), [stage.replace(" ", "\n", 1) for stage in r.stages])
+        ax.set(xlabel=f"read-out noise {noise:g}", ylabel="test accuracy", ylim=(0, 1.08))
+        ax.legend(loc="lower right")
     return figure
 
 
@@ -288,19 +256,17 @@ def _plane(ax: Axes, r: MemoryTwinsResults, *pair: str) -> None:
         middle, end = ((x[task, :, twin, -1], y[task, :, twin, -1]) for task in (0, 1))
         ax.plot(*middle, "o", color=colour, markersize=2.5)
         ax.plot(*end, "s", color="#1a1a1a", markersize=3, zorder=3)
-    symbols = dict(zip(r.twin_gap, r.latex))
-    ax.set(xlabel=symbols[pair[0]], ylabel=symbols[pair[1]])
+    ax.set(xlabel=r.latex[pair[0]], ylabel=r.latex[pair[1]])
 
 
 def _gaps(ax: Axes, r: MemoryTwinsResults) -> None:
     """How far apart twins are in each overlap, after A or B and after C."""
-    symbols = dict(zip(r.twin_gap, r.latex))
-    order = sorted(symbols, key=lambda name: name not in r.visible)
+    order = sorted(r.latex, key=lambda name: name not in r.visible)
     for stage, colour in ((1, "0.75"), (2, "#1a1a1a")):
         places, gaps = np.arange(len(order)) + 0.4 * (stage - 1.5), [r.twin_gap[n] for n in order]
         ax.bar(places, [x[stage] for x in gaps], width=0.38, color=colour, label=r.stages[stage])
     ax.axvline(len(r.visible) - 0.5, color="0.5", linewidth=0.8, linestyle=":")
-    ax.set_xticks(range(len(order)), [symbols[name] for name in order], rotation=90)
+    ax.set_xticks(range(len(order)), [r.latex[name] for name in order], rotation=90)
     ax.set_ylabel("mean |difference| of twins")
     ax.legend(title="visible | invisible")
 
@@ -310,7 +276,9 @@ memory_twins = Experiment(
     source="[LR] fig. 4d-f, 9, 10",
     summary="what twins learned first is written in overlaps that no loss can see",
     full=MemoryTwinsConfig(),
-    quick=QUICK,
+    quick=MemoryTwinsConfig(
+        pairs=6, dt=0.2, steps=80, batch=12, epochs=2500, lr=0.1, lr_c=0.02, record=100
+    ),
     run=_run,
     draw=_draw,
     seconds=(601, 26),

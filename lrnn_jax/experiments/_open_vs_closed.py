@@ -9,68 +9,40 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float
 
+from lrnn_jax import stability
 from lrnn_jax.environments import ClosedLoop
-from lrnn_jax.experiments._base import (
-    AbstractResults,
-    Experiment,
-    Table,
-    check_config,
-    claim,
-    columns,
-    labelled,
-)
+from lrnn_jax.experiments._base import AbstractResults, Columns, Experiment, claim, labelled
+from lrnn_jax.experiments._configs import AbstractLoopConfig, within
 from lrnn_jax.experiments._controllers import double_integrator
 from lrnn_jax.experiments._recorder import Recorder
-from lrnn_jax.figures import LOOPS, Figure, mark_epochs, panels, plot_landscape
+from lrnn_jax.figures import GREYS, OTHERS, VISIBLE, Figure, mark_epochs, panels
 from lrnn_jax.learning import Descent, LearningCurve
 from lrnn_jax.networks import AbstractRNN, DenseRNN, Tanh
-from lrnn_jax.stability import (
-    Stages,
-    effective_gains,
-    gain_landscape,
-    loop_matrix,
-    lqr_gain,
-    radius,
-    spectrum,
-    stages,
-)
 from lrnn_jax.tasks import TeacherStudent
 
 
 @dataclass(frozen=True)
-class OpenVsClosedConfig:
+class OpenVsClosedConfig(AbstractLoopConfig):
     """A dense tanh controller in closed loop, and its open-loop twin. [CL] fig. 1, 2."""
 
-    n: int = 100
-    """N, neurons."""
-    gain: float = 0.1
+    batch: int = within(100, 2, 1e6)
+    gain: float = within(0.1, 0, 10)
     """g: recurrent weights ~ N(0, g²/N); W_in, W_out ~ N(0, 1/N²)."""
-    steps: int = 50
-    """T, steps of a trial."""
-    batch: int = 100
-    """Trials per epoch."""
-    cost: float = 0.005
+    cost: float = within(0.005, 1e-9, 1e6)
     """β, price of Σ_t u²."""
-    lr: float = 0.01
-    """Learning rate."""
-    epochs: int = 1000
-    """Parameter updates."""
-    record: int = 2
+    record: int = within(2, 1, lambda config: config.epochs)
     """Keep every n-th epoch."""
-    devices: int = 1
+    devices: int = within(1, 1, lambda config: config.batch)
     """Devices that share the trials of an epoch; on a CPU, cores."""
-    seed: int = 0
-    """Random seed of the initial network and of the trials."""
-
-    def __post_init__(self) -> None:
-        check_config(self, n=(2, 1e5), steps=(3, 1e5), batch=(2, 1e6), epochs=(2, 1e7))
-        check_config(self, lr=(0, 1e3), record=(1, self.epochs), cost=(1e-9, 1e6), gain=(0, 10))
-        check_config(self, devices=(1, self.batch))
 
 
-QUICK = OpenVsClosedConfig(n=20, batch=20, epochs=500, record=5)
 GRID = np.linspace(-1.6, 0.2, 91), np.linspace(-2.6, 0.6, 81)
 """Static gains (k_1, k_2) of the landscape."""
+LOOPS: dict[str, tuple[str, dict[str, Any]]] = {
+    "closed": ("closed loop", {"color": VISIBLE[1]}),
+    "open": ("open-loop student", {"color": OTHERS[1], "linestyle": (0, (4, 1.2))}),
+}
+"""How a controller and its student are called and drawn."""
 
 
 class _Meter(eqx.Module):
@@ -81,8 +53,8 @@ class _Meter(eqx.Module):
 
     def __call__(self, model: AbstractRNN) -> tuple[Array, Array, Array]:
         loss = self.loop.loss(model, self.start)
-        gains = effective_gains(model, self.loop, self.start)
-        return loss, loop_matrix(model, self.loop), gains
+        gains = stability.effective_gains(model, self.loop, self.start)
+        return loss, stability.loop_matrix(model, self.loop), gains
 
 
 class Point(NamedTuple):
@@ -102,7 +74,7 @@ class OpenVsClosedResults(AbstractResults):
     config: OpenVsClosedConfig
     closed: LearningCurve
     open: LearningCurve
-    stages: dict[str, Stages]
+    stages: dict[str, stability.Stages]
     dip: Point
     peak: Point
     final_loss: dict[str, float]
@@ -142,24 +114,15 @@ class OpenVsClosedResults(AbstractResults):
     def rise(self) -> float:
         return self.peak.loss / self.dip.loss
 
-    @claim(
-        "the student becomes stable for good later than its teacher: epochs between",
-        low=1,
-    )
+    @claim("the student becomes stable for good later than its teacher: epochs between", low=1)
     def later(self) -> int:
         return self.stages["open"].stable - self.stages["closed"].stable
 
-    @claim(
-        "student and teacher end with the same loss: relative difference",
-        high=0.1,
-    )
+    @claim("student and teacher end with the same loss: relative difference", high=0.1)
     def loss_apart(self) -> float:
         return abs(self.final_loss["open"] / self.final_loss["closed"] - 1)
 
-    @claim(
-        "student and teacher end with the same effective gains: largest difference",
-        high=0.1,
-    )
+    @claim("student and teacher end with the same effective gains: largest difference", high=0.1)
     def gains_apart(self) -> Any:
         closed, opened = (np.array(self.final_gains[name]) for name in ("closed", "open"))
         return np.abs(closed - opened).max()
@@ -196,9 +159,9 @@ def _results(
     loss, gains, radii, found = {}, {}, {}, {}
     for name, curve in curves.items():
         loss[name], matrix, gains[name] = (np.asarray(x) for x in curve.watched)
-        values = spectrum(jnp.asarray(matrix))
-        radii[name] = radius(values)
-        found[name] = stages(curve, values=values, loss=jnp.asarray(loss[name]))
+        values = stability.spectrum(jnp.asarray(matrix))
+        radii[name] = stability.radius(values)
+        found[name] = stability.stages(curve, values=values, loss=jnp.asarray(loss[name]))
     epochs, scale = np.asarray(curves["closed"].epochs), 2 * config.steps
     lowest = np.minimum.accumulate(loss["open"])
     peak = int(np.argmax(loss["open"] / lowest))
@@ -222,19 +185,19 @@ def _results(
         k1=GRID[0],
         k2=GRID[1],
         land=_landscape(loop),
-        lqr=lqr_gain(loop)[0].tolist(),
+        lqr=stability.lqr_gain(loop)[0].tolist(),
     )
 
 
 def _landscape(loop: ClosedLoop) -> dict[str, np.ndarray]:
     """Loss, spectral radius and oscillation over static gains."""
     k1, k2 = np.meshgrid(*GRID, indexing="ij")
-    land = gain_landscape(loop, jnp.asarray(np.stack([k1, k2], axis=-1)[:, :, None, :]))
+    land = stability.gain_landscape(loop, jnp.asarray(np.stack([k1, k2], axis=-1)[:, :, None, :]))
     fields = {"log_loss": land.log_loss, "radius": land.radius, "oscillatory": land.oscillatory}
     return {name: np.asarray(values, float) for name, values in fields.items()}
 
 
-def _table(r: OpenVsClosedResults) -> Table:
+def _table(r: OpenVsClosedResults) -> Columns:
     """Losses in the normalisation of the reference, at its epochs and at ours."""
     marks = {r.stages["closed"].stable, r.stages["open"].stable, r.peak.epoch, r.config.epochs}
     shown = sorted({0, 12, 110, 200} | {mark for mark in marks if mark >= 0})
@@ -242,27 +205,34 @@ def _table(r: OpenVsClosedResults) -> Table:
     near = np.array([np.abs(epochs - epoch).argmin() for epoch in shown])
     losses = {n: 2 * r.config.steps * x[near] for n, x in r.test_loss.items()}
     given = {f"2T × loss, {name}": (x, ".3g") for name, x in losses.items()}
-    return columns({"epoch": (shown, "d"), **given})
+    return {"epoch": (shown, "d"), **given}
 
 
 def _draw(r: OpenVsClosedResults) -> Figure:
     """Loss in the loop, stability, and gains on the landscape."""
-    figure, (loss, stability, land) = panels(1, 3, height=2.5)
+    figure, (loss, size, land) = panels(1, 3, height=2.5)
     epochs = np.asarray(r.closed.epochs)
-    for name, (label, line) in LOOPS.items():
+    for name, (label, look) in LOOPS.items():
+        line = {**look, "linewidth": 1.6}
         loss.plot(epochs, r.test_loss[name], label=label, **line)
-        stability.plot(epochs, r.radius[name], label=label, **line)
+        size.plot(epochs, r.radius[name], label=label, **line)
         land.plot(*r.gains[name].T, **line)
         land.plot(*r.final_gains[name], "o", color=line["color"], markersize=5)
     loss.set(xlabel="epoch", ylabel="loss in the loop", yscale="log", xlim=(0, epochs[-1]))
     loss.legend(loc="upper right")
     top = max(1.8, float(np.nanmax(r.radius["open"])) * 1.02)
-    stability.set(xlabel="epoch", ylabel=r"largest $|\lambda|$", xlim=(0, epochs[-1]))
-    stability.set_ylim(0.4, min(top, 3.0))
-    stability.axhline(1, color="0.6", linewidth=0.8, zorder=0)
+    size.set(xlabel="epoch", ylabel=r"largest $|\lambda|$", xlim=(0, epochs[-1]))
+    size.set_ylim(0.4, min(top, 3.0))
+    size.axhline(1, color="0.6", linewidth=0.8, zorder=0)
     marks = {f"stable: {n}": (s.stable, LOOPS[n][1]["color"]) for n, s in r.stages.items()}
-    mark_epochs(stability, marks)
-    plot_landscape(land, *GRID, **r.land)
+    mark_epochs(size, marks)
+    levels = np.minimum(r.land["log_loss"].T / np.log(10), 6)
+    land.pcolormesh(*GRID, levels, cmap=GREYS, shading="auto", rasterized=True)
+    edges: dict[str, Any] = {"colors": "#1a1a1a", "linewidths": 1.0}
+    land.contour(*GRID, r.land["radius"].T, levels=[1.0], **edges)
+    dotted = {**edges, "linewidths": 0.8, "linestyles": "dotted"}
+    land.contour(*GRID, r.land["oscillatory"].T, levels=[0.5], **dotted)
+    land.set(xlabel="gain on position $k_1$", ylabel="gain on velocity $k_2$")
     land.plot(*r.lqr, "x", color="#1a1a1a", markersize=6, markeredgewidth=1.4)
     land.annotate("LQR", r.lqr, xytext=(5, -9), textcoords="offset points", fontsize=7)
     land.set(xlim=GRID[0][[0, -1]], ylim=GRID[1][[0, -1]])
@@ -274,9 +244,10 @@ open_vs_closed = Experiment(
     source="[CL] fig. 1, 2",
     summary="a dense controller learns by acting, its twin by imitating it on noise",
     full=OpenVsClosedConfig(),
-    quick=QUICK,
+    quick=OpenVsClosedConfig(n=20, batch=20, epochs=500, record=5),
     run=_run,
     draw=_draw,
     seconds=(32, 11),
+    devices=lambda config: config.devices,
     table=_table,
 )

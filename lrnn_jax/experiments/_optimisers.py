@@ -7,16 +7,9 @@ import jax.random as jr
 import numpy as np
 import optax
 
-from lrnn_jax.experiments._base import (
-    AbstractResults,
-    Experiment,
-    Table,
-    check_config,
-    claim,
-    columns,
-    labelled,
-)
-from lrnn_jax.experiments._flip_flop import FlipFlopNetwork, loss_ratio
+from lrnn_jax.experiments._base import AbstractResults, Columns, Experiment, claim, labelled
+from lrnn_jax.experiments._configs import within
+from lrnn_jax.experiments._flip_flop import SMALL, AbstractFlipFlopConfig, loss_ratio
 from lrnn_jax.experiments._panels import loss_panel
 from lrnn_jax.experiments._recorder import Recorder
 from lrnn_jax.figures import Figure, panels, plot_methods
@@ -24,24 +17,15 @@ from lrnn_jax.learning import ClosureGap, Descent, LearningCurve, Training
 
 
 @dataclass(frozen=True)
-class OptimisersConfig(FlipFlopNetwork):
+class OptimisersConfig(AbstractFlipFlopConfig):
     """The flip-flop by small steps, large ones and Adam: are loadings Gaussian? [LR] fig. 8."""
 
-    small: float = 5e-2
+    small: float = within(5e-2, 0, 1e3)
     """η of the small steps (the network's own is N η)."""
-    large: float = 5e-1
+    large: float = within(5e-1, 0, 1e3)
     """η of the large steps."""
-    adam: float = 5e-3
+    adam: float = within(5e-3, 0, 1e3)
     """Learning rate of Adam."""
-
-    def __post_init__(self) -> None:
-        self.check()
-        check_config(self, small=(0, 1e3), large=(0, 1e3), adam=(0, 1e3))
-
-
-QUICK = OptimisersConfig(
-    dt=0.1, steps=80, batch=5, wait=(1.0, 2.0), input_amp=2.0, target_amp=0.7, epochs=150, adam=0.02
-)
 
 
 class OptimisersResults(AbstractResults):
@@ -113,7 +97,7 @@ def _run(config: OptimisersConfig, recorder: Recorder) -> OptimisersResults:
     )
 
 
-def _table(r: OptimisersResults) -> Table:
+def _table(r: OptimisersResults) -> Columns:
     kurtosis = zip("zvmu", np.array(list(r.kurtosis.values())).T)
     given = {
         "optimiser": (list(r.joint), ""),
@@ -121,7 +105,7 @@ def _table(r: OptimisersResults) -> Table:
         "joint cumulant": (r.joint, ".3g"),
         "error of the closure": (r.closure_error, ".2%"),
     }
-    return columns(given | {f"kurtosis of {vector}": (x, ".2f") for vector, x in kurtosis})
+    return given | {f"kurtosis of {vector}": (x, ".2f") for vector, x in kurtosis}
 
 
 def _draw(r: OptimisersResults) -> Figure:
@@ -141,9 +125,10 @@ optimisers = Experiment(
     source="[LR] fig. 8",
     summary="larger steps and Adam make loadings less Gaussian, and the closure worse",
     full=OptimisersConfig(),
-    quick=QUICK,
+    quick=OptimisersConfig(**SMALL, batch=5, epochs=150, adam=0.02),
     run=_run,
     draw=_draw,
     seconds=(151, 15),
+    devices=lambda config: config.devices,
     table=_table,
 )

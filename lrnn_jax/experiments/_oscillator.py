@@ -3,49 +3,29 @@
 from dataclasses import dataclass
 from typing import Any
 
-import jax.random as jr
 import numpy as np
 
-from lrnn_jax.experiments._base import AbstractResults, Experiment, check_config, claim, labelled
+from lrnn_jax.experiments._base import AbstractResults, Experiment, claim, labelled
+from lrnn_jax.experiments._configs import AbstractFilterConfig, within
 from lrnn_jax.experiments._panels import gap_panel, loss_panel, overlap_panels, responses
 from lrnn_jax.experiments._recorder import Recorder
 from lrnn_jax.figures import Figure, panels, plot_eigenvalues, plot_response
 from lrnn_jax.learning import Descent, LearningCurve
-from lrnn_jax.networks import LowRankRNN
-from lrnn_jax.overlaps import visible
 from lrnn_jax.reduced import reduce
 from lrnn_jax.tasks import OscillatingFilter
 
 
 @dataclass(frozen=True)
-class OscillatorConfig:
+class OscillatorConfig(AbstractFilterConfig):
     """Learning a damped oscillation with a rank-2 network and its theory. [LR] fig. 12."""
 
-    n: int = 500
-    """N, neurons."""
-    dt: float = 0.05
-    """Euler step [membrane time constants]."""
-    steps: int = 400
-    """T, steps of the impulse response."""
-    rate: float = 0.3
+    rate: float = within(0.3, 0, 1e3)
     """c*, decay rate of the target [1 / membrane time constant]."""
     frequency: float = 2.0
     """ω*, angular frequency of the target [radians / membrane time constant]."""
-    lr: float = 5e-3
-    """η, learning rate (the network's own is N η)."""
-    epochs: int = 10_000
-    """Parameter updates."""
-    record: int = 10
+    epochs: int = within(10_000, 2, 1e8)
+    record: int = within(10, 1, lambda config: config.epochs)
     """Keep every n-th epoch."""
-    seed: int = 0
-    """Random seed of the initial network."""
-
-    def __post_init__(self) -> None:
-        check_config(self, n=(2, 1e6), steps=(2, 1e6), epochs=(2, 1e8), lr=(0, 1e3))
-        check_config(self, record=(1, self.epochs), rate=(0, 1e3), dt=(1e-9, 1))
-
-
-QUICK = OscillatorConfig(n=60, steps=200, epochs=3000, lr=1e-2)
 
 
 class OscillatorResults(AbstractResults):
@@ -57,7 +37,6 @@ class OscillatorResults(AbstractResults):
     final_loss: float
     eigenvalue: tuple[float, float]
     target_eigenvalue: tuple[float, float]
-    visible: tuple[str, ...]
     time: Any = labelled("time", "time", units="membrane time constants")
     output: dict[str, Any] = labelled("impulse response", "time")
     eigenvalues: dict[str, Any] = labelled("eigenvalues of VᵀU/s", "epoch", "rank")
@@ -81,8 +60,7 @@ class OscillatorResults(AbstractResults):
 def _run(config: OscillatorConfig, recorder: Recorder) -> OscillatorResults:
     """The full network by autodiff through its simulation, and its exact reduction."""
     task = OscillatingFilter(config.rate, config.frequency, config.dt, config.steps)
-    net = LowRankRNN.normalised(config.n, rank=2, dt=config.dt, key=jr.key(config.seed))
-    method = Descent(config.lr)
+    net, method = config.network(rank=2), Descent(config.lr)
     often: dict[str, Any] = {"epochs": config.epochs, "record": config.record}
     full = recorder.learn("full", net, task, method, label="full network", **often)
     recorder.learn("reduced", reduce(net), task, method, **often)
@@ -97,7 +75,6 @@ def _run(config: OscillatorConfig, recorder: Recorder) -> OscillatorResults:
         final_loss=float(full.loss[-1]),
         eigenvalue=(float(values[-1, 1].real), float(values[-1, 1].imag)),
         target_eigenvalue=(float(target.real), float(target.imag)),
-        visible=visible(net).visible,
         time=config.dt * np.arange(config.steps),
         output=responses(task, before=net, after=full.model),
         eigenvalues={"real": values.real, "imag": values.imag},
@@ -109,7 +86,7 @@ def _draw(r: OscillatorResults) -> Figure:
     plot_response(axes[0, 0], r.time, r.output)
     loss_panel(axes[0, 1], full=r.full, reduced=r.reduced)
     gap_panel(axes[0, 2], {"full − exact theory": (r.full, r.reduced)})
-    overlap_panels(axes[1, :2], r.visible, theory=r.reduced, simulation=r.full)
+    overlap_panels(axes[1, :2], theory=r.reduced, simulation=r.full)
     target = complex(*r.target_eigenvalue)
     values = r.eigenvalues["real"] + 1j * r.eigenvalues["imag"]
     targets = (target, target.conjugate())
@@ -122,7 +99,7 @@ oscillator = Experiment(
     source="[LR] fig. 12",
     summary="a rank-2 network and its 21 overlaps learn a damped oscillation alike",
     full=OscillatorConfig(),
-    quick=QUICK,
+    quick=OscillatorConfig(n=60, steps=200, epochs=3000, lr=1e-2),
     run=_run,
     draw=_draw,
     seconds=(21, 12),

@@ -29,7 +29,6 @@ def gap_panel(ax: Axes, pairs: Mapping[str, tuple[LearningCurve, LearningCurve]]
 
 def overlap_panels(
     axes: Iterable[Axes],
-    visible: Iterable[str],
     *,
     theory: LearningCurve | None = None,
     simulation: LearningCurve | None = None,
@@ -39,15 +38,14 @@ def overlap_panels(
 
     Arguments:
         axes: two.
-        visible: overlaps that a loss sees.
         theory: drawn dashed where there is a simulation too.
         simulation: drawn thick.
         others: drawn as what their names are in `figures.plot_methods`.
     """
     curve = simulation if theory is None else theory
     assert curve is not None
-    overlaps, epochs, seen = curve.overlaps, np.asarray(curve.epochs), set(visible)
-    mask = np.array([name in seen for name in overlaps.names])
+    overlaps, epochs = curve.overlaps, np.asarray(curve.epochs)
+    mask = np.isin(overlaps.names, curve.visibility.visible)
     for ax, chosen, kind in zip(axes, (mask, ~mask), ("visible", "invisible")):
         for name, other in others.items():
             for values in np.asarray(other.overlaps.vector())[:, chosen].T:

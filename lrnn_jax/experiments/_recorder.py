@@ -56,30 +56,17 @@ class Recorder:
         self.curves: dict[str, LearningCurve] = {}
 
     def learn(
-        self,
-        name: str,
-        model: Any,
-        objective: Any,
-        method: Any,
-        *,
-        label: str | None = None,
-        **options: Any,
+        self, name: str, *problem: Any, label: str | None = None, **options: Any
     ) -> LearningCurve:
         """`learning.learn` as the piece of work `name`; its progress is told under `label`, if any.
 
         Progress costs one more compilation: label what takes long.
         """
         options["progress"] = self.reporter(label)
-        return self.timed(name, lambda: learn(model, objective, method, **options))
+        return self.timed(name, lambda: learn(*problem, **options))
 
     def learn_sequence(
-        self,
-        name: str,
-        model: Any,
-        phases: Sequence[Any],
-        *,
-        labels: Sequence[str] | None = None,
-        **options: Any,
+        self, name: str, *problem: Any, labels: Sequence[str] | None = None, **options: Any
     ) -> LearningCurve:
         """`learning.learn_sequence` likewise, with a label for each phase."""
         report = self.progress
@@ -89,7 +76,7 @@ class Recorder:
                 report(labels[phase], epoch, epochs, loss)
 
             options["progress"] = tell
-        return self.timed(name, lambda: learn_sequence(model, phases, **options))
+        return self.timed(name, lambda: learn_sequence(*problem, **options))
 
     def timed(self, name: str, work: Callable[[], T]) -> T:
         """The result of any piece of work, waited for; learning curves in it are kept."""

@@ -8,16 +8,10 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
+from lrnn_jax import figures, stability
 from lrnn_jax.environments import ClosedLoop, FixedStart, KIntegrator
-from lrnn_jax.experiments._base import (
-    AbstractResults,
-    Experiment,
-    Table,
-    check_config,
-    claim,
-    columns,
-    labelled,
-)
+from lrnn_jax.experiments._base import AbstractResults, Columns, Experiment, claim, labelled
+from lrnn_jax.experiments._configs import AbstractLoopConfig, within
 from lrnn_jax.experiments._controllers import (
     double_integrator,
     initial_states,
@@ -26,62 +20,26 @@ from lrnn_jax.experiments._controllers import (
 )
 from lrnn_jax.experiments._panels import gap_panel, loss_panel, overlap_panels
 from lrnn_jax.experiments._recorder import Recorder
-from lrnn_jax.figures import (
-    INVISIBLE,
-    OTHERS,
-    SIMULATION,
-    THEORY,
-    VISIBLE,
-    Figure,
-    mark_epochs,
-    panels,
-    plot_lines,
-    plot_paths,
-)
+from lrnn_jax.figures import INVISIBLE, OTHERS, SIMULATION, THEORY, VISIBLE, Figure
 from lrnn_jax.learning import Descent, LearningCurve, learn
 from lrnn_jax.overlaps import Overlaps
 from lrnn_jax.reduced import ReducedRNN, reduce
-from lrnn_jax.stability import (
-    LoopMatrix,
-    Stages,
-    outliers,
-    radius,
-    spectrum,
-    stage_one_loss,
-    stages,
-    track,
-)
 
 
 @dataclass(frozen=True)
-class ThreeStagesConfig:
+class ThreeStagesConfig(AbstractLoopConfig):
     """Learning to control a double integrator with a rank-1 network. [CL] fig. 3-5."""
 
-    n: int = 100
-    """N, neurons."""
-    steps: int = 50
-    """T, steps of a trial."""
-    batch: int = 100
-    """Trials per epoch."""
-    width: float = 2.0
+    width: float = within(2.0, 1e-9, 1e6)
     """Initial states ~ U(−width, width)."""
-    lr: float = 0.01
-    """η, learning rate."""
-    clip: float = 1.0
+    clip: float = within(1.0, 0, 1e6)
     """Bound on the norm of the gradient."""
-    epochs: int = 1000
-    """Parameter updates."""
-    seeds: int = 20
+    seeds: int = within(20, 1, 1e5)
     """Networks whose stages are counted."""
     seed: int = 7
     """Random seed of the first network and of the trials (7: one that starts in stage 1)."""
 
-    def __post_init__(self) -> None:
-        check_config(self, n=(2, 1e6), steps=(2, 1e5), batch=(1, 1e6), epochs=(2, 1e7))
-        check_config(self, lr=(0, 1e3), clip=(0, 1e6), seeds=(1, 1e5), width=(1e-9, 1e6))
 
-
-QUICK = ThreeStagesConfig(n=20, batch=10, epochs=1000, seeds=3, seed=0)
 FEEDBACKS = np.linspace(-0.5, 0.3, 33)
 """zm at which the formula of the first stage is compared with the loop."""
 
@@ -94,8 +52,8 @@ class ThreeStagesResults(AbstractResults):
     full: LearningCurve
     reduced: LearningCurve
     expected: LearningCurve
-    stages: Stages
-    starts: list[Stages]
+    stages: stability.Stages
+    starts: list[stability.Stages]
     outlier_gaps: Any = labelled("distance of outliers from the reduced spectrum", "epoch")
     eigenvalue: dict[str, Any] = labelled("eigenvalues of the loop", "epoch", "eigenvalue")
     radius: Any = labelled("max |λ|", "epoch")
@@ -147,7 +105,7 @@ def _run(config: ThreeStagesConfig, recorder: Recorder) -> ThreeStagesResults:
     def learned(name: str, model: Any, loop: ClosedLoop, **options: Any) -> LearningCurve:
         return recorder.learn(name, model, loop, method, epochs=config.epochs, **options)
 
-    options: dict[str, Any] = {"label": "full network", "watch": LoopMatrix(loop)}
+    options: dict[str, Any] = {"label": "full network", "watch": stability.LoopMatrix(loop)}
     full = learned("full", net, trial_by_trial(loop), batches=batches, **options)
     reduced = learned("reduced", reduce(net), loop, batches=batches)
     expected = learned("expected", reduce(net), loop)
@@ -158,17 +116,17 @@ def _run(config: ThreeStagesConfig, recorder: Recorder) -> ThreeStagesResults:
 
     many = recorder.timed("many starts", lambda: jax.jit(jax.vmap(one))(keys[:-1]))
     singles = (jax.tree.map(lambda x, i=i: x[i], many) for i in range(config.seeds))
-    values = spectrum(reduced, loop)
+    values = stability.spectrum(reduced, loop)
     return ThreeStagesResults(
         config=config,
         full=full,
         reduced=reduced,
         expected=expected,
-        stages=stages(reduced, loop),
-        starts=[stages(curve, loop) for curve in singles],
-        outlier_gaps=_outlier_gaps(np.asarray(full.watched), spectrum(full, loop)),
+        stages=stability.stages(reduced, loop),
+        starts=[stability.stages(curve, loop) for curve in singles],
+        outlier_gaps=_outlier_gaps(np.asarray(full.watched), stability.spectrum(full, loop)),
         eigenvalue={"real": np.real(values), "imag": np.imag(values)},
-        radius=radius(values),
+        radius=stability.radius(values),
         zm=FEEDBACKS,
         stage_one=_stage_one(config.steps),
         many_loss=many.loss,
@@ -187,44 +145,54 @@ def _stage_one(steps: int) -> dict[str, np.ndarray]:
         # T times the mean over time of half the norm, and x_0
         return float(steps * loop.loss(ReducedRNN(overlaps, dt=1.0))) + 1.0
 
-    formula = np.asarray(stage_one_loss(FEEDBACKS, steps))
+    formula = np.asarray(stability.stage_one_loss(FEEDBACKS, steps))
     return {"loop": np.array([simulated(float(zm)) for zm in FEEDBACKS]), "formula": formula}
 
 
 def _outlier_gaps(matrices: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Distance of the outliers of P, shape (record, N + 2, N + 2), from its reduction's spectrum,
     shape (record, 4), one of whose values is 0."""
-    pairs = zip(outliers(np.linalg.eigvals(matrices), 0.0, 3), outliers(values, 0.0, 3))
-    return np.array([np.abs(np.diff(track(np.stack(pair)), axis=0)).max() for pair in pairs])
+    pairs = zip(
+        stability.outliers(np.linalg.eigvals(matrices), 0.0, 3), stability.outliers(values, 0.0, 3)
+    )
+    return np.array(
+        [np.abs(np.diff(stability.track(np.stack(pair)), axis=0)).max() for pair in pairs]
+    )
 
 
-def _table(r: ThreeStagesResults) -> Table:
+def _table(r: ThreeStagesResults) -> Columns:
     pair, stable, losses, turns, _ = zip(*r.starts)
     given = {"start": (range(len(pair)), ""), "complex pair": (pair, ""), "stable": (stable, "")}
     when = "loss before", "at pair", "when stable", "end"
     given |= {name: (loss, ".3g") for name, loss in zip(when, zip(*losses))}
-    return columns(given | {"turns of |λ|": (turns, "")})
+    return given | {"turns of |λ|": (turns, "")}
 
 
 def _draw(r: ThreeStagesResults) -> Figure:
     """Loss and its stages, exactness, overlaps, eigenvalues, formula of stage 1, many starts."""
-    figure, axes = panels(2, 3, height=4.3)
+    figure, axes = figures.panels(2, 3, height=4.3)
     epochs = np.asarray(r.full.epochs)
     loss_panel(axes[0, 0], full=r.full, reduced=r.reduced, expected=r.expected)
     pair, stable = (r.stages.oscillatory, INVISIBLE[1]), (r.stages.stable, OTHERS[2])
-    mark_epochs(axes[0, 0], {"complex pair": pair, "stable": stable})
+    figures.mark_epochs(axes[0, 0], {"complex pair": pair, "stable": stable})
     gap_panel(axes[0, 1], {"full − exact theory": (r.full, r.reduced)})
-    seen = ("zm", "zu", "vm", "vu")
-    overlap_panels(axes[0, 2:], seen, theory=r.reduced, simulation=r.full)
-    colours = [VISIBLE[1], VISIBLE[3], INVISIBLE[2], OTHERS[0]]
-    plot_paths(axes[1, 0], r.eigenvalue["real"] + 1j * r.eigenvalue["imag"], colours=colours)
+    overlap_panels(axes[0, 2:], theory=r.reduced, simulation=r.full)
+    angle = np.linspace(-np.pi, np.pi, 400)
+    axes[1, 0].plot(np.cos(angle), np.sin(angle), color="0.6", linewidth=0.8, zorder=0)
+    paths = zip(r.eigenvalue["real"].T, r.eigenvalue["imag"].T)
+    for (x, y), colour in zip(paths, (VISIBLE[1], VISIBLE[3], INVISIBLE[2], OTHERS[0])):
+        axes[1, 0].plot(x, y, color=colour, linewidth=1.2)
+        axes[1, 0].plot(x[0], y[0], "o", color=colour, markersize=4, markerfacecolor="w")
+        axes[1, 0].plot(x[-1], y[-1], "o", color=colour, markersize=4)
+    axes[1, 0].axhline(0, color="0.85", linewidth=0.6, zorder=0)
+    axes[1, 0].set(xlabel=r"Re $\lambda$", ylabel=r"Im $\lambda$")
     axes[1, 0].set_aspect("equal", adjustable="datalim")
     looks = {"loop": {"color": VISIBLE[2], **SIMULATION}, "formula": THEORY}
     lines = [(name, r.stage_one[name], look) for name, look in looks.items()]
-    plot_lines(axes[1, 1], r.zm, lines, above=0)
+    figures.plot_lines(axes[1, 1], r.zm, lines, above=0)
     axes[1, 1].set(xlabel=r"$\sigma_{zm}$", ylabel=r"$\frac{1}{2}\sum_t\|x_t\|^2$, stage 1")
     thin = {"color": VISIBLE[1], "linewidth": 0.8, "alpha": 0.7}
-    plot_lines(axes[1, 2], epochs, [(None, zm, thin) for zm in r.many_zm[:10]])
+    figures.plot_lines(axes[1, 2], epochs, [(None, zm, thin) for zm in r.many_zm[:10]])
     axes[1, 2].axhline(0, color="0.6", linewidth=0.8, zorder=0)
     axes[1, 2].set(
         xlabel="epoch", ylabel=r"$\sigma_{zm}$, ten starts", xlim=(0, min(300, epochs[-1]))
@@ -237,7 +205,7 @@ three_stages = Experiment(
     source="[CL] fig. 3-5",
     summary="a low-rank controller learns in three stages, exactly as its overlaps say",
     full=ThreeStagesConfig(),
-    quick=QUICK,
+    quick=ThreeStagesConfig(n=20, batch=10, epochs=1000, seeds=3, seed=0),
     run=_run,
     draw=_draw,
     seconds=(23, 22),

@@ -11,15 +11,8 @@ import optax
 from jaxtyping import Array, Float
 
 from lrnn_jax.environments import ClosedLoop, TrackingPlant
-from lrnn_jax.experiments._base import (
-    AbstractResults,
-    Experiment,
-    Table,
-    check_config,
-    claim,
-    columns,
-    labelled,
-)
+from lrnn_jax.experiments._base import AbstractResults, Columns, Experiment, claim, labelled
+from lrnn_jax.experiments._configs import AbstractLoopConfig, within
 from lrnn_jax.experiments._recorder import Recorder
 from lrnn_jax.figures import DASHES, VISIBLE, Figure, panels
 from lrnn_jax.learning import LearningCurve, Training
@@ -28,36 +21,23 @@ from lrnn_jax.tasks import TeacherStudent
 
 
 @dataclass(frozen=True)
-class TrackingConfig:
+class TrackingConfig(AbstractLoopConfig):
     """Following a sum of sinusoids in the plane, in closed and in open loop. [CL] fig. 6."""
 
-    n: int = 100
-    """N, neurons."""
-    gain: float = 0.2
+    gain: float = within(0.2, 0, 10)
     """g: recurrent weights ~ N(0, g²/N)."""
-    steps: int = 300
+    steps: int = within(300, 120, 1e5)
     """T, steps of a trial of 0.1 time constants."""
-    batch: int = 100
-    """Trials per epoch."""
-    lr: float = 1e-3
+    lr: float = within(1e-3, 0, 1e3)
     """Adam's learning rate."""
-    epochs: int = 10_000
-    """Parameter updates."""
-    record: int = 20
+    epochs: int = within(10_000, 2, 1e7)
+    record: int = within(20, 1, lambda config: config.epochs)
     """Keep every n-th epoch."""
     student: bool = True
     """Train an open-loop student of the trained controller as well (on white noise, expected)."""
-    wanted: int = 4
+    wanted: int = within(4, 1, 4)
     """How many of the four frequencies should be acquired in these epochs."""
-    seed: int = 0
-    """Random seed of the initial network and of the trials."""
 
-    def __post_init__(self) -> None:
-        check_config(self, n=(2, 1e5), steps=(120, 1e5), batch=(1, 1e6), epochs=(2, 1e7))
-        check_config(self, lr=(0, 1e3), record=(1, self.epochs), wanted=(1, 4), gain=(0, 10))
-
-
-QUICK = TrackingConfig(n=20, batch=10, epochs=600, lr=4e-3, student=False, wanted=1)
 
 SETTLED = 100
 """Steps after which errors are taken apart by frequency: from then on whole periods of all."""
@@ -178,12 +158,12 @@ def _run(config: TrackingConfig, recorder: Recorder) -> TrackingResults:
     )
 
 
-def _table(r: TrackingResults) -> Table:
+def _table(r: TrackingResults) -> Columns:
     losses = dict(zip(("before", "after"), r.parts["closed"][[0, -1]]))
     given = {"frequency": (r.frequency, "g"), "below 1 at epoch": (r.first_below_1, "d")}
     given |= {f"loss {when}": (x, ".3g") for when, x in losses.items()}
     off = r.eigenvalue_distance
-    return columns(given | {f"|Im λ − ω| {when}": (x, ".3g") for when, x in off.items()})
+    return given | {f"|Im λ − ω| {when}": (x, ".3g") for when, x in off.items()}
 
 
 def _draw(r: TrackingResults) -> Figure:
@@ -209,7 +189,7 @@ tracking = Experiment(
     source="[CL] fig. 6",
     summary="a controller learns to track a reference, one frequency after another",
     full=TrackingConfig(),
-    quick=QUICK,
+    quick=TrackingConfig(n=20, batch=10, epochs=600, lr=4e-3, student=False, wanted=1),
     run=_run,
     draw=_draw,
     seconds=(220, 8),

@@ -7,15 +7,8 @@ from typing import Any
 import jax.random as jr
 import numpy as np
 
-from lrnn_jax.experiments._base import (
-    AbstractResults,
-    Experiment,
-    Table,
-    check_config,
-    claim,
-    columns,
-    labelled,
-)
+from lrnn_jax.experiments._base import AbstractResults, Columns, Experiment, claim, labelled
+from lrnn_jax.experiments._configs import AbstractConfig, within
 from lrnn_jax.experiments._controllers import double_integrator, low_rank_controller
 from lrnn_jax.experiments._recorder import Recorder
 from lrnn_jax.figures import DASHES, TEXT, Figure, panels, shades
@@ -25,34 +18,26 @@ from lrnn_jax.stability import Tradeoff, leading, spectrum, stages
 
 
 @dataclass(frozen=True)
-class TradeoffConfig:
+class TradeoffConfig(AbstractConfig):
     """From one start in stage 2, objectives of different far-sightedness. [CL] fig. 4."""
 
-    n: int = 100
+    n: int = within(100, 2, 1e6)
     """N, neurons."""
-    alphas: tuple[float, ...] = (0.0, 0.48, 0.52, 0.55, 1.0)
+    alphas: tuple[float, ...] = within((0.0, 0.48, 0.52, 0.55, 1.0), 0, 1)
     """α, weights of L_∞ against L_0."""
-    power: int = 10
+    power: int = within(10, 1, 1e4)
     """T of L_∞."""
-    episodes: tuple[int, ...] = (20, 35, 50, 100)
+    episodes: tuple[int, ...] = within((20, 35, 50, 100), 1, 1e5)
     """Lengths of trials in full training."""
-    lr: float = 1e-3
+    lr: float = within(1e-3, 0, 1e3)
     """η, learning rate of both."""
-    epochs: int = 30
+    epochs: int = within(30, 2, 1e7)
     """Parameter updates from the start in stage 2; later α = 1 makes the pair real, where the
     published L_∞ = (λ₁λ₂)^T no longer says how it grows."""
-    when: float = 0.2
+    when: float = within(0.2, 0, 1)
     """Where the start lies in stage 2, from 0 (complex pair) to 1 (stability)."""
     seed: int = 0
     """Random seed of the network."""
-
-    def __post_init__(self) -> None:
-        check_config(self, n=(2, 1e6), power=(1, 1e4), lr=(0, 1e3), epochs=(2, 1e7), when=(0, 1))
-        if min(self.episodes, default=0) < 1 or not self.alphas:
-            raise ValueError(f"`episodes` are lengths of at least one step; got {self.episodes}.")
-
-
-QUICK = TradeoffConfig(n=20, alphas=(0.0, 0.5, 1.0), episodes=(8, 64))
 
 
 class TradeoffResults(AbstractResults):
@@ -115,12 +100,12 @@ def _run(config: TradeoffConfig, recorder: Recorder) -> TradeoffResults:
     )
 
 
-def _table(r: TradeoffResults) -> Table:
+def _table(r: TradeoffResults) -> Columns:
     sizes = zip(("before", "after"), np.array(list(r.sizes().values())).T[[0, -1]])
     given = {"objective": (list(r.change), "")}
     given |= {f"|λ| {when}": (size, ".4f") for when, size in sizes}
     ends = {"Re λ": r.path["real"], "Im λ": r.path["imag"]}
-    return columns(given | {name: (path[:, -1], ".4f") for name, path in ends.items()})
+    return given | {name: (path[:, -1], ".4f") for name, path in ends.items()}
 
 
 def _draw(r: TradeoffResults) -> Figure:
@@ -143,7 +128,7 @@ tradeoff = Experiment(
     source="[CL] fig. 4",
     summary="short-term cost against long-term stability of the closed loop",
     full=TradeoffConfig(),
-    quick=QUICK,
+    quick=TradeoffConfig(n=20, alphas=(0.0, 0.5, 1.0), episodes=(8, 64)),
     run=_run,
     draw=_draw,
     seconds=(20, 12),

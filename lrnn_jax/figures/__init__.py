@@ -4,18 +4,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lrnn_jax.figures._live import live
-from lrnn_jax.figures._loops import LOOPS, mark_epochs, plot_landscape, plot_paths
-from lrnn_jax.figures._memory import (
-    FIRST,
-    SECOND,
-    plot_accuracy,
-    plot_drift,
-    plot_leftover,
-    shade_phases,
-)
 from lrnn_jax.figures._panels import (
+    FIRST,
     METHODS,
+    SECOND,
     label_ends,
+    mark_epochs,
     plot_coupling,
     plot_eigenvalues,
     plot_gap,
@@ -24,12 +18,13 @@ from lrnn_jax.figures._panels import (
     plot_methods,
     plot_order,
     plot_overlaps,
-    plot_quantiles,
     plot_response,
+    shade_phases,
 )
 from lrnn_jax.figures._style import (
     COLUMN,
     DASHES,
+    GREYS,
     INVISIBLE,
     OTHERS,
     SIMULATION,
@@ -42,5 +37,5 @@ from lrnn_jax.figures._style import (
     shades,
     style,
 )
-from lrnn_jax.figures._sweeps import draw_sweep, plot_heatmap, plot_phases
-from lrnn_jax.figures._trials import draw_trials, plot_trial
+from lrnn_jax.figures._sweeps import draw_sweep
+from lrnn_jax.figures._trials import draw_trials

@@ -7,24 +7,29 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, NullLocator
-from scipy.special import ndtri
 
 from lrnn_jax.figures._style import INVISIBLE, OTHERS, SIMULATION, THEORY, VISIBLE
 
+_DOTTED: dict[str, Any] = {"color": OTHERS[1], "linestyle": ":", "linewidth": 1.6}
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "full": ("full network", {**SIMULATION, "color": VISIBLE[2]}),
     "reduced": ("exact theory", THEORY),
-    "descent": ("predicted descent", THEORY),
-    "flow": ("gradient flow", {"color": OTHERS[1], "linestyle": ":", "linewidth": 1.6}),
+    "predicted": ("predicted descent", THEORY),
+    "descent": ("descent", {"color": OTHERS[0], "linestyle": "--"}),
+    "flow": ("gradient flow", _DOTTED),
     "direct": ("visible only", {"color": OTHERS[0], "linestyle": "-.", "linewidth": 1.2}),
-    "expected": ("expected loss", {"color": OTHERS[1], "linestyle": ":", "linewidth": 1.6}),
-    "closure": ("Gaussian closure", {"color": OTHERS[1], "linestyle": ":", "linewidth": 1.6}),
+    "expected": ("expected loss", _DOTTED),
+    "closure": ("Gaussian closure", _DOTTED),
     "population": ("infinite width", THEORY),
     "small": ("small steps", {**SIMULATION, "color": VISIBLE[2]}),
     "large": ("large steps", {"color": INVISIBLE[1], "linewidth": 1.6}),
     "adam": ("Adam", {"color": OTHERS[2], "linestyle": "-.", "linewidth": 1.6}),
 }
 """How each learning method is called and drawn."""
+FIRST: dict[str, Any] = {**SIMULATION, "color": VISIBLE[2]}
+"""The first of two compared networks."""
+SECOND: dict[str, Any] = {**SIMULATION, "color": INVISIBLE[3]}
+"""The second one."""
 
 
 def plot_lines(
@@ -171,15 +176,10 @@ def plot_gap(ax: Axes, epochs: np.ndarray, gaps: Mapping[str, np.ndarray]) -> Ax
         epochs: shape (record,).
         gaps: absolute differences by label, shape (record,); zeros are drawn at 1e-17.
     """
-    lines: tuple[dict[str, Any], ...] = (
-        {"color": VISIBLE[0]},
-        {"color": OTHERS[1], "linestyle": ":", "linewidth": 1.6},
-    )
-    for (label, gap), line in zip(gaps.items(), lines, strict=False):
-        ax.plot(epochs, np.maximum(gap, 1e-17), label=label, **line)
-    ax.set(xlabel="epoch", ylabel=r"largest $|\Delta Q|$", yscale="log")
-    ax.set(xlim=(epochs[0], epochs[-1]), ylim=(1e-17, 10))
-    ax.legend()
+    looks = ({"color": VISIBLE[0]}, _DOTTED)
+    drawn = {label: np.maximum(gap, 1e-17) for label, gap in gaps.items()}
+    plot_lines(ax, epochs, [(*line, look) for line, look in zip(drawn.items(), looks)], above=0.0)
+    ax.set(xlabel="epoch", ylabel=r"largest $|\Delta Q|$", ylim=(1e-17, 10))
     return ax
 
 
@@ -210,16 +210,15 @@ def plot_response(ax: Axes, time: np.ndarray, outputs: Mapping[str, np.ndarray])
         time: shape (time,).
         outputs: "target", "before", "after": shape (time,).
     """
-    lines: dict[str, tuple[str, dict[str, Any]]] = {
+    looks: dict[str, tuple[str, dict[str, Any]]] = {
         "before": ("before learning", {"color": OTHERS[0], "linestyle": "-.", "linewidth": 1.2}),
         "after": ("after learning", {**SIMULATION, "color": VISIBLE[2]}),
         "target": ("target", THEORY),
     }
-    for name, (label, line) in lines.items():
-        if name in outputs:
-            ax.plot(time, outputs[name], label=label, **line)
-    ax.set(xlabel=r"time ($\tau$)", ylabel="impulse response", xlim=(time[0], time[-1]))
-    ax.legend()
+    drawn = [
+        (label, outputs[name], look) for name, (label, look) in looks.items() if name in outputs
+    ]
+    plot_lines(ax, time, drawn).set(xlabel=r"time ($\tau$)", ylabel="impulse response")
     return ax
 
 
@@ -255,31 +254,6 @@ def plot_eigenvalues(
         for mark, colour, label in marks
     ]
     ax.legend(handles=handles)
-    return ax
-
-
-def plot_quantiles(ax: Axes, loadings: np.ndarray, names: Sequence[str]) -> Axes:
-    """Quantiles of loadings against those of the normal law, and histograms in an inset.
-
-    Arguments:
-        ax: where to draw.
-        loadings: in standard deviations, sorted, shape (neuron, vector).
-        names: of the vectors, four at most.
-    """
-    ranks = ndtri((np.arange(len(loadings)) + 0.5) / len(loadings))
-    some = np.unique(np.linspace(0, len(ranks) - 1, 40).astype(int))
-    edges = np.linspace(-3.5, 3.5, 22)
-    inset = ax.inset_axes((0.58, 0.06, 0.42, 0.34))
-    ax.plot(ranks, ranks, **THEORY)
-    colours = INVISIBLE[1], INVISIBLE[3], VISIBLE[0], VISIBLE[2]
-    for name, values, colour, mark in zip(names, loadings.T, colours, "os^v"):
-        ax.plot(ranks[some], values[some], mark, color=colour, markersize=2.5, label=name)
-        density, _ = np.histogram(values, edges, density=True)
-        inset.stairs(density, edges, color=colour, linewidth=0.7)
-    inset.plot(edges, np.exp(-(edges**2) / 2) / np.sqrt(2 * np.pi), **{**THEORY, "linewidth": 0.8})
-    inset.set(xticks=(), yticks=(), xlim=(-3.5, 3.5))
-    ax.set(xlabel="normal quantile", ylabel="loading / its s.d.")
-    ax.legend(handletextpad=0.1, loc="upper left")
     return ax
 
 
@@ -321,4 +295,37 @@ def plot_coupling(
     ax.tick_params(which="both", length=0)
     for spine in ax.spines.values():
         spine.set_visible(False)
+    return ax
+
+
+def mark_epochs(ax: Axes, epochs: dict[str, tuple[int, str]]) -> Axes:
+    """Thin vertical lines at epochs, named above the panel.
+
+    Arguments:
+        ax: with its lines drawn.
+        epochs: by name: epoch and colour; negative ones are left out.
+    """
+    for name, (epoch, colour) in epochs.items():
+        if epoch >= 0:
+            ax.axvline(epoch, color=colour, linewidth=0.8, linestyle=":", zorder=0)
+            ax.annotate(
+                name, (epoch, 0.98), xycoords=("data", "axes fraction"), xytext=(3, 0),
+                textcoords="offset points", color=colour, fontsize=6.5, va="top", rotation=90,
+            )  # fmt: skip
+    return ax
+
+
+def shade_phases(ax: Axes, bounds: Sequence[int], names: Sequence[str]) -> Axes:
+    """Name the phases of a sequence of tasks above the panel, every other one shaded.
+
+    Arguments:
+        ax: with its lines drawn.
+        bounds: epochs where phases begin, and the end of the last one.
+        names: one a phase.
+    """
+    for i, name in enumerate(names):
+        if i % 2:
+            ax.axvspan(bounds[i], bounds[i + 1], color="0.92", zorder=-1, linewidth=0)
+        middle = (bounds[i] + bounds[i + 1]) / 2
+        ax.text(middle, 1.01, name, transform=ax.get_xaxis_transform(), ha="center", fontsize=7)
     return ax

@@ -10,6 +10,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from cycler import cycler
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 COLUMN = 3.4
@@ -32,6 +33,8 @@ SIMULATION: dict[str, Any] = {
 """Simulation: thick and light, below all else."""
 OTHERS = ("#7a7a7a", "#d95f02", "#1b7837")
 """Comparisons: grey, orange, green (distinct in lightness too)."""
+GREYS = LinearSegmentedColormap.from_list("greys", ["#ffffff", "#9a9a9a"])
+"""Colours of a background."""
 DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1)))
 """Line styles of lines that colour alone should not tell apart."""
 
