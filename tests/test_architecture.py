@@ -16,7 +16,7 @@ PACKAGE = Path(lrnn.__file__).parent
 LAYERS = (
     ("_types", "_results"),
     ("_checks", "_scan"),
-    ("_devices",),
+    ("_devices", "_files"),
     ("figures",),
     ("overlaps",),
     ("networks",),

@@ -23,6 +23,8 @@ def save_network(network: AbstractRNN, path: str | os.PathLike) -> None:
 
     Its arrays stand by their paths, and a JSON header says what it is; nothing is pickled.
 
+    Arguments: `network`, any `AbstractRNN`; `path`, of the file to write.
+
     Errors: OSError when the file cannot be written.
     """
     save_tree(network, path)
