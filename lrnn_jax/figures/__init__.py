@@ -37,5 +37,5 @@ from lrnn_jax.figures._style import (
     shades,
     style,
 )
-from lrnn_jax.figures._sweeps import draw_sweep
-from lrnn_jax.figures._trials import draw_trials
+from lrnn_jax.figures._sweeps import draw_sweep, plot_heatmap, plot_phases
+from lrnn_jax.figures._trials import draw_trials, plot_trial

@@ -1,5 +1,6 @@
 """Sweeps over two parameters: heat maps, phase diagrams, small multiples over a third."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -15,8 +16,19 @@ PHASES = ("#08306b", "#d95f02", "#7fb8dc", "#1b7837", "#f4a582", "#7a7a7a", "#67
 MISSING = "#d9d9d9"
 
 
-def _heatmap(ax: Axes, x: Any, y: Any, values: np.ndarray, norm: Normalize) -> Any:
-    """A quantity, shape (y, x); cells without a value (diverged, not run) grey and hatched."""
+def plot_heatmap(
+    ax: Axes, x: np.ndarray, y: np.ndarray, values: np.ndarray, *, norm: Normalize | None = None
+) -> Any:
+    """A quantity over two parameters; cells without a value (diverged, not run) grey and hatched.
+
+    Arguments:
+        ax: where to draw.
+        x, y: parameter values, shapes (columns,), (rows,); logarithmic axes where evenly spaced so.
+        values: shape (rows, columns).
+        norm: how values become colours; default linear from smallest to largest.
+
+    Returns: the image, for a colour bar.
+    """
     ax.set_facecolor(MISSING)
     if np.isnan(values).any():
         ax.patch.set(hatch="////", edgecolor="#9a9a9a")
@@ -26,11 +38,29 @@ def _heatmap(ax: Axes, x: Any, y: Any, values: np.ndarray, norm: Normalize) -> A
     return image
 
 
-def _phases(ax: Axes, x: Any, y: Any, codes: np.ndarray, names: Any, present: Any) -> None:
-    """Which of several kinds each cell is of; only `present` ones have colours; −1: of no kind."""
+def plot_phases(
+    ax: Axes,
+    x: np.ndarray,
+    y: np.ndarray,
+    codes: np.ndarray,
+    names: Sequence[str],
+    *,
+    present: Sequence[int] | None = None,
+) -> Axes:
+    """A phase diagram: which of several kinds each cell is of, with a legend of those that occur.
+
+    Arguments:
+        ax: where to draw.
+        x, y: parameter values, shapes (columns,), (rows,).
+        codes: whole numbers, shape (rows, columns); −1 for cells of no kind.
+        names: of the codes 0, 1, ….
+        present: the codes that have colours, in their order; default those that occur.
+    """
     norm = Normalize(-0.5, len(PHASES) - 0.5)
     shown = np.ma.masked_less(codes, 0)
     ax.set_facecolor(MISSING)
+    if present is None:
+        present = [int(code) for code in np.unique(codes) if code >= 0]
     ranks = np.ma.masked_array(
         np.searchsorted(present, np.maximum(codes, 0)) % len(PHASES), shown.mask
     )
@@ -41,6 +71,7 @@ def _phases(ax: Axes, x: Any, y: Any, codes: np.ndarray, names: Any, present: An
         for i, code in enumerate(present)
     ]
     ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
+    return ax
 
 
 def draw_sweep(
@@ -85,9 +116,9 @@ def draw_sweep(
         present = [int(code) for code in np.unique(panels) if code >= 0] if kinds else []
         for ax, panel in zip(grid.flat, panels):
             if kinds:
-                _phases(ax, data[x].values, data[y].values, panel, kinds, present)
+                plot_phases(ax, data[x].values, data[y].values, panel, kinds, present=present)
             else:
-                image = _heatmap(ax, data[x].values, data[y].values, panel, norm)
+                image = plot_heatmap(ax, data[x].values, data[y].values, panel, norm=norm)
         for ax in grid.flat[len(panels) :]:
             ax.set_visible(False)
         if over is not None:

@@ -10,8 +10,24 @@ from matplotlib.figure import Figure
 from lrnn_jax.figures._style import COLUMN, OTHERS, SIMULATION, THEORY, VISIBLE, style
 
 
-def _trial(ax: Axes, time: Any, inputs: Any, target: Any, mask: Any, output: Any) -> None:
-    """One trial over time; the scored part is shaded."""
+def plot_trial(
+    ax: Axes,
+    time: np.ndarray,
+    inputs: np.ndarray,
+    target: np.ndarray,
+    mask: np.ndarray,
+    output: np.ndarray | None = None,
+) -> Axes:
+    """One trial over time; the scored part is shaded.
+
+    Arguments:
+        ax: where to draw.
+        time: in membrane time constants, shape (time,).
+        inputs: shape (time, inputs).
+        target: shape (time, outputs).
+        mask: 1 where scored, shape (time,).
+        output: a network's output, shape (time, outputs), or None.
+    """
     step = np.diff(time, append=2 * time[-1] - time[-2]) if len(time) > 1 else np.ones(1)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], mask > 0, [0]])))
     ends = np.append(time, time[-1] + step[-1])
@@ -28,6 +44,7 @@ def _trial(ax: Axes, time: Any, inputs: Any, target: Any, mask: Any, output: Any
     ax.plot(time, target[:, 0], label="target", **THEORY)
     ax.plot(time, target[:, 1:], **THEORY)
     ax.set(xlim=(time[0], ends[-1]))
+    return ax
 
 
 def draw_trials(trials: Any, dt: Any, outputs: Any = None, *, count: int = 3) -> Figure:
@@ -56,7 +73,7 @@ def draw_trials(trials: Any, dt: Any, outputs: Any = None, *, count: int = 3) ->
         figure, axes = plt.subplots(shown, 1, figsize=size, sharex=True, squeeze=False)
         for i, ax in enumerate(axes[:, 0]):
             output = None if outputs is None else np.asarray(outputs[i])
-            _trial(ax, time, inputs[i], target[i], mask[i], output)
+            plot_trial(ax, time, inputs[i], target[i], mask[i], output)
         axes[0, 0].legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
         axes[-1, 0].set_xlabel(r"time ($\tau$)")
         figure.supylabel("input, output", fontsize=8)
