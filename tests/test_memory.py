@@ -10,8 +10,8 @@ import pytest
 
 import lrnn_jax as lrnn
 from lrnn_jax.learning import Law, NoisyStep, Slowed, join_curves, lift, nodes, third_moment
+from lrnn_jax.networks import gauss_hermite
 from lrnn_jax.overlaps import is_realisable, markov_parameters, random_overlaps
-from lrnn_jax.reduced import gauss_hermite
 
 A = lrnn.ExponentialFilter(0.2, 0.05, 100)
 B = lrnn.ExponentialFilter(0.4, 0.05, 100)
@@ -263,7 +263,7 @@ def test_the_noise_theory_refuses_what_it_is_not_for():
         lrnn.noise_drift(reduced, A, DESCENT, epochs=2)
     with pytest.raises(ValueError, match="momentum"):
         lrnn.noise_drift(reduced, noisy, lrnn.Descent(1e-3, momentum=0.9), epochs=2)
-    with pytest.raises(ValueError, match="at most 6"):
+    with pytest.raises(ValueError, match="from 0 to 6"):
         lrnn.noise_drift(reduced, noisy, DESCENT, epochs=2, directions=7)
     with pytest.raises(lrnn.LearningError, match="diverges after epoch 0") as caught:
         lrnn.noise_drift(reduced, noisy, lrnn.Descent(0.1), epochs=40, record=20)

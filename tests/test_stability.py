@@ -1,5 +1,7 @@
 """Spectra, stages, gains and landscapes of closed loops."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -118,14 +120,12 @@ class TestStages:
         short = jax.tree.map(lambda x: x, curve)
 
         def part(start, end):
-            run = lrnn.LearningCurve(
-                short.epochs[start:end] - start,
-                short.loss[start:end],
-                short.gram[start:end],
-                None,
-                short.stopped,
-                short.result,
-                short.model,
+            kept = slice(start, end)
+            run = dataclasses.replace(
+                short,
+                epochs=short.epochs[kept] - start,
+                loss=short.loss[kept],
+                gram=short.gram[kept],
             )
             return lrnn.stages(run, LOOP)
 
@@ -179,7 +179,7 @@ class TestStages:
         reduced = lrnn.learn(lrnn.reduce(net), task, lrnn.Descent(1e-3, clip=1.0), epochs=50)
         assert reduced.distance(full).max < 1e-12
         assert full.loss[-1] < full.loss[0]
-        with pytest.raises(ValueError, match=r"lies in \[0, 1\]; got 2"):
+        with pytest.raises(ValueError, match=r"must lie in \[0, 1\]; got 2"):
             stability.Tradeoff(2.0)
         with pytest.raises(ValueError, match="known for rank-1 networks"):
             task.check(network(rank=2))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import lrnn_jax as lrnn
 from lrnn_jax.networks import vectors_with_overlaps
-from lrnn_jax.overlaps import UnknownOverlap, gram_rank, is_realisable, reachable
+from lrnn_jax.overlaps import UnknownOverlap, gram_rank, is_realisable, reachable_interval
 
 # Rounding of sums of a few products of order-1 numbers
 ROUNDING = 1e-13
@@ -100,7 +100,7 @@ def test_twin_of_a_network_is_the_nearest_one():
 
 
 def interval(q, i, j):
-    found = reachable(q.gram, i, j)
+    found = reachable_interval(q.gram, i, j)
     assert found is not None
     return found
 
