@@ -15,7 +15,7 @@ from lrnn_jax.cli._output import save_curves, text, write
 from lrnn_jax.cli._progress import ProgressBar
 from lrnn_jax.cli._setup import setup_jax
 from lrnn_jax.cli._sweep import sweep_command
-from lrnn_jax.experiments import REGISTRY, AnalysisConfig, Recorder, analysis, get
+from lrnn_jax.experiments import REGISTRY, AnalysisConfig, Recorder, analyse, get
 from lrnn_jax.networks import DenseRNN, LowRankRNN, factorise, load_network
 
 HELP = """\
@@ -217,7 +217,7 @@ def _analyse(
         raise ValueError(
             f"{network} holds a {type(loaded).__name__}; give a network's own weights."
         )
-    _deliver(analysis(loaded, factorisation), task, output, f"analyse-{network.stem}")
+    _deliver(analyse(loaded, factorisation), task, output, f"analyse-{network.stem}")
     return 0
 
 

@@ -2,7 +2,7 @@
 
 import difflib
 
-from lrnn_jax.experiments._analysis import AnalysisConfig, analysis
+from lrnn_jax.experiments._analysis import AnalysisConfig, analyse
 from lrnn_jax.experiments._base import (
     AbstractResults,
     Claim,

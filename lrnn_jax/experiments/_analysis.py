@@ -89,7 +89,7 @@ class AnalysisResults(AbstractResults):
         return self.descent.loss[jnp.isfinite(self.descent.loss)][-1]
 
 
-def analysis(network: LowRankRNN, factorisation: Factorisation | None = None) -> Experiment:
+def analyse(network: LowRankRNN, factorisation: Factorisation | None = None) -> Experiment:
     """Overlaps of a network, what a loss sees of them, what is conserved, and how it would learn:
     an experiment.
 
