@@ -12,6 +12,7 @@ import sys
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Collection
 from typing import Any
 
 import equinox as eqx
@@ -49,26 +50,38 @@ def save_tree(tree: Any, path: str | os.PathLike) -> None:
         raise
 
 
-def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """All arrays of an `.npz` file.
+def read_arrays(path: str | os.PathLike, names: Collection[str] | None = None) -> dict[str, Any]:
+    """Arrays of an `.npz` file; of other entries than those asked for None, unread.
 
-    Errors: ValueError when there is no such file, or it is damaged or pickled.
+    Arguments:
+        path: of the file.
+        names: what to read; default everything.
+
+    Errors: ValueError when there is no such file, or it is damaged, pickled, or holds no arrays.
     """
     if not os.path.exists(path):
         raise ValueError(f"There is no file {path}.")
     try:
         with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            arrays = {n: file[n] if names is None or n in names else None for n in file.files}
+            foreign = [name for name in file.files if f"{name}.npy" not in file.zip.namelist()]
     except BROKEN as error:
         raise ValueError(
             f"{path} is not a readable .npz file of plain arrays ({type(error).__name__}): write "
             f"them with numpy.savez(path, name=array, …)."
         ) from None
+    if foreign:
+        raise ValueError(
+            f"{path} is a zip file, but its entry {foreign[0]!r} is no NumPy array (is it a "
+            f"PyTorch checkpoint?): write the arrays with numpy.savez(path, name=array, …)."
+        )
+    return arrays
 
 
-def has_header(arrays: dict[str, np.ndarray]) -> bool:
+def has_header(arrays: dict[str, Any]) -> bool:
     """Whether these are the arrays of a file that `save_tree` wrote."""
-    return "header" in arrays and arrays["header"].dtype.kind == "U"
+    header = arrays.get("header")
+    return header is not None and header.dtype.kind == "U"
 
 
 def load_tree(path: str | os.PathLike, like: Any = None) -> Any:

@@ -1,5 +1,7 @@
 """Building networks: constructors, files, factorisation, and what they refuse."""
 
+import zipfile
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -247,6 +249,13 @@ def npy(path):
         np.save(file, np.ones(3))
 
 
+def checkpoint(path):
+    """The outline of what torch.save writes."""
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("net/data.pkl", b"\x80\x02}q\x00.")
+        file.writestr("net/data/0", bytes(40))
+
+
 BROKEN = {
     "missing": (lambda path: None, r"no file .*net\.npz"),
     "folder": (lambda path: path.mkdir(), r"not a readable \.npz"),
@@ -255,6 +264,9 @@ BROKEN = {
     "half a zip": (lambda path: path.write_bytes(b"PK\x03\x04 and no more"), "not a readable"),
     "one array": (npy, r"not a readable \.npz"),
     "pickled": (npz(z=np.array([{"a": 1}], dtype=object)), r"not a readable \.npz"),
+    "PyTorch": (checkpoint, r"'net/data\.pkl' is no NumPy array.*PyTorch"),
+    "initial state": (npz(**VECTORS, dt=0.1, h0=np.ones(5)), r"holds `h0`.*rollout\(state="),
+    "time constant": (npz(**VECTORS, dt=0.1, tau=0.2), r"holds `tau`.*dt/τ"),
     "text arrays": (npz(**{**VECTORS, "z": np.array(["a"])}), "`z` must hold real numbers.*dtype"),
     "complex": (npz(**{**VECTORS, "z": VECTORS["z"] + 1j}), "`z` must hold real numbers.*complex"),
     "other arrays": (npz(a=np.ones(3), dt=0.1), r"must hold either loading vectors.*holds: a, dt"),
@@ -267,6 +279,16 @@ BROKEN = {
     "bad shapes": (npz(**{**VECTORS, "u": np.ones((3, 2))}, dt=0.1), r"u \(3, 2\)"),
     "not finite": (npz(**{**WEIGHTS, "w": np.full((12, 12), np.nan)}, dt=0.1), "`w` must be fin"),
 }
+
+
+def test_what_cannot_change_a_network_does_no_harm(tmp_path):
+    """A mask of trials, words, eigenvalues, pickled settings, and what is at rest anyway."""
+    extras = {"mask": np.ones(5, bool), "name": np.array("a"), "eigenvalues": np.ones(3) + 1j}
+    settings = np.array({"delay": 20}, dtype=object)
+    path = tmp_path / "net.npz"
+    np.savez(path, **VECTORS, **extras, task=settings, h0=np.zeros(5), tau=1.0)
+    net = lrnn.LowRankRNN(**VECTORS, dt=0.1)
+    assert eqx.tree_equal(lrnn.load_network(path, dt=0.1), net)
 
 
 @pytest.mark.parametrize(("write", "message"), BROKEN.values(), ids=BROKEN)

@@ -85,8 +85,9 @@ class AnalysisResults(AbstractResults):
         return jnp.isfinite(self.descent.loss).sum() - 1
 
     def last_loss(self) -> Any:
-        """The last that was finite."""
-        return self.descent.loss[jnp.isfinite(self.descent.loss)][-1]
+        """The last that was finite, infinite where none was."""
+        finite = self.descent.loss[jnp.isfinite(self.descent.loss)]
+        return finite[-1] if finite.size else jnp.inf
 
 
 def analyse(network: LowRankRNN, factorisation: Factorisation | None = None) -> Experiment:
@@ -166,6 +167,8 @@ def _ending(curve: LearningCurve) -> str:
     """How a run ended, and what to do about it."""
     if curve.result == RESULTS.successful:
         return "successful"
+    if not jnp.isfinite(curve.loss[0]):
+        return "the loss is infinite before any step: the activity grows (see the eigenvalues)"
     return f"{outcome(curve.result)} at epoch {int(curve.stopped)} (try a smaller --lr)"
 
 

@@ -16,6 +16,13 @@ _FORMATS = (
     "or weights w (neurons, neurons), w_in (neurons, inputs), w_out (outputs, neurons) and "
     "optional biases b; optional scalars: scale (of vectors), dt"
 )
+_USED = (*"zvmu", *WEIGHTS, "b", "scale", "dt")
+_NEUTRAL = {
+    **dict.fromkeys(("h0", "x0", "r0", "h_init", "initial_state"), 0.0),
+    **dict.fromkeys(("b_out", "bias_out", "output_bias", "threshold", "thresholds", "theta"), 0.0),
+    **dict.fromkeys(("tau", "taus"), 1.0),
+}
+"""What networks here do not have, by the usual names, and the value that it has without it."""
 
 
 def save_network(network: AbstractRNN, path: str | os.PathLike) -> None:
@@ -53,15 +60,17 @@ def load_network(
     network otherwise.
 
     Errors: ValueError for a file that is missing, unreadable, pickled or holds other arrays, or
-    when dt is nowhere given; those of `LowRankRNN` and `DenseRNN`.
+    what changes a network and is not read (an initial state h0, a time constant tau, thresholds, a
+    read-out bias), or when dt is nowhere given; those of `LowRankRNN` and `DenseRNN`.
     """
-    arrays = read_arrays(path)
+    arrays = read_arrays(path, ("header", *_USED, *_NEUTRAL))
     if has_header(arrays):
         network = load_tree(path, like)
         if not isinstance(network, AbstractRNN):
             raise ValueError(f"{path} holds a {type(network).__name__}, which is no network.")
         return network
     _check_numbers(arrays, path)
+    _check_complete(arrays, path)
     dt = dt if dt is not None else _scalar(arrays, "dt", path)
     if dt is None:
         raise ValueError(f"{path} holds no `dt`: give the Euler step, e.g. dt=0.05 or --dt 0.05.")
@@ -74,10 +83,23 @@ def load_network(
     raise ValueError(f"{path} must hold {_FORMATS}. It holds: {', '.join(arrays) or 'nothing'}.")
 
 
-def _check_numbers(arrays: dict[str, np.ndarray], path: str | os.PathLike) -> None:
-    for name, array in arrays.items():
-        if not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
-            raise ValueError(f"{path}: `{name}` must hold real numbers; got dtype {array.dtype}.")
+def _check_numbers(arrays: dict[str, Any], path: str | os.PathLike) -> None:
+    for name in arrays.keys() & {*_USED, *_NEUTRAL}:
+        dtype = arrays[name].dtype
+        if not np.issubdtype(dtype, np.number) or np.issubdtype(dtype, np.complexfloating):
+            raise ValueError(f"{path}: `{name}` must hold real numbers; got dtype {dtype}.")
+
+
+def _check_complete(arrays: dict[str, Any], path: str | os.PathLike) -> None:
+    """Refuse what changes the network and would be left out."""
+    left = [name for name in arrays.keys() & _NEUTRAL if (arrays[name] != _NEUTRAL[name]).any()]
+    if left:
+        names = ", ".join(f"`{name}`" for name in sorted(left))
+        raise ValueError(
+            f"{path} holds {names}, without which it is another network. Make it from the arrays: "
+            f"an initial state is `rollout(state=…)`, a time constant enters as dt/τ, thresholds "
+            f"as biases b; a read-out bias needs a class of your own (see the README)."
+        )
 
 
 def _scalar(arrays: dict[str, Any], name: str, path: str | os.PathLike) -> float | None:
