@@ -6,6 +6,7 @@ What is known before tracing raises ValueError; values inside a trace are not lo
 import operator
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
@@ -41,10 +42,19 @@ def whole_or_none(x: Any, name: str, none_means: str) -> int | None:
     return None if x is None else whole(x, name, also=f", or None for {none_means}")
 
 
-def as_float(x: ArrayLike) -> Array:
-    """An array of x in its own floating dtype; integers, Python numbers get JAX's default one."""
+def as_float(x: ArrayLike, name: str = "x") -> Array:
+    """An array of x in its own floating dtype; integers, Python numbers get JAX's default one.
+
+    Lists, and tensors of other libraries (whatever has `__array__`), become arrays.
+
+    Errors: ValueError for complex numbers.
+    """
     if isinstance(x, (list, tuple)):
         x = jnp.asarray(x)
+    elif not isinstance(x, (jax.Array, np.ndarray, np.generic, int, float, complex)):
+        x = np.asarray(x)
+    if jnp.iscomplexobj(x):
+        raise ValueError(f"`{name}` must hold real numbers; got complex ones: {x}.")
     if isinstance(x, (int, float)) or not jnp.issubdtype(jnp.result_type(x), jnp.floating):
         return jnp.asarray(x, dtype=jnp.result_type(float))
     return jnp.asarray(x)
@@ -69,19 +79,19 @@ def number(
 
     Errors: ValueError for an array of several, and for a value outside the range.
     """
-    x = as_float(x)
+    given, x = x, as_float(x, name)
     if x.ndim:
         raise ValueError(f"`{name}`{meaning} is one number; got an array of shape {x.shape}.")
-    if is_traced(x):
+    if is_traced(given):
         return x
-    value = float(x)
+    value = float(np.asarray(given))  # inside a trace x itself may be traced already
     inside = (value > low if open_start else value >= low) and (
         value < high if open_end else value <= high
     )
     if not (inside and np.isfinite(value)):
         start = "(" if open_start or low == float("-inf") else "["
         end = ")" if open_end or high == float("inf") else "]"
-        raise ValueError(f"`{name}`{meaning} must lie in {start}{low}, {high}{end}; got {x}.")
+        raise ValueError(f"`{name}`{meaning} must lie in {start}{low}, {high}{end}; got {value}.")
     return x
 
 
@@ -95,9 +105,12 @@ def non_negative(x: Any, name: str) -> Array:
 
     Errors: ValueError where it is negative or not finite.
     """
-    x = as_float(x)
-    if not is_traced(x) and not ((np.asarray(x) >= 0) & np.isfinite(np.asarray(x))).all():
-        raise ValueError(f"`{name}` must be finite and not negative; got {x}.")
+    given, x = x, as_float(x, name)
+    if (
+        not is_traced(given)
+        and not ((np.asarray(given) >= 0) & np.isfinite(np.asarray(given))).all()
+    ):
+        raise ValueError(f"`{name}` must be finite and not negative; got {given}.")
     return x
 
 
@@ -120,7 +133,7 @@ def as_columns(x: ArrayLike, name: str) -> Array:
     Errors: ValueError when the array has another number of axes, no rows or columns, or an entry
     that is not finite.
     """
-    x = as_float(x)
+    x = as_float(x, name)
     if x.ndim == 1:
         x = x[:, None]
     if x.ndim != 2 or 0 in x.shape:
@@ -137,12 +150,11 @@ def as_scale(scale: ArrayLike) -> Array:
 
     Errors: ValueError unless it is finite and positive.
     """
-    scale = as_float(scale)
-    if (
-        not is_traced(scale)
-        and not ((np.asarray(scale) > 0) & np.isfinite(np.asarray(scale))).all()
-    ):
-        raise ValueError(f"`scale` must be positive and finite; got {scale}.")
+    given, scale = scale, as_float(scale, "scale")
+    if not is_traced(given):
+        values = np.asarray(given)
+        if not ((values > 0) & np.isfinite(values)).all():
+            raise ValueError(f"`scale` must be positive and finite; got {given}.")
     return scale
 
 

@@ -282,6 +282,23 @@ def test_linear_optimisers_are_accepted_on_a_reduction(optimiser):
     assert run(method=lrnn.Training(optimiser), epochs=0).loss.shape == (1,)
 
 
+@pytest.mark.parametrize("model", [NET, RED], ids=["network", "reduction"])
+def test_an_optimiser_may_ask_for_the_loss_and_its_gradient(model):
+    """Θ ← Θ − η L g: descent whose rate is η times the loss before the step."""
+
+    def update(slope, memory, weights=None, *, value, grad):
+        del weights
+        return jax.tree.map(lambda g: -0.1 * value * g, grad), memory
+
+    plain = optax.sgd(1.0)
+    asks = optax.GradientTransformationExtraArgs(plain.init, update)
+    curve = run(model, method=lrnn.Training(asks), epochs=3)
+    expected = model
+    for loss in curve.loss[:3]:
+        expected = run(expected, method=lrnn.Descent(0.1 * loss), epochs=1).model
+    assert gap(curve.gram[-1], expected.overlaps.gram) < ROUNDING
+
+
 @pytest.mark.parametrize("frozen", [(), ("m",)], ids=str)
 def test_adam_on_a_network_is_the_usual_loop(frozen):
     """On {"z", "v", "m", "u"} with the gradients s ∂L/∂Θ."""

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._checks import as_float, non_negative, whole, whole_or_none
+from lrnn_jax._checks import as_float, number, whole, whole_or_none
 from lrnn_jax.environments._base import AbstractPlant
 from lrnn_jax.environments._linear import AbstractLinearPlant
 from lrnn_jax.environments._moments import LinearLoop, Scaled, add, cast, linear_loop, moments
@@ -113,7 +113,7 @@ class ClosedLoop(AbstractObjective):
         self.plant = plant
         self.horizon = whole(horizon, "horizon")
         self.batch = whole_or_none(batch, "batch", "the exact expectation")
-        self.control_cost = non_negative(control_cost, "control_cost")
+        self.control_cost = number(control_cost, "control_cost", 0)
         self.evaluation = evaluation
 
     @property

@@ -20,7 +20,9 @@ class Training(AbstractUpdate):
 
     On a network the optimiser sees its own arrays, {"z", "v", "m", "u"} (of other networks all that
     learn, as matrices with at least as many rows as columns), and the gradients s ∂L/∂Θ, so that
-    `optax.sgd(η)` is `Descent(η)`. Frozen columns get zero gradients and no update.
+    `optax.sgd(η)` is `Descent(η)`. Frozen columns get zero gradients and no update. Optimisers that
+    ask for them get the loss as `value` and these gradients as `grad`; line searches, which ask for
+    `value_fn`, are not supported.
 
     On a reduction the optimiser must keep the weights in the column space of Θ_0 with coefficients
     that do not depend on N: then Θ_t = Θ_0 T_t and it acts on T. Whether it does is measured, on
@@ -64,10 +66,16 @@ class Training(AbstractUpdate):
         direction = space.blocks(times(step.direction, rates))
         with jax.numpy_dtype_promotion("standard"):
             blocks = space.blocks(step.weights)
-            change, memory = self.optimiser.update(direction, step.memory, blocks)
+            change, memory = _update(self.optimiser, direction, step.memory, blocks, step.loss)
         change = space.join(jax.tree.map(lambda _, a: jnp.asarray(a), blocks, change))
         change = times(change, rates)
         return jax.tree.map(lambda a, b: a + b.astype(a.dtype), step.weights, change), memory
+
+
+def _update(optimiser: Any, slope: Any, memory: Any, weights: Any, loss: Any) -> tuple[Any, Any]:
+    """An optimiser's change; those that ask for the loss and its gradient are given them."""
+    update = optax.with_extra_args_support(optimiser).update
+    return update(slope, memory, weights, value=loss, grad=slope)
 
 
 def _obstacle(optimiser: optax.GradientTransformation, sizes: dict[str, int]) -> str | None:
@@ -131,6 +139,6 @@ def _updated(
 ) -> dict[str, Array]:
     memory = optimiser.init(weights)
     for slope in slopes:
-        step, memory = optimiser.update(slope, memory, weights)
+        step, memory = _update(optimiser, slope, memory, weights, jnp.ones(()))
         weights = jax.tree.map(jnp.add, weights, step)
     return weights

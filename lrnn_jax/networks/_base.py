@@ -150,14 +150,14 @@ class AbstractRNN(eqx.Module):
     def states(
         self,
         inputs: Float[Array, "*batch time inputs"],
-        state: Float[Array, "*batch state"] | None = None,
+        state: Float[Array, "*start state"] | None = None,
         noise: Float[Array, "*batch time state"] | None = None,
     ) -> Float[Array, "*batch time state"]:
         """States h_1 … h_T driven by x_0 … x_{T-1}.
 
         Arguments:
             inputs: x, shape (..., time, inputs).
-            state: h_0, shape (..., state); `initial_state` if left out.
+            state: h_0, shape (..., state), or (state,) for all trials; `initial_state` if left out.
             noise: added to h_1 … h_T, and so to all that follows, shape (..., time, state).
 
         Errors: ValueError when the input channels do not fit.
@@ -168,7 +168,7 @@ class AbstractRNN(eqx.Module):
     def rollout(
         self,
         inputs: Float[Array, "*batch time inputs"],
-        state: Float[Array, "*batch state"] | None = None,
+        state: Float[Array, "*start state"] | None = None,
         noise: Float[Array, "*batch time state"] | None = None,
     ) -> Float[Array, "*batch time outputs"]:
         """Outputs y_0 … y_{T-1} driven by x_0 … x_{T-1}; y_t is read out after step t.
@@ -181,7 +181,7 @@ class AbstractRNN(eqx.Module):
     def _time_first(
         self,
         inputs: Float[Array, "*batch time inputs"],
-        state: Float[Array, "*batch state"] | None,
+        state: Float[Array, "*start state"] | None,
         noise: Float[Array, "*batch time state"] | None,
     ) -> tuple[Array, Array, Array | None]:
         """Arguments as users give them, checked, completed and with time first."""
@@ -193,6 +193,14 @@ class AbstractRNN(eqx.Module):
         inputs = jnp.moveaxis(inputs.astype(self.dtype), -2, 0)
         if state is None:
             state = self.starts(*inputs.shape[1:-1])
+        elif state.shape[-1:] != (self.state_size,):
+            raise ValueError(
+                f"`state` must have shape ({self.state_size},), or one such state a trial; got "
+                f"{state.shape}."
+            )
+        else:  # one state may serve all trials
+            shape = jnp.broadcast_shapes(state.shape, (*inputs.shape[1:-1], self.state_size))
+            state = jnp.broadcast_to(state.astype(self.dtype), shape)
         if noise is not None:
             noise = jnp.moveaxis(noise.astype(self.dtype), -2, 0)
         return inputs, state, noise

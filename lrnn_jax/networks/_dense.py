@@ -58,8 +58,9 @@ class DenseRNN(AbstractRNN):
         activation: AbstractActivation = Identity(),
         frozen: tuple[str, ...] = (),
     ):
-        self.w, self.w_in, self.w_out = as_float(w), as_float(w_in), as_float(w_out)
-        self.b = None if b is None else as_float(b)
+        self.w = as_float(w, "w")
+        self.w_in, self.w_out = as_float(w_in, "w_in"), as_float(w_out, "w_out")
+        self.b = None if b is None else as_float(b, "b")
         shapes = {name: getattr(self, name).shape for name in WEIGHTS}
         n = shapes["w"][0] if self.w.ndim else 0
         fits = (

@@ -185,8 +185,10 @@ def weight_space(model: AbstractRNN) -> AbstractSpace:
 def check_rates(values: Mapping[str, Any]) -> None:
     """Raise ValueError for a multiplier that is negative or not finite."""
     for name, rate in values.items():
-        if not is_traced(rate) and not (np.isfinite(rate) and rate >= 0):
-            raise ValueError(f"The rate of `{name}` must be finite and not negative; got {rate}.")
+        if not is_traced(rate) and not (np.ndim(rate) == 0 and 0 <= float(rate) < np.inf):
+            raise ValueError(
+                f"The rate of `{name}` must be one number, finite and not negative; got {rate}."
+            )
 
 
 def column_rates(

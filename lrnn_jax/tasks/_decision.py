@@ -6,7 +6,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._checks import as_dt, non_negative, whole
+from lrnn_jax._checks import as_dt, non_negative, number, whole
 from lrnn_jax.tasks._base import Trials
 from lrnn_jax.tasks._trials import AbstractTrialTask, time_first
 
@@ -50,7 +50,7 @@ class DecisionMaking(AbstractTrialTask):
         self.coherences = non_negative(np.asarray(coherences, float), "coherences")
         if self.coherences.ndim != 1 or not self.coherences.size:
             raise ValueError(f"`coherences` is a list of magnitudes; got {coherences}.")
-        self.noise = non_negative(noise, "noise")
+        self.noise = number(noise, "noise", 0)
 
     @property
     def duration(self) -> int:

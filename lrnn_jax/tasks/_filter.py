@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._checks import as_dt, as_float, check_finite, non_negative, whole
+from lrnn_jax._checks import as_dt, as_float, check_finite, optional, whole
 from lrnn_jax.networks import AbstractRNN
 from lrnn_jax.tasks._base import (
     AbstractTask,
@@ -286,7 +286,7 @@ class OscillatingFilter(AbstractFilter):
 
 
 def _noise(label_noise: ArrayLike | None) -> Float[Array, ""] | None:
-    return None if label_noise is None else non_negative(label_noise, "label_noise")
+    return optional(label_noise, "label_noise", 0)
 
 
 def _per_channel(rate: ArrayLike, amplitude: ArrayLike) -> tuple[Array, Array]:

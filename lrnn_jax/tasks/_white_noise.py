@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._checks import as_float, non_negative, whole, whole_or_none
+from lrnn_jax._checks import as_float, number, whole, whole_or_none
 from lrnn_jax.networks import AbstractRNN
 from lrnn_jax.reduced import linear_system, simplest
 from lrnn_jax.tasks._base import (
@@ -170,7 +170,7 @@ class WhiteNoise(AbstractWhiteNoise):
             raise ValueError("Label noise belongs to the impulse task; give a filter without it.")
         self.filter = filter
         self.signal = None
-        self.std = non_negative(std, "std")
+        self.std = number(std, "std", 0)
         self.batch = whole_or_none(batch, "batch", "the exact expectation")
         self.evaluation = evaluation
 
@@ -248,7 +248,7 @@ class TeacherStudent(AbstractWhiteNoise):
             )
         self.signal = signal
         self.teacher = teacher
-        self.std = non_negative(std, "std")
+        self.std = number(std, "std", 0)
         self.evaluation = evaluation
 
     @property
