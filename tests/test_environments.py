@@ -169,7 +169,7 @@ MESSAGES = {
         np.eye(2), np.eye(2), np.eye(2), q=np.array([[1.0, 1], [0, 1]])
     ),
     r"`horizon` must be a whole number.*got 0": lambda: lrnn.ClosedLoop(lrnn.KIntegrator(), 0),
-    r"`control_cost` must be finite and not negative": lambda: lrnn.ClosedLoop(
+    r"`control_cost` must lie in \[0, inf\)": lambda: lrnn.ClosedLoop(
         lrnn.KIntegrator(), 5, control_cost=-1.0
     ),
     r"`batch` must be a whole number": lambda: lrnn.ClosedLoop(lrnn.KIntegrator(), 5, 0),
@@ -183,6 +183,9 @@ MESSAGES = {
         start=np.ones(3)
     ),
     r"`noise` must be finite and not negative": lambda: lrnn.KIntegrator(noise=-1.0),
+    r"`control_cost` is one number; got an array of shape \(3,\)": lambda: lrnn.ClosedLoop(
+        lrnn.KIntegrator(), 5, control_cost=np.full(3, 0.01)
+    ),
     r"has no closed form": lambda: lrnn.ClosedLoop(
         lrnn.KIntegrator(), 5, evaluation=lrnn.Evaluation.CLOSED_FORM
     ),

@@ -53,6 +53,7 @@ def curve():
         ({"method": lrnn.Flow(0.1), "batches": jnp.zeros((12, 8, 1, 1))}, "one loss"),
         ({"method": lrnn.Descent(0.1, rates={"u": -1.0})}, "rate of `u`.*not negative; got -1"),
         ({"method": lrnn.Descent(0.1, rates={"u": np.nan})}, "rate of `u`.*finite"),
+        ({"method": lrnn.Descent(0.1, rates={"u": np.ones(2)})}, "rate of `u`.*one number"),
         (
             {"model": DENSE, "method": lrnn.Descent(0.1, rates={"u": 0.5})},
             r"`rates` are for weights among .*'w_in'.*got 'u'",
@@ -226,6 +227,16 @@ def test_inside_jit_failures_are_raised_at_run_time():
     assert final(jnp.asarray(0.1)) < 1
     with pytest.raises(RuntimeError, match="Learning diverged"):
         final(jnp.asarray(30.0)).block_until_ready()
+
+
+def test_multipliers_made_outside_pass_through_jit():
+    method = lrnn.Descent(0.1, rates={"m": 0.5})
+
+    @jax.jit
+    def losses(gram):
+        return run(RED.with_gram(gram), method=method, epochs=3).loss
+
+    assert gap(losses(RED.overlaps.gram), run(method=method, epochs=3).loss) < ROUNDING
 
 
 @pytest.mark.parametrize("method", [lrnn.Descent(0.1), lrnn.Flow(0.1)], ids=["descent", "flow"])

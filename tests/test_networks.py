@@ -1,5 +1,7 @@
 """Building networks: constructors, files, factorisation, and what they refuse."""
 
+import subprocess
+import sys
 import zipfile
 
 import equinox as eqx
@@ -78,6 +80,8 @@ def test_vectors_round_trip():
         ({"scale": 0.0}, r"`scale` must be positive"),
         ({"scale": -12.0}, r"`scale` must be positive"),
         ({"scale": np.inf}, r"`scale` must be positive and finite"),
+        ({"v": VECTORS["v"] + 1j}, r"`v` must hold real numbers; got complex"),
+        ({"scale": 12j}, r"`scale` must hold real numbers"),
     ],
     ids=str,
 )
@@ -85,6 +89,24 @@ def test_what_low_rank_networks_refuse(change, message):
     lrnn.LowRankRNN(**VECTORS, dt=0.1)
     with pytest.raises(ValueError, match=message):
         lrnn.LowRankRNN(**{**VECTORS, "dt": 0.1, **change})
+
+
+TENSORS = """
+import numpy as np, lrnn_jax as lrnn
+
+class Tensor:
+    dtype = "torch.float32"
+    def __array__(self, dtype=None, copy=None):
+        return np.ones((5, 1), dtype or np.float32)
+
+net = lrnn.LowRankRNN(Tensor(), Tensor(), Tensor(), Tensor(), dt=0.1)
+assert net.state_size == 5 and (net.u == 1).all() and net.u.dtype == "float32"
+"""
+
+
+def test_tensors_of_other_libraries_are_arrays():
+    """Whatever has `__array__`; a process of its own, as tests hold users to annotations."""
+    subprocess.run([sys.executable, "-c", TENSORS], check=True)
 
 
 def test_ranks_and_frozen_names_out_of_range():
@@ -103,6 +125,29 @@ def test_ranks_and_frozen_names_out_of_range():
         lrnn.ReducedRNN(red.overlaps, dt=2.0)
 
 
+def test_trials_may_share_an_initial_state():
+    net = lrnn.LowRankRNN(**VECTORS, dt=0.1)
+    x, start = jr.normal(jr.key(0), (4, 6, 1)), jr.normal(jr.key(1), (12,))
+    alone = jnp.stack([net.rollout(trial, state=start) for trial in x])
+    for state in (start, start[None], start.astype("float32").astype(float)):
+        assert gap(net.rollout(x, state=state), alone) < 1e-6
+    with pytest.raises(ValueError, match=r"`state` must have shape \(12,\).*got \(4, 1\)"):
+        net.rollout(x, state=jnp.ones((4, 1)))
+
+
+def test_known_values_are_checked_inside_traces():
+    @jax.jit
+    def made(x):
+        for options in ({"dt": 1.5}, {"dt": 0.1, "scale": -1.0}):
+            with pytest.raises(ValueError, match=next(reversed(options))):
+                lrnn.LowRankRNN(**VECTORS, **options)
+        with pytest.raises(ValueError, match=r"`lr` must lie in \[0, inf\); got -1"):
+            lrnn.Descent(-1.0)
+        return x
+
+    assert made(1.0) == 1.0
+
+
 # --- dense networks ---------------------------------------------------------------------------
 
 
@@ -116,6 +161,7 @@ def test_ranks_and_frozen_names_out_of_range():
         ({"w_out": np.ones((12, 3))}, r"w_out \(12, 3\)"),
         ({"w_out": np.ones((0, 12))}, r"w_out \(0, 12\)"),
         ({"w": np.full((12, 12), np.nan)}, r"`w` must be finite"),
+        ({"w": WEIGHTS["w"] * 1j}, r"`w` must hold real numbers; got complex"),
         ({"dt": 1.01}, r"`dt`"),
         ({"frozen": ("m",)}, r"`frozen`.*'w_in'.*got \['m'\]"),
     ],

@@ -89,6 +89,17 @@ def test_teachers_answer_for_themselves():
         (lrnn.ExponentialFilter, {**EXPONENTIAL, "label_noise": np.nan}, "`label_noise`.*nan"),
         (
             lrnn.ExponentialFilter,
+            {**EXPONENTIAL, "label_noise": np.full(3, 0.01)},
+            r"`label_noise` is one number; got an array of shape \(3,\)",
+        ),
+        (lrnn.WhiteNoise, {"std": np.ones(2)}, r"`std` is one number; got .*\(2,\)"),
+        (
+            lrnn.DecisionMaking,
+            {"dt": 0.1, "batch": 2, "noise": np.ones(2)},
+            "`noise` is one number",
+        ),
+        (
+            lrnn.ExponentialFilter,
             {**EXPONENTIAL, "rate": np.ones((1, 2)), "amplitude": np.ones((2, 1))},
             r"\(inputs, outputs\), the same.*got \(1, 2\) and \(2, 1\)",
         ),
@@ -104,7 +115,7 @@ def test_teachers_answer_for_themselves():
         (lrnn.ImpulseResponse, {"target": np.ones(0), "dt": 0.1}, r"`target`.*got \(0, 1, 1\)"),
         (lrnn.ImpulseResponse, {"target": np.array([np.nan]), "dt": 0.1}, "`target` must be fini"),
         (lrnn.ImpulseResponse, {"target": np.ones(3), "dt": -0.1}, "`dt`"),
-        (lrnn.WhiteNoise, {"std": -1.0}, "`std` must be finite and not negative; got -1"),
+        (lrnn.WhiteNoise, {"std": -1.0}, r"`std` must lie in \[0, inf\); got -1"),
         (lrnn.WhiteNoise, {"batch": 0}, "`batch`.*at least 1, or None.*got 0"),
         (
             lrnn.WhiteNoise,
