@@ -195,7 +195,8 @@ def _analyse(
     output: Options = Options(),
 ) -> int:
     """What the theory says about your own network: rank, overlaps, what a loss sees of them,
-    what learning conserves, and how it would learn a task.
+    what learning conserves, and how it would learn a task. The network is taken as linear: its
+    activation is the identity.
 
     Args:
         network: .npz with loading vectors z, v, m, u, or weights w, w_in, w_out.
