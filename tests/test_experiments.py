@@ -14,7 +14,14 @@ from lrnn_jax import experiments
 mpl.use("Agg")
 
 
-@pytest.mark.parametrize("name", experiments.REGISTRY)
+LONG = ("memory_aba", "memory_twins")  # a minute and more even so
+EACH = [
+    pytest.param(name, marks=pytest.mark.slow) if name in LONG else name
+    for name in experiments.REGISTRY
+]
+
+
+@pytest.mark.parametrize("name", EACH)
 def test_claims_hold_and_are_drawn(name):
     experiment = experiments.get(name)
     seen = []

@@ -200,6 +200,7 @@ def learned(case, devices, lr=1e-2):
     return lrnn.learn(net, task, method, **options)
 
 
+@pytest.mark.slow
 def test_devices_share_trials_and_change_nothing():
     """On two devices of a CPU, in a process of its own; trials differ in how much is scored."""
     code = LEARN_ON_TWO.format(tests=str(Path(__file__).parent))

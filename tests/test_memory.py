@@ -174,6 +174,7 @@ def test_the_noise_theory_predicts_the_drift_of_noisy_runs(directions):
     assert largest(theory.std[-1] / spread - 1) < 0.2
 
 
+@pytest.mark.slow
 def test_near_the_edge_of_stability_the_noise_theory_needs_the_skewness():
     method, epochs = lrnn.Descent(1e-2), 200
     start = solved(lrnn.ExponentialFilter(0.2, 0.05, 400), DESCENT)
