@@ -1,7 +1,9 @@
 """The reduced network: a handful of latents whose coefficients are overlaps."""
 
+from dataclasses import KW_ONLY
+
 import equinox as eqx
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from lrnn_jax._checks import as_dt
 from lrnn_jax.networks import AbstractActivation, Identity, Simulation, read_after
@@ -38,25 +40,15 @@ class ReducedRNN(AbstractReduction):
     """
 
     overlaps: Overlaps
-    dt: Float[Array, ""]
-    activation: AbstractActivation
-    frozen: tuple[str, ...] = eqx.field(static=True)
+    _: KW_ONLY
+    dt: Float[Array, ""] = eqx.field(converter=as_dt)
+    activation: AbstractActivation = Identity()
+    frozen: tuple[str, ...] = eqx.field(converter=tuple, static=True, default=())
     simulation = Simulation(closure_states, read_after)
 
-    def __init__(
-        self,
-        overlaps: Overlaps,
-        *,
-        dt: ArrayLike,
-        activation: AbstractActivation = Identity(),
-        frozen: tuple[str, ...] = (),
-    ):
-        check_closure(overlaps.roles, activation)
-        overlaps.roles.frozen_columns(frozen)
-        self.overlaps = overlaps
-        self.dt = as_dt(dt)
-        self.activation = activation
-        self.frozen = tuple(frozen)
+    def __check_init__(self):
+        check_closure(self.overlaps.roles, self.activation)
+        self.overlaps.roles.frozen_columns(self.frozen)
 
     @property
     def laws(self) -> Overlaps:
