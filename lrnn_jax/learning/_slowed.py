@@ -1,12 +1,10 @@
 """Smaller steps from some point on."""
 
-from functools import partial
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from lrnn_jax._checks import number
 from lrnn_jax.learning._method import AbstractUpdate, Step
@@ -32,14 +30,15 @@ class Slowed(AbstractUpdate):
     """
 
     method: AbstractUpdate
-    below: Float[Array, ""] = eqx.field(converter=partial(number, name="below", low=0))
-    factor: Float[Array, ""] = eqx.field(
-        converter=partial(number, name="factor", low=0, open_start=True)
-    )
+    below: Float[Array, ""]
+    factor: Float[Array, ""]
 
-    def __check_init__(self):
-        if not isinstance(self.method, AbstractUpdate):
-            raise ValueError(f"`method` must take steps, e.g. Descent(lr=…); got {self.method!r}.")
+    def __init__(self, method: AbstractUpdate, below: ArrayLike, factor: ArrayLike):
+        if not isinstance(method, AbstractUpdate):
+            raise ValueError(f"`method` must take steps, e.g. Descent(lr=…); got {method!r}.")
+        self.method = method
+        self.below = number(below, "below", 0)
+        self.factor = number(factor, "factor", 0, open_start=True)
 
     @property
     def rule(self) -> AbstractRule:

@@ -1,7 +1,6 @@
 """Several populations of neurons, each with its own Gaussian law: one Gram matrix each."""
 
 from collections.abc import Sequence
-from dataclasses import KW_ONLY
 
 import equinox as eqx
 import jax
@@ -16,40 +15,6 @@ from lrnn_jax.networks import AbstractActivation, Identity, LowRankRNN
 from lrnn_jax.overlaps import Overlaps
 from lrnn_jax.reduced._base import AbstractReduction
 from lrnn_jax.reduced._closure import check_closure, gaussian_read
-
-
-def _stacked(populations: Sequence[Overlaps] | Overlaps) -> Overlaps:
-    """Overlaps of all populations along a leading axis.
-
-    Errors: ValueError for none, for different roles, and for overlaps of another shape.
-    """
-    if isinstance(populations, Overlaps):
-        populations = [Overlaps(gram, populations.roles) for gram in populations.gram]
-    if not populations:
-        raise ValueError("`populations` is empty: give the overlaps of at least one.")
-    roles = populations[0].roles
-    if any(other.roles != roles or other.gram.ndim != 2 for other in populations):
-        raise ValueError(
-            "All populations of a mixture have the same columns: "
-            + "; ".join(str(other) for other in populations)
-        )
-    return Overlaps(jnp.stack([other.gram for other in populations]), roles)
-
-
-def _shares(weights: ArrayLike) -> Float[Array, " population"]:
-    """π as an array.
-
-    Errors: ValueError unless it is a vector of positive numbers that sum to 1.
-    """
-    given, weights = weights, as_float(weights, "weights")
-    if weights.ndim != 1 or not (
-        is_traced(given) or (np.min(given) > 0 and abs(float(np.sum(given)) - 1) < 1e-5)
-    ):
-        raise ValueError(
-            f"`weights` of a mixture are positive and sum to 1, one for each population; got "
-            f"{weights}."
-        )
-    return weights
 
 
 class MixtureRNN(AbstractReduction):
@@ -79,21 +44,38 @@ class MixtureRNN(AbstractReduction):
     Source: ours; populations: Dubreuil et al. 2022, Beiran et al. 2021.
     """
 
-    populations: Overlaps = eqx.field(converter=_stacked)
-    weights: Float[Array, " population"] = eqx.field(converter=_shares)
-    _: KW_ONLY
-    dt: Float[Array, ""] = eqx.field(converter=as_dt)
-    activation: AbstractActivation = Identity()
-    frozen: tuple[str, ...] = eqx.field(converter=tuple, static=True, default=())
+    populations: Overlaps
+    weights: Float[Array, " population"]
+    dt: Float[Array, ""]
+    activation: AbstractActivation
+    frozen: tuple[str, ...] = eqx.field(static=True)
 
-    def __check_init__(self):
-        if self.weights.shape != self.populations.gram.shape[:1]:
+    def __init__(
+        self,
+        populations: Sequence[Overlaps] | Overlaps,
+        weights: ArrayLike,
+        *,
+        dt: ArrayLike,
+        activation: AbstractActivation = Identity(),
+        frozen: tuple[str, ...] = (),
+    ):
+        weights, laws = as_float(weights), _stacked(populations)
+        if weights.shape != laws.gram.shape[:1]:
             raise ValueError(
                 f"A mixture takes overlaps and one weight for each population; got "
-                f"{len(self.populations.gram)} and weights of shape {self.weights.shape}."
+                f"{len(laws.gram)} and weights of shape {weights.shape}."
             )
-        check_closure(self.roles, self.activation)
-        self.roles.frozen_columns(self.frozen)
+        if not is_traced(weights) and not (
+            (np.asarray(weights) > 0).all() and abs(float(jnp.sum(weights)) - 1) < 1e-5
+        ):
+            raise ValueError(f"The weights of a mixture are positive and sum to 1; got {weights}.")
+        check_closure(laws.roles, activation)
+        laws.roles.frozen_columns(frozen)
+        self.populations = laws
+        self.weights = weights
+        self.dt = as_dt(dt)
+        self.activation = activation
+        self.frozen = tuple(frozen)
 
     @property
     def laws(self) -> Overlaps:
@@ -149,3 +131,21 @@ class MixtureRNN(AbstractReduction):
         ]
         theta = jnp.concatenate([part.vectors[:, : self.roles.right] for part in parts])
         return LowRankRNN.from_stack(theta, self.roles, n, **options)
+
+
+def _stacked(populations: Sequence[Overlaps] | Overlaps) -> Overlaps:
+    """Overlaps of all populations along a leading axis.
+
+    Errors: ValueError for none, for different roles, and for overlaps of another shape.
+    """
+    if isinstance(populations, Overlaps):
+        populations = [Overlaps(gram, populations.roles) for gram in populations.gram]
+    if not populations:
+        raise ValueError("`populations` is empty: give the overlaps of at least one.")
+    roles = populations[0].roles
+    if any(other.roles != roles or other.gram.ndim != 2 for other in populations):
+        raise ValueError(
+            "All populations of a mixture have the same columns: "
+            + "; ".join(str(other) for other in populations)
+        )
+    return Overlaps(jnp.stack([other.gram for other in populations]), roles)

@@ -1,9 +1,7 @@
 """The reduced network: a handful of latents whose coefficients are overlaps."""
 
-from dataclasses import KW_ONLY
-
 import equinox as eqx
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from lrnn_jax._checks import as_dt
 from lrnn_jax.networks import AbstractActivation, Identity, Simulation, read_after
@@ -40,15 +38,25 @@ class ReducedRNN(AbstractReduction):
     """
 
     overlaps: Overlaps
-    _: KW_ONLY
-    dt: Float[Array, ""] = eqx.field(converter=as_dt)
-    activation: AbstractActivation = Identity()
-    frozen: tuple[str, ...] = eqx.field(converter=tuple, static=True, default=())
+    dt: Float[Array, ""]
+    activation: AbstractActivation
+    frozen: tuple[str, ...] = eqx.field(static=True)
     simulation = Simulation(closure_states, read_after)
 
-    def __check_init__(self):
-        check_closure(self.overlaps.roles, self.activation)
-        self.overlaps.roles.frozen_columns(self.frozen)
+    def __init__(
+        self,
+        overlaps: Overlaps,
+        *,
+        dt: ArrayLike,
+        activation: AbstractActivation = Identity(),
+        frozen: tuple[str, ...] = (),
+    ):
+        check_closure(overlaps.roles, activation)
+        overlaps.roles.frozen_columns(frozen)
+        self.overlaps = overlaps
+        self.dt = as_dt(dt)
+        self.activation = activation
+        self.frozen = tuple(frozen)
 
     @property
     def laws(self) -> Overlaps:
