@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
@@ -13,7 +14,14 @@ from lrnn_jax._files import load_tree, save_tree
 from lrnn_jax._results import RESULTS, outcome
 from lrnn_jax._types import is_traced
 from lrnn_jax.networks import AbstractRNN, LowRankRNN
-from lrnn_jax.overlaps import Overlaps, Roles, Visibility, invariants_of, visible_mask
+from lrnn_jax.overlaps import (
+    Invariants,
+    Overlaps,
+    Roles,
+    Visibility,
+    invariants_of,
+    visible_mask,
+)
 
 
 class Distance(eqx.Module):
@@ -113,21 +121,24 @@ class LearningCurve(eqx.Module):
         return Distance(jnp.max(jnp.abs(ours - theirs), axis=-2), loss, names)
 
     def invariant_drift(
-        self, rates: dict[str, float] | None = None
+        self, rates: Mapping[str, float] | None = None
     ) -> Float[Array, "*batch record"]:
         """Largest change since epoch 0 of what gradient flow conserves (see `invariants`).
 
         Arguments:
             rates: multipliers by family or column that the run was made with.
         """
-        roles, frozen = self.overlaps.roles, self.model.frozen
-        history, start = (
-            invariants_of(
-                Overlaps(q, roles), rates or {}, frozen, linear=self.model.activation.linear
-            )
-            for q in (self.gram, self.gram[..., :1, :, :])
-        )
+        history, start = self.conserved(rates)
         return history.drift(start)
+
+    def conserved(self, rates: Mapping[str, float] | None = None) -> tuple[Invariants, Invariants]:
+        """The `invariants` at all recorded epochs, and at epoch 0 (a record axis of length 1)."""
+        roles, linear = self.overlaps.roles, self.model.activation.linear
+        both = (Overlaps(q, roles) for q in (self.gram, self.gram[..., :1, :, :]))
+        history, start = (
+            invariants_of(q, rates or {}, self.model.frozen, linear=linear) for q in both
+        )
+        return history, start
 
     def to_xarray(self) -> Any:
         """The curve as a labelled `xarray.Dataset`: loss and overlaps over epochs, with units.
@@ -210,12 +221,10 @@ def lift(curve: LearningCurve, network: LowRankRNN, epoch: int | None = None) ->
             "A mixture's curve holds a transform for each population: apply "
             "curve.transform[epoch, p] to the vectors of the neurons of population p."
         )
-    start = np.asarray(curve.overlaps.gram[0])
-    mine = np.asarray(network.overlaps.gram)
-    if start.shape != mine.shape or not np.allclose(start, mine, rtol=1e-4, atol=1e-4):
+    if not _same_overlaps(np.asarray(curve.gram[0]), np.asarray(network.overlaps.gram)):
         raise ValueError(
-            "This network's overlaps are not those the curve starts from: lift takes the network "
-            "at epoch 0, the one that was reduced."
+            "This `network`'s overlaps are not those that `curve` starts from: lift takes the "
+            "network at epoch 0, the one that was reduced."
         )
     epochs = np.asarray(curve.epochs)
     reached: list[bool] = (~np.isnan(np.asarray(curve.transform)[:, 0, 0])).tolist()
@@ -229,6 +238,16 @@ def lift(curve: LearningCurve, network: LowRankRNN, epoch: int | None = None) ->
         if not reached[index]:
             raise ValueError(f"Epoch {epoch} was not reached: it ended at epoch {curve.stopped}.")
     return network.transformed(curve.transform[index])
+
+
+def _same_overlaps(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether Gram matrices are equal to rounding, in units of the vectors' own lengths."""
+    if a.shape != b.shape:
+        return False
+    eps = max(np.finfo(a.dtype).eps, np.finfo(b.dtype).eps)
+    length = np.sqrt(np.maximum(np.diagonal(a), np.diagonal(b)))
+    # 1e4: sums over many neurons, in another order; and vectors made from overlaps
+    return bool((np.abs(a - b) <= 1e4 * eps * np.outer(length, length)).all())
 
 
 def _listed(epochs: Any) -> str:

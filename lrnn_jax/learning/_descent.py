@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from lrnn_jax._checks import as_float, number, optional, whole
+from lrnn_jax._checks import flag, instance, number, optional, whole
 from lrnn_jax.learning._method import AbstractUpdate, Step
 from lrnn_jax.networks import AbstractSpace, Weights
 from lrnn_jax.rules import AbstractRule, Gradient
@@ -40,11 +40,25 @@ def rate_at(lr: LearningRate, epoch: Any) -> Float[Array, ""]:
 
 
 def as_rates(rates: Mapping[str, ArrayLike] | None) -> dict[str, Any]:
-    """Multipliers as arrays; their names are checked against the model by `learn`."""
-    return {name: as_float(rate) for name, rate in (rates or {}).items()}
+    """Multipliers as arrays; their names are checked against the model by `learn`.
+
+    Errors: TypeError for what is no mapping; ValueError for a value that is not one number, not
+    finite or negative.
+    """
+    rates = instance({} if rates is None else rates, "rates", Mapping, 'rates={"m": 0.0}')
+    return {name: number(rate, f"rates[{name!r}]", 0) for name, rate in rates.items()}
+
+
+def as_rule(rule: AbstractRule) -> AbstractRule:
+    """A learning rule as it is.
+
+    Errors: TypeError for anything else.
+    """
+    return instance(rule, "rule", AbstractRule, "Gradient()")
 
 
 momentum_of = partial(optional, name="momentum", low=0, high=1, open_end=True)
+nesterov_of = partial(flag, name="nesterov")
 decay_of = partial(optional, name="weight_decay", low=0)
 
 
@@ -58,10 +72,10 @@ class AbstractDescent(AbstractUpdate):
 
     lr: LearningRate = eqx.field(converter=learning_rate)
     momentum: Float[Array, ""] | None = eqx.field(converter=momentum_of, default=None)
-    nesterov: bool = eqx.field(static=True, default=False)
+    nesterov: bool = eqx.field(converter=nesterov_of, static=True, default=False)
     _: KW_ONLY
     rates: dict[str, Any] = eqx.field(converter=as_rates, default=None)
-    rule: AbstractRule = Gradient()
+    rule: AbstractRule = eqx.field(converter=as_rule, default=Gradient())
 
     def __check_init__(self):
         if self.nesterov and self.momentum is None:
@@ -173,7 +187,7 @@ class Muon(AbstractDescent):
     """
 
     momentum: Float[Array, ""] | None = eqx.field(converter=momentum_of, default=0.95)
-    nesterov: bool = eqx.field(static=True, default=True)
+    nesterov: bool = eqx.field(converter=nesterov_of, static=True, default=True)
     weight_decay: Float[Array, ""] | None = eqx.field(converter=decay_of, default=None)
     iterations: int = eqx.field(converter=partial(whole, name="iterations"), static=True, default=5)
 

@@ -45,8 +45,8 @@ class Flow(AbstractMethod):
         rtol, atol: tolerances of the adaptive steps.
         max_steps: bound on the number of steps.
         stop_at_loss: end (result `event_occurred`) when the loss falls to this value.
-        invariant_tol: report `RESULTS.invariants_lost` when a conserved quantity drifts further
-            than this; None: don't.
+        invariant_tol: report `RESULTS.invariants_lost` when conserved quantities are missed by more
+            than this times the largest overlap at epoch 0 (see `Invariants.missed`); None: don't.
         adjoint: how to differentiate through the solve; default diffrax's recursive
             checkpointing (memory O(√steps)); `DirectAdjoint` and `ForwardMode` work too,
             `BacksolveAdjoint` does not (diffrax cannot save at several times with it).
@@ -95,8 +95,12 @@ class Flow(AbstractMethod):
         curve = _flow(self, problem, recorded(epochs, every))
         if self.invariant_tol is None or curve.roles is None or is_traced(self.rates):
             return curve
-        drift = curve.invariant_drift({name: float(rate) for name, rate in self.rates.items()})
-        lost = jnp.nanmax(drift, -1) > self.invariant_tol
+        rates = {name: float(rate) for name, rate in self.rates.items()}
+        history, start = jax.lax.stop_gradient(curve.conserved(rates))
+        most = self.invariant_tol * jnp.max(jnp.abs(curve.gram[..., 0, :, :]), axis=(-2, -1))
+        lost = jnp.nanmax(history.drift(start), -1) > most
+        if is_traced(lost) or jnp.any(lost):
+            lost &= jnp.nanmax(history.missed(start), -1) > most
         lost &= curve.result == RESULTS.successful
         result = RESULTS.where(lost, RESULTS.invariants_lost, curve.result)
         return eqx.tree_at(lambda c: c.result, curve, result)
