@@ -9,7 +9,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from lrnn_jax._types import tiny_matmul
-from lrnn_jax.networks import AbstractOverlapRNN, AbstractSpace, Loss, Weights, column_rates
+from lrnn_jax.networks import (
+    AbstractOverlapRNN,
+    AbstractSpace,
+    Loss,
+    Weights,
+    at_rest,
+    column_rates,
+)
 from lrnn_jax.overlaps import Overlaps, Roles, is_realisable, range_projector
 
 Same = TypeVar("Same", bound="AbstractReduction")
@@ -83,9 +90,6 @@ class GramSpace(AbstractSpace):
         parts = self.network.shares * self.grams(weights)
         return parts if parts.ndim == 2 else jnp.sum(parts, axis=0)
 
-    def transform(self, weights: Weights) -> Float[Array, "..."]:
-        return weights
-
     def rates(self, values: Mapping[str, Any]) -> Weights | None:
         row = column_rates(self.network, values)
         return row if row is None else row.reshape(*[1] * (self.projector.ndim - 2), 1, -1)
@@ -99,6 +103,7 @@ class AbstractReduction(AbstractOverlapRNN):
     """
 
     space = GramSpace
+    initial_state = at_rest
 
     @property
     @abstractmethod
@@ -139,10 +144,6 @@ class AbstractReduction(AbstractOverlapRNN):
     @property
     def biased(self) -> bool:
         return self.roles.bias
-
-    @property
-    def initial_state(self) -> Float[Array, " d"]:
-        return jnp.zeros(self.state_size, self.dtype)
 
     @property
     def dtype(self) -> jnp.dtype:
