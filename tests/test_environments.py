@@ -139,12 +139,13 @@ def test_a_student_imitates_what_the_teacher_met():
     loop = lrnn.ClosedLoop(lrnn.KIntegrator(dt=1.0), 10, batch=20)
     teacher, student = network(0), network(1)
     task = lrnn.environments.Demonstrations(teacher, loop)
-    seen, target = task.sample(jr.key(0))
+    trials = task.sample(jr.key(0))
+    seen, target, _ = trials
     run = loop.simulate(teacher, loop.sample(jr.key(0)))
     assert jnp.allclose(jnp.moveaxis(seen, 1, 0), run.observations, atol=ROUNDING)
     # y after o_t is the control u_t of the next step
     assert jnp.allclose(target[:, :-1], jnp.moveaxis(run.controls[1:], 0, 1), atol=1e-9)
-    assert task.loss(teacher, (seen, target)) < ROUNDING
+    assert task.loss(teacher, trials) < ROUNDING
     watch = lrnn.environments.LoopLoss(loop, loop.plant.sample(jr.key(1), 20))
     options = {"epochs": 30, "key": jr.key(2), "watch": watch}
     full = lrnn.learn(student, task, lrnn.Descent(0.01, clip=1.0), **options)

@@ -20,8 +20,7 @@ from lrnn_jax.reduced import AbstractReduction, simplest
 from lrnn_jax.tasks import (
     AbstractObjective,
     Evaluation,
-    check_channels,
-    check_same_dt,
+    check_fits,
 )
 
 
@@ -107,9 +106,7 @@ class ClosedLoop(AbstractObjective):
         if evaluation is Evaluation.CLOSED_FORM:
             raise ValueError("A closed loop has no closed form; use AUTO, DOUBLING or ROLLOUT.")
         if start is not None:
-            start = as_start(start)
-            start.check(plant.start_size)
-            plant = eqx.tree_at(lambda p: p.start, plant, start)
+            plant = eqx.tree_at(lambda p: p.start, plant, as_start(start, plant.start_size))
         self.plant = plant
         self.horizon = whole(horizon, "horizon")
         self.batch = whole_or_none(batch, "batch", "the exact expectation")
@@ -126,9 +123,8 @@ class ClosedLoop(AbstractObjective):
         return self.plant.process_noise is not None or self.plant.observation_noise is not None
 
     def check(self, model: AbstractRNN) -> None:
-        check_channels(self, model, self.plant.observations, self.plant.controls)
-        if self.plant.dt is not None:
-            check_same_dt(self, self.plant.dt, model)
+        plant = self.plant
+        check_fits(self, model, (plant.observations, plant.controls), plant.dt)
 
     def sample(self, key: PRNGKeyArray) -> Float[Array, "trial start"] | LoopTrials | None:
         """Initial states of one epoch, with noise draws if there is noise; None: expectation."""
@@ -248,13 +244,13 @@ class ClosedLoop(AbstractObjective):
             lambda: self.loss_of(self.simulate(model, trials)),
         )
 
-    def second_moments(self, model: AbstractRNN) -> tuple[LinearLoop, Scaled, Scaled]:
-        """The linear loop, and Σ_t ⟨s_t s_tᵀ⟩ of s = (x, h) over t < T and over 0 < t ≤ T."""
-        return self._moments(model, None)
-
-    def _moments(
-        self, model: AbstractRNN, start: Float[Array, "state state"] | None
+    def second_moments(
+        self, model: AbstractRNN, start: Float[Array, "state state"] | None = None
     ) -> tuple[LinearLoop, Scaled, Scaled]:
+        """The linear loop, and Σ_t ⟨s_t s_tᵀ⟩ of s = (x, h) over t < T and over 0 < t ≤ T.
+
+        Arguments: `model`; `start`, ⟨x_0 x_0ᵀ⟩ in place of that of the plant's law.
+        """
         model = simplest(model)
         plant = cast(self.plant, model.dtype)
         system = linear_loop(model, plant)
@@ -269,7 +265,7 @@ class ClosedLoop(AbstractObjective):
                 f"The expected loss of a loop is known for linear networks and plants, and this "
                 f"{what} is not linear: give `batch`, or pass `batches` to learn."
             )
-        system, before, after = self._moments(model, start)
+        system, before, after = self.second_moments(model, start)
         plant, n = cast(self.plant, model.dtype), self.plant.state_size
         beta = self.control_cost.astype(model.dtype)
         r = plant.r / self.horizon + beta * jnp.eye(plant.controls, dtype=model.dtype)

@@ -3,7 +3,6 @@
 import math
 import warnings
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
@@ -17,11 +16,14 @@ from lrnn_jax.environments._starts import AbstractStart, as_start, check_noise
 class AbstractLinearPlant(AbstractAutonomousPlant):
     """x_{t+1} = A x_t + B u_t, observed through C, with the cost xᵀQx + uᵀRu."""
 
-    a: eqx.AbstractVar[Float[Array, "state state"]]
-    b: eqx.AbstractVar[Float[Array, "state controls"]]
-    c: eqx.AbstractVar[Float[Array, "seen state"]]
-    q: eqx.AbstractVar[Float[Array, "state state"]]
-    r: eqx.AbstractVar[Float[Array, "controls controls"]]
+    a: Float[Array, "state state"]
+    b: Float[Array, "state controls"]
+    c: Float[Array, "seen state"]
+    q: Float[Array, "state state"]
+    r: Float[Array, "controls controls"]
+    start: AbstractStart
+    process_noise: Float[Array, "state state"] | None
+    observation_noise: Float[Array, "seen seen"] | None
 
     @property
     def state_size(self) -> int:
@@ -73,14 +75,6 @@ class LinearPlant(AbstractLinearPlant):
     some cannot be controlled or observed.
     """
 
-    a: Float[Array, "state state"]
-    b: Float[Array, "state controls"]
-    c: Float[Array, "seen state"]
-    q: Float[Array, "state state"]
-    r: Float[Array, "controls controls"]
-    start: AbstractStart
-    process_noise: Float[Array, "state state"] | None
-    observation_noise: Float[Array, "seen seen"] | None
     dt: Float[Array, ""] | None
 
     def __init__(
@@ -97,20 +91,19 @@ class LinearPlant(AbstractLinearPlant):
         dt: ArrayLike | None = None,
     ):
         self.a, self.b, self.c = as_float(a), as_float(b), as_float(c)
-        shapes = [x.shape for x in (self.a, self.b, self.c)]
-        n = shapes[0][0] if self.a.ndim else 0
-        fits = all(len(s) == 2 and 0 not in s for s in shapes)
-        if not (fits and shapes[0] == (n, n) and shapes[1][0] == n and shapes[2][1] == n):
+        a_shape, b_shape, c_shape = shapes = [x.shape for x in (self.a, self.b, self.c)]
+        wanted = [a_shape[:1] * 2, a_shape[:1] + b_shape[1:], c_shape[:1] + a_shape[:1]]
+        if shapes != wanted or any(len(s) != 2 or 0 in s for s in shapes):
             raise ValueError(
                 f"A plant of n states takes A (n, n), B (n, controls) and C (observed, n); got "
-                f"A {shapes[0]}, B {shapes[1]}, C {shapes[2]}."
+                f"A {a_shape}, B {b_shape}, C {c_shape}."
             )
+        n = len(self.a)
         for name in "abc":
             check_finite(getattr(self, name), name)
         self.q = check_cost(jnp.eye(n) / n if q is None else q, n, "q")
         self.r = check_cost(jnp.zeros((self.controls,) * 2) if r is None else r, self.controls, "r")
-        self.start = as_start(start)
-        self.start.check(n)
+        self.start = as_start(start, n)
         self.process_noise = check_noise(process_noise, n, "process_noise")
         self.observation_noise = check_noise(
             observation_noise, self.observations, "observation_noise"
@@ -140,14 +133,6 @@ class KIntegrator(AbstractLinearPlant):
     Source: [CL] eq. 3 (k = 2).
     """
 
-    a: Float[Array, "state state"]
-    b: Float[Array, "state controls"]
-    c: Float[Array, "seen state"]
-    q: Float[Array, "state state"]
-    r: Float[Array, "controls controls"]
-    start: AbstractStart
-    process_noise: Float[Array, "state state"] | None
-    observation_noise: Float[Array, "seen seen"] | None
     dt: Float[Array, ""]
 
     def __init__(
@@ -170,8 +155,7 @@ class KIntegrator(AbstractLinearPlant):
         self.c = eye[:observed]
         self.q = eye / k
         self.r = jnp.zeros((inputs, inputs), self.dt.dtype)
-        self.start = as_start(start)
-        self.start.check(k)
+        self.start = as_start(start, k)
         self.process_noise = check_noise(noise, k, "noise")
         self.observation_noise = check_noise(observation_noise, observed, "observation_noise")
 

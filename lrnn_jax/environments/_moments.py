@@ -5,7 +5,7 @@ so that |λ|^{2T} may leave the range of floating-point numbers. Exponents are c
 differentiation, and powers of two are exact, so that neither values nor gradients lose a digit.
 """
 
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -71,38 +71,24 @@ def linear_loop(model: AbstractRNN, plant: AbstractPlant) -> LinearLoop:
     Source: [CL] eq. 9 (rank 1, double integrator).
     """
     plant, n = cast(plant, model.dtype), plant.state_size
-    d = n + model.state_size
+    sizes = n + model.state_size, n, plant.observations
+    signals = jax.eval_shape(lambda: plant.signals(jnp.zeros(plant.start_size), 1))
+    signal = jax.tree.map(lambda s: jnp.zeros(s.shape[1:], s.dtype), signals)
 
-    def joint(s: Float[Array, " d"]) -> tuple[Array, Array]:
+    def joint(s: Float[Array, " d"], w: Float[Array, " x"], v: Float[Array, " seen"]) -> Any:
         x, h = s[:n], s[n:]
         u = model.readout(h)
-        x = plant.step(x, u)
-        return jnp.concatenate([x, model.step(h, plant.observe(x, zero_signals(plant)))]), u
+        x = plant.step(x, u) + w
+        return jnp.concatenate([x, model.step(h, plant.observe(x, signal) + v)]), u
 
-    origin, eye = jnp.zeros(d, model.dtype), jnp.eye(d, dtype=model.dtype)
-    along = jax.vmap(lambda direction: jax.jvp(joint, (origin,), (direction,))[1])(eye)
-    matrix, control = along[0].T, along[1].T
-    noise = jnp.zeros((d, d), model.dtype)
-    into_h = jax.vmap(
-        lambda o: jax.jvp(
-            lambda o: model.step(origin[n:], o), (jnp.zeros(model.inputs, o.dtype),), (o,)
-        )[1]
-    )
-    if (factor := plant.process_noise) is not None:
-        seen = jax.vmap(lambda w: plant.observe(w, zero_signals(plant)))(factor.T)
-        joined = jnp.concatenate([factor, into_h(seen).T])
-        noise = noise + joined @ joined.T
-    if (factor := plant.observation_noise) is not None:
-        joined = jnp.concatenate([jnp.zeros((n, len(factor)), factor.dtype), into_h(factor.T).T])
-        noise = noise + joined @ joined.T
-    quiet = plant.process_noise is None and plant.observation_noise is None
-    return LinearLoop(matrix, control, None if quiet else noise)
-
-
-def zero_signals(plant: AbstractPlant) -> Array | None:
-    """Signals of a plant at rest, for one state."""
-    shape = jax.eval_shape(lambda: plant.signals(jnp.zeros(plant.start_size), 1))
-    return None if shape is None else jnp.zeros(shape.shape[1:], shape.dtype)
+    at_rest = [jnp.zeros(size, model.dtype) for size in sizes]
+    matrix, control = jax.jacfwd(joint)(*at_rest)
+    noise = None
+    for source, factor in ((1, plant.process_noise), (2, plant.observation_noise)):
+        if factor is not None:
+            into = jax.jacfwd(joint, source)(*at_rest)[0] @ factor
+            noise = into @ into.T if noise is None else noise + into @ into.T
+    return LinearLoop(matrix, control, noise)
 
 
 def moments(system: LinearLoop, start: Float[Array, "x x"], steps: int) -> tuple[Scaled, Scaled]:

@@ -8,7 +8,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._checks import as_float, check_finite
+from lrnn_jax._checks import as_float, check_finite, non_negative
 from lrnn_jax._types import is_traced
 
 
@@ -130,17 +130,15 @@ class RandomPhases(AbstractStart):
         return jnp.eye(size) / 2
 
 
-def as_start(start: "AbstractStart | ArrayLike") -> AbstractStart:
-    """A law; a number or an array is the half-width of a uniform one."""
-    return start if isinstance(start, AbstractStart) else UniformStart(start)
+def as_start(start: AbstractStart | ArrayLike, size: int) -> AbstractStart:
+    """A law for states of this size; a number or an array is the half-width of a uniform one."""
+    law = start if isinstance(start, AbstractStart) else UniformStart(start)
+    law.check(size)
+    return law
 
 
 def noise_factor(noise: ArrayLike, name: str) -> Array:
-    """F with covariance F Fᵀ: a standard deviation, one each, or a matrix as it is.
-
-    Errors: ValueError for negative standard deviations, entries that are not finite, or more than
-    two axes.
-    """
+    """F with covariance F Fᵀ: a standard deviation, one each, or a matrix as it is."""
     noise = as_float(noise)
     check_finite(noise, name)
     if noise.ndim < 2:
@@ -173,11 +171,9 @@ def check_noise(noise: ArrayLike | None, size: int, name: str) -> Array | None:
 
 
 def _deviations(x: ArrayLike, name: str) -> Array:
-    x = as_float(x)
+    x = non_negative(x, name)
     if x.ndim > 1:
         raise ValueError(f"`{name}` is one number or one for each component; got shape {x.shape}.")
-    if not is_traced(x) and not ((np.asarray(x) >= 0) & np.isfinite(np.asarray(x))).all():
-        raise ValueError(f"`{name}` must be finite and not negative; got {x}.")
     return x
 
 

@@ -72,8 +72,7 @@ class TrackingPlant(AbstractPlant):
         self.amplitude, self.ramp = number(amplitude, "amplitude"), number(ramp, "ramp", 0)
         bound = optional(clamp, "clamp", 0, open_start=True)
         self.clamp = None if bound is None else float(bound)
-        self.start = as_start(start)
-        self.start.check(self.start_size)
+        self.start = as_start(start, self.start_size)
         self.process_noise = check_noise(noise, self.state_size, "noise")
         self.observation_noise = check_noise(
             observation_noise, self.observations, "observation_noise"

@@ -251,7 +251,7 @@ class NoisyStep(eqx.Module):
         def output(s: Array) -> tuple[Array, Array]:
             block = s.reshape(left, -1)
             other = gram.at[:left, left:].set(block).at[left:, :left].set(block.T)
-            y = impulse_response(model.with_gram(other), task.duration).ravel()
+            y = impulse_response(model.with_gram(other), task.steps).ravel()
             return y, y
 
         slopes, y = jax.jacfwd(output, has_aux=True)(model.overlaps.S.ravel())

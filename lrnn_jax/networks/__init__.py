@@ -15,7 +15,7 @@ from lrnn_jax.networks._base import (
     AbstractOverlapRNN,
     AbstractRNN,
     Simulation,
-    describe,
+    at_rest,
     read_after,
     scan_states,
 )

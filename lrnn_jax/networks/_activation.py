@@ -4,7 +4,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -16,12 +16,6 @@ from lrnn_jax._types import is_traced
 from lrnn_jax.networks._erf import erf
 from lrnn_jax.networks._quadrature import trapezoid
 
-if TYPE_CHECKING:  # type checkers would take abstract class variables for fields
-    from typing import ClassVar as AbstractClassVar
-else:
-    from equinox import AbstractClassVar
-
-
 Values = Float[Array, "..."]
 
 
@@ -31,8 +25,8 @@ class AbstractActivation(eqx.Module):
     `linear` and `odd` (φ(−h) = −φ(h)) decide which theory applies.
     """
 
-    linear: AbstractClassVar[bool]
-    odd: AbstractClassVar[bool]
+    linear: eqx.AbstractVar[bool]
+    odd: eqx.AbstractVar[bool]
 
     @abstractmethod
     def __call__(self, h: Values) -> Values:
@@ -136,9 +130,7 @@ class Softplus(AbstractSmooth):
 class OddActivation(AbstractSmooth):
     """Any odd, smooth φ from a JAX function.
 
-    Arguments:
-        function: φ, elementwise, at least three times differentiable; the same function object
-            each time, or JAX compiles again.
+    Arguments: `function`, as for `SmoothActivation`.
 
     Errors: ValueError when φ(−h) = −φ(h) fails (checked at a few points).
     """
@@ -218,28 +210,16 @@ def _deviation(variance: Values) -> tuple[Values, Any]:
     return jnp.sqrt(jnp.where(noisy, variance, 1.0)), noisy
 
 
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def gaussian_average(
-    function: Callable[[Any], Any],
-    order: int,
-    mean: Values,
-    variance: Values,
+    function: Callable[[Any], Any], order: int, mean: Values, variance: Values
 ) -> Values:
-    """⟨φ^{(n)}(μ + √Δ ξ)⟩ over ξ ~ N(0, 1), for the n-th derivative of a smooth φ.
+    """⟨φ^{(n)}(μ + √Δ ξ)⟩ over ξ ~ N(0, 1), for the n-th derivative (`order`) of a smooth φ.
 
     Derivatives are exact and finite, also at Δ = 0, by the heat equation:
 
         d/dμ ⟨φ^{(n)}⟩ = ⟨φ^{(n+1)}⟩,      d/dΔ ⟨φ^{(n)}⟩ = ½ ⟨φ^{(n+2)}⟩
-
-    Arguments:
-        function: φ, elementwise.
-        order: n.
-        mean, variance: μ and Δ ≥ 0, of equal shapes.
     """
-    return _gaussian_average(mean, variance, function, order)
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(2, 3))
-def _gaussian_average(mean: Any, variance: Any, function: Any, order: int) -> Any:
     derivative = function
     for _ in range(order):
         derivative = _elementwise_derivative(derivative)
@@ -250,20 +230,17 @@ def _gaussian_average(mean: Any, variance: Any, function: Any, order: int) -> An
     return jnp.sum(values * weights.reshape(shape), axis=-1)
 
 
-@_gaussian_average.defjvp
+@gaussian_average.defjvp
 def _gaussian_average_jvp(function: Any, order: int, primals: Any, tangents: Any) -> Any:
     (mean, variance), (d_mean, d_variance) = primals, tangents
-    value = _gaussian_average(mean, variance, function, order)
-    by_mean = _gaussian_average(mean, variance, function, order + 1)
-    by_variance = _gaussian_average(mean, variance, function, order + 2) / 2
-    return value, by_mean * d_mean + by_variance * d_variance
+    value, by_mean, by_variance = (
+        gaussian_average(function, order + more, mean, variance) for more in range(3)
+    )
+    return value, by_mean * d_mean + by_variance / 2 * d_variance
 
 
 def _elementwise_derivative(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def derivative(h: Any) -> Any:
-        return jax.jvp(function, (h,), (jnp.ones_like(h),))[1]
-
-    return derivative
+    return lambda h: jax.jvp(function, (h,), (jnp.ones_like(h),))[1]
 
 
 def _square(function: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -36,14 +36,19 @@ def scan_states(
     noise: Float[Array, "time *batch state"] | None,
 ) -> Float[Array, "time *batch state"]:
     """States h_1 … h_T, one step after the other."""
+    return _scan(network, inputs, state, noise, lambda h: h)[1]
+
+
+def _scan(network: "AbstractRNN", inputs: Any, state: Any, noise: Any, see: Any) -> Any:
+    """h_T, and what is seen of h_1 … h_T."""
 
     def body(h, now):
         x, kick = now
         h = network.step(h, x)
         h = h if kick is None else h + kick
-        return h, h
+        return h, see(h)
 
-    return jax.lax.scan(body, state, (inputs, noise))[1]
+    return jax.lax.scan(body, state, (inputs, noise))
 
 
 def read_after(
@@ -64,14 +69,11 @@ def read_in_step(
     noise: Float[Array, "time *batch state"] | None,
 ) -> tuple[Float[Array, "*batch state"], Float[Array, "time *batch outputs"]]:
     """h_T and the outputs, each read out in its step: for wide states, which need not be kept."""
+    return _scan(network, inputs, state, noise, network.readout)
 
-    def body(h, now):
-        x, kick = now
-        h = network.step(h, x)
-        h = h if kick is None else h + kick
-        return h, network.readout(h)
 
-    return jax.lax.scan(body, state, (inputs, noise))
+at_rest: Any = property(lambda network: jnp.zeros(network.state_size, network.dtype))
+"""The `initial_state` of networks that start from h_0 = 0."""
 
 
 class AbstractRNN(eqx.Module):
@@ -191,15 +193,16 @@ class AbstractRNN(eqx.Module):
                 f"{inputs.shape[-1]} (its last axis; shape {inputs.shape})."
             )
         inputs = jnp.moveaxis(inputs.astype(self.dtype), -2, 0)
+        shape = (*inputs.shape[1:-1], self.state_size)
         if state is None:
-            state = self.starts(*inputs.shape[1:-1])
-        elif state.shape[-1:] != (self.state_size,):
+            state = self.starts(*shape[:-1])
+        elif state.shape[-1:] != shape[-1:]:
             raise ValueError(
                 f"`state` must have shape ({self.state_size},), or one such state a trial; got "
                 f"{state.shape}."
             )
         else:  # one state may serve all trials
-            shape = jnp.broadcast_shapes(state.shape, (*inputs.shape[1:-1], self.state_size))
+            shape = jnp.broadcast_shapes(state.shape, shape)
             state = jnp.broadcast_to(state.astype(self.dtype), shape)
         if noise is not None:
             noise = jnp.moveaxis(noise.astype(self.dtype), -2, 0)
@@ -219,9 +222,3 @@ class AbstractOverlapRNN(AbstractRNN, AbstractOverlapModel):
     @property
     def linear(self) -> bool:
         return self.activation.linear
-
-
-def describe(network: AbstractRNN) -> str:
-    """ "LowRankRNN with 1 input(s) and 2 output(s)", for messages."""
-    channels = f"{network.inputs} input(s) and {network.outputs} output(s)"
-    return f"{type(network).__name__} with {channels}"

@@ -34,12 +34,8 @@ class Coupling(NamedTuple):
     def entry(self, a: str, b: str) -> str:
         """C_ab in words, e.g. "2 mu" or "uu + vv"; empty where it vanishes."""
         row = self.tensor[self.names.index(a), self.names.index(b)]
-        terms = [
-            (f"{count} " if count != 1 else "") + name
-            for name, count in zip(self.names, row)
-            if count
-        ]
-        return " + ".join(terms)
+        terms = (f"{count} {name}" for name, count in zip(self.names, row) if count)
+        return " + ".join(term.removeprefix("1 ") for term in terms)
 
 
 def coupling(roles: Roles, *, linear: bool = True) -> Coupling:

@@ -7,8 +7,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._checks import as_float
-from lrnn_jax._types import is_traced
+from lrnn_jax._checks import number
 from lrnn_jax.overlaps._overlaps import Overlaps
 from lrnn_jax.overlaps._roles import Roles
 
@@ -47,9 +46,7 @@ def random_overlaps(
     if not 0 < low <= high:
         raise ValueError(f"`norms` is (lowest, highest) squared norm, positive; got {norms}.")
     roles = Roles(outputs=outputs, rank=rank, inputs=inputs)
-    k, std = roles.size, as_float(std)
-    if not is_traced(std) and not 0 <= float(std) < float("inf"):
-        raise ValueError(f"`std` must be finite and not negative; got {std}.")
+    k, std = roles.size, number(std, "std", 0)
     rows, columns = np.triu_indices(k, 1)
 
     def draw(key: Array) -> Float[Array, "k k"]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import TypeVar
 
 import equinox as eqx
@@ -65,9 +66,6 @@ class Overlaps(AbstractOverlapModel):
     linear = True
     frozen = ()
 
-    def __init__(self, gram: Float[Array, "*batch k k"], roles: Roles):
-        self.gram, self.roles = gram, roles
-
     @property
     def overlaps(self) -> "Overlaps":
         return self
@@ -95,7 +93,7 @@ class Overlaps(AbstractOverlapModel):
             scale: s; N for vectors with entries of order 1 [LR], 1 for order 1/√N [CL].
             means: add the column of ones.
 
-        Errors: ValueError when the numbers of rows, or the columns of v and u, differ.
+        Errors: ValueError for arrays that do not fit each other.
         """
         theta, roles = stack(z=z, v=v, m=m, u=u, b=b, means=means)
         return cls(theta.T @ theta / as_scale(scale).astype(theta.dtype), roles)
@@ -140,11 +138,7 @@ class Overlaps(AbstractOverlapModel):
         Errors: UnknownOverlap for a wrong name; ValueError for a missing one or an unrealisable Q.
         """
         roles = Roles(outputs=outputs, rank=rank, inputs=inputs)
-        entries = {frozenset(roles.entry(name)): value for name, value in values.items()}
-        missing = [n for n, p in zip(roles.names, roles.pairs) if frozenset(p) not in entries]
-        if missing:
-            raise ValueError(f"Every overlap needs a value; missing: {', '.join(missing)}.")
-        vector = jnp.stack([as_float(entries[frozenset(pair)]) for pair in roles.pairs])
+        vector = _by_name(roles, values, range(roles.size))
         return cls.from_gram(from_vector(vector, roles), rank, inputs, outputs)
 
     @classmethod
@@ -163,15 +157,8 @@ class Overlaps(AbstractOverlapModel):
         that is not positive definite.
         """
         roles = Roles(outputs=outputs, rank=rank, inputs=inputs)
-        entries = {frozenset(roles.entry(name)): as_float(x) for name, x in values.items()}
-        pairs = dict(zip(map(frozenset, roles.pairs), roles.names))
-        wanted = {pair: name for pair, name in pairs.items() if max(pair) >= roles.left}
-        if missing := [name for pair, name in wanted.items() if pair not in entries]:
-            raise ValueError(f"Every entry of S and R needs a value; missing: {missing}.")
-        if extra := [pairs[pair] for pair in entries if pair not in wanted]:
-            raise ValueError(f"P follows from S and R: leave out {extra}.")
-        zero = jnp.zeros((), jnp.result_type(*entries.values()))
-        whole = from_vector(jnp.stack([entries.get(pair, zero) for pair in pairs]), roles)
+        columns = range(roles.left, roles.size)
+        whole = from_vector(_by_name(roles, values, columns), roles)
         s, r = whole[: roles.left, roles.left :], whole[roles.left :, roles.left :]
         p = s @ jnp.linalg.solve(check_gram(r), s.T)
         whole = whole.at[: roles.left, : roles.left].set((p + p.T) / 2)
@@ -190,8 +177,7 @@ class Overlaps(AbstractOverlapModel):
     def with_means(self, **means: ArrayLike) -> "Overlaps":
         """The same second moments and given means of the vectors: the column of ones added.
 
-        Arguments:
-            means: by vector, e.g. `z=0.3, u=-0.1`; zero where left out.
+        Arguments: `means` by vector, e.g. `z=0.3, u=-0.1`; zero where left out.
 
         Errors: ValueError when there are means already, or no vectors have these ones (the squared
         mean exceeds the mean square); UnknownOverlap for a wrong name.
@@ -240,7 +226,7 @@ class Overlaps(AbstractOverlapModel):
         return self.roles.names
 
     def vector(self) -> Float[Array, "*batch overlap"]:
-        """The distinct overlaps as a vector, ordered and labelled by `names`."""
+        """The distinct overlaps as a vector."""
         rows, columns = np.array(self.roles.pairs).T
         return self.gram[..., rows, columns]
 
@@ -279,6 +265,21 @@ def from_vector(vector: Float[Array, "*batch overlap"], roles: Roles) -> Gram:
     return vector[..., index]
 
 
+def _by_name(
+    roles: Roles, values: Mapping[str, ArrayLike], columns: range
+) -> Float[Array, " overlap"]:
+    """The distinct overlaps from values for those with these columns of Q; zero for the others."""
+    given = {tuple(sorted(roles.entry(name))): as_float(x) for name, x in values.items()}
+    names = {tuple(sorted(pair)): name for pair, name in zip(roles.pairs, roles.names)}
+    wanted = [pair for pair in names if pair[1] in columns]
+    if missing := [names[pair] for pair in wanted if pair not in given]:
+        raise ValueError(f"Every overlap needs a value; missing: {', '.join(missing)}.")
+    if extra := [names[pair] for pair in given if pair not in wanted]:
+        raise ValueError(f"The others follow from these: leave out {', '.join(extra)}.")
+    zero = jnp.zeros((), jnp.result_type(*given.values()))
+    return jnp.stack([given.get(pair, zero) for pair in names])
+
+
 def _submatrix(gram: Gram, rows: list[int], columns: list[int]) -> Float[Array, "*batch a b"]:
     return gram[..., np.array(rows)[:, None], np.array(columns)]
 
@@ -292,11 +293,7 @@ def stack(
     b: ArrayLike | None = None,
     means: bool = False,
 ) -> tuple[Float[Array, "n k"], Roles]:
-    """Θ = [Z | V | M | U], then b and ones where asked for, and its roles.
-
-    Errors: ValueError when the numbers of rows, or the columns of v and u, differ, or b has
-    several columns.
-    """
+    """Θ = [Z | V | M | U], then b and ones where asked for, and its roles."""
     parts = {f: as_columns(x, f) for f, x in zip("zvmub", (z, v, m, u, b)) if x is not None}
     shapes = ", ".join(f"{f} {x.shape}" for f, x in parts.items())
     if len({x.shape[0] for x in parts.values()}) > 1:
@@ -305,10 +302,8 @@ def stack(
         raise ValueError(f"v and u need one column per rank, equally many; got {shapes}.")
     if "b" in parts and parts["b"].shape[1] != 1:
         raise ValueError(f"b holds one bias per neuron, a single column; got {shapes}.")
-    counts = {
-        name: parts[f].shape[1] for name, f in (("outputs", "z"), ("rank", "v"), ("inputs", "m"))
-    }
+    counts = (parts[f].shape[1] for f in "zvm")
+    roles = Roles(*counts, bias="b" in parts, means=means)
     if means:
         parts["o"] = jnp.ones_like(parts["z"][:, :1])
-    roles = Roles(**counts, bias="b" in parts, means=means)
     return jnp.concatenate(list(parts.values()), axis=1), roles

@@ -47,17 +47,15 @@ def degenerate_twin(model: Twin, **values: ArrayLike) -> Twin:
 def _unreachable(overlaps: Overlaps, gram: Array, values: dict[str, ArrayLike]) -> str:
     """Why the values cannot be had, and which can."""
     asked = ", ".join(f"{name} = {float(np.max(value)):g}" for name, value in values.items())
-    lines = [f"No vectors keep the visible overlaps and have {asked}."]
+    message = f"No vectors keep the visible overlaps and have {asked}."
     if gram.ndim != 2:
-        return lines[0] + " (At least one member of the batch.)"
+        return message + " (At least one member of the batch.)"
     for name in values:
-        i, j = overlaps.roles.entry(name)
         others = [n for n in values if n != name]
         held = f"with {', '.join(others)} as asked" if others else "with the others unchanged"
-        interval = reachable_interval(gram, i, j)
+        interval = reachable_interval(gram, *overlaps.roles.entry(name))
         if interval is None:
-            lines.append(f"No value of {name} is reachable {held}.")
+            message += f" No value of {name} is reachable {held}."
         else:
-            low, high = (f"{x:.6g}" for x in interval)
-            lines.append(f"{name} can reach [{low}, {high}] {held}.")
-    return " ".join(lines)
+            message += f" {name} can reach [{interval[0]:.6g}, {interval[1]:.6g}] {held}."
+    return message

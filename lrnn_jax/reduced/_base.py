@@ -9,7 +9,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from lrnn_jax._types import tiny_matmul
-from lrnn_jax.networks import AbstractOverlapRNN, AbstractSpace, Loss, Weights, column_rates
+from lrnn_jax.networks import (
+    AbstractOverlapRNN,
+    AbstractSpace,
+    Loss,
+    Weights,
+    at_rest,
+    column_rates,
+)
 from lrnn_jax.overlaps import Overlaps, Roles, is_realisable, range_projector
 
 Same = TypeVar("Same", bound="AbstractReduction")
@@ -96,6 +103,7 @@ class AbstractReduction(AbstractOverlapRNN):
     """
 
     space = GramSpace
+    initial_state = at_rest
 
     @property
     @abstractmethod
@@ -136,10 +144,6 @@ class AbstractReduction(AbstractOverlapRNN):
     @property
     def biased(self) -> bool:
         return self.roles.bias
-
-    @property
-    def initial_state(self) -> Float[Array, " d"]:
-        return jnp.zeros(self.state_size, self.dtype)
 
     @property
     def dtype(self) -> jnp.dtype:

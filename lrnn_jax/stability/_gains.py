@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float
 
 from lrnn_jax.environments import AbstractLinearPlant, ClosedLoop, LinearLoop, cast, moments
 from lrnn_jax.networks import AbstractRNN
+from lrnn_jax.stability._spectrum import leading_is_complex, radius
 
 
 def effective_gains(
@@ -120,12 +121,9 @@ def gain_landscape(loop: ClosedLoop, gains: Float[Array, "*grid controls state"]
     grid = gains.shape[:-2]
     log_loss = jax.vmap(lambda k: _log_loss(plant, loop, k))(gains.reshape(-1, *gains.shape[-2:]))
     loops = np.asarray(plant.a) + np.einsum("ij,...jk->...ik", plant.b, gains)
-    values = np.linalg.eigvals(loops)
-    size = np.abs(values)
-    leading = np.take_along_axis(values, size.argmax(axis=-1)[..., None], axis=-1)[..., 0]
-    radius = jnp.asarray(size.max(axis=-1))
-    oscillatory = jnp.asarray(np.abs(np.imag(leading)) > 1e-9 * np.maximum(np.abs(leading), 1e-300))
-    return Landscape(log_loss.reshape(grid), radius, radius < 1, oscillatory)
+    values = np.linalg.eigvals(loops) + 0j
+    size, oscillatory = jnp.asarray(radius(values)), jnp.asarray(leading_is_complex(values))
+    return Landscape(log_loss.reshape(grid), size, size < 1, oscillatory)
 
 
 def _log_loss(

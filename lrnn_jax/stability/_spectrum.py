@@ -4,9 +4,8 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Bool, Complex, Float
 
 from lrnn_jax.environments import AbstractPlant, ClosedLoop, linear_loop
 from lrnn_jax.learning import LearningCurve
@@ -121,6 +120,12 @@ def leading(values: Complex[np.ndarray, "*record d"]) -> Complex[np.ndarray, "*r
     return np.take_along_axis(values, upper.argmax(axis=-1)[..., None], axis=-1)[..., 0]
 
 
+def leading_is_complex(values: Complex[np.ndarray, "*record d"]) -> Bool[np.ndarray, "*record"]:
+    """Whether the eigenvalue of largest |λ| is one of a complex pair (|Im λ| > 1e-9 |λ|)."""
+    lead = leading(values)
+    return np.asarray(np.abs(np.imag(lead)) > 1e-9 * np.abs(lead))
+
+
 def stability_epoch(
     radii: Float[np.ndarray, " record"], epochs: Any = None, *, limit: float = 1.0
 ) -> int:
@@ -147,10 +152,7 @@ class LoopMatrix(eqx.Module):
         plant: what the model controls, or the closed loop around it.
     """
 
-    plant: AbstractPlant
-
-    def __init__(self, plant: AbstractPlant | ClosedLoop):
-        self.plant = plant.plant if isinstance(plant, ClosedLoop) else plant
+    plant: AbstractPlant | ClosedLoop
 
     def __call__(self, model: AbstractRNN) -> Float[Array, "d d"]:
-        return jnp.asarray(linear_loop(model, self.plant).matrix)
+        return loop_matrix(model, self.plant)

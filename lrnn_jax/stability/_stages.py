@@ -13,7 +13,7 @@ from lrnn_jax.environments import AbstractPlant, ClosedLoop
 from lrnn_jax.learning import LearningCurve
 from lrnn_jax.networks import AbstractOverlapRNN, AbstractRNN
 from lrnn_jax.overlaps import Overlaps
-from lrnn_jax.stability._spectrum import radius, spectrum, stability_epoch
+from lrnn_jax.stability._spectrum import leading_is_complex, radius, spectrum, stability_epoch
 from lrnn_jax.tasks import AbstractObjective
 
 
@@ -93,35 +93,21 @@ def _verdicts(
     if stable == 0:
         early = "missing: the loop is stable from epoch 0 on"
         return early, early, "found: the loop is stable throughout"
+    first = "missing: the leading eigenvalue is one of a complex pair from epoch 0 on"
     if oscillatory > 0:
         first = f"found: the leading eigenvalue is real until epoch {oscillatory}"
-    elif oscillatory == 0:
-        first = "missing: the leading eigenvalue is one of a complex pair from epoch 0 on"
-    else:
-        first = (
-            "unfinished: the leading eigenvalue is real to the end"
-            if stable < 0
-            else ("missing: the loop becomes stable while its leading eigenvalue is real")
-        )
     if stable < 0:
         third = f"missing: the loop is not stable for good within {end} (max |λ| {sizes[-1]:.4g})"
-        second = f"unfinished after {end}" if oscillatory >= 0 else "missing: no complex pair leads"
-    else:
-        third = f"found: stable from epoch {stable} on"
-        second = (
-            f"found: a complex pair leads from epoch {oscillatory} to {stable}"
-            if oscillatory >= 0
-            else "missing: no complex pair leads before the loop is stable"
-        )
-    return first, second, third
-
-
-def leading_is_complex(values: Complex[np.ndarray, "*record d"]) -> np.ndarray:
-    """Whether the eigenvalue of largest |λ| is one of a complex pair (|Im λ| > 1e-9 |λ|)."""
-    values = np.asarray(values)
-    largest = np.abs(values).argmax(axis=-1)[..., None]
-    leading = np.take_along_axis(values, largest, axis=-1)[..., 0]
-    return np.abs(np.imag(leading)) > 1e-9 * np.abs(leading)
+        if oscillatory >= 0:
+            return first, f"unfinished after {end}", third
+        first = "unfinished: the leading eigenvalue is real to the end"
+        return first, "missing: no complex pair leads", third
+    third = f"found: stable from epoch {stable} on"
+    if oscillatory >= 0:
+        second = f"found: a complex pair leads from epoch {oscillatory} to {stable}"
+        return first, second, third
+    first = "missing: the loop becomes stable while its leading eigenvalue is real"
+    return first, "missing: no complex pair leads before the loop is stable", third
 
 
 def characteristic_polynomial(overlaps: Overlaps) -> Float[Array, "*batch 5"]:

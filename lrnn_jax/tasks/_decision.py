@@ -7,8 +7,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from lrnn_jax._checks import as_dt, non_negative, number, whole
-from lrnn_jax.tasks._base import Trials
-from lrnn_jax.tasks._trials import AbstractTrialTask, time_first
+from lrnn_jax.tasks._base import AbstractTrialTask, Trials
 
 FIXATION, STIMULUS, DELAY, RESPONSE = 1.0, 9.0, 1.0, 9.0
 """Lengths of the phases of a trial [membrane time constants]."""
@@ -52,10 +51,6 @@ class DecisionMaking(AbstractTrialTask):
             raise ValueError(f"`coherences` is a list of magnitudes; got {coherences}.")
         self.noise = number(noise, "noise", 0)
 
-    @property
-    def duration(self) -> int:
-        return self.steps
-
     def sample(self, key: PRNGKeyArray) -> Trials:
         level_key, sign_key, noise_key = jr.split(key, 3)
         magnitude = jr.choice(level_key, self.coherences, (1, self.batch))
@@ -67,4 +62,4 @@ class DecisionMaking(AbstractTrialTask):
         inputs = jnp.where(stimulus, coherence * (3.2 / 100) + noise, 0)
         target = jnp.where(response, coherence / 16, 0)
         mask = jnp.broadcast_to(response, inputs.shape).astype(self.dt.dtype)
-        return time_first(inputs, target, mask)
+        return Trials(inputs.T[..., None], target.T[..., None], mask.T)

@@ -15,8 +15,7 @@ from lrnn_jax.tasks._base import (
     AbstractTask,
     Evaluation,
     Trials,
-    check_channels,
-    check_same_dt,
+    check_fits,
 )
 from lrnn_jax.tasks._response import (
     AbstractResponse,
@@ -36,6 +35,10 @@ class AbstractFilter(AbstractTask):
     F is the target, ξ ~ N(0, 1) label noise drawn afresh in each epoch.
     """
 
+    steps: eqx.AbstractVar[int]
+    """T."""
+    channels: eqx.AbstractVar[tuple[int, int]]
+    """(inputs, outputs) of the target."""
     label_noise: eqx.AbstractVar[Float[Array, ""] | None]
     evaluation: eqx.AbstractVar[Evaluation]
 
@@ -45,27 +48,16 @@ class AbstractFilter(AbstractTask):
         """F in its most useful form: modes where it has them, samples otherwise."""
 
     @property
-    @abstractmethod
-    def duration(self) -> int:
-        """T, the number of steps."""
-
-    @property
-    @abstractmethod
-    def channels(self) -> tuple[int, int]:
-        """(inputs, outputs) of the target."""
-
-    @property
     def samples(self) -> Float[Array, "time inputs outputs"]:
         """F_0 … F_{T-1}; F_t is the target at time t·dt."""
-        return self.response.samples(self.duration)
+        return self.response.samples(self.steps)
 
     @property
     def stochastic(self) -> bool:
         return self.label_noise is not None
 
     def check(self, model: AbstractRNN) -> None:
-        check_channels(self, model, *self.channels)
-        check_same_dt(self, self.dt, model)
+        check_fits(self, model, self.channels, self.dt)
         if not self.stochastic:
             choose_evaluation(model, self.response, self.evaluation)
 
@@ -73,7 +65,7 @@ class AbstractFilter(AbstractTask):
         """Label noise of one epoch, σ ξ; None without label noise."""
         if self.label_noise is None:
             return None
-        return self.label_noise * jr.normal(key, (self.duration, *self.channels))
+        return self.label_noise * jr.normal(key, (self.steps, *self.channels))
 
     def loss(
         self, model: AbstractRNN, batch: Float[Array, "time inputs outputs"] | None = None
@@ -81,15 +73,15 @@ class AbstractFilter(AbstractTask):
         """L; `batch` is added to the target (label noise from `sample`)."""
         target = self.response
         if batch is not None:
-            target = Samples(target.samples(self.duration) + batch)
+            target = Samples(target.samples(self.steps) + batch)
         way = Evaluation.AUTO if batch is not None else self.evaluation
-        return response_error(model, target, self.duration, evaluation=way)
+        return response_error(model, target, self.steps, evaluation=way)
 
     def inputs(
         self, batch: Float[Array, "time inputs outputs"] | None = None
     ) -> Float[Array, "inputs time inputs"]:
         """One trial an input channel: an impulse of 1/dt at step 0."""
-        return impulses(self.channels[0], self.duration, self.dt)
+        return impulses(self.channels[0], self.steps, self.dt)
 
     def score(
         self,
@@ -147,7 +139,7 @@ class ImpulseResponse(AbstractFilter):
         check_finite(target, "target")
         self.target = target
         self.dt = as_dt(dt)
-        self.label_noise = _noise(label_noise)
+        self.label_noise = optional(label_noise, "label_noise", 0)
         self.evaluation = evaluation
 
     @property
@@ -155,7 +147,7 @@ class ImpulseResponse(AbstractFilter):
         return Samples(self.target)
 
     @property
-    def duration(self) -> int:
+    def steps(self) -> int:
         return self.target.shape[0]
 
     @property
@@ -203,16 +195,12 @@ class ExponentialFilter(AbstractFilter):
         self.rate, self.amplitude = _per_channel(rate, amplitude)
         self.dt = as_dt(dt)
         self.steps = whole(steps, "steps")
-        self.label_noise = _noise(label_noise)
+        self.label_noise = optional(label_noise, "label_noise", 0)
         self.evaluation = evaluation
 
     @property
     def response(self) -> AbstractResponse:
         return _modes(jnp.exp(-self.rate * self.dt), self.amplitude)
-
-    @property
-    def duration(self) -> int:
-        return self.steps
 
     @property
     def channels(self) -> tuple[int, int]:
@@ -225,13 +213,9 @@ class OscillatingFilter(AbstractFilter):
     Needs rank 2: the eigenvalues of the reduced recurrence VᵀU/s reach 1 − c* ± iω*.
 
     Arguments:
-        rate: c*, decay rate per membrane time constant; a number or shape (inputs, outputs).
-        frequency: ω*, angular frequency in radians per membrane time constant; likewise.
-        dt: Euler step in membrane time constants, in (0, 1]; the network's.
-        steps: T.
-        amplitude: a*; a number for one input and output, or shape (inputs, outputs).
-        label_noise: σ, standard deviation of the noise on each target sample (None: none).
-        evaluation: how a reduction's loss is computed.
+        frequency: ω*, angular frequency in radians per membrane time constant; a number, or one
+            per channel pair, shape (inputs, outputs).
+        rate, dt, steps, amplitude, label_noise, evaluation: as for `ExponentialFilter`.
 
     Errors: as for `ExponentialFilter`.
 
@@ -267,7 +251,7 @@ class OscillatingFilter(AbstractFilter):
             )
         self.dt = as_dt(dt)
         self.steps = whole(steps, "steps")
-        self.label_noise = _noise(label_noise)
+        self.label_noise = optional(label_noise, "label_noise", 0)
         self.evaluation = evaluation
 
     @property
@@ -277,16 +261,8 @@ class OscillatingFilter(AbstractFilter):
         return _modes(jax.lax.complex(size * jnp.cos(angle), size * jnp.sin(angle)), self.amplitude)
 
     @property
-    def duration(self) -> int:
-        return self.steps
-
-    @property
     def channels(self) -> tuple[int, int]:
         return self.amplitude.shape[0], self.amplitude.shape[1]
-
-
-def _noise(label_noise: ArrayLike | None) -> Float[Array, ""] | None:
-    return optional(label_noise, "label_noise", 0)
 
 
 def _per_channel(rate: ArrayLike, amplitude: ArrayLike) -> tuple[Array, Array]:

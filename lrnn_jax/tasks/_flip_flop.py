@@ -10,8 +10,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from lrnn_jax._checks import as_dt, as_float, whole
 from lrnn_jax._types import is_traced
-from lrnn_jax.tasks._base import Trials
-from lrnn_jax.tasks._trials import AbstractTrialTask, time_first
+from lrnn_jax.tasks._base import AbstractTrialTask, Trials
 
 FIRST, PULSE, DELAY = 0.5, 0.5, 2.0
 """Time of the first pulse, length of a pulse, unscored time after it [membrane time constants]."""
@@ -78,10 +77,6 @@ class FlipFlop(AbstractTrialTask):
         self.input_amp = as_float(input_amp)
         self.target_amp = as_float(target_amp)
 
-    @property
-    def duration(self) -> int:
-        return self.steps
-
     def sample(self, key: PRNGKeyArray) -> Trials:
         low, high = self.wait
         sign_key, wait_key = jr.split(key)
@@ -101,4 +96,5 @@ class FlipFlop(AbstractTrialTask):
         scored = since >= PULSE + DELAY
         inputs = jnp.where(pulse, self.input_amp * sign, 0)
         target = jnp.where(since >= 0, self.target_amp * sign, 0)
-        return time_first(inputs, target, scored.astype(self.dt.dtype))
+        mask = scored.astype(self.dt.dtype)
+        return Trials(inputs.T[..., None], target.T[..., None], mask.T)

@@ -12,10 +12,10 @@ from lrnn_jax.networks import AbstractRNN
 from lrnn_jax.reduced import linear_system, simplest
 from lrnn_jax.tasks._base import (
     AbstractTask,
+    AbstractTrialTask,
     Evaluation,
     Trials,
-    check_channels,
-    check_same_dt,
+    check_fits,
 )
 from lrnn_jax.tasks._filter import AbstractFilter
 from lrnn_jax.tasks._response import (
@@ -27,7 +27,6 @@ from lrnn_jax.tasks._response import (
     impulses,
     response_error,
 )
-from lrnn_jax.tasks._trials import AbstractTrialTask
 
 Pairs = tuple[Float[Array, "trial time inputs"], Float[Array, "trial time outputs"]]
 
@@ -49,16 +48,8 @@ class AbstractWhiteNoise(AbstractTask):
     signal: eqx.AbstractVar["AbstractTrialTask | None"]
     batch: eqx.AbstractVar[int | None]
     evaluation: eqx.AbstractVar[Evaluation]
-
-    @property
-    @abstractmethod
-    def dt(self) -> Float[Array, ""]:
-        """The Euler step of the imitated system."""
-
-    @property
-    @abstractmethod
-    def channels(self) -> tuple[int, int]:
-        """(inputs, outputs) of the imitated system."""
+    channels: eqx.AbstractVar[tuple[int, int]]
+    """(inputs, outputs) of the imitated system."""
 
     @property
     @abstractmethod
@@ -76,8 +67,7 @@ class AbstractWhiteNoise(AbstractTask):
         return self.batch is not None
 
     def check(self, model: AbstractRNN) -> None:
-        check_channels(self, model, *self.channels)
-        check_same_dt(self, self.dt, model)
+        check_fits(self, model, self.channels, self.dt)
         if self.batch is None and not model.is_linear_system:
             raise ValueError(
                 f"The expected loss of {type(self).__name__} is known for linear networks without "
@@ -154,7 +144,7 @@ class WhiteNoise(AbstractWhiteNoise):
 
     filter: AbstractFilter
     std: Float[Array, ""]
-    signal: None
+    signal = None
     batch: int | None = eqx.field(static=True)
     evaluation: Evaluation = eqx.field(static=True)
 
@@ -169,14 +159,13 @@ class WhiteNoise(AbstractWhiteNoise):
         if filter.stochastic:
             raise ValueError("Label noise belongs to the impulse task; give a filter without it.")
         self.filter = filter
-        self.signal = None
         self.std = number(std, "std", 0)
         self.batch = whole_or_none(batch, "batch", "the exact expectation")
         self.evaluation = evaluation
 
     @property
     def steps(self) -> int:
-        return self.filter.duration
+        return self.filter.steps
 
     @property
     def dt(self) -> Float[Array, ""]:
@@ -241,9 +230,9 @@ class TeacherStudent(AbstractWhiteNoise):
                 "The expected loss is known for linear teachers without biases; give `batch` for "
                 "this one."
             )
-        if signal is not None and (signal.batch, signal.duration) != (batch, steps):
+        if signal is not None and (signal.batch, signal.steps) != (batch, steps):
             raise ValueError(
-                f"The signal has {signal.batch} trials of {signal.duration} steps, but this task "
+                f"The signal has {signal.batch} trials of {signal.steps} steps, but this task "
                 f"{batch} of {steps}: give both the same."
             )
         self.signal = signal
