@@ -10,7 +10,7 @@ import numpy as np
 
 from lrnn_jax import figures, stability
 from lrnn_jax.environments import ClosedLoop, FixedStart, KIntegrator
-from lrnn_jax.experiments._base import AbstractResults, Columns, Experiment, claim, labelled
+from lrnn_jax.experiments._base import AbstractResults, Columns, claim, experiment, labelled
 from lrnn_jax.experiments._configs import AbstractLoopConfig, within
 from lrnn_jax.experiments._controllers import (
     double_integrator,
@@ -95,8 +95,56 @@ class ThreeStagesResults(AbstractResults):
         off = np.abs(np.log(self.stage_one["formula"] / self.stage_one["loop"]))
         return np.exp(off[np.abs(self.zm) > 0.099].max())
 
+    def table(self) -> Columns:
+        pair, stable, losses, turns, _ = zip(*self.starts)
+        given = {
+            "start": (range(len(pair)), ""),
+            "complex pair": (pair, ""),
+            "stable": (stable, ""),
+        }
+        when = "loss before", "at pair", "when stable", "end"
+        given |= {name: (loss, ".3g") for name, loss in zip(when, zip(*losses))}
+        return given | {"turns of |λ|": (turns, "")}
 
-def _run(config: ThreeStagesConfig, recorder: Recorder) -> ThreeStagesResults:
+    def draw(self) -> Figure:
+        """Loss and its stages, exactness, overlaps, eigenvalues, formula of stage 1, many starts."""
+        figure, axes = figures.panels(2, 3, height=4.3)
+        epochs = np.asarray(self.full.epochs)
+        loss_panel(axes[0, 0], full=self.full, reduced=self.reduced, expected=self.expected)
+        pair, stable = (self.stages.oscillatory, INVISIBLE[1]), (self.stages.stable, OTHERS[2])
+        figures.mark_epochs(axes[0, 0], {"complex pair": pair, "stable": stable})
+        gap_panel(axes[0, 1], {"full − exact theory": (self.full, self.reduced)})
+        overlap_panels(axes[0, 2:], theory=self.reduced, simulation=self.full)
+        angle = np.linspace(-np.pi, np.pi, 400)
+        axes[1, 0].plot(np.cos(angle), np.sin(angle), color="0.6", linewidth=0.8, zorder=0)
+        paths = zip(self.eigenvalue["real"].T, self.eigenvalue["imag"].T)
+        for (x, y), colour in zip(paths, (VISIBLE[1], VISIBLE[3], INVISIBLE[2], OTHERS[0])):
+            axes[1, 0].plot(x, y, color=colour, linewidth=1.2)
+            axes[1, 0].plot(x[0], y[0], "o", color=colour, markersize=4, markerfacecolor="w")
+            axes[1, 0].plot(x[-1], y[-1], "o", color=colour, markersize=4)
+        axes[1, 0].axhline(0, color="0.85", linewidth=0.6, zorder=0)
+        axes[1, 0].set(xlabel=r"Re $\lambda$", ylabel=r"Im $\lambda$")
+        axes[1, 0].set_aspect("equal", adjustable="datalim")
+        looks = {"loop": {"color": VISIBLE[2], **SIMULATION}, "formula": THEORY}
+        lines = [(name, self.stage_one[name], look) for name, look in looks.items()]
+        figures.plot_lines(axes[1, 1], self.zm, lines, above=0)
+        axes[1, 1].set(xlabel=r"$\sigma_{zm}$", ylabel=r"$\frac{1}{2}\sum_t\|x_t\|^2$, stage 1")
+        thin = {"color": VISIBLE[1], "linewidth": 0.8, "alpha": 0.7}
+        figures.plot_lines(axes[1, 2], epochs, [(None, zm, thin) for zm in self.many_zm[:10]])
+        axes[1, 2].axhline(0, color="0.6", linewidth=0.8, zorder=0)
+        axes[1, 2].set(
+            xlabel="epoch", ylabel=r"$\sigma_{zm}$, ten starts", xlim=(0, min(300, epochs[-1]))
+        )
+        return figure
+
+
+@experiment(
+    source="[CL] fig. 3-5",
+    quick=ThreeStagesConfig(n=20, batch=10, epochs=1000, seeds=3, seed=0),
+    seconds=(23, 22),
+)
+def three_stages(config: ThreeStagesConfig, recorder: Recorder) -> ThreeStagesResults:
+    """A low-rank controller learns in three stages, exactly as its overlaps say."""
     loop = double_integrator(config.steps, config.width)
     keys = jr.split(jr.key(config.seed), config.seeds + 1)
     batches = initial_states(loop, config.epochs, config.batch, key=keys[-1])
@@ -158,56 +206,3 @@ def _outlier_gaps(matrices: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.array(
         [np.abs(np.diff(stability.track(np.stack(pair)), axis=0)).max() for pair in pairs]
     )
-
-
-def _table(r: ThreeStagesResults) -> Columns:
-    pair, stable, losses, turns, _ = zip(*r.starts)
-    given = {"start": (range(len(pair)), ""), "complex pair": (pair, ""), "stable": (stable, "")}
-    when = "loss before", "at pair", "when stable", "end"
-    given |= {name: (loss, ".3g") for name, loss in zip(when, zip(*losses))}
-    return given | {"turns of |λ|": (turns, "")}
-
-
-def _draw(r: ThreeStagesResults) -> Figure:
-    """Loss and its stages, exactness, overlaps, eigenvalues, formula of stage 1, many starts."""
-    figure, axes = figures.panels(2, 3, height=4.3)
-    epochs = np.asarray(r.full.epochs)
-    loss_panel(axes[0, 0], full=r.full, reduced=r.reduced, expected=r.expected)
-    pair, stable = (r.stages.oscillatory, INVISIBLE[1]), (r.stages.stable, OTHERS[2])
-    figures.mark_epochs(axes[0, 0], {"complex pair": pair, "stable": stable})
-    gap_panel(axes[0, 1], {"full − exact theory": (r.full, r.reduced)})
-    overlap_panels(axes[0, 2:], theory=r.reduced, simulation=r.full)
-    angle = np.linspace(-np.pi, np.pi, 400)
-    axes[1, 0].plot(np.cos(angle), np.sin(angle), color="0.6", linewidth=0.8, zorder=0)
-    paths = zip(r.eigenvalue["real"].T, r.eigenvalue["imag"].T)
-    for (x, y), colour in zip(paths, (VISIBLE[1], VISIBLE[3], INVISIBLE[2], OTHERS[0])):
-        axes[1, 0].plot(x, y, color=colour, linewidth=1.2)
-        axes[1, 0].plot(x[0], y[0], "o", color=colour, markersize=4, markerfacecolor="w")
-        axes[1, 0].plot(x[-1], y[-1], "o", color=colour, markersize=4)
-    axes[1, 0].axhline(0, color="0.85", linewidth=0.6, zorder=0)
-    axes[1, 0].set(xlabel=r"Re $\lambda$", ylabel=r"Im $\lambda$")
-    axes[1, 0].set_aspect("equal", adjustable="datalim")
-    looks = {"loop": {"color": VISIBLE[2], **SIMULATION}, "formula": THEORY}
-    lines = [(name, r.stage_one[name], look) for name, look in looks.items()]
-    figures.plot_lines(axes[1, 1], r.zm, lines, above=0)
-    axes[1, 1].set(xlabel=r"$\sigma_{zm}$", ylabel=r"$\frac{1}{2}\sum_t\|x_t\|^2$, stage 1")
-    thin = {"color": VISIBLE[1], "linewidth": 0.8, "alpha": 0.7}
-    figures.plot_lines(axes[1, 2], epochs, [(None, zm, thin) for zm in r.many_zm[:10]])
-    axes[1, 2].axhline(0, color="0.6", linewidth=0.8, zorder=0)
-    axes[1, 2].set(
-        xlabel="epoch", ylabel=r"$\sigma_{zm}$, ten starts", xlim=(0, min(300, epochs[-1]))
-    )
-    return figure
-
-
-three_stages = Experiment(
-    name="three_stages",
-    source="[CL] fig. 3-5",
-    summary="a low-rank controller learns in three stages, exactly as its overlaps say",
-    full=ThreeStagesConfig(),
-    quick=ThreeStagesConfig(n=20, batch=10, epochs=1000, seeds=3, seed=0),
-    run=_run,
-    draw=_draw,
-    seconds=(23, 22),
-    table=_table,
-)
