@@ -124,14 +124,11 @@ class AbstractResults(eqx.Module):
         for field in (field for field in fields(self) if field.metadata):
             name, dims, units = field.metadata.values()
             value = getattr(self, field.name)
-            parts = (
-                {f"_{key}": x for key, x in value.items()}
-                if isinstance(value, dict)
-                else {"": value}
-            )
-            for key, array in parts.items():
-                words = name + key.replace("_", ", ", 1)
-                out[field.name + key] = Labelled(array, *dims, long_name=words, units=units)
+            for key, array in value.items() if isinstance(value, dict) else [("", value)]:
+                place, words = (
+                    (f"{field.name}_{key}", f"{name}, {key}") if key else (field.name, name)
+                )
+                out[place] = Labelled(array, *dims, long_name=words, units=units)
         return out
 
     def numbers(self) -> dict[str, Any]:

@@ -37,6 +37,12 @@ class AbstractConfig:
                     f"`{bounded.name}` must lie between {low:g} and {high:g}; got {value}."
                 )
 
+    @property
+    def pace(self) -> dict[str, Any]:
+        """Options of `learn`: how long, what is kept of it and how many devices share it."""
+        names = [f.name for f in fields(self) if f.name in ("epochs", "record", "devices")]
+        return {name: getattr(self, name) for name in names}
+
 
 @dataclass(frozen=True)
 class AbstractFilterConfig(AbstractConfig):

@@ -67,7 +67,6 @@ class ControlCostResults(AbstractResults):
         return given
 
     def draw(self) -> Figure:
-        """Loss and gains for every price of control, theory over simulation."""
         figure, (loss, zm, gaps) = panels(1, 3, height=2.4)
         epochs = np.asarray(next(iter(self.full.values())).epochs)
         some = slice(None, None, max(1, len(epochs) // 60))  # batches make losses jump: show some
@@ -103,11 +102,9 @@ def control_cost(config: ControlCostConfig, recorder: Recorder) -> ControlCostRe
     net = low_rank_controller(config.n, key=keys[0])
     first, second = (initial_states(free, config.epochs, config.batch, key=key) for key in keys[1:])
 
-    def learned(name: str, model: Any, loop: Any, batches: Any, label: Any = None) -> LearningCurve:
-        options: dict[str, Any] = {"epochs": config.epochs, "batches": batches, "label": label}
-        return recorder.learn(name, model, loop, Descent(config.lr, clip=1.0), **options)
-
-    before = learned("before", reduce(net), free, first)
+    options: dict[str, Any] = {"batches": second, **config.pace}
+    method, model = Descent(config.lr, clip=1.0), reduce(net)
+    before = recorder.learn("before", model, free, method, **options | {"batches": first})
     stable = stages(before, free).stable
     if stable < 0:
         raise ValueError(
@@ -119,8 +116,9 @@ def control_cost(config: ControlCostConfig, recorder: Recorder) -> ControlCostRe
     for beta in config.costs:
         name, loop = f"{beta:g}", double_integrator(config.steps, 2.0, control_cost=beta)
         label = f"full network, β = {name}"
-        full[name] = learned(f"full_{name}", start, trial_by_trial(loop), second, label)
-        reduced[name] = learned(f"reduced_{name}", reduce(start), loop, second)
+        simulated = start, trial_by_trial(loop), method
+        full[name] = recorder.learn(f"full_{name}", *simulated, label=label, **options)
+        reduced[name] = recorder.learn(f"reduced_{name}", reduce(start), loop, method, **options)
         ends.append(reduced[name].model)
     return ControlCostResults(
         config=config,

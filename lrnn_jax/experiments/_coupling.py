@@ -67,17 +67,12 @@ class CouplingResults(AbstractResults):
         ratios = [int(seen.sum()) for seen in self.drives.values()]
         figure, axes = panels(1, 2, height=width * 0.5, width=width, width_ratios=ratios)
         for ax, (kind, seen) in zip(axes, self.drives.items()):
-            plot_coupling(ax, self.latex, self.entries_of, seen, text=few).set_xlabel(
-                f"{kind} network"
-            )
+            plot_coupling(ax, self.latex, self.entries_of, seen, text=few)
+            ax.set_xlabel(f"{kind} network")
         return figure
 
 
-@experiment(
-    source="[LR] fig. 11",
-    quick=CouplingConfig(),
-    seconds=(4, 5),
-)
+@experiment(source="[LR] fig. 11", quick=CouplingConfig(), seconds=(4, 5))
 def coupling(config: CouplingConfig, recorder: Recorder) -> CouplingResults:
     """Which overlap enters which learning equation, for any rank."""
     roles = Roles(outputs=config.outputs, rank=config.rank, inputs=config.inputs)

@@ -152,13 +152,11 @@ def degeneracy(config: DegeneracyConfig, recorder: Recorder) -> DegeneracyResult
     Both networks by autodiff, and their exact reductions.
     """
     task = ExponentialFilter(config.rate, config.dt, config.steps)
-    net, twin = config.network(), config.twin()
+    net, twin, method = config.network(), config.twin(), Descent(config.lr)
     for kind, model in (("", net), ("_twin", twin)):
         for name, start in (("full", model), ("reduced", reduce(model))):
             label = f"full network{kind.replace('_', ', ')}" if name == "full" else None
-            recorder.learn(
-                name + kind, start, task, Descent(config.lr), epochs=config.epochs, label=label
-            )
+            recorder.learn(name + kind, start, task, method, label=label, **config.pace)
     curves, sizes = recorder.curves, (config.n // 4, config.n, 4 * config.n)
     theories: dict[str, Any] = {"first": curves["reduced"], "second": curves["reduced_twin"]}
     then = {n: c.model.with_gram(c.gram[config.early]) for n, c in theories.items()}

@@ -121,16 +121,12 @@ def filter(config: FilterConfig, recorder: Recorder) -> FilterResults:
     "direct" descent, which ignores the invisible overlaps.
     """
     task = ExponentialFilter(config.rate, config.dt, config.steps, config.amplitude)
-    net, descent = config.network(), Descent(config.lr)
-    reduction = reduce(net)
-
-    def learned(name: str, model: Any, method: Any, label: str | None = None) -> LearningCurve:
-        return recorder.learn(name, model, task, method, epochs=config.epochs, label=label)
-
-    full = learned("full", net, descent, "full network")
-    reduced = learned("reduced", reduction, descent)
-    learned("flow", reduction, Flow(config.lr))
-    learned("direct", reduction, Descent(config.lr, rule=VisibleOnly()))
+    net, method = config.network(), Descent(config.lr)
+    reduction, direct = reduce(net), Descent(config.lr, rule=VisibleOnly())
+    full = recorder.learn("full", net, task, method, label="full network", **config.pace)
+    reduced = recorder.learn("reduced", reduction, task, method, **config.pace)
+    recorder.learn("flow", reduction, task, Flow(config.lr), **config.pace)
+    recorder.learn("direct", reduction, task, direct, **config.pace)
     rates, gaps = recorder.timed("flow order", lambda: flow_gaps(config, reduction, task))
     zm, zu, vm, vu = (float(full[name][-1]) for name in ("zm", "zu", "vm", "vu"))
     return FilterResults(

@@ -47,11 +47,6 @@ class AbstractFlipFlopConfig(AbstractConfig):
     seed: int = 0
     """Random seed of the initial network, the trials and whatever else is drawn."""
 
-    def options(self, key: PRNGKeyArray) -> dict[str, Any]:
-        """How long to learn, on which trials, and what to keep."""
-        fields = {name: getattr(self, name) for name in ("epochs", "record", "devices")}
-        return fields | {"key": key}
-
     def task(self) -> FlipFlop:
         """The flip-flop."""
         return FlipFlop(self.dt, self.steps, self.batch, self.wait, self.input_amp, self.target_amp)
@@ -152,7 +147,7 @@ def flip_flop(config: FlipFlopConfig, recorder: Recorder) -> FlipFlopResults:
     keys = jr.split(jr.key(config.seed), 3)
     task, net, method = config.task(), config.network(keys[0]), Descent(config.lr)
     nodes, more = (population(net, n, key=keys[2]) for n in (config.nodes, config.finer))
-    options = config.options(keys[1])
+    options = {"key": keys[1], **config.pace}
     told = recorder.reporter("full network")
     full = recorder.timed(
         "full network and closure",

@@ -18,11 +18,7 @@ from lrnn_jax.experiments._panels import overlap_panels
 from lrnn_jax.experiments._recorder import Recorder
 from lrnn_jax.figures import INVISIBLE, THEORY, VISIBLE, Axes, Figure
 from lrnn_jax.learning import Descent, Flow, LearningCurve
-from lrnn_jax.overlaps import (
-    ReachableDimensions,
-    conserved_weights,
-    reachable_dimensions,
-)
+from lrnn_jax.overlaps import ReachableDimensions, conserved_weights, reachable_dimensions
 from lrnn_jax.reduced import ReducedRNN, reduce
 from lrnn_jax.tasks import ExponentialFilter
 

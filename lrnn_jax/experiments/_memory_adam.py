@@ -74,9 +74,7 @@ class MemoryAdamResults(AbstractResults):
 
 
 @experiment(
-    source="[LR] fig. 7",
-    quick=MemoryAdamConfig(n=60, steps=100, epochs=1000),
-    seconds=(18, 10),
+    source="[LR] fig. 7", quick=MemoryAdamConfig(n=60, steps=100, epochs=1000), seconds=(18, 10)
 )
 def memory_adam(config: MemoryAdamConfig, recorder: Recorder) -> MemoryAdamResults:
     """Adam keeps none of what gradient flow conserves."""

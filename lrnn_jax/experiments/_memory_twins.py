@@ -17,7 +17,7 @@ from lrnn_jax.experiments._recorder import Recorder
 from lrnn_jax.figures import FIRST, INVISIBLE, SECOND, VISIBLE, Axes, Figure
 from lrnn_jax.learning import Descent, LearningCurve, Slowed, decoding_accuracy, learn
 from lrnn_jax.networks import Erf
-from lrnn_jax.overlaps import Overlaps, random_overlaps, visible
+from lrnn_jax.overlaps import Overlaps, Roles, random_overlaps
 from lrnn_jax.reduced import ReducedRNN
 from lrnn_jax.tasks import AbstractObjective, DecisionMaking, FlipFlop, TeacherStudent
 
@@ -105,8 +105,8 @@ class MemoryTwinsResults(AbstractResults):
     @claim(
         "after C they are near chance on the visible overlaps with read-out noise",
         high=0.65,
-        shown=lambda r: "{visible_noisy[2]:.2f}; without {visible_quiet[2]:.2f}".format(
-            **r.accuracy
+        shown=lambda r: (
+            f"{r.accuracy['visible_noisy'][2]:.2f}; without {r.accuracy['visible_quiet'][2]:.2f}"
         ),
     )
     def after_c_visible(self) -> float:
@@ -180,7 +180,7 @@ def memory_twins(config: MemoryTwinsConfig, recorder: Recorder) -> MemoryTwinsRe
     # learning goes on in float32 here and there, decoding in the session's precision
     stages = jnp.stack([history[0, :, :, 0], *history[..., -1, :]]).astype(float)
     names = last.overlaps.names
-    seen = visible(jax.tree.map(lambda a: a[0, 0], last.model)).visible
+    seen = last.visibility.visible
     shown, accuracies = np.isin(names, seen), {}
     for kind, mask in (("visible", shown), ("invisible", ~shown)):
         for noisy, noise in (("quiet", 0.0), ("noisy", config.noise)):
@@ -227,10 +227,8 @@ def _learn_all(
         return jax.tree.map(lambda a: jnp.asarray(a, config.precision), tree)
 
     def one(gram: Any, task: Any, method: Any, key: Any) -> LearningCurve:
-        like = random_overlaps(key=jr.key(0))
-        model = ReducedRNN(Overlaps(gram, like.roles), dt=task.dt, activation=Erf())
-        options: dict[str, Any] = {"epochs": config.epochs, "record": config.record}
-        return learn(model, task, method, key=key, throw=False, **options)
+        model = ReducedRNN(Overlaps(gram, Roles()), dt=task.dt, activation=Erf())
+        return learn(model, task, method, key=key, throw=False, **config.pace)
 
     compiled = jax.jit(jax.vmap(one, in_axes=(0, None, None, None)))
     task, method = cast(twin_tasks(config)[name]), cast(method)

@@ -129,13 +129,8 @@ class OpenVsClosedResults(AbstractResults):
 
     def table(self) -> Columns:
         """Losses in the normalisation of the reference, at its epochs and at ours."""
-        marks = {
-            self.stages["closed"].stable,
-            self.stages["open"].stable,
-            self.peak.epoch,
-            self.config.epochs,
-        }
-        shown = sorted({0, 12, 110, 200} | {mark for mark in marks if mark >= 0})
+        stable = {found.stable for found in self.stages.values()} - {-1}
+        shown = sorted({0, 12, 110, 200, self.peak.epoch, self.config.epochs} | stable)
         epochs = np.asarray(self.closed.epochs)
         near = np.array([np.abs(epochs - epoch).argmin() for epoch in shown])
         losses = {n: 2 * self.config.steps * x[near] for n, x in self.test_loss.items()}
@@ -143,7 +138,6 @@ class OpenVsClosedResults(AbstractResults):
         return {"epoch": (shown, "d"), **given}
 
     def draw(self) -> Figure:
-        """Loss in the loop, stability, and gains on the landscape."""
         figure, (loss, size, land) = panels(1, 3, height=2.5)
         epochs = np.asarray(self.closed.epochs)
         for name, (label, look) in LOOPS.items():
@@ -194,16 +188,12 @@ def open_vs_closed(config: OpenVsClosedConfig, recorder: Recorder) -> OpenVsClos
         activation=Tanh(),
     )
     meter = _Meter(loop, loop.plant.sample(keys[3], config.batch))
-    options: dict[str, Any] = {"epochs": config.epochs, "record": config.record, "watch": meter}
-    options |= {"devices": config.devices}
-
-    def taught(name: str, objective: Any, key: Any) -> LearningCurve:
-        method, label = Descent(config.lr, clip=1.0), f"{name} loop"
-        return recorder.learn(name, net, objective, method, label=label, key=key, **options)
-
-    closed = taught("closed", loop, keys[4])
+    method, options = Descent(config.lr, clip=1.0), {"watch": meter, **config.pace}
+    closed = recorder.learn(
+        "closed", net, loop, method, label="closed loop", key=keys[4], **options
+    )
     teacher = TeacherStudent(closed.model, config.steps, batch=config.batch)
-    taught("open", teacher, keys[5])
+    recorder.learn("open", net, teacher, method, label="open loop", key=keys[5], **options)
     return _results(config, loop, recorder.curves)
 
 

@@ -104,7 +104,7 @@ def optimisers(config: OptimisersConfig, recorder: Recorder) -> OptimisersResult
     """
     keys = jr.split(jr.key(config.seed), 3)
     task, net = config.task(), config.network(keys[0])
-    options = config.options(keys[1]) | {"watch": ClosureGap(task.sample(keys[2]).inputs)}
+    options = config.pace | {"watch": ClosureGap(task.sample(keys[2]).inputs), "key": keys[1]}
     methods = {
         "small": Descent(config.small),
         "large": Descent(config.large),

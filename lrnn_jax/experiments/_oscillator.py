@@ -83,9 +83,8 @@ def oscillator(config: OscillatorConfig, recorder: Recorder) -> OscillatorResult
     """
     task = OscillatingFilter(config.rate, config.frequency, config.dt, config.steps)
     net, method = config.network(rank=2), Descent(config.lr)
-    often: dict[str, Any] = {"epochs": config.epochs, "record": config.record}
-    full = recorder.learn("full", net, task, method, label="full network", **often)
-    recorder.learn("reduced", reduce(net), task, method, **often)
+    full = recorder.learn("full", net, task, method, label="full network", **config.pace)
+    recorder.learn("reduced", reduce(net), task, method, **config.pace)
     values = np.linalg.eigvals(np.asarray(full.overlaps.block("v", "u")))
     values = np.take_along_axis(values, values.imag.argsort(axis=-1), axis=-1)
     # what the wanted poles e^{(−c* ± iω*) dt} of the sampled target are in terms of VᵀU/s

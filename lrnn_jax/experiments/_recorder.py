@@ -71,11 +71,7 @@ class Recorder:
         """`learning.learn_sequence` likewise, with a label for each phase."""
         report = self.progress
         if report is not None and labels is not None:
-
-            def tell(phase: int, epoch: int, epochs: int, loss: float) -> None:
-                report(labels[phase], epoch, epochs, loss)
-
-            options["progress"] = tell
+            options["progress"] = lambda phase, *now: report(labels[phase], *now)
         return self.timed(name, lambda: learn_sequence(*problem, **options))
 
     def timed(self, name: str, work: Callable[[], T]) -> T:

@@ -107,7 +107,6 @@ class ThreeStagesResults(AbstractResults):
         return given | {"turns of |λ|": (turns, "")}
 
     def draw(self) -> Figure:
-        """Loss and its stages, exactness, overlaps, eigenvalues, formula of stage 1, many starts."""
         figure, axes = figures.panels(2, 3, height=4.3)
         epochs = np.asarray(self.full.epochs)
         loss_panel(axes[0, 0], full=self.full, reduced=self.reduced, expected=self.expected)
@@ -150,17 +149,15 @@ def three_stages(config: ThreeStagesConfig, recorder: Recorder) -> ThreeStagesRe
     batches = initial_states(loop, config.epochs, config.batch, key=keys[-1])
     net, method = low_rank_controller(config.n, key=keys[0]), Descent(config.lr, clip=config.clip)
 
-    def learned(name: str, model: Any, loop: ClosedLoop, **options: Any) -> LearningCurve:
-        return recorder.learn(name, model, loop, method, epochs=config.epochs, **options)
-
-    options: dict[str, Any] = {"label": "full network", "watch": stability.LoopMatrix(loop)}
-    full = learned("full", net, trial_by_trial(loop), batches=batches, **options)
-    reduced = learned("reduced", reduce(net), loop, batches=batches)
-    expected = learned("expected", reduce(net), loop)
+    options: dict[str, Any] = {"batches": batches, **config.pace}
+    seen: dict[str, Any] = {"label": "full network", "watch": stability.LoopMatrix(loop)}
+    full = recorder.learn("full", net, trial_by_trial(loop), method, **seen, **options)
+    reduced = recorder.learn("reduced", reduce(net), loop, method, **options)
+    expected = recorder.learn("expected", reduce(net), loop, method, **config.pace)
 
     def one(key: Any) -> LearningCurve:
         start = reduce(low_rank_controller(config.n, key=key))
-        return learn(start, loop, method, epochs=config.epochs, batches=batches, throw=False)
+        return learn(start, loop, method, throw=False, **options)
 
     many = recorder.timed("many starts", lambda: jax.jit(jax.vmap(one))(keys[:-1]))
     singles = (jax.tree.map(lambda x, i=i: x[i], many) for i in range(config.seeds))
@@ -185,16 +182,18 @@ def three_stages(config: ThreeStagesConfig, recorder: Recorder) -> ThreeStagesRe
 def _stage_one(steps: int) -> dict[str, np.ndarray]:
     """½ Σ_t ‖x_t‖² of the loop under zm alone from x_0 = (1, −1), and the formula, over zm."""
     loop = ClosedLoop(KIntegrator(2), steps, start=FixedStart(jnp.array([1.0, -1.0])))
-    others = dict.fromkeys(("zu", "vm", "vu", "mu", "zv"), 0.0)
-    norms = dict.fromkeys(("mm", "uu", "vv", "zz"), 1.0)
+    values = dict.fromkeys(("zu", "vm", "vu", "mu", "zv"), 0.0)
+    values |= dict.fromkeys(("mm", "uu", "vv", "zz"), 1.0)
 
-    def simulated(zm: float) -> float:
-        overlaps = Overlaps.from_values(zm=zm, **others, **norms)
-        # T times the mean over time of half the norm, and x_0
-        return float(steps * loop.loss(ReducedRNN(overlaps, dt=1.0))) + 1.0
+    def simulated(zm: Any) -> Any:
+        overlaps = Overlaps.from_values(zm=0.0, **values)
+        model = ReducedRNN(Overlaps(overlaps.with_entries(zm=zm), overlaps.roles), dt=1.0)
+        return (
+            steps * loop.loss(model) + 1.0
+        )  # T times the mean over time of half the norm, and x_0
 
     formula = np.asarray(stability.stage_one_loss(FEEDBACKS, steps))
-    return {"loop": np.array([simulated(float(zm)) for zm in FEEDBACKS]), "formula": formula}
+    return {"loop": np.asarray(jax.vmap(simulated)(FEEDBACKS)), "formula": formula}
 
 
 def _outlier_gaps(matrices: np.ndarray, values: np.ndarray) -> np.ndarray:

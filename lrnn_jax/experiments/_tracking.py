@@ -121,7 +121,6 @@ class TrackingResults(AbstractResults):
         return given | {f"|Im λ − ω| {when}": (x, ".3g") for when, x in off.items()}
 
     def draw(self) -> Figure:
-        """Loss by frequency in closed and open loop, and eigenvalues of W."""
         figure, (*axes, plane) = panels(1, 1 + len(self.parts), height=2.5)
         for ax, (name, parts) in zip(axes, self.parts.items()):
             for frequency, part, colour, dash in zip(self.frequency, parts.T, VISIBLE, DASHES):
@@ -161,15 +160,13 @@ def tracking(config: TrackingConfig, recorder: Recorder) -> TrackingResults:
         frozen=("w_in",),
     )
     meter = _Meter(loop, plant.sample(keys[3], config.batch))
-    options: dict[str, Any] = {"epochs": config.epochs, "record": config.record, "watch": meter}
-
-    def learned(name: str, objective: Any, key: Any) -> LearningCurve:
-        method, label = Training(optax.adam(config.lr)), f"{name} loop"
-        return recorder.learn(name, net, objective, method, label=label, key=key, **options)
-
-    closed = learned("closed", loop, keys[4])
+    method, options = Training(optax.adam(config.lr)), {"watch": meter, **config.pace}
+    closed = recorder.learn(
+        "closed", net, loop, method, label="closed loop", key=keys[4], **options
+    )
     if config.student:
-        learned("open", TeacherStudent(closed.model, config.steps), None)
+        teacher = TeacherStudent(closed.model, config.steps)
+        recorder.learn("open", net, teacher, method, label="open loop", **options)
     epochs, stride = np.asarray(closed.epochs), max(len(closed.epochs) // 10, 1)
     loss, parts, w = (np.asarray(x) for x in closed.watched)
     below = parts < 1

@@ -80,7 +80,6 @@ class TradeoffResults(AbstractResults):
         return given | {name: (path[:, -1], ".4f") for name, path in ends.items()}
 
     def draw(self) -> Figure:
-        """Size of the leading eigenvalue under different objectives and episode lengths."""
         figure, axes = panels(1, 2, height=2.5, width=TEXT * 0.75, sharey=True)
         for ax, symbol, title in zip(axes, "αT", ("long-term weight", "steps of an episode")):
             sizes = {name: size for name, size in self.sizes().items() if name.startswith(symbol)}

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, NullLocator
+from scipy.optimize import isotonic_regression
 
 from lrnn_jax.figures._style import INVISIBLE, OTHERS, SIMULATION, THEORY, VISIBLE
 
@@ -24,11 +24,14 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "expected": ("expected loss", _DOTTED),
     "closure": ("Gaussian closure", _DOTTED),
     "population": ("infinite width", THEORY),
+    "before": ("before learning", {"color": OTHERS[0], "linestyle": "-.", "linewidth": 1.2}),
+    "after": ("after learning", {**SIMULATION, "color": VISIBLE[2]}),
+    "target": ("target", THEORY),
     "small": ("small steps", {**SIMULATION, "color": VISIBLE[2]}),
     "large": ("large steps", {"color": INVISIBLE[1], "linewidth": 1.6}),
     "adam": ("Adam", {"color": OTHERS[2], "linestyle": "-.", "linewidth": 1.6}),
 }
-"""How each learning method is called and drawn."""
+"""How each learning method, and each response, is called and drawn."""
 FIRST: dict[str, Any] = {**SIMULATION, "color": VISIBLE[2]}
 """The first of two compared networks."""
 SECOND: dict[str, Any] = {**SIMULATION, "color": INVISIBLE[3]}
@@ -111,14 +114,12 @@ def plot_overlaps(
     """
     colours = VISIBLE if visible else INVISIBLE
     colours = [colours[i % len(colours)] for i in range(len(symbols))]
-    for i, colour in enumerate(colours):
-        if simulation is not None:
-            ax.plot(epochs, simulation[:, i], color=colour, **SIMULATION)
-        if theory is not None:
-            line: dict[str, Any] = THEORY if simulation is not None else {"color": colour}
-            ax.plot(epochs, theory[:, i], **line)
-    shown = simulation if simulation is not None else theory
+    shown, look = (theory, {}) if simulation is None else (simulation, SIMULATION)
     assert shown is not None
+    for values, colour in zip(shown.T, colours):
+        ax.plot(epochs, values, color=colour, **look)
+    if simulation is not None and theory is not None:
+        ax.plot(epochs, theory, **THEORY)
     ax.set(xlabel="epoch", ylabel="overlap", xlim=(epochs[0], epochs[-1]))
     if len(symbols) <= 15:
         label_ends(ax, shown[-1], symbols, colours)
@@ -128,33 +129,20 @@ def plot_overlaps(
 def label_ends(
     ax: Axes, heights: np.ndarray, labels: Sequence[str], colours: Sequence[str]
 ) -> Axes:
-    """Name lines at their right ends, moved apart where they would overlap.
+    """Name lines at their right ends: as near as is possible within the axis without overlap.
 
     Arguments:
         heights, labels, colours: of the lines' ends, shape (line,).
     """
     low, high = ax.get_ylim()
     room = (high - low) * min(0.085, 1.0 / max(len(labels), 1))
-    order = [int(i) for i in np.argsort(heights, kind="stable")]
-    places = np.asarray(heights, float)[order]
-    for _ in range(200):
-        for i in range(len(places) - 1):
-            overlap = room - (places[i + 1] - places[i])
-            if overlap > 0:
-                places[i] -= overlap / 2
-                places[i + 1] += overlap / 2
-    right = ax.get_xlim()[1]
+    order, steps = np.argsort(heights, kind="stable"), room * np.arange(len(labels))
+    places = isotonic_regression(np.asarray(heights, float)[order] - steps).x
+    places = np.clip(places, low, high - steps[-1]) + steps
+    look: dict[str, Any] = {"va": "center", "fontsize": 7, "annotation_clip": False}
+    look |= {"xytext": (4, 0), "textcoords": "offset points"}
     for place, i in zip(places, order):
-        ax.annotate(
-            labels[i],
-            (right, place),
-            xytext=(4, 0),
-            textcoords="offset points",
-            color=colours[i],
-            va="center",
-            fontsize=7,
-            annotation_clip=False,
-        )
+        ax.annotate(labels[i], (ax.get_xlim()[1], place), color=colours[i], **look)
     return ax
 
 
@@ -184,15 +172,8 @@ def plot_order(ax: Axes, rates: np.ndarray, gaps: np.ndarray, order: float = 1.0
 def plot_response(ax: Axes, time: np.ndarray, outputs: Mapping[str, np.ndarray]) -> Axes:
     """Impulse responses "target", "before", "after" over time in membrane time constants, all of
     shape (time,)."""
-    looks: dict[str, tuple[str, dict[str, Any]]] = {
-        "before": ("before learning", {"color": OTHERS[0], "linestyle": "-.", "linewidth": 1.2}),
-        "after": ("after learning", {**SIMULATION, "color": VISIBLE[2]}),
-        "target": ("target", THEORY),
-    }
-    drawn = [
-        (label, outputs[name], look) for name, (label, look) in looks.items() if name in outputs
-    ]
-    plot_lines(ax, time, drawn).set(xlabel=r"time ($\tau$)", ylabel="impulse response")
+    shown = {name: outputs[name] for name in ("before", "after", "target") if name in outputs}
+    plot_methods(ax, time, shown, "impulse response").set(xlabel=r"time ($\tau$)")
     return ax
 
 
@@ -221,11 +202,9 @@ def plot_eigenvalues(
     ax.set(xlabel=f"Re ${symbol}$", ylabel=f"Im ${symbol}$")
     marks = [("o", OTHERS[0], "epoch 0"), ("o", VISIBLE[0], f"epoch {epochs[-1]}")]
     marks += [("x", "#1a1a1a", "target")] * bool(targets)
-    handles = [
-        Line2D([], [], marker=mark, linestyle="", color=colour, markersize=5, label=label)
-        for mark, colour, label in marks
-    ]
-    ax.legend(handles=handles)
+    for mark, colour, label in marks:
+        ax.plot([], [], mark, color=colour, markersize=5, label=label)
+    ax.legend()
     return ax
 
 
