@@ -30,6 +30,8 @@ from lrnn_jax.tasks import (
     TeacherStudent,
     FlipFlop,
     DecisionMaking,
+    TrialSet,
+    CrossEntropy,
     Evaluation,
 )
 
@@ -58,7 +60,14 @@ from lrnn_jax.sweeps import Sweep, sweep
 
 # what was learned
 from lrnn_jax.networks import gaussianity
-from lrnn_jax.stability import spectrum, stability_epoch, stages, effective_gains, lqr_gain
+from lrnn_jax.stability import (
+    spectrum,
+    stability_epoch,
+    stages,
+    effective_gains,
+    lqr_gain,
+    fixed_points,
+)
 
 # how it ended
 from lrnn_jax._results import RESULTS, LearningError, Interrupted

@@ -14,6 +14,7 @@ from lrnn_jax.networks._activation import (
 from lrnn_jax.networks._base import (
     AbstractOverlapRNN,
     AbstractRNN,
+    Equilibria,
     Simulation,
     at_rest,
     read_after,

@@ -76,6 +76,35 @@ at_rest: Any = property(lambda network: jnp.zeros(network.state_size, network.dt
 """The `initial_state` of networks that start from h_0 = 0."""
 
 
+class Equilibria(NamedTuple):
+    """A set of states that holds every fixed point h = step(h, x), by as few numbers κ as known.
+
+    Fields:
+        size: network → how many numbers κ has.
+        state: (network, κ, x) → h.
+        drift: (network, κ, x) → dκ/dt in membrane time constants; zero at a fixed point. What
+            leaves the set decays to it by 1 − dt a step.
+    """
+
+    size: Callable[..., int]
+    state: Callable[..., Array]
+    drift: Callable[..., Array]
+
+
+def whole_state(
+    network: "AbstractRNN", kappa: Float[Array, " state"], x: Float[Array, " inputs"]
+) -> Float[Array, " state"]:
+    """h = κ: any state may be a fixed point."""
+    return kappa
+
+
+def drift_of_state(
+    network: "AbstractRNN", kappa: Float[Array, " state"], x: Float[Array, " inputs"]
+) -> Float[Array, " state"]:
+    """(step(h, x) − h)/dt."""
+    return (network.step(kappa, x) - kappa) / network.dt.astype(network.dtype)
+
+
 class AbstractRNN(eqx.Module):
     """A recurrent network in discrete (Euler) time: what tasks and learning need to know of it.
 
@@ -88,6 +117,7 @@ class AbstractRNN(eqx.Module):
 
     Class variables:
         simulation: how its steps follow each other.
+        equilibria: where its fixed points lie.
         space: the `AbstractSpace` of what learning moves in it; None: its arrays.
         frozen: names of what does not learn; a field of most networks.
         roles: the columns of its overlaps, where it has any (`AbstractOverlapRNN`).
@@ -96,6 +126,9 @@ class AbstractRNN(eqx.Module):
     dt: eqx.AbstractVar[Float[Array, ""]]
     activation: eqx.AbstractVar[AbstractActivation]
     simulation: ClassVar[Simulation] = Simulation(scan_states, read_after)
+    equilibria: ClassVar[Equilibria] = Equilibria(
+        lambda network: network.state_size, whole_state, drift_of_state
+    )
     space: ClassVar[Any] = None
     frozen: ClassVar[tuple[str, ...]] = ()
     roles: ClassVar[Roles | None] = None

@@ -12,7 +12,13 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from lrnn_jax._checks import as_columns, as_dt, as_float, as_scale, whole
 from lrnn_jax._types import is_traced
 from lrnn_jax.networks._activation import AbstractActivation, Identity
-from lrnn_jax.networks._base import AbstractOverlapRNN, Simulation, at_rest, scan_states
+from lrnn_jax.networks._base import (
+    AbstractOverlapRNN,
+    Equilibria,
+    Simulation,
+    at_rest,
+    scan_states,
+)
 from lrnn_jax.networks._space import AbstractSpace, Loss, Weights, column_rates
 from lrnn_jax.networks._vectors import transport, vectors_with_overlaps
 from lrnn_jax.overlaps import Overlaps, Roles, stack
@@ -71,6 +77,22 @@ def share_rates(
     return end, outputs
 
 
+def state_of_latents(
+    network: "LowRankRNN", kappa: Float[Array, " rank"], x: Float[Array, " inputs"]
+) -> Float[Array, " n"]:
+    """h = U κ + M x + b."""
+    h = network.u @ kappa + network.m @ x
+    return h if network.b is None else h + network.b[:, 0]
+
+
+def drift_of_latents(
+    network: "LowRankRNN", kappa: Float[Array, " rank"], x: Float[Array, " inputs"]
+) -> Float[Array, " rank"]:
+    """(1/s) Vᵀφ(h) − κ."""
+    h = state_of_latents(network, kappa, x)
+    return network.project(network.activation(h), network.v) - kappa
+
+
 class LowRankRNN(AbstractOverlapRNN):
     """A network of N neurons whose recurrent weights have rank r.
 
@@ -106,6 +128,7 @@ class LowRankRNN(AbstractOverlapRNN):
     frozen: tuple[str, ...] = eqx.field(static=True)
     simulation = Simulation(scan_states, share_rates)
     initial_state = at_rest
+    equilibria = Equilibria(lambda network: network.v.shape[1], state_of_latents, drift_of_latents)
     space = VectorSpace
 
     def __init__(

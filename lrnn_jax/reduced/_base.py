@@ -12,6 +12,7 @@ from lrnn_jax._types import tiny_matmul
 from lrnn_jax.networks import (
     AbstractOverlapRNN,
     AbstractSpace,
+    Equilibria,
     Loss,
     Weights,
     at_rest,
@@ -95,6 +96,21 @@ class GramSpace(AbstractSpace):
         return row if row is None else row.reshape(*[1] * (self.projector.ndim - 2), 1, -1)
 
 
+def state_of_latents(
+    reduction: "AbstractReduction", kappa: Float[Array, " rank"], x: Float[Array, " inputs"]
+) -> Float[Array, " d"]:
+    """(x, κ_u[, 1])."""
+    return jnp.concatenate([x, kappa, *([jnp.ones_like(kappa[:1])] if reduction.biased else [])])
+
+
+def drift_of_latents(
+    reduction: "AbstractReduction", kappa: Float[Array, " rank"], x: Float[Array, " inputs"]
+) -> Float[Array, " rank"]:
+    """⟨v φ⟩ − κ_u."""
+    state = state_of_latents(reduction, kappa, x)
+    return reduction.read(state, reduction.outputs, reduction.roles.left) - kappa
+
+
 class AbstractReduction(AbstractOverlapRNN):
     """What all networks of a few latents share: overlaps with roles, and κ for a state.
 
@@ -104,6 +120,7 @@ class AbstractReduction(AbstractOverlapRNN):
 
     space = GramSpace
     initial_state = at_rest
+    equilibria = Equilibria(lambda reduced: reduced.roles.rank, state_of_latents, drift_of_latents)
 
     @property
     @abstractmethod

@@ -8,6 +8,7 @@ from lrnn_jax.tasks._base import (
     Trials,
     check_fits,
 )
+from lrnn_jax.tasks._criteria import AbstractCriterion, CrossEntropy, Squared
 from lrnn_jax.tasks._decision import DecisionMaking
 from lrnn_jax.tasks._filter import (
     AbstractFilter,
@@ -25,5 +26,6 @@ from lrnn_jax.tasks._response import (
     impulse_response,
     power_sum,
 )
+from lrnn_jax.tasks._trial_set import TrialSet
 from lrnn_jax.tasks._visibility import Sensitivity, measured_visible
 from lrnn_jax.tasks._white_noise import AbstractWhiteNoise, TeacherStudent, WhiteNoise
