@@ -11,7 +11,7 @@ from typing import Any as _Any
 # ruff: noqa: I001  (grouped by question)
 
 # networks, in neurons and in overlaps
-from lrnn_jax.networks import LowRankRNN, DenseRNN
+from lrnn_jax.networks import LowRankRNN, DenseRNN, CurrentRNN
 from lrnn_jax.reduced import ReducedRNN, MixtureRNN
 from lrnn_jax.overlaps import Overlaps
 from lrnn_jax.networks import Identity, Erf, Tanh, ReLU, OddActivation, SmoothActivation

@@ -137,7 +137,9 @@ def _encode(x: Any, name: str, arrays: dict[str, Any]) -> Any:
     if type(x) is dict:
         return {"dict": {k: _encode(v, f"{name}[{k!r}]", arrays) for k, v in x.items()}}
     if dataclasses.is_dataclass(x) and not isinstance(x, type):
-        fields = {f.name: getattr(x, f.name) for f in dataclasses.fields(x)}
+        fields = {
+            f.metadata.get("argument", f.name): getattr(x, f.name) for f in dataclasses.fields(x)
+        }
         kind = type(x).__name__ if type(x).__name__ in _classes() else f"{type(x).__name__} (yours)"
         encoded = {k: _encode(v, f"{name}.{k}", arrays) for k, v in fields.items()}
         return {"class": kind, "fields": encoded}

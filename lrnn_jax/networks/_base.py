@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lrnn_jax.networks._activation import AbstractActivation
+from lrnn_jax.networks._activation import AbstractActivation, Identity
 from lrnn_jax.overlaps import AbstractOverlapModel, Roles
 
 
@@ -118,6 +118,7 @@ class AbstractRNN(eqx.Module):
     Class variables:
         simulation: how its steps follow each other.
         equilibria: where its fixed points lie.
+        readout_activation: what the read-out applies to the state first.
         space: the `AbstractSpace` of what learning moves in it; None: its arrays.
         frozen: names of what does not learn; a field of most networks.
         roles: the columns of its overlaps, where it has any (`AbstractOverlapRNN`).
@@ -129,6 +130,7 @@ class AbstractRNN(eqx.Module):
     equilibria: ClassVar[Equilibria] = Equilibria(
         lambda network: network.state_size, whole_state, drift_of_state
     )
+    readout_activation: ClassVar[Any] = Identity()
     space: ClassVar[Any] = None
     frozen: ClassVar[tuple[str, ...]] = ()
     roles: ClassVar[Roles | None] = None
@@ -175,8 +177,8 @@ class AbstractRNN(eqx.Module):
 
     @property
     def is_linear_system(self) -> bool:
-        """Whether outputs are a linear function of the inputs: linear φ, no biases."""
-        return self.activation.linear and not self.biased
+        """Whether outputs are a linear function of the inputs: linear φ, no biases, h_0 = 0."""
+        return self.activation.linear and self.readout_activation.linear and not self.biased
 
     def starts(self, *trials: int) -> Float[Array, "*trial state"]:
         """h_0 of some trials."""

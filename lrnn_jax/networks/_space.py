@@ -190,7 +190,7 @@ def _arrays(network: AbstractRNN) -> dict[str, Array]:
     """All floating-point arrays of a network but dt and those of its activation."""
     leaves = jax.tree_util.tree_leaves_with_path(eqx.filter(network, eqx.is_inexact_array))
     named = {path_name(path): leaf for path, leaf in leaves}
-    own = ("dt", "activation")
+    own = ("dt", "activation", "readout_activation")
     return {n: leaf for n, leaf in named.items() if not any(_within(n, field) for field in own)}
 
 

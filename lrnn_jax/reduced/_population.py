@@ -23,6 +23,7 @@ def population(
     *,
     dt: ArrayLike | None = None,
     activation: AbstractActivation | None = None,
+    readout: AbstractActivation | None = None,
     quadrature: AbstractQuadrature = Sobol(),
     key: PRNGKeyArray,
     frozen: tuple[str, ...] = (),
@@ -43,7 +44,7 @@ def population(
         overlaps: Q_0; or a network or mixture to take it, dt, φ and frozen columns from. A mixture
             of P populations gets nodes/P nodes in each.
         nodes: about how many.
-        dt, activation, frozen: of the network; left out when a network is given.
+        dt, activation, readout, frozen: of the network; left out when a network is given.
         quadrature: `Sobol()` or `GaussHermite()`.
         key: scrambles the Sobol points.
 
@@ -55,6 +56,7 @@ def population(
     if isinstance(overlaps, AbstractOverlapRNN):
         dt = overlaps.dt if dt is None else dt
         activation = overlaps.activation if activation is None else activation
+        readout = overlaps.readout_activation if readout is None else readout
         frozen = frozen or overlaps.frozen
     if isinstance(overlaps, AbstractReduction):
         laws, shares = overlaps.laws, np.ravel(np.asarray(overlaps.shares))
@@ -72,7 +74,7 @@ def population(
         scales.append(1 / (share * w))
     theta = jnp.asarray(np.concatenate(parts), laws.gram.dtype)
     scale = jnp.asarray(np.concatenate(scales), theta.dtype)
-    options = {"dt": dt, "activation": activation, "frozen": frozen}
+    options = {"dt": dt, "activation": activation, "readout": readout, "frozen": frozen}
     return LowRankRNN.from_stack(theta, roles, scale, **options)
 
 
