@@ -7,12 +7,14 @@ of your own) is taken from a model of the same structure: `like`.
 
 import dataclasses
 import json
+import math
 import os
 import sys
 import tokenize
+import uuid
 import zipfile
 import zlib
-from collections.abc import Collection
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -20,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lrnn_jax._checks import component
 from lrnn_jax._results import RESULTS, outcome
 
 FORMAT = 2
@@ -28,54 +31,84 @@ BROKEN = (
     NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error, tokenize.TokenError,
 )  # fmt: skip
 """What reading a damaged or foreign file may raise."""
+HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+LARGE = 2**30
+"""Bytes that a file may unpack into, however few it holds; beyond, a hundred for each one."""
 
 
 def save_tree(tree: Any, path: str | os.PathLike) -> None:
-    """Write a module, or containers of arrays, into one file; it is whole or absent.
+    """Write a module, or containers of arrays, into one file: what was there before, or this.
 
-    Errors: ValueError for objects of no kind that a file can hold.
+    Errors: OSError when the file cannot be written.
     """
     arrays: dict[str, Any] = {}
     content = _encode(tree, "", arrays)
     arrays["header"] = np.array(json.dumps({"format": FORMAT, "content": content}))
-    path = os.fspath(path)
-    temporary = f"{path}.{os.getpid()}.part"
+    path = os.path.realpath(os.fspath(path))
+    temporary = f"{path}.{uuid.uuid4().hex}.part"
     try:
         with open(temporary, "xb") as file:
             np.savez(file, **arrays)
         os.replace(temporary, path)
-    except BaseException:
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from None
+    finally:
         if os.path.exists(temporary):
             os.unlink(temporary)
-        raise
 
 
-def read_arrays(path: str | os.PathLike, names: Collection[str] | None = None) -> dict[str, Any]:
-    """Arrays of an `.npz` file; of other entries than those asked for None, unread.
+def read_arrays(
+    path: str | os.PathLike, wanted: Callable[[str], bool] = lambda name: True
+) -> dict[str, Any]:
+    """Arrays of an `.npz` file; of other entries than the wanted ones None, unread.
 
-    Arguments:
-        path: of the file.
-        names: what to read; default everything.
-
-    Errors: ValueError when there is no such file, or it is damaged, pickled, or holds no arrays.
+    Errors: ValueError when there is no such file, or it is damaged, pickled, holds no arrays, or is
+    too large for what it says.
     """
+    component(path, (str, os.PathLike), "path", '"network.npz"')
     if not os.path.exists(path):
         raise ValueError(f"There is no file {path}.")
+    if not os.path.isfile(path):
+        raise ValueError(f"{path} is not a readable .npz file, but a folder or a device.")
     try:
-        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:
-            arrays = {n: file[n] if names is None or n in names else None for n in file.files}
-            foreign = [name for name in file.files if f"{name}.npy" not in file.zip.namelist()]
+        with zipfile.ZipFile(path) as file:
+            entries = {info.filename: info for info in file.infolist()}
+            foreign = [name for name in entries if not name.endswith(".npy")]
+            if foreign:
+                raise ValueError(
+                    f"its entry {foreign[0]!r} is no NumPy array (is it a PyTorch checkpoint?)"
+                )
+            names = {name: name.removesuffix(".npy") for name in entries}
+            read = [entries[name] for name, short in names.items() if wanted(short)]
+            size, packed = sum(entry.file_size for entry in read), os.path.getsize(path)
+            if size > max(LARGE, 100 * packed):
+                raise ValueError(f"its {packed} bytes would unpack into {size}")
+            return {
+                short: _read(file, entries[name]) if wanted(short) else None
+                for name, short in names.items()
+            }
     except BROKEN as error:
+        why = str(error) if type(error) is ValueError else type(error).__name__
         raise ValueError(
-            f"{path} is not a readable .npz file of plain arrays ({type(error).__name__}): write "
-            f"them with numpy.savez(path, name=array, …)."
+            f"{path} is not a readable .npz file of plain arrays ({why}): write them with "
+            f"numpy.savez(path, name=array, …)."
         ) from None
-    if foreign:
-        raise ValueError(
-            f"{path} is a zip file, but its entry {foreign[0]!r} is no NumPy array (is it a "
-            f"PyTorch checkpoint?): write the arrays with numpy.savez(path, name=array, …)."
-        )
-    return arrays
+
+
+def _read(file: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
+    """An array, refused before anything is allocated unless the entry is as long as it says."""
+    with file.open(entry) as stream:
+        header = HEADERS[np.lib.format.read_magic(stream)]
+        shape, _, dtype = header(stream)
+        if dtype.hasobject:
+            raise ValueError(f"its entry {entry.filename!r} is pickled")
+        if math.prod(shape) * dtype.itemsize != entry.file_size - stream.tell():
+            raise ValueError(f"its entry {entry.filename!r} is not as long as it says")
+        stream.seek(0)
+        return np.lib.format.read_array(stream, allow_pickle=False)
 
 
 def has_header(arrays: dict[str, Any]) -> bool:
