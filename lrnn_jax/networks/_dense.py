@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from lrnn_jax._checks import as_dt, as_float, as_scale, check_finite, number, whole
-from lrnn_jax.networks._activation import AbstractActivation, Identity
+from lrnn_jax._checks import as_dt, component, names, number, real_array, same_dtype, whole
+from lrnn_jax.networks._activation import AbstractActivation, Identity, as_activation
 from lrnn_jax.networks._base import AbstractRNN, Simulation, at_rest, read_in_step, scan_states
 from lrnn_jax.networks._low_rank import LowRankRNN
 
@@ -59,9 +59,9 @@ class DenseRNN(AbstractRNN):
         activation: AbstractActivation = Identity(),
         frozen: tuple[str, ...] = (),
     ):
-        self.w = as_float(w, "w")
-        self.w_in, self.w_out = as_float(w_in, "w_in"), as_float(w_out, "w_out")
-        self.b = None if b is None else as_float(b, "b")
+        arrays = (real_array(x, f) for f, x in zip(WEIGHTS, (w, w_in, w_out)))
+        b = None if b is None else real_array(b, "b")
+        self.w, self.w_in, self.w_out, self.b = same_dtype(*arrays, b)
         shapes = {name: getattr(self, name).shape for name in WEIGHTS}
         n, inputs, outputs = shapes["w"][:1], shapes["w_in"][1:], shapes["w_out"][:1]
         wanted = {"w": n + n, "w_in": n + inputs, "w_out": outputs + n}
@@ -72,13 +72,9 @@ class DenseRNN(AbstractRNN):
             )
         if self.b is not None and self.b.shape != n:
             raise ValueError(f"`b` holds one bias for each of {n[0]} neurons; got {self.b.shape}.")
-        for name in self.weights:
-            check_finite(getattr(self, name), name)
-        if unknown := set(frozen) - set(self.weights):
-            raise ValueError(f"`frozen` names weights among {self.weights}; got {sorted(unknown)}.")
         self.dt = as_dt(dt)
-        self.activation = activation
-        self.frozen = tuple(frozen)
+        self.activation = as_activation(activation)
+        self.frozen = names(frozen, "frozen", self.weights)
 
     @property
     def weights(self) -> tuple[str, ...]:
@@ -165,11 +161,7 @@ class Factorisation(eqx.Module):
 
 
 def factorise(
-    network: DenseRNN,
-    *,
-    rank: int | None = None,
-    energy: float | None = None,
-    scale: float = 1.0,
+    network: DenseRNN, *, rank: int | None = None, energy: float | None = None, scale: float = 1.0
 ) -> Factorisation:
     """The best low-rank approximation of a linear dense network, by singular value decomposition.
 
@@ -190,6 +182,7 @@ def factorise(
 
     Source: ours.
     """
+    component(network, DenseRNN, "network", "DenseRNN(w, w_in, w_out, dt=…)")
     if not network.activation.linear:
         raise ValueError(
             "Only a linear dense network equals a low-rank one after factorising W: with another "
@@ -198,7 +191,7 @@ def factorise(
         )
     if rank is not None and energy is not None:
         raise ValueError("Give `rank` or `energy`, not both.")
-    scale = float(as_scale(scale))
+    scale = float(number(scale, "scale", 0, open_start=True))
     a, sigma, bt = np.linalg.svd(np.asarray(network.w))
     size = np.linalg.norm(sigma)
     kept = np.cumsum((sigma / size) ** 2) if size else np.ones_like(sigma)
