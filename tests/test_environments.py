@@ -180,9 +180,7 @@ MESSAGES = {
     r"`observed` must be a whole number from 1 to 2; got 3": lambda: lrnn.KIntegrator(
         2, observed=3
     ),
-    r"`start` has 3 component\(s\), but there are 2": lambda: lrnn.KIntegrator(
-        start=np.ones(3)
-    ),
+    r"`start` has 3 component\(s\), but there are 2": lambda: lrnn.KIntegrator(start=np.ones(3)),
     r"`noise` must lie in \[0, inf\); got -1": lambda: lrnn.KIntegrator(noise=-1.0),
     r"`control_cost` is one number; got an array of shape \(3,\)": lambda: lrnn.ClosedLoop(
         lrnn.KIntegrator(), 5, control_cost=np.full(3, 0.01)
