@@ -1,13 +1,14 @@
 """Gradient flow: learning in the limit of small learning rates, as an ODE."""
 
-from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY
+from functools import partial
 from typing import Any
 
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import Array, Float, Int
 
 from lrnn_jax._checks import number, optional, whole
 from lrnn_jax._results import RESULTS
@@ -18,13 +19,14 @@ from lrnn_jax.learning._descent import (
     LearningRate,
     as_rates,
     learning_rate,
+    multiplied,
     rate_at,
     times,
 )
 from lrnn_jax.learning._isospectral import Isospectral
 from lrnn_jax.learning._method import AbstractMethod
 from lrnn_jax.learning._problem import Problem, Progress, Record, nothing
-from lrnn_jax.networks import AbstractRNN, AbstractSpace, Weights
+from lrnn_jax.networks import Weights
 from lrnn_jax.reduced import GramSpace
 from lrnn_jax.rules import AbstractRule, Gradient
 
@@ -56,44 +58,21 @@ class Flow(AbstractMethod):
     Source: [LR] eq. 8 (the ten ODEs of rank 1, here for any rank and loss).
     """
 
-    lr: LearningRate
-    rates: dict[str, Any]
-    solver: diffrax.AbstractSolver
-    rtol: Float[Array, ""]
-    atol: Float[Array, ""]
-    max_steps: int = eqx.field(static=True)
-    stop_at_loss: Float[Array, ""] | None
-    invariant_tol: float | None = eqx.field(static=True)
-    adjoint: diffrax.AbstractAdjoint
-    rule: AbstractRule
-
-    def __init__(
-        self,
-        lr: ArrayLike | Callable[[Any], Any],
-        rates: Mapping[str, ArrayLike] | None = None,
-        *,
-        solver: diffrax.AbstractSolver | None = None,
-        rtol: ArrayLike = 1e-9,
-        atol: ArrayLike = 1e-11,
-        max_steps: int = 100_000,
-        stop_at_loss: ArrayLike | None = None,
-        invariant_tol: float | None = 1e-4,
-        adjoint: diffrax.AbstractAdjoint | None = None,
-        rule: AbstractRule = Gradient(),
-    ):
-        self.lr = learning_rate(lr)
-        self.rates = as_rates(rates)
-        self.solver = diffrax.Dopri8() if solver is None else solver
-        self.rtol = number(rtol, "rtol", 0)
-        self.atol = number(atol, "atol", 0)
-        self.max_steps = whole(max_steps, "max_steps")
-        self.stop_at_loss = optional(stop_at_loss, "stop_at_loss", 0)
-        self.invariant_tol = invariant_tol
-        self.adjoint = diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint
-        self.rule = rule
-
-    def space(self, model: AbstractRNN) -> AbstractSpace:
-        return self.rule.space(model)
+    lr: LearningRate = eqx.field(converter=learning_rate)
+    rates: dict[str, Any] = eqx.field(converter=as_rates, default=None)
+    _: KW_ONLY
+    solver: diffrax.AbstractSolver = diffrax.Dopri8()
+    rtol: Float[Array, ""] = eqx.field(converter=partial(number, name="rtol", low=0), default=1e-9)
+    atol: Float[Array, ""] = eqx.field(converter=partial(number, name="atol", low=0), default=1e-11)
+    max_steps: int = eqx.field(
+        converter=partial(whole, name="max_steps"), static=True, default=100_000
+    )
+    stop_at_loss: Float[Array, ""] | None = eqx.field(
+        converter=partial(optional, name="stop_at_loss", low=0), default=None
+    )
+    invariant_tol: float | None = eqx.field(static=True, default=1e-4)
+    adjoint: diffrax.AbstractAdjoint = diffrax.RecursiveCheckpointAdjoint()
+    rule: AbstractRule = Gradient()
 
     def check(self, problem: Problem, epochs: int) -> None:
         objective, data = problem.objective, problem.data
@@ -142,7 +121,7 @@ class Flow(AbstractMethod):
                 slope = space.generator(loss, weights)[1]
             else:
                 slope = self.rule.direction(space, loss, weights)[1]
-            return jax.tree.map(lambda g: -lr.astype(g.dtype) * g, times(slope, rates))
+            return multiplied(-lr, times(slope, rates))
 
         if (target := self.stop_at_loss) is not None:
 

@@ -98,10 +98,10 @@ def _problem(
     if not isinstance(method, AbstractMethod):
         raise TypeError(f"`method` must be a learning method, e.g. Descent(lr=…); got {method!r}.")
     learner = simulate.learner(model)
-    space = method.space(learner)
+    space = method.rule.space(learner)
     objective.check(learner)
     data.check(objective, 1)
-    mesh = trial_mesh(objective, whole(devices, "devices"), data.key, data.batches)
+    mesh = trial_mesh(objective, whole(devices, "devices"), lambda: data.at(objective, 0))
     return Problem(model, space, objective, data, watch, simulate, mesh)
 
 

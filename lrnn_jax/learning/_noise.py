@@ -176,12 +176,10 @@ def _drift(step: "NoisyStep", epochs: int, every: int) -> NoiseDrift:
         return law.mean, law.covariance, jnp.einsum("iii->i", law.third)
 
     state = Law.certain(step.reduction.overlaps.vector()), jnp.zeros((), int)
-    parts = []
-    if epochs:
-        state, history = record_every(advance, keep, state, epochs, every)
-        parts.append(history)
-    parts.append(jax.tree.map(lambda a: a[None], keep(state)))
-    mean, covariance, third = jax.tree.map(lambda *a: jnp.concatenate(a), *parts)
+    state, history = record_every(advance, keep, state, epochs, every)
+    mean, covariance, third = jax.tree.map(
+        lambda a, last: jnp.concatenate([a, last[None]]), history, keep(state)
+    )
     derivative = jax.jacfwd(lambda q: step.given(q, epochs).mean)(mean[-1])
     roles = step.reduction.roles
     return NoiseDrift(recorded(epochs, every), mean, covariance, third, derivative, roles)

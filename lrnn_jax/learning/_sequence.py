@@ -1,7 +1,7 @@
 """One task after another: sequences, what they leave behind, and cycles that do not close."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import partial, reduce
 from typing import NamedTuple, Unpack
 
 import jax
@@ -85,10 +85,7 @@ def join_curves(*curves: LearningCurve) -> LearningCurve:
     """
     if not curves:
         raise ValueError("join_curves takes at least one curve.")
-    joined, *rest = curves
-    for curve in rest:
-        joined = _append(joined, curve)
-    return joined
+    return reduce(_append, curves)
 
 
 def _append(a: LearningCurve, b: LearningCurve) -> LearningCurve:

@@ -51,9 +51,6 @@ class VectorSpace(AbstractSpace):
     def gram(self, weights: Weights) -> Float[Array, "k k"]:
         return weights.T @ self.metric(weights)
 
-    def transform(self, weights: Weights) -> None:
-        return None
-
     def rates(self, values: Mapping[str, Any]) -> Weights | None:
         return column_rates(self.network, values)
 

@@ -80,15 +80,15 @@ class AbstractSpace(eqx.Module):
         """Q of weights X; empty where there are no loading vectors."""
 
     @abstractmethod
-    def transform(self, weights: Weights) -> Float[Array, "..."] | None:
-        """T with Θ = Θ_0 T; None where it is not known."""
-
-    @abstractmethod
     def rates(self, values: Mapping[str, Any]) -> Weights | None:
         """D broadcast against X, from multipliers by name; None for D = 1.
 
         Errors: ValueError or UnknownOverlap for a name that is none, a negative multiplier.
         """
+
+    def transform(self, weights: Weights) -> Float[Array, "..."] | None:
+        """T with Θ = Θ_0 T; None where it is not known."""
+        return weights if self.coefficients else None
 
     def norm(self, weights: Weights) -> Float[Array, ""]:
         """√tr(XᵀMX): for a gradient, √s ‖∂L/∂Θ‖_F, which does not depend on N."""
@@ -156,9 +156,6 @@ class LeafSpace(AbstractSpace):
         if self.roles is None:
             return jnp.zeros((0, 0), self.network.dtype)
         return self.model(weights).overlaps.gram  # pyright: ignore[reportAttributeAccessIssue]
-
-    def transform(self, weights: Weights) -> None:
-        return None
 
     def rates(self, values: Mapping[str, Any]) -> Weights | None:
         check_rates(values)

@@ -83,9 +83,6 @@ class GramSpace(AbstractSpace):
         parts = self.network.shares * self.grams(weights)
         return parts if parts.ndim == 2 else jnp.sum(parts, axis=0)
 
-    def transform(self, weights: Weights) -> Float[Array, "..."]:
-        return weights
-
     def rates(self, values: Mapping[str, Any]) -> Weights | None:
         row = column_rates(self.network, values)
         return row if row is None else row.reshape(*[1] * (self.projector.ndim - 2), 1, -1)
