@@ -84,7 +84,7 @@ def test_samples_of_whole_numbers_are_whole(written):
 
 WRONG = {
     "ignored": ('[sweep]\nrun = "coupling"\nseed = 3\n[axes]\nrank = [1]', "one by one"),
-    "sample": ("[sample]\ncount = 4\nlr = 1.0", "[low, high]"),
+    "sample": ("[sample]\ncount = 4\nlr = 1.0", "[sample] The range of 'lr' is (low, high)"),
     "spacing": ('[axes]\nlr = {from = 1, to = 2, count = 2, spacing = "logs"}', "`spacing` is one"),
     "table": ("[axis]\nlr = [1.0]", "Did you mean 'axes'"),
     "field": ("[axes]\nlrr = [1.0]", "Did you mean 'lr'"),
@@ -101,16 +101,16 @@ WRONG = {
     "fixed": ("fixed = []\n[axes]\nlr = [0.1]", "[fixed] is a table"),
     "zip": ("zip = 3", "[zip] is a table"),
     "drawn": ("sample = 3", "[sample] is a table"),
-    "runs": ("[sweep]\nrun = [1]\n[axes]\nlr = [0.1]", "`run` is text"),
+    "runs": ("[sweep]\nrun = [1]\n[axes]\nlr = [0.1]", "`run` is one of"),
     "chunk": ("[sweep]\nchunk = 1.5\n[axes]\nlr = [0.1]", "`chunk` must be a whole number"),
     "from": ('[axes]\nlr = {from = "a", to = 2, count = 2}', "`from of lr` is a number"),
     "count": ("[axes]\nlr = {from = 1, to = 2, count = 2.5}", "`count of lr` must be a whole"),
     "log": ('[axes]\nlr = {from = 0, to = 2, count = 2, spacing = "log"}', "of one sign"),
     "large": ("[axes]\nn = [100000000000000000000]", "`n` is a whole number"),
-    "samples": ('[sample]\ncount = "a"\nlr = [0.1, 0.2]', "`count of [sample]` must"),
+    "samples": ('[sample]\ncount = "a"\nlr = [0.1, 0.2]', "[sample] `count` must"),
     "method": ("[sample]\ncount = 2\nmethod = 3\nlr = [0.1, 0.2]", "`method` is one of"),
-    "scale": ("[sample]\ncount = 2\nlr = [0.1, 0.2, 3]", "`spacing of lr` is one of"),
-    "seed": ("[sample]\ncount = 2\nseed = -1\nlr = [0.1, 0.2]", "`seed of [sample]` must"),
+    "scale": ("[sample]\ncount = 2\nlr = [0.1, 0.2, 3]", "[sample] The range of 'lr' is"),
+    "seed": ("[sample]\ncount = 2\nseed = -1\nlr = [0.1, 0.2]", "[sample] `seed` must"),
     "preset": ('[sweep]\npreset = "quick"\n[axes]\nlr = [0.1]', "`preset` is one of full"),
     # what is out of range is known before anything is traced
     "negative": ("[axes]\nlr = [0.1, -0.1, 0.2]", "`lr` must lie in"),
@@ -154,7 +154,7 @@ def test_other_things_are_run_when_they_are_handed_over(written, tmp_path):
     assert data.attrs["function"] == "power 3 [('powers', (1, 3))]"
     with pytest.raises(ValueError, match="must not be negative"):
         read_sweep(written(text.replace("2.0", "-2.0")), runs={"power": power})
-    with pytest.raises(ValueError, match=r"Did you mean 'power'.*Known: learning, power"):
+    with pytest.raises(ValueError, match=r"one of learning, power; .*Did you mean 'power'"):
         read_sweep(written(text.replace('"power"', '"powr"')), runs={"power": power})
 
 

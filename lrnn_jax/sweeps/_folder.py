@@ -57,6 +57,7 @@ class Store(AbstractStore):
             ) from error
         self._zarr: Any = zarr
         self.path = Path(path)
+        self._documents: dict[str, dict[str, Any]] = {}
         self._arrays: dict[tuple[int, str, str], Any] = {}
         self._markers: dict[tuple[int, int], dict[str, Any]] = {}
 
@@ -105,11 +106,8 @@ class Store(AbstractStore):
         return self._known(index, unit) is not None
 
     def damaged(self, share: tuple[int, int] = (0, 1)) -> list[tuple[int, int]]:
-        """The chunks that are marked complete, but whose data are not what was written.
-
-        Arguments:
-            share: (i, n) to look at each n-th chunk of a group only, from the i-th on.
-        """
+        """The chunks that are marked complete, but whose data are not what was written; of n
+        shares of each group, the i-th."""
         return sorted(
             place
             for place, marker in self.done().items()
@@ -117,12 +115,11 @@ class Store(AbstractStore):
             and any(self.read(*place, name) is None for name in marker["checksums"])
         )
 
-    def discard_damaged(self, share: tuple[int, int]) -> None:
-        """Count the chunks that `damaged` finds as not computed."""
-        for place in self.damaged(share):
-            with self._guard():
-                self._marker(*place).unlink(missing_ok=True)
-            self._markers.pop(place, None)
+    def discard(self, place: tuple[int, int]) -> None:
+        """Count a chunk as not computed."""
+        with self._guard():
+            self._marker(*place).unlink(missing_ok=True)
+        self._markers.pop(place, None)
 
     @contextlib.contextmanager
     def lock(self, index: int, unit: int) -> Iterator[bool]:
@@ -159,19 +156,40 @@ class Store(AbstractStore):
         return count
 
     def document(self, name: str) -> dict[str, Any] | None:
-        of_group = {} if name.endswith(".coordinates") else GROUP
-        return _read(self.path / f"{name}.json", MANIFEST if name == "manifest" else of_group)
+        if name not in self._documents:
+            of_group = {} if name.endswith(".coordinates") else GROUP
+            fields = MANIFEST if name == "manifest" else of_group
+            if (content := _read(self.path / f"{name}.json", fields)) is None:
+                return None
+            self._documents[name] = content
+        return self._documents[name]
 
     def keep(self, name: str, content: Mapping[str, Any]) -> dict[str, Any]:
-        if (there := self.document(name)) is not None:
-            return there
-        path = self.path / f"{name}.json"
-        with self._guard():
-            temporary = _beside(path, content)
-            with contextlib.suppress(FileExistsError):
-                os.link(temporary, path)
-            os.unlink(temporary)
+        if self.document(name) is None:
+            path = self.path / f"{name}.json"
+            with self._guard():
+                temporary = _beside(path, content)
+                with contextlib.suppress(FileExistsError):  # another process was first
+                    os.link(temporary, path)
+                os.unlink(temporary)
         return self.document(name) or {}
+
+    def _array(self, index: int, name: str, mode: str) -> Any:
+        """The zarr array of a group's variable; made, to write to, where it is not there."""
+        if (index, name, mode) not in self._arrays:
+            folder = self.path / "data" / str(index) / name
+            try:
+                if mode == "r+" and not (folder / "zarr.json").exists():
+                    self._make_array(index, name)
+                self._arrays[index, name, mode] = self._zarr.open_array(folder, mode=mode)
+            except OSError:
+                raise
+            except Exception as error:  # whatever a damaged file makes zarr say
+                raise StoreError(
+                    f"{folder / 'zarr.json'} is damaged: {error}. Restore it; or delete {folder} "
+                    f"and resume, which computes what it held again."
+                ) from error
+        return self._arrays[index, name, mode]
 
     def _make_array(self, index: int, name: str) -> None:
         record = self.document(f"groups/{index}") or {}
@@ -187,37 +205,17 @@ class Store(AbstractStore):
                 dimension_names=("cell", *spec.dims),
             )
 
-    def _folder(self, index: int, name: str) -> Path:
-        return self.path / "data" / str(index) / name
-
-    def _marker(self, index: int, unit: int) -> Path:
-        return self.path / "done" / f"{index}-{unit:06d}.json"
-
     def _is_lost(self, index: int, unit: int, name: str) -> bool:
         """Whether the file of a chunk of a variable is gone; one of nothing but NaN has none."""
         try:
             after = ["0"] * (self._array(index, name, "r").ndim - 1)
         except FileNotFoundError:
             return True
-        file = os.path.join(self._folder(index, name), "c", str(unit), *after)
-        return not os.path.exists(file) and self.read(index, unit, name) is None
+        file = self.path.joinpath("data", str(index), name, "c", str(unit), *after)
+        return not file.exists() and self.read(index, unit, name) is None
 
-    def _array(self, index: int, name: str, mode: str) -> Any:
-        """The zarr array of a group's variable; made, to write to, where it is not there."""
-        if (index, name, mode) not in self._arrays:
-            folder = self._folder(index, name)
-            try:
-                if mode == "r+" and not (folder / "zarr.json").exists():
-                    self._make_array(index, name)
-                self._arrays[index, name, mode] = self._zarr.open_array(folder, mode=mode)
-            except OSError:
-                raise
-            except Exception as error:  # whatever a damaged file makes zarr say
-                raise StoreError(
-                    f"{folder / 'zarr.json'} is damaged: {error}. Restore it; or delete {folder} "
-                    f"and resume, which computes what it held again."
-                ) from error
-        return self._arrays[index, name, mode]
+    def _marker(self, index: int, unit: int) -> Path:
+        return self.path / "done" / f"{index}-{unit:06d}.json"
 
     def _known(self, index: int, unit: int) -> dict[str, Any] | None:
         """The marker of a chunk; None where there is none, or none that can be read."""

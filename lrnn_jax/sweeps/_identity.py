@@ -22,8 +22,7 @@ PLAIN = (str, bytes, int, float, complex, type(None), *ARRAYS)
 
 def program_digest(program: ClosedJaxpr) -> str:
     """A hash of a program with all its constants: it changes when the computation does."""
-    text = re.sub(r"0x[0-9a-fX]+", "", str(program))  # addresses of Python functions
-    digest = hashlib.blake2b(text.encode(), digest_size=16)
+    digest = hashlib.blake2b(_shown(program).encode(), digest_size=16)
     for array in _constants(program):
         digest.update(_array_bytes(array))
     return digest.hexdigest()
@@ -64,9 +63,14 @@ def _array_bytes(array: Any) -> bytes:
     return f"{array.shape}{array.dtype}".encode() + np.ascontiguousarray(array).tobytes()
 
 
+def _shown(value: Any) -> str:
+    """A value as text, without addresses."""
+    return re.sub(r"0x[0-9a-fA-FX]+", "", repr(value))
+
+
 def _told(value: Any, seen: dict[int, Any]) -> Iterator[bytes]:
-    """What a value says of itself, piece by piece, without addresses; `seen` keeps it from going
-    round in circles, and the values it names alive."""
+    """What a value says of itself, piece by piece; `seen` keeps it from going round in circles,
+    and the values it names alive."""
     leaves, structure = jax.tree.flatten(value, is_leaf=lambda x: isinstance(x, Mapping))
     yield _shown(structure).encode()
     for leaf in leaves:
@@ -124,7 +128,3 @@ def _state(value: Any) -> dict[str, Any]:
         return {} if isinstance(value, (type, types.ModuleType)) else vars(value)
     except TypeError:
         return {}
-
-
-def _shown(value: Any) -> str:
-    return re.sub(r"0x[0-9a-fA-F]+", "", repr(value))

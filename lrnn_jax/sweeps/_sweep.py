@@ -5,7 +5,7 @@ import hashlib
 import inspect
 import json
 import os
-import re
+import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
@@ -51,7 +51,6 @@ class Sweep:
         store: folder for results, complete after any interruption; None: hold them in memory.
         memory: bytes that each device may use; default half of what is free.
         traced: False calls the function on the host, cell by cell, untraced.
-
         name: what the store calls the function, and knows it by; default its module's and its own.
 
     A store takes the results of one sweep only. It knows a traced function by its program, and
@@ -105,19 +104,16 @@ class Sweep:
         if not self.traced:
             return [GroupPlan(g.labels, len(g.cells), 1, 0, 0, None) for g in self.groups]
         for group in self.groups:
-            traced = self._trace(group)
-            worker = self._batches(group, traced, devices, self.chunk)
-            compiled, seconds = worker.compiled, None
+            worker = self._batches(group, self._trace(group), devices, self.chunk)
+            cells, batch, seconds = len(group.cells), worker.compiled.batch, None
             if measure:
-                chunks = [group.part(0, compiled.batch)] * compiled.mesh.size
+                chunks = [group.part(0, batch)] * worker.width
                 worker.start(chunks)()
                 start = time.perf_counter()
                 worker.start(chunks)()
-                steps = -(-len(group.cells) // (compiled.batch * compiled.mesh.size))
-                seconds = steps * (time.perf_counter() - start)
-            cells, size = len(group.cells), len(group.cells) * traced.bytes
-            needs = compiled.batch, compiled.bytes, size
-            plans.append(GroupPlan(group.labels, cells, *needs, seconds))
+                seconds = -(-cells // (batch * worker.width)) * (time.perf_counter() - start)
+            needs = worker.compiled.bytes, cells * worker.traced.bytes
+            plans.append(GroupPlan(group.labels, cells, batch, *needs, seconds))
         return plans
 
     def run(
@@ -185,18 +181,18 @@ class Sweep:
                 f"The store {self.store} already holds {len(store.done())} chunk(s) of this sweep: "
                 f"go on with resume=True (--resume), or choose another store."
             )
-        store.discard_damaged(share)
+        for place in store.damaged(share):
+            store.discard(place)
         return store
 
     def _manifest(self, platform: str) -> dict[str, Any]:
-        key = None if self.key is None else np.asarray(jr.key_data(self.key)).tolist()
         flags = os.getenv("XLA_FLAGS", "").split()
         same: dict[str, Any] = {
             "format": FORMAT,
             "function": self.name,
             "design": self.design.to_json(),
             "static": self.static,
-            "key": key,
+            "key": None if self.key is None else np.asarray(jr.key_data(self.key)).tolist(),
             "dtype": str(np.dtype(jax.numpy.result_type(float))),
             "platform": platform,
             "compiler": sorted(f for f in flags if "device_count" not in f),
@@ -207,13 +203,7 @@ class Sweep:
         return same | {"hash": digest, "labels": self.labels, "chunk": self.chunk}
 
     def _trace(self, group: Group) -> Traced:
-        numbers = {n: c.values for n, c in self.design.columns.items() if n not in self.static}
-        traced = trace(self.function, group.statics, numbers, takes_key=self.takes_key)
-        taken = {axis.name for axis in self.design.axes} | set(self.design.columns)
-        dims = {dim for spec in traced.specs.values() for dim in spec.dims}
-        if clash := taken & (set(traced.specs) | dims):
-            raise ValueError(f"Axes and outputs have the same names: {', '.join(sorted(clash))}.")
-        return traced
+        return trace(self.function, self.design, group.statics, takes_key=self.takes_key)
 
     def _batches(
         self, group: Group, traced: Traced, devices: Sequence[Any], wanted: int | None
@@ -224,9 +214,9 @@ class Sweep:
                 f"The results take {readable(need)}, of which {readable(allowed)} may be held in "
                 f"memory: give a `store`, or keep less (record=n, summarise)."
             )
-        parameters, cells = len(self.design.columns), len(group.cells)
-        compiled = fit(traced, devices, allowed, parameters, cells, wanted)
-        return Batches(self.design, traced, compiled, jr.key(0) if self.key is None else self.key)
+        compiled = fit(traced, devices, allowed, len(group.cells), wanted)
+        key = jr.key(0) if self.key is None else self.key
+        return Batches(self.design, traced, compiled, key, traced.digest, compiled.mesh.size)
 
     def _run_group(
         self,
@@ -236,7 +226,8 @@ class Sweep:
         share: tuple[int, int],
         advance: Callable[[int], None],
     ) -> None:
-        record = store.document(f"groups/{group.index}")
+        name = f"groups/{group.index}"
+        record = store.document(name)
         if not self.traced:
             self._check_program(group, record, self._digest)
             key = self.key if self.takes_key else None
@@ -244,12 +235,10 @@ class Sweep:
             Job(store, group, worker, 1, share, advance).run()
             return
         traced, worker = self._trace(group), None
-        self._check_program(group, record, traced.digest)
         if record is None:
             worker = self._batches(group, traced, devices, self.chunk)
             record = group_record(group, worker.compiled.batch, traced.specs, traced.digest)
-        # another process may have been faster
-        record = store.keep(f"groups/{group.index}", record)
+            record = store.keep(name, record)  # another process may have been faster
         self._check_program(group, record, traced.digest)
         chunk = record["chunk"]
         units = group.units(chunk, share)
@@ -354,31 +343,31 @@ def _check_parameters(function: Callable[..., Any], names: list[str]) -> bool:
 
 def _differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What differs between two sweeps, in sentences."""
-    sentences = []
-    before, after = (
-        {name: values for axis in manifest["design"] for name, values in axis["columns"].items()}
-        for manifest in (there, now)
-    )
-    for name in dict.fromkeys([*before, *after]):
-        # as text: NaN is the same NaN
-        if json.dumps(before.get(name)) != json.dumps(after.get(name)):
-            old, new = _shown(before.get(name)), _shown(after.get(name))
-            sentences.append(f"Axis {name!r}: {old} there, {new} now.")
-    if not sentences and json.dumps(there["design"]) != json.dumps(now["design"]):
-        sentences.append("The axes are combined in another way or order.")
-    for name, new in now.items():
-        if name in ("design", "hash", "labels") or (name == "chunk" and new is None):
-            continue
-        old = there.get(name)
-        if name == "function" and old == f"functools.{new}":  # sweep files, in earlier versions
-            continue
-        if old != new:
-            sentences.append(f"{name}: {old} there, {new} now.")
-    return sentences
+    before, after = _facts(there), _facts(now)
+    after["chunk"] = after["chunk"] or before.get("chunk")  # what is not asked for may be anything
+    if before.get("function") == f"functools.{after['function']}":  # of files, in earlier versions
+        before["function"] = after["function"]
+    # as text: NaN is the same NaN
+    different = [
+        name
+        for name in dict.fromkeys([*before, *after])
+        if json.dumps(before.get(name)) != json.dumps(after.get(name))
+    ]
+    if not different and json.dumps(there["design"]) != json.dumps(now["design"]):
+        return ["The axes are combined in another way or order."]
+    return [f"{n}: {_shown(before.get(n))} there, {_shown(after.get(n))} now." for n in different]
 
 
-def _shown(values: Any) -> str:
-    if values is None:
+def _facts(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a sweep what it is, by name."""
+    axes = [axis["columns"] for axis in manifest["design"]]
+    columns = {f"Axis {name!r}": v for columns in axes for name, v in columns.items()}
+    others = ("design", "hash", "labels")
+    return columns | {name: value for name, value in manifest.items() if name not in others}
+
+
+def _shown(value: Any) -> str:
+    if value is None:
         return "absent"
-    text = re.sub(r"\s+", " ", str(values))
-    return f"{len(values)} value(s) {text if len(text) <= 60 else text[:50] + '…'}"
+    size = f"{len(value)} value(s) " if isinstance(value, list) else ""
+    return size + textwrap.shorten(str(value), 60, placeholder="…")
