@@ -157,7 +157,7 @@ def test_a_student_imitates_what_the_teacher_met():
 
 
 MESSAGES = {
-    r"A plant of n states takes A \(n, n\).*A \(2, 2\), B \(3, 1\)": lambda: lrnn.LinearPlant(
+    r"A plant of n states takes `a` \(n, n\).*A \(2, 2\), B \(3, 1\)": lambda: lrnn.LinearPlant(
         np.eye(2), np.ones((3, 1)), np.ones((1, 2))
     ),
     r"`q` weighs a cost.*one is -1": lambda: lrnn.LinearPlant(
@@ -180,10 +180,8 @@ MESSAGES = {
     r"`observed` must be a whole number from 1 to 2; got 3": lambda: lrnn.KIntegrator(
         2, observed=3
     ),
-    r"`half_width` has 3 component\(s\), but there are 2": lambda: lrnn.KIntegrator(
-        start=np.ones(3)
-    ),
-    r"`noise` must be finite and not negative": lambda: lrnn.KIntegrator(noise=-1.0),
+    r"`start` has 3 component\(s\), but there are 2": lambda: lrnn.KIntegrator(start=np.ones(3)),
+    r"`noise` must lie in \[0, inf\); got -1": lambda: lrnn.KIntegrator(noise=-1.0),
     r"`control_cost` is one number; got an array of shape \(3,\)": lambda: lrnn.ClosedLoop(
         lrnn.KIntegrator(), 5, control_cost=np.full(3, 0.01)
     ),
@@ -202,13 +200,13 @@ MESSAGES = {
     r"expected loss.*Pendulum is not linear": lambda: lrnn.ClosedLoop(
         lrnn.environments.Pendulum(dt=1.0), 5
     ).loss(network()),
-    r"This plant is noisy: a batch holds": lambda: lrnn.ClosedLoop(
+    r"This plant is noisy: `batch` holds": lambda: lrnn.ClosedLoop(
         lrnn.KIntegrator(noise=1.0), 5
     ).loss(network(), jnp.ones((3, 2))),
-    r"start from arrays of shape \(trial, 2\); got \(3, 1\)": lambda: lrnn.ClosedLoop(
+    r"`batch.start`.*shape \(trial, 2\).*got an array of shape \(3, 1\)": lambda: lrnn.ClosedLoop(
         lrnn.KIntegrator(), 5
     ).loss(network(), jnp.ones((3, 1))),
-    r"give the loop a `batch`": lambda: lrnn.environments.Demonstrations(
+    r"give the `loop` a `batch`": lambda: lrnn.environments.Demonstrations(
         network(), lrnn.ClosedLoop(lrnn.KIntegrator(), 5)
     ),
 }

@@ -65,9 +65,8 @@ def sweep_command(rest: list[str]) -> int:
     shard = _part(options.shard, "--shard") if options.shard else None
     try:
         data = sweep.run(resume=options.resume, devices=devices, shard=shard)
-    except (sweeps.StoreError, MemoryError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"; what is complete is kept in {store}: --resume") from None
     codes, counts = np.unique(data.result.values, return_counts=True)
     ended = {int(code): int(count) for code, count in zip(codes, counts)}
     print(f"{_endings(ended)}\nstore  {store.resolve()}")

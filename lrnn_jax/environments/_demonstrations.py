@@ -4,7 +4,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from lrnn_jax.environments._closed_loop import ClosedLoop
+from lrnn_jax._checks import component, one_key
+from lrnn_jax.environments._closed_loop import ClosedLoop, LoopTrials
 from lrnn_jax.networks import AbstractRNN
 from lrnn_jax.tasks import AbstractTrialTask, Trials
 
@@ -31,9 +32,11 @@ class Demonstrations(AbstractTrialTask):
     loop: ClosedLoop
 
     def __init__(self, teacher: AbstractRNN, loop: ClosedLoop):
+        component(loop, ClosedLoop, "loop", "ClosedLoop(plant, horizon, batch)")
+        component(teacher, AbstractRNN, "teacher", "LowRankRNN(z, v, m, u, dt=…)")
         loop.check(teacher)
         if loop.batch is None:
-            raise ValueError("Demonstrations are sampled: give the loop a `batch` (of trials).")
+            raise ValueError("Demonstrations are sampled: give the `loop` a `batch` (of trials).")
         self.teacher, self.loop = teacher, loop
 
     @property
@@ -55,7 +58,7 @@ class Demonstrations(AbstractTrialTask):
 
     def sample(self, key: PRNGKeyArray) -> Trials:
         """What the teacher saw and did in the trials of one epoch, scored throughout."""
-        draws = self.loop.sample(key)
+        draws = self.loop.sample(one_key(key))
         assert draws is not None
         seen = jnp.moveaxis(self.loop.simulate(self.teacher, draws).observations, 0, 1)
         return Trials(seen, self.teacher.rollout(seen), jnp.ones(seen.shape[:2], seen.dtype))
@@ -70,7 +73,11 @@ class LoopLoss(eqx.Module):
     """
 
     loop: ClosedLoop
-    trials: Float[Array, "trial start"] | None = None
+    trials: Float[Array, "trial start"] | LoopTrials | None = None
+
+    def __check_init__(self) -> None:
+        component(self.loop, ClosedLoop, "loop", "ClosedLoop(plant, horizon)")
+        self.loop.check_trials(self.trials, "trials")
 
     def __call__(self, model: AbstractRNN) -> Float[Array, ""]:
         return self.loop.loss(model, self.trials)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from lrnn_jax._checks import as_float, check_finite, whole
+from lrnn_jax._checks import real_array, same_dtype, whole
 from lrnn_jax._types import is_traced
 from lrnn_jax.environments._base import AbstractAutonomousPlant, as_plant_dt
 from lrnn_jax.environments._starts import AbstractStart, as_start, check_noise
@@ -90,17 +90,16 @@ class LinearPlant(AbstractLinearPlant):
         observation_noise: ArrayLike | None = None,
         dt: ArrayLike | None = None,
     ):
-        self.a, self.b, self.c = as_float(a), as_float(b), as_float(c)
+        given = (real_array(x, name) for name, x in zip("abc", (a, b, c)))
+        self.a, self.b, self.c = same_dtype(*given)
         a_shape, b_shape, c_shape = shapes = [x.shape for x in (self.a, self.b, self.c)]
         wanted = [a_shape[:1] * 2, a_shape[:1] + b_shape[1:], c_shape[:1] + a_shape[:1]]
         if shapes != wanted or any(len(s) != 2 or 0 in s for s in shapes):
             raise ValueError(
-                f"A plant of n states takes A (n, n), B (n, controls) and C (observed, n); got "
-                f"A {a_shape}, B {b_shape}, C {c_shape}."
+                f"A plant of n states takes `a` (n, n), `b` (n, controls) and `c` (observed, n); "
+                f"got A {a_shape}, B {b_shape}, C {c_shape}."
             )
         n = len(self.a)
-        for name in "abc":
-            check_finite(getattr(self, name), name)
         self.q = check_cost(jnp.eye(n) / n if q is None else q, n, "q")
         self.r = check_cost(jnp.zeros((self.controls,) * 2) if r is None else r, self.controls, "r")
         self.start = as_start(start, n)
@@ -165,8 +164,7 @@ def check_cost(cost: ArrayLike, size: int, name: str) -> Array:
 
     Errors: ValueError unless it fits, is symmetric and has no negative eigenvalue.
     """
-    cost = as_float(cost)
-    check_finite(cost, name)
+    cost = real_array(cost, name)
     if cost.ndim == 0:
         cost = cost * jnp.eye(size, dtype=cost.dtype)
     if cost.shape != (size, size):

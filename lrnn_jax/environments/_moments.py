@@ -5,19 +5,18 @@ so that |λ|^{2T} may leave the range of floating-point numbers. Exponents are c
 differentiation, and powers of two are exact, so that neither values nor gradients lose a digit.
 """
 
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from lrnn_jax._types import small_matmul
+from lrnn_jax._checks import component
+from lrnn_jax._types import cast, small_matmul
 from lrnn_jax.environments._base import AbstractPlant
 from lrnn_jax.networks import AbstractRNN
 from lrnn_jax.tasks import power_sum
-
-Plant = TypeVar("Plant", bound=AbstractPlant)
 
 _FEW = 8  # rows of matrices whose products compile into the operations around them
 
@@ -34,13 +33,12 @@ class Scaled(NamedTuple):
         return jnp.log(self.value) + two * self.exponent.astype(self.value.dtype)
 
     def bounded(self) -> Float[Array, "..."]:
-        """The number itself below 2^480 (float32: 2^48), and above that with this exponent.
+        """The number itself as far as floating-point numbers reach, and above that a finite one.
 
-        Bounded so that squares of gradients stay finite; their direction is right at any size.
+        Its gradient is the number's own below 2^480 (float32: 2^48), and above that cut to this
+        exponent, so that squares stay finite; its direction is right at any size.
         """
-        integer, _, bias = _layout(self.value.dtype)
-        cap = bias // 2 + 1 - 4 * integer.itemsize
-        return self.value * _power_of_two(jnp.minimum(self.exponent, cap), self.value.dtype)
+        return _bounded(self.value, self.exponent)
 
 
 class LinearLoop(eqx.Module):
@@ -70,6 +68,13 @@ def linear_loop(model: AbstractRNN, plant: AbstractPlant) -> LinearLoop:
 
     Source: [CL] eq. 9 (rank 1, double integrator).
     """
+    component(model, AbstractRNN, "model", "LowRankRNN(z, v, m, u, dt=…)")
+    component(plant, AbstractPlant, "plant", "KIntegrator(2), a plant")
+    if (model.inputs, model.outputs) != (plant.observations, plant.controls):
+        raise ValueError(
+            f"`plant` has {plant.observations} observation(s) and {plant.controls} control(s), but "
+            f"`model` {model.inputs} input(s) and {model.outputs} output(s)."
+        )
     plant, n = cast(plant, model.dtype), plant.state_size
     sizes = n + model.state_size, n, plant.observations
     signals = jax.eval_shape(lambda: plant.signals(jnp.zeros(plant.start_size), 1))
@@ -129,6 +134,22 @@ def moments(system: LinearLoop, start: Float[Array, "x x"], steps: int) -> tuple
     return total[0], shift(power, total)[0]
 
 
+@jax.custom_jvp
+def _bounded(value: Float[Array, "..."], exponent: Int[Array, ""]) -> Float[Array, "..."]:
+    # half of the power twice: 2^1024 is no number, but the value times it may be
+    top = jnp.minimum(exponent, _layout(value.dtype)[2] + 1)
+    return 2 * value * _power_of_two(top - 1, value.dtype)
+
+
+@_bounded.defjvp
+def _bounded_jvp(primals: Any, tangents: Any) -> Any:
+    value, exponent = primals
+    integer, _, bias = _layout(value.dtype)
+    cap = bias // 2 + 1 - 4 * integer.itemsize
+    slope = _power_of_two(jnp.minimum(exponent, cap), value.dtype)
+    return _bounded(value, exponent), tangents[0] * slope
+
+
 def scaled(value: Float[Array, "..."], exponent: Int[Array, ""] | int = 0) -> Scaled:
     """value · 2^exponent in standard form; zero, infinity and NaN stay what they are."""
     own = _exponent(jnp.max(jnp.abs(jax.lax.stop_gradient(value)))) + 1
@@ -140,11 +161,6 @@ def add(a: Scaled, b: Scaled) -> Scaled:
     top = jnp.maximum(a.exponent, b.exponent)
     parts = (x.value * _power_of_two(x.exponent - top, x.value.dtype) for x in (a, b))
     return scaled(sum(parts, jnp.zeros_like(a.value)), top)
-
-
-def cast(plant: Plant, dtype: jnp.dtype) -> Plant:
-    """The plant in another floating dtype."""
-    return jax.tree.map(lambda x: x.astype(dtype) if eqx.is_inexact_array(x) else x, plant)
 
 
 def _congruence(p: Scaled, s: Scaled) -> Scaled:

@@ -73,10 +73,22 @@ class DegeneracyResults(AbstractResults):
         return max(self.noise_slopes(), key=lambda slope: abs(slope + 0.5))
 
     @claim(
+        "and the outputs of both alike, since the twin has the same zz, zv and vv: larger r.m.s. over "
+        "smaller (5 % of chance)",
+        high=1.25,
+    )
+    def noise_alike(self) -> Any:
+        return max(max(pair) / min(pair) for pair in self.noise_rms)
+
+    @claim(
         lambda r: f"after {r.config.early} epochs the outputs differ clearly: largest |Δy|", low=0.1
     )
     def output_gap_early(self) -> Any:
         return _apart(self.early)
+
+    @claim("and the learning curves have: largest ratio of losses at one epoch", low=10)
+    def loss_ratio(self) -> Any:
+        return np.exp(np.abs(np.log(self.full.loss / self.full_twin.loss)).max())
 
     @claim(
         "one has a plateau: epochs before the steepest fall of log L in which it falls at less "

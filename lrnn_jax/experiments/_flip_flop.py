@@ -105,6 +105,10 @@ class FlipFlopResults(AbstractResults):
     def nodes_error(self) -> float:
         return self.relative_error["population"]
 
+    @claim("the network of N neurons is off by 1/√N: relative error of Q × √N", high=3)
+    def network_error(self) -> float:
+        return self.relative_error["full"] * self.config.n**0.5
+
     @claim(
         "the closure's own error exceeds that of the nodes: times",
         low=1,
@@ -112,6 +116,22 @@ class FlipFlopResults(AbstractResults):
     )
     def closure_error(self) -> float:
         return self.relative_error["closure"] / self.relative_error["population"]
+
+    @claim(
+        "because loadings leave the Gaussian law: joint fourth cumulant over that of a Gaussian "
+        "sample",
+        low=1.5,
+    )
+    def joint_over_chance(self) -> Any:
+        return self.joint["full"][-1] / self.chance
+
+    @claim(
+        "which no vector shows by itself: lowest correlation of quantiles with normal ones",
+        low=0.97,
+    )
+    def quantile_correlation(self) -> Any:
+        ranks = _normal_quantiles(len(self.loadings))
+        return min(np.corrcoef(ranks, values)[0, 1] for values in self.loadings.T)
 
     table = final_overlaps
 
@@ -183,9 +203,13 @@ def loss_ratio(curve: LearningCurve) -> float:
     return float(jnp.mean(curve.loss[-5:]) / curve.loss[0])
 
 
+def _normal_quantiles(count: int) -> np.ndarray:
+    return ndtri((np.arange(count) + 0.5) / count)
+
+
 def _quantiles(ax: Axes, loadings: Any) -> None:
     """Quantiles of loadings against those of the normal law, and histograms in an inset."""
-    ranks = ndtri((np.arange(len(loadings)) + 0.5) / len(loadings))
+    ranks = _normal_quantiles(len(loadings))
     some = np.unique(np.linspace(0, len(ranks) - 1, 40).astype(int))
     edges = np.linspace(-3.5, 3.5, 22)
     inset = ax.inset_axes((0.58, 0.06, 0.42, 0.34))

@@ -95,6 +95,10 @@ class MemoryAbaResults(AbstractResults):
     def max_abs_dq(self) -> Any:
         return self.reduced.distance(self.full).max
 
+    @claim("every task is solved in its phase: largest loss at a phase's end", high=1e-3)
+    def phase_loss(self) -> Any:
+        return max(self.reduced.loss[self._at(phase)] for phase in (1, 2, 3, 4))
+
     @claim(
         "without noise all overlaps return after A-B-A, within plotting accuracy: largest leftover "
         "over largest excursion",
@@ -123,6 +127,11 @@ class MemoryAbaResults(AbstractResults):
     def noise_product(self) -> Any:
         product = (self.noise_end["zu"] * self.noise_end["vm"]).mean()
         return abs(product - self._solution("zu") * self._solution("vm"))
+
+    @claim("while zu and vm drift apart: smaller change, in standard errors", low=3)
+    def noise_pair(self) -> Any:
+        changes = self.changes
+        return min(abs(changes["drift"][n] / changes["drift_sem"][n]) for n in ("zu", "vm"))
 
     @claim("invisible overlaps drift: uu after a tenth of the time, in standard errors", low=5)
     def noise_uu(self) -> Any:
@@ -159,6 +168,11 @@ class MemoryAbaResults(AbstractResults):
     @claim("a cycle of a* leaves much more (about 2.5e-2 in the reference)", low=1e-2, high=5e-2)
     def holonomy_a(self) -> Any:
         return np.abs(self.holonomy["a_flow"][0]).max()
+
+    @claim("descent leaves what flow does, but for O(η): largest ratio", high=3)
+    def holonomy_descent(self) -> Any:
+        left = {name: np.abs(change[0]).max() for name, change in self.holonomy.items()}
+        return max(left[f"{kind}_descent"] / left[f"{kind}_flow"] for kind in "ca")
 
     @claim("learning reaches an orbit in overlap space: its dimension", low=5, high=5)
     def reachable_dimension(self) -> int:

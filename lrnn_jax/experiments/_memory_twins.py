@@ -112,6 +112,10 @@ class MemoryTwinsResults(AbstractResults):
     def after_c_visible(self) -> float:
         return self.accuracy["visible_noisy"][2]
 
+    @claim("from which they can be read without it", low=0.65)
+    def after_c_visible_quiet(self) -> float:
+        return self.accuracy["visible_quiet"][2]
+
     @claim("but well above on the invisible ones with noise", low=0.65)
     def after_c_invisible(self) -> float:
         return self.accuracy["invisible_noisy"][2]

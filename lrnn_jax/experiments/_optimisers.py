@@ -45,6 +45,18 @@ class OptimisersResults(AbstractResults):
     )
     chance: Any = labelled("joint cumulant of a Gaussian sample")
 
+    @claim("all learn the task: last loss over the first, the largest", high=0.1)
+    def loss_left(self) -> float:
+        return max(self.loss_ratio.values())
+
+    @claim(
+        "loadings stay near the Gaussian law by small steps: joint fourth cumulant over that of a "
+        "Gaussian sample",
+        high=3,
+    )
+    def small_over_chance(self) -> Any:
+        return self.joint["small"] / self.chance
+
     @claim(
         "loadings leave the Gaussian law further by large steps and by Adam than by small ones: "
         "joint fourth cumulants, the lower one over that of small steps",

@@ -78,6 +78,20 @@ class ThreeStagesResults(AbstractResults):
     def outlier_gap(self) -> Any:
         return self.outlier_gaps.max()
 
+    @claim(
+        "the expected loss, without any batch, leads to the same end: ratio of losses, mean of the "
+        "last tenth",
+        low=0.5,
+        high=2,
+    )
+    def expected_ratio(self) -> Any:
+        last = len(self.expected.loss) * 9 // 10
+        return self.expected.loss[last:].mean() / self.reduced.loss[last:].mean()
+
+    @claim("zm turns negative for good: share of starts", low=1)
+    def share_negative_feedback(self) -> Any:
+        return np.mean(np.asarray(self.many_zm)[:, -1] < 0)
+
     @claim("the spectrum shows three stages: a complex pair leads, share of starts", low=1)
     def share_complex_pair(self) -> Any:
         return np.mean([found.oscillatory >= 0 for found in self.starts])
@@ -85,6 +99,11 @@ class ThreeStagesResults(AbstractResults):
     @claim("then the loop becomes stable for good, and is refined: share of starts", low=0.9)
     def share_stable(self) -> Any:
         return np.mean([found.stable >= 0 for found in self.starts])
+
+    @claim("refined: largest loss at the end over that when it became stable", high=0.9)
+    def refinement(self) -> Any:
+        losses = [found.losses for found in self.starts if found.stable >= 0]
+        return max((end / stable for *_, stable, end in losses), default=None)
 
     @claim(
         "the formula of stage 1 has the loop's size for |zm| ≥ 0.1 (at zm = 0 it misses the growth "
@@ -129,11 +148,11 @@ class ThreeStagesResults(AbstractResults):
         figures.plot_lines(axes[1, 1], self.zm, lines, above=0)
         axes[1, 1].set(xlabel=r"$\sigma_{zm}$", ylabel=r"$\frac{1}{2}\sum_t\|x_t\|^2$, stage 1")
         thin = {"color": VISIBLE[1], "linewidth": 0.8, "alpha": 0.7}
-        figures.plot_lines(axes[1, 2], epochs, [(None, zm, thin) for zm in self.many_zm[:10]])
+        shown = self.many_zm[:10]
+        figures.plot_lines(axes[1, 2], epochs, [(None, zm, thin) for zm in shown])
         axes[1, 2].axhline(0, color="0.6", linewidth=0.8, zorder=0)
-        axes[1, 2].set(
-            xlabel="epoch", ylabel=r"$\sigma_{zm}$, ten starts", xlim=(0, min(300, epochs[-1]))
-        )
+        axes[1, 2].set(xlabel="epoch", ylabel=rf"$\sigma_{{zm}}$, {len(shown)} starts")
+        axes[1, 2].set_xlim(0, min(300, epochs[-1]))
         return figure
 
 

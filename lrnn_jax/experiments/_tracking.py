@@ -1,5 +1,6 @@
 """`tracking`: a controller learns to follow a reference, one frequency after another."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +36,9 @@ class TrackingConfig(AbstractLoopConfig):
     """Keep every n-th epoch."""
     student: bool = True
     """Train an open-loop student of the trained controller as well (on white noise, expected)."""
+    student_frozen: tuple[str, ...] = ()
+    """Weights that the student does not learn (the controller doesn't learn "w_in"; a student
+    that doesn't either never gets there)."""
     wanted: int = within(4, 1, 4)
     """How many of the four frequencies should be acquired in these epochs."""
 
@@ -113,6 +117,24 @@ class TrackingResults(AbstractResults):
         learned = self.config.wanted == len(self.frequency)
         return (after / np.minimum(before, half)).max() if learned else None
 
+    @claim(
+        "in the loop the open-loop student becomes worse before it becomes better: highest loss over "
+        "that of the untrained network",
+        low=1.5,
+        shown=lambda r: (
+            f"loss × dt from {0.1 * r.test_loss['open'][0]:.3g} to {0.1 * r.test_loss['open'].max():.3g} at epoch "
+            f"{r.open.epochs[np.argmax(r.test_loss['open'])]}"
+        ),
+    )
+    def student_rise(self) -> Any:
+        loss = self.test_loss.get("open")
+        return None if loss is None else loss.max() / loss[0]
+
+    @claim("and ends near its teacher: loss over the teacher's", high=1.5)
+    def student_end(self) -> Any:
+        ends = {name: loss[-1] for name, loss in self.test_loss.items()}
+        return ends["open"] / ends["closed"] if "open" in ends else None
+
     def table(self) -> Columns:
         losses = dict(zip(("before", "after"), self.parts["closed"][[0, -1]]))
         given = {"frequency": (self.frequency, "g"), "below 1 at epoch": (self.first_below_1, "d")}
@@ -166,7 +188,8 @@ def tracking(config: TrackingConfig, recorder: Recorder) -> TrackingResults:
     )
     if config.student:
         teacher = TeacherStudent(closed.model, config.steps)
-        recorder.learn("open", net, teacher, method, label="open loop", **options)
+        pupil = dataclasses.replace(net, frozen=config.student_frozen)
+        recorder.learn("open", pupil, teacher, method, label="open loop", **options)
     epochs, stride = np.asarray(closed.epochs), max(len(closed.epochs) // 10, 1)
     loss, parts, w = (np.asarray(x) for x in closed.watched)
     below = parts < 1

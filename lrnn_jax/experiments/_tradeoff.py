@@ -65,6 +65,10 @@ class TradeoffResults(AbstractResults):
         changes = self._changes("T", self.config.episodes)
         return changes[0] - changes[-1]
 
+    @claim("also of those in between: change from one length to the next, the largest", high=0)
+    def episode_order(self) -> Any:
+        return max(np.diff(self._changes("T", self.config.episodes)), default=None)
+
     def _changes(self, symbol: str, values: tuple[float, ...]) -> list[float]:
         return [self.change[f"{symbol} = {value:g}"] for value in sorted(values)]
 

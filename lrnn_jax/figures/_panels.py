@@ -249,14 +249,13 @@ def plot_coupling(
 
 
 def mark_epochs(ax: Axes, epochs: dict[str, tuple[int, str]]) -> Axes:
-    """Thin vertical lines at epochs, given with a colour by name; negative ones are left out."""
-    for name, (epoch, colour) in epochs.items():
+    """Thin vertical lines at two epochs at most, given with a colour by name, in the legend;
+    negative epochs are left out."""
+    looks = zip(epochs.items(), (":", "-."))
+    for (name, (epoch, colour)), line in looks:
         if epoch >= 0:
-            ax.axvline(epoch, color=colour, linewidth=0.8, linestyle=":", zorder=0)
-            ax.annotate(
-                name, (epoch, 0.98), xycoords=("data", "axes fraction"), xytext=(3, 0),
-                textcoords="offset points", color=colour, fontsize=6.5, va="top", rotation=90,
-            )  # fmt: skip
+            ax.axvline(epoch, color=colour, linewidth=0.9, linestyle=line, zorder=0, label=name)
+    ax.legend()
     return ax
 
 

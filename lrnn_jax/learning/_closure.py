@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from lrnn_jax._checks import component, one_key
 from lrnn_jax.learning._curve import LearningCurve
 from lrnn_jax.learning._learn import Options, learn
 from lrnn_jax.learning._method import AbstractUpdate
@@ -108,8 +109,10 @@ def diagnose_closure(
 
     Source: ours.
     """
+    component(network, LowRankRNN, "network", "LowRankRNN(…), or population(…)")
+    component(task, AbstractTask, "task", "FlipFlop(…), with trials")
     probe = task.trials(
-        task.sample(jax.random.fold_in(key, 2**32 - 1)) if task.stochastic else None
+        task.sample(jax.random.fold_in(one_key(key), 2**32 - 1)) if task.stochastic else None
     )
     shared: Any = {"epochs": epochs, "key": key, "batches": batches}
     kept: Any = {name: x for name, x in options.items() if name in ("record", "throw")}

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from lrnn_jax._checks import flag, instance, number, optional, whole
+from lrnn_jax._checks import component, flag, number, optional, shown, whole
 from lrnn_jax.learning._method import AbstractUpdate, Step
 from lrnn_jax.networks import AbstractSpace, Weights
 from lrnn_jax.rules import AbstractRule, Gradient
@@ -26,9 +26,21 @@ LearningRate = Float[Array, ""] | Callable[[Any], Any]
 def learning_rate(lr: ArrayLike | Callable[[Any], Any]) -> LearningRate:
     """A number as an array (one trace for all), or a schedule as it is.
 
-    Errors: ValueError for a negative or non-finite number.
+    Errors: ValueError for a negative or non-finite number, and for a function that does not make
+    one number of an epoch.
     """
-    return lr if callable(lr) else number(lr, "lr", 0)
+    if not callable(lr):
+        return number(lr, "lr", 0)
+    try:
+        with jax.numpy_dtype_promotion("standard"):
+            rate = jax.eval_shape(lambda epoch: jnp.asarray(lr(epoch)), jnp.zeros((), int))
+        assert (rate.shape, jnp.issubdtype(rate.dtype, jnp.complexfloating)) == ((), False)
+    except Exception:
+        raise ValueError(
+            f"`lr` must be one number, or a schedule that makes one of an epoch, such as "
+            f"optax.cosine_decay_schedule(0.1, 1000); got {shown(lr)}."
+        ) from None
+    return lr
 
 
 def rate_at(lr: LearningRate, epoch: Any) -> Float[Array, ""]:
@@ -42,19 +54,21 @@ def rate_at(lr: LearningRate, epoch: Any) -> Float[Array, ""]:
 def as_rates(rates: Mapping[str, ArrayLike] | None) -> dict[str, Any]:
     """Multipliers as arrays; their names are checked against the model by `learn`.
 
-    Errors: TypeError for what is no mapping; ValueError for a value that is not one number, not
-    finite or negative.
+    Errors: ValueError for what is no mapping, for names that are no strings, and for a value that
+    is not one number, or negative or not finite.
     """
-    rates = instance({} if rates is None else rates, "rates", Mapping, 'rates={"m": 0.0}')
-    return {name: number(rate, f"rates[{name!r}]", 0) for name, rate in rates.items()}
+    given = component({} if rates is None else rates, Mapping, "rates", '{"m": 0.5}')
+    if wrong := [name for name in given if not isinstance(name, str)]:
+        raise ValueError(f"`rates` are by name, such as {{'m': 0.5}}; got {shown(wrong[0])}.")
+    return {name: number(rate, f"rates[{name!r}]", 0) for name, rate in given.items()}
 
 
 def as_rule(rule: AbstractRule) -> AbstractRule:
     """A learning rule as it is.
 
-    Errors: TypeError for anything else.
+    Errors: ValueError for anything else.
     """
-    return instance(rule, "rule", AbstractRule, "Gradient()")
+    return component(rule, AbstractRule, "rule", "Gradient()")
 
 
 momentum_of = partial(optional, name="momentum", low=0, high=1, open_end=True)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from lrnn_jax._checks import number, optional, whole
+from lrnn_jax._checks import component, number, optional, whole
 from lrnn_jax._results import RESULTS
 from lrnn_jax._scan import recorded
 from lrnn_jax._types import is_traced
@@ -18,6 +18,7 @@ from lrnn_jax.learning._curve import LearningCurve
 from lrnn_jax.learning._descent import (
     LearningRate,
     as_rates,
+    as_rule,
     learning_rate,
     multiplied,
     rate_at,
@@ -31,6 +32,33 @@ from lrnn_jax.reduced import GramSpace
 from lrnn_jax.rules import AbstractRule, Gradient
 
 
+def as_solver(solver: diffrax.AbstractSolver) -> diffrax.AbstractSolver:
+    """A solver that knows its error.
+
+    Errors: ValueError for anything else.
+    """
+    return component(solver, diffrax.AbstractAdaptiveSolver, "solver", "diffrax.Dopri8()")
+
+
+def as_adjoint(adjoint: diffrax.AbstractAdjoint) -> diffrax.AbstractAdjoint:
+    """A way to differentiate that can save at several times.
+
+    Errors: ValueError for anything else.
+    """
+    such_as = "diffrax.RecursiveCheckpointAdjoint(), which can save at several times"
+    component(adjoint, diffrax.AbstractAdjoint, "adjoint", such_as)
+    if isinstance(adjoint, diffrax.BacksolveAdjoint):
+        raise ValueError(f"`adjoint` must be such as {such_as}; got a BacksolveAdjoint.")
+    return adjoint
+
+
+def tolerance_of(invariant_tol: float | None) -> float | None:
+    """A positive number, or None."""
+    if invariant_tol is None:
+        return None
+    return float(number(invariant_tol, "invariant_tol", 0, open_start=True))
+
+
 class Flow(AbstractMethod):
     """Gradient flow, the limit of `Descent` for η → 0 at fixed η × epoch, integrated by diffrax.
 
@@ -41,7 +69,8 @@ class Flow(AbstractMethod):
     Arguments:
         lr: η per epoch, a number or a schedule (a smooth function of the epoch).
         rates: D, multipliers by family or column; default 1, 0 freezes.
-        solver: any explicit diffrax solver, or `Isospectral()` (reductions only).
+        solver: any explicit diffrax solver with an error estimate, or `Isospectral()` (reductions
+            only).
         rtol, atol: tolerances of the adaptive steps.
         max_steps: bound on the number of steps.
         stop_at_loss: end (result `event_occurred`) when the loss falls to this value.
@@ -61,7 +90,7 @@ class Flow(AbstractMethod):
     lr: LearningRate = eqx.field(converter=learning_rate)
     rates: dict[str, Any] = eqx.field(converter=as_rates, default=None)
     _: KW_ONLY
-    solver: diffrax.AbstractSolver = diffrax.Dopri8()
+    solver: diffrax.AbstractSolver = eqx.field(converter=as_solver, default=diffrax.Dopri8())
     rtol: Float[Array, ""] = eqx.field(converter=partial(number, name="rtol", low=0), default=1e-9)
     atol: Float[Array, ""] = eqx.field(converter=partial(number, name="atol", low=0), default=1e-11)
     max_steps: int = eqx.field(
@@ -70,9 +99,11 @@ class Flow(AbstractMethod):
     stop_at_loss: Float[Array, ""] | None = eqx.field(
         converter=partial(optional, name="stop_at_loss", low=0), default=None
     )
-    invariant_tol: float | None = eqx.field(static=True, default=1e-4)
-    adjoint: diffrax.AbstractAdjoint = diffrax.RecursiveCheckpointAdjoint()
-    rule: AbstractRule = Gradient()
+    invariant_tol: float | None = eqx.field(converter=tolerance_of, static=True, default=1e-4)
+    adjoint: diffrax.AbstractAdjoint = eqx.field(
+        converter=as_adjoint, default=diffrax.RecursiveCheckpointAdjoint()
+    )
+    rule: AbstractRule = eqx.field(converter=as_rule, default=Gradient())
 
     def check(self, problem: Problem, epochs: int) -> None:
         objective, data = problem.objective, problem.data

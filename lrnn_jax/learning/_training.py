@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from lrnn_jax._checks import instance
+from lrnn_jax._checks import component
 from lrnn_jax.learning._descent import as_rule, times
 from lrnn_jax.learning._exact import obstacle, updated
 from lrnn_jax.learning._method import AbstractUpdate, Step
@@ -36,8 +36,8 @@ class Training(AbstractUpdate):
             are different programs to JAX, which compiles for each.
         rule: how the direction that the optimiser sees is computed.
 
-    Errors: TypeError for what is no optimiser; ValueError, when learning starts, for a reduction
-    with one that is not exact there, with the reason.
+    Errors: ValueError for what is no optimiser; when learning starts, for a reduction with one that
+    is not exact there, with the reason.
 
     Source: ours.
     """
@@ -53,8 +53,8 @@ class Training(AbstractUpdate):
     ):
         if isinstance(optimiser, optax.MultiSteps):
             optimiser = optimiser.gradient_transformation()
-        self.optimiser = instance(
-            optimiser, "optimiser", optax.GradientTransformation, "optax.sgd(0.1)"
+        self.optimiser = component(
+            optimiser, optax.GradientTransformation, "optimiser", "optax.sgd(0.1)"
         )
         self.rule = as_rule(rule)
 

@@ -10,6 +10,7 @@ from lrnn_jax.networks._activation import (
     SmoothActivation,
     Softplus,
     Tanh,
+    as_activation,
     gaussian_average,
     read_out,
 )

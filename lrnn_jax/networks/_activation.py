@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from lrnn_jax._checks import component, shown
 from lrnn_jax._types import is_traced
 from lrnn_jax.networks._erf import erf
 from lrnn_jax.networks._quadrature import trapezoid
@@ -46,6 +47,15 @@ class AbstractActivation(eqx.Module):
     @abstractmethod
     def power(self, mean: Values, variance: Values) -> Values:
         """⟨φ(μ + √Δ ξ)²⟩ over ξ ~ N(0, 1); arguments as for `gain`."""
+
+
+def as_activation(activation: Any) -> AbstractActivation:
+    """The activation itself.
+
+    Errors: ValueError for anything else, with the spelling for a class or a function.
+    """
+    such_as = "Tanh(), or OddActivation(f) of a function f"
+    return component(activation, AbstractActivation, "activation", such_as)
 
 
 class Identity(AbstractActivation):
@@ -105,12 +115,15 @@ def read_out(
 
     Errors: ValueError for a read-out of neither.
     """
-    if readout is not None and not readout.linear and type(readout) is not type(activation):
+    readout = component(
+        activation if readout is None else readout, AbstractActivation, "readout", "Identity()"
+    )
+    if not readout.linear and type(readout) is not type(activation):
         raise ValueError(
             f"`readout` is Identity(), to read out h, or None, to read out φ(h) with the network's "
             f"own {type(activation).__name__}; got {type(readout).__name__}."
         )
-    return activation if readout is None else readout
+    return readout
 
 
 class AbstractSmooth(AbstractActivation):
@@ -159,15 +172,15 @@ class OddActivation(AbstractSmooth):
     odd = True
 
     def __init__(self, function: Callable[[Any], Any]):
+        self.function = _elementwise(function)
         points = jnp.asarray([0.0, 0.1, 0.7, 1.5, 4.0])
         with jax.ensure_compile_time_eval():
             gap = float(jnp.max(jnp.abs(function(points) + function(-points))))
         if not gap < 1e-5:
             raise ValueError(
-                f"The function is not odd: φ(h) + φ(−h) reaches {gap:.3g}. Use `SmoothActivation` "
-                f"for it."
+                f"`function` is not odd, as φ(h) + φ(−h) reaches {gap:.3g}: use "
+                f"`SmoothActivation` for it."
             )
-        self.function = function
 
     def __call__(self, h: Values) -> Values:
         return self.function(h)
@@ -184,6 +197,9 @@ class SmoothActivation(AbstractSmooth):
     function: Callable[[Any], Any] = eqx.field(static=True)
     linear = False
     odd = False
+
+    def __init__(self, function: Callable[[Any], Any]):
+        self.function = _elementwise(function)
 
     def __call__(self, h: Values) -> Values:
         return self.function(h)
@@ -221,6 +237,20 @@ class ReLU(AbstractActivation):
         law = jax.scipy.stats.norm
         square = (mean**2 + spread**2) * law.cdf(r) + mean * spread * law.pdf(r)
         return jnp.where(noisy, square, jax.nn.relu(mean) ** 2)
+
+
+def _elementwise(function: Any) -> Callable[[Any], Any]:
+    """The function itself, refused unless JAX can trace it and it keeps the shape."""
+    try:
+        shape = jax.eval_shape(function, jnp.zeros(3)).shape
+    except Exception as error:
+        shape = f"{type(error).__name__} from it"
+    if shape != (3,):
+        raise ValueError(
+            f"`function` must be an elementwise function of JAX arrays, such as jnp.tanh; got "
+            f"{shown(function)}, and {shape} for an array of shape (3,)."
+        )
+    return function
 
 
 def _deviation(variance: Values) -> tuple[Values, Any]:

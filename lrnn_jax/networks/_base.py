@@ -7,8 +7,10 @@ from typing import Any, ClassVar, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
+from lrnn_jax._checks import as_float, shown
 from lrnn_jax.networks._activation import AbstractActivation, Identity
 from lrnn_jax.overlaps import AbstractOverlapModel, Roles
 
@@ -222,26 +224,40 @@ class AbstractRNN(eqx.Module):
         noise: Float[Array, "*batch time state"] | None,
     ) -> tuple[Array, Array, Array | None]:
         """Arguments as users give them, checked, completed and with time first."""
+        inputs = as_float(inputs, "inputs").astype(self.dtype)
+        if inputs.ndim < 2:
+            raise ValueError(f"`inputs` has shape (…, time, inputs); got {shown(inputs)}.")
         if inputs.shape[-1] != self.inputs:
             raise ValueError(
                 f"{type(self).__name__} has {self.inputs} input channel(s), the input array "
-                f"{inputs.shape[-1]} (its last axis; shape {inputs.shape})."
+                f"{inputs.shape[-1]} (the last axis of `inputs`, shape {inputs.shape})."
             )
-        inputs = jnp.moveaxis(inputs.astype(self.dtype), -2, 0)
-        shape = (*inputs.shape[1:-1], self.state_size)
+        *trials, steps = inputs.shape[:-1]
         if state is None:
-            state = self.starts(*shape[:-1])
-        elif state.shape[-1:] != shape[-1:]:
-            raise ValueError(
-                f"`state` must have shape ({self.state_size},), or one such state a trial; got "
-                f"{state.shape}."
-            )
-        else:  # one state may serve all trials
-            shape = jnp.broadcast_shapes(state.shape, shape)
-            state = jnp.broadcast_to(state.astype(self.dtype), shape)
+            state = self.starts(*trials)
+        else:
+            state = self._state(state, (*trials, self.state_size))
         if noise is not None:
-            noise = jnp.moveaxis(noise.astype(self.dtype), -2, 0)
-        return inputs, state, noise
+            noise = as_float(noise, "noise").astype(self.dtype)
+            if noise.shape != (*trials, steps, self.state_size):
+                raise ValueError(
+                    f"`noise` must have shape {(*trials, steps, self.state_size)}, a number for "
+                    f"each trial, step and state variable; got {shown(noise)}."
+                )
+            noise = jnp.moveaxis(noise, -2, 0)
+        return jnp.moveaxis(inputs, -2, 0), state, noise
+
+    def _state(self, state: Any, shape: tuple[int, ...]) -> Float[Array, "*trial state"]:
+        """h_0 as a user gives it; one state may serve all trials."""
+        state = as_float(state, "state").astype(self.dtype)
+        try:
+            assert state.shape[-1:] == shape[-1:]
+            return jnp.broadcast_to(state, np.broadcast_shapes(state.shape, shape))
+        except (AssertionError, ValueError):
+            raise ValueError(
+                f"`state` must have shape {shape[-1:]}, or one such state a trial, {shape}; got "
+                f"{state.shape}."
+            ) from None
 
 
 class AbstractOverlapRNN(AbstractRNN, AbstractOverlapModel):

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 from jaxtyping import Array, Float
 
+from lrnn_jax._checks import component
 from lrnn_jax._scan import in_blocks
 from lrnn_jax.networks._base import AbstractRNN, Simulation, scan_states
 
@@ -63,6 +64,9 @@ class CheckpointedRNN(AbstractRNN):
     dt, activation, dtype = _inner("dt"), _inner("activation"), _inner("dtype")
     inputs, outputs, state_size = _inner("inputs"), _inner("outputs"), _inner("state_size")
     biased, initial_state = _inner("biased"), _inner("initial_state")
+
+    def __check_init__(self) -> None:
+        component(self.network, AbstractRNN, "network", "LowRankRNN(z, v, m, u, dt=…)")
 
     def step(
         self, state: Float[Array, "*batch state"], x: Float[Array, "*batch inputs"]

@@ -7,8 +7,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from lrnn_jax._checks import as_dt, as_float, check_finite
-from lrnn_jax.networks._activation import READOUT, AbstractActivation, Identity
+from lrnn_jax._checks import as_dt, names, real_array, same_dtype
+from lrnn_jax.networks._activation import (
+    READOUT,
+    AbstractActivation,
+    Identity,
+    as_activation,
+    read_out,
+)
 from lrnn_jax.networks._base import AbstractRNN, Simulation, read_in_step, scan_states
 
 WEIGHTS = ("w", "w_in", "w_out")
@@ -61,10 +67,9 @@ class AbstractDenseRNN(AbstractRNN):
         readout: AbstractActivation | None = None,
         frozen: tuple[str, ...] = (),
     ):
-        self.w = as_float(w, "w")
-        self.w_in, self.w_out = as_float(w_in, "w_in"), as_float(w_out, "w_out")
-        self.b = None if b is None else as_float(b, "b")
-        self.h0 = None if h0 is None else as_float(h0, "h0")
+        arrays = [real_array(x, f) for f, x in zip(WEIGHTS, (w, w_in, w_out))]
+        arrays += [None if x is None else real_array(x, f) for f, x in (("b", b), ("h0", h0))]
+        self.w, self.w_in, self.w_out, self.b, self.h0 = same_dtype(*arrays)
         shapes = {name: getattr(self, name).shape for name in WEIGHTS}
         n, inputs, outputs = shapes["w"][:1], shapes["w_in"][1:], shapes["w_out"][:1]
         wanted = {"w": n + n, "w_in": n + inputs, "w_out": outputs + n}
@@ -78,15 +83,11 @@ class AbstractDenseRNN(AbstractRNN):
                 raise ValueError(
                     f"`{name}` holds one number for each of {n[0]} neurons; got {each.shape}."
                 )
-        for name in self.weights:
-            check_finite(getattr(self, name), name)
-        if unknown := set(frozen) - set(self.weights):
-            raise ValueError(f"`frozen` names weights among {self.weights}; got {sorted(unknown)}.")
         self.dt = as_dt(dt)
-        self.activation = activation
-        default = activation if self.of_currents else Identity()
-        self.readout_activation = default if readout is None else readout
-        self.frozen = tuple(frozen)
+        self.activation = as_activation(activation)
+        default = self.activation if self.of_currents else Identity()
+        self.readout_activation = read_out(self.activation, default if readout is None else readout)
+        self.frozen = names(frozen, "frozen", self.weights)
 
     @property
     def weights(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
-from lrnn_jax._checks import as_scale, number, whole
+from lrnn_jax._checks import component, number, whole
 from lrnn_jax.networks._dense import AbstractDenseRNN
 from lrnn_jax.networks._low_rank import LowRankRNN
 
@@ -66,6 +66,7 @@ def factorise(
 
     Source: ours.
     """
+    component(network, AbstractDenseRNN, "network", "CurrentRNN(w, w_in, w_out, dt=…)")
     if not (network.activation.linear or network.of_currents):
         raise ValueError(
             f"A {type(network).__name__} equals a low-rank network after factorising W only where "
@@ -74,7 +75,7 @@ def factorise(
         )
     if rank is not None and energy is not None:
         raise ValueError("Give `rank` or `energy`, not both.")
-    scale = float(as_scale(scale))
+    scale = float(number(scale, "scale", 0, open_start=True))
     a, sigma, bt = np.linalg.svd(np.asarray(network.w))
     size = np.linalg.norm(sigma)
     kept = np.cumsum((sigma / size) ** 2) if size else np.ones_like(sigma)

@@ -9,18 +9,19 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._checks import as_columns, as_dt, as_float, as_scale, whole
+from lrnn_jax._checks import as_columns, as_dt, as_scale, names, one_key, same_dtype, whole
 from lrnn_jax._types import is_traced
-from lrnn_jax.networks._activation import READOUT, AbstractActivation, Identity, read_out
-from lrnn_jax.networks._base import (
-    AbstractOverlapRNN,
-    Equilibria,
-    Simulation,
-    scan_states,
+from lrnn_jax.networks._activation import (
+    READOUT,
+    AbstractActivation,
+    Identity,
+    as_activation,
+    read_out,
 )
+from lrnn_jax.networks._base import AbstractOverlapRNN, Equilibria, Simulation, scan_states
 from lrnn_jax.networks._space import AbstractSpace, Loss, Weights, column_rates
 from lrnn_jax.networks._vectors import transport, vectors_with_overlaps
-from lrnn_jax.overlaps import Overlaps, Roles, stack
+from lrnn_jax.overlaps import Overlaps, Roles, one_set, stack
 
 
 class VectorSpace(AbstractSpace):
@@ -153,10 +154,9 @@ class LowRankRNN(AbstractOverlapRNN):
         readout: AbstractActivation | None = None,
         frozen: tuple[str, ...] = (),
     ):
-        self.z, self.v = as_columns(z, "z"), as_columns(v, "v")
-        self.m, self.u = as_columns(m, "m"), as_columns(u, "u")
-        self.b = None if b is None else as_columns(b, "b")
-        self.h0 = None if h0 is None else as_columns(h0, "h0")
+        vectors = [as_columns(x, f) for f, x in {"z": z, "v": v, "m": m, "u": u}.items()]
+        vectors += [None if x is None else as_columns(x, f) for f, x in (("b", b), ("h0", h0))]
+        self.z, self.v, self.m, self.u, self.b, self.h0 = same_dtype(*vectors)
         _, roles = stack(z=self.z, v=self.v, m=self.m, u=self.u, b=self.b, h=self.h0)
         n = self.z.shape[0]
         whole(roles.rank, "rank", most=n)
@@ -166,10 +166,10 @@ class LowRankRNN(AbstractOverlapRNN):
                 f"`scale` is one number, or one per neuron, shape ({n},); got {self.scale.shape}."
             )
         self.dt = as_dt(dt)
-        self.activation = activation
-        self.readout_activation = read_out(activation, readout)
-        roles.frozen_columns(frozen)
-        self.frozen = tuple(frozen)
+        self.activation = as_activation(activation)
+        self.readout_activation = read_out(self.activation, readout)
+        self.frozen = names(frozen, "frozen")
+        roles.frozen_columns(self.frozen)
 
     @classmethod
     def normalised(
@@ -201,7 +201,7 @@ class LowRankRNN(AbstractOverlapRNN):
             x = jr.normal(key, (n, columns))
             return x * jnp.sqrt(n) / jnp.linalg.norm(x)
 
-        keys = jr.split(key, 4)
+        keys = jr.split(one_key(key), 4)
         vectors = {f: family(k, c) for k, (f, c) in zip(keys, roles.sizes.items())}
         return cls(**vectors, scale=n, dt=dt, activation=activation, frozen=frozen)
 
@@ -232,8 +232,8 @@ class LowRankRNN(AbstractOverlapRNN):
 
         Source: ours.
         """
-        scale = as_float(n if scale is None else scale)
-        theta = vectors_with_overlaps(overlaps, n, scale, key=key)
+        scale = as_scale(whole(n, "n") if scale is None else scale)
+        theta = vectors_with_overlaps(one_set(overlaps), whole(n, "n"), scale, key=one_key(key))
         options = {"dt": dt, "activation": activation, "frozen": frozen}
         return cls.from_stack(theta, overlaps.roles, scale, **options)
 

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PyTree
 
-from lrnn_jax._checks import number
+from lrnn_jax._checks import component, number
 from lrnn_jax._files import path_name
 from lrnn_jax.networks._base import AbstractOverlapRNN, AbstractRNN
 from lrnn_jax.overlaps import Roles
@@ -171,6 +171,7 @@ def weight_space(model: AbstractRNN) -> AbstractSpace:
 
 def check_rates(values: Mapping[str, Any]) -> dict[str, Array]:
     """The multipliers as numbers of at least 0."""
+    component(values, Mapping, "rates", '{"m": 0.0}, a number by name')
     return {name: number(rate, f"rates[{name!r}]", 0) for name, rate in values.items()}
 
 

@@ -4,6 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from lrnn_jax._checks import component
 from lrnn_jax.networks._low_rank import LowRankRNN
 
 
@@ -31,6 +32,7 @@ def gaussianity(network: LowRankRNN) -> Gaussianity:
 
     Neurons are weighted by 1/s. Source: ours.
     """
+    component(network, LowRankRNN, "network", "LowRankRNN(z, v, m, u, dt=…)")
     theta = network.vectors[:, : network.roles.right]
     n, d = theta.shape
     weight = network.weighted(jnp.ones_like(theta))[:, :1]
@@ -61,6 +63,7 @@ def share_outside_span(network: LowRankRNN, states: Float[Array, "*batch n"]) ->
 
     Source: ours.
     """
+    component(network, LowRankRNN, "network", "LowRankRNN(z, v, m, u, dt=…)")
     theta = network.vectors
     phi = network.activation(states).reshape(-1, theta.shape[0])
     root = jnp.sqrt(network.weighted(jnp.ones_like(theta))[:, 0])

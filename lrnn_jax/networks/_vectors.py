@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._checks import as_float
+from lrnn_jax._checks import as_scale
 from lrnn_jax._types import is_traced
 from lrnn_jax.overlaps import Overlaps, gram_rank, root
 
@@ -23,7 +23,7 @@ def vectors_with_overlaps(
     gaussian = jr.normal(key, (n, rows), gram.dtype)
     q, r = jnp.linalg.qr(gaussian)
     frame = q * jnp.sign(jnp.diagonal(r))[None, :]
-    theta = jnp.sqrt(as_float(scale).astype(gram.dtype)) * frame @ root(gram, rows)
+    theta = jnp.sqrt(as_scale(scale).astype(gram.dtype)) * frame @ root(gram, rows)
     return _reflected(theta) if overlaps.roles.means else theta
 
 

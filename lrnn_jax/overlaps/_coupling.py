@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from lrnn_jax._checks import component, flag
 from lrnn_jax.overlaps._roles import Roles
 from lrnn_jax.overlaps._visibility import visible_mask
 
@@ -50,6 +51,8 @@ def coupling(roles: Roles, *, linear: bool = True) -> Coupling:
 
     Source: [LR] fig. 11; the general form: ours.
     """
+    component(roles, Roles, "roles", "network.roles")
+    flag(linear, "linear")
     pairs, k, count = roles.pairs, roles.size, len(roles.pairs)
     basis = np.zeros((count, k, k), int)
     for c, (i, j) in enumerate(pairs):

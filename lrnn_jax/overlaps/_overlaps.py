@@ -3,14 +3,23 @@
 import dataclasses
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from lrnn_jax._checks import as_columns, as_float, as_scale, check_finite
+from lrnn_jax._checks import (
+    as_columns,
+    as_float,
+    component,
+    flag,
+    number,
+    real_array,
+    same_dtype,
+    shown,
+)
 from lrnn_jax._types import Gram
 from lrnn_jax.overlaps._geometry import check_gram
 from lrnn_jax.overlaps._roles import Roles
@@ -66,6 +75,11 @@ class Overlaps(AbstractOverlapModel):
     linear = True
     frozen = ()
 
+    def __init__(self, gram: Float[ArrayLike, "*batch k k"], roles: Roles):
+        self.gram = as_float(gram, "gram")
+        self.roles = component(roles, Roles, "roles", "Roles(outputs=1, rank=1, inputs=1)")
+        _check_shape(self.gram, roles, "gram")
+
     @property
     def overlaps(self) -> "Overlaps":
         return self
@@ -97,7 +111,8 @@ class Overlaps(AbstractOverlapModel):
         Errors: ValueError for arrays that do not fit each other.
         """
         theta, roles = stack(z=z, v=v, m=m, u=u, b=b, h=h, means=means)
-        return cls(theta.T @ theta / as_scale(scale).astype(theta.dtype), roles)
+        s = number(scale, "scale", 0, open_start=True).astype(theta.dtype)
+        return cls(theta.T @ theta / s, roles)
 
     @classmethod
     def from_gram(
@@ -123,13 +138,8 @@ class Overlaps(AbstractOverlapModel):
         asymmetric or not positive semidefinite (then no vectors have these overlaps).
         """
         roles = Roles(outputs, rank, inputs, bias=bias, start=start, means=means)
-        gram = as_float(matrix)
-        if gram.ndim < 2 or gram.shape[-2:] != (roles.size, roles.size):
-            raise ValueError(
-                f"A Gram matrix for {roles.describe()} has shape ({roles.size}, {roles.size}) "
-                f"(columns {', '.join(roles.labels)}); got {gram.shape}."
-            )
-        check_finite(gram, "matrix")
+        gram = real_array(matrix, "matrix")
+        _check_shape(gram, roles, "matrix")
         return cls(check_gram(gram), roles)
 
     @classmethod
@@ -188,7 +198,7 @@ class Overlaps(AbstractOverlapModel):
         if self.roles.means:
             raise ValueError("These overlaps have means already; use `replace(zo=…)`.")
         roles, dtype = dataclasses.replace(self.roles, means=True), self.gram.dtype
-        column = self.roles.per_column({k: as_float(x).astype(dtype) for k, x in means.items()}, 0)
+        column = self.roles.per_column(self._fitting(means), 0, "means")
         mean = jnp.stack([jnp.asarray(x, dtype) for x in [*column, 1]])
         mean = jnp.broadcast_to(mean, (*self.gram.shape[:-2], roles.size))
         gram = jnp.concatenate([self.gram, mean[..., None, :-1]], axis=-2)
@@ -246,11 +256,21 @@ class Overlaps(AbstractOverlapModel):
         Errors: UnknownOverlap for a wrong name.
         """
         gram = self.gram
-        for name, value in values.items():
+        for name, value in self._fitting(values).items():
             i, j = self.roles.entry(name)
-            value = as_float(value).astype(gram.dtype)
             gram = gram.at[..., i, j].set(value).at[..., j, i].set(value)
         return gram
+
+    def _fitting(self, values: Mapping[str, Any]) -> dict[str, Array]:
+        """Numbers by name, one each or one for each member of the batch."""
+        found = {name: real_array(x, name) for name, x in values.items()}
+        for name, x in found.items():
+            if x.shape not in ((), self.gram.shape[:-2]):
+                raise ValueError(
+                    f"`{name}` is one number, or one a member of the batch {self.gram.shape[:-2]}; "
+                    f"got {shown(x)}."
+                )
+        return {name: x.astype(self.gram.dtype) for name, x in found.items()}
 
     def __str__(self) -> str:
         head = f"Overlaps of {self.roles.describe()}"
@@ -268,18 +288,41 @@ def from_vector(vector: Float[Array, "*batch overlap"], roles: Roles) -> Gram:
     return vector[..., index]
 
 
+def one_set(overlaps: Any, name: str = "overlaps") -> Overlaps:
+    """The overlaps themselves, of one set of vectors.
+
+    Errors: ValueError for anything else, also for those of a batch.
+    """
+    component(overlaps, Overlaps, name, "Overlaps.from_gram(matrix), or network.overlaps")
+    if overlaps.gram.ndim != 2:
+        raise ValueError(
+            f"`{name}` is one Gram matrix, not a batch of them, of shape {overlaps.gram.shape}: "
+            f"take one, or use jax.vmap."
+        )
+    return overlaps
+
+
+def _check_shape(gram: Array, roles: Roles, name: str) -> None:
+    if gram.ndim < 2 or gram.shape[-2:] != (roles.size, roles.size):
+        raise ValueError(
+            f"`{name}`, a Gram matrix for {roles.describe()}, has shape ({roles.size}, "
+            f"{roles.size}) (columns {', '.join(roles.labels)}); got {gram.shape}."
+        )
+
+
 def _by_name(
     roles: Roles, values: Mapping[str, ArrayLike], columns: range
 ) -> Float[Array, " overlap"]:
     """The distinct overlaps from values for those with these columns of Q; zero for the others."""
-    given = {tuple(sorted(roles.entry(name))): as_float(x) for name, x in values.items()}
+    numbers = same_dtype(*(number(x, name) for name, x in values.items())) if values else []
+    given = dict(zip((tuple(sorted(roles.entry(name))) for name in values), numbers))
     names = {tuple(sorted(pair)): name for pair, name in zip(roles.pairs, roles.names)}
     wanted = [pair for pair in names if pair[1] in columns]
     if missing := [names[pair] for pair in wanted if pair not in given]:
         raise ValueError(f"Every overlap needs a value; missing: {', '.join(missing)}.")
     if extra := [names[pair] for pair in given if pair not in wanted]:
         raise ValueError(f"The others follow from these: leave out {', '.join(extra)}.")
-    zero = jnp.zeros((), jnp.result_type(*given.values()))
+    zero = jnp.zeros((), numbers[0].dtype)
     return jnp.stack([given.get(pair, zero) for pair in names])
 
 
@@ -298,17 +341,20 @@ def stack(
     means: bool = False,
 ) -> tuple[Float[Array, "n k"], Roles]:
     """Θ = [Z | V | M | U], then b, h and ones where asked for, and its roles."""
-    given = zip("zvmubh", (z, v, m, u, b, h))
-    parts = {f: as_columns(x, f) for f, x in given if x is not None}
+    given = {"z": z, "v": v, "m": m, "u": u}
+    given |= {f: x for f, x in (("b", b), ("h", h)) if x is not None}
+    parts = dict(zip(given, same_dtype(*(as_columns(x, f) for f, x in given.items()))))
     shapes = ", ".join(f"{f} {x.shape}" for f, x in parts.items())
     if len({x.shape[0] for x in parts.values()}) > 1:
-        raise ValueError(f"Loading vectors need one entry per neuron, all of them; got {shapes}.")
+        raise ValueError(
+            f"`z`, `v`, `m`, `u` (and `b`) need one entry per neuron each; got {shapes}."
+        )
     if parts["v"].shape[1] != parts["u"].shape[1]:
-        raise ValueError(f"v and u need one column per rank, equally many; got {shapes}.")
+        raise ValueError(f"`v` and `u` need one column per rank, equally many; got {shapes}.")
     if any(parts[f].shape[1] != 1 for f in "bh" if f in parts):
-        raise ValueError(f"b and h hold one number per neuron, a single column; got {shapes}.")
+        raise ValueError(f"`b` and `h` hold one number per neuron, a single column; got {shapes}.")
     counts = (parts[f].shape[1] for f in "zvm")
-    roles = Roles(*counts, bias="b" in parts, start="h" in parts, means=means)
+    roles = Roles(*counts, bias="b" in parts, start="h" in parts, means=flag(means, "means"))
     if means:
         parts["o"] = jnp.ones_like(parts["z"][:, :1])
     return jnp.concatenate(list(parts.values()), axis=1), roles

@@ -10,7 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lrnn_jax._checks import whole
+from lrnn_jax._checks import component, flag, whole
 
 LETTERS = "zvmubho"
 """The families of vectors in the order of their columns: read-out, reading, input, writing, biases,
@@ -18,7 +18,7 @@ initial state, ones. Reserved, before ones: f (feedback; c, g for what is fixed 
 _NAME = re.compile(rf"([{LETTERS}])(\d*)([{LETTERS}])(\d*)")
 
 
-class UnknownOverlap(KeyError):
+class UnknownOverlap(KeyError, ValueError):
     """A name that is no overlap, loading vector or family of this network."""
 
     def __str__(self) -> str:
@@ -53,6 +53,8 @@ class Roles:
     def __post_init__(self) -> None:
         for name in ("outputs", "rank", "inputs"):
             object.__setattr__(self, name, whole(getattr(self, name), name))
+        for name in ("bias", "means"):
+            object.__setattr__(self, name, flag(getattr(self, name), name))
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -127,26 +129,29 @@ class Roles:
 
         return tuple(overlap(i, j) for i, j in self.pairs)
 
-    def columns(self, name: str) -> list[int]:
+    def columns(self, name: str, argument: str = "") -> list[int]:
         """Column numbers of a family ("u"), of one vector ("u2") or of several families ("mu")."""
+        component(name, str, argument or "name", '"u", "u2" or "mu"')
         if name and all(letter in self.sizes for letter in name):
             return [i for f in name for i in range(*self.slices[f].indices(self.size))]
         if name in self.labels:
             return [self.labels.index(name)]
         if len(name) == 2 and name[1] == "1" and name[0] in self.labels:
             return [self.labels.index(name[0])]
-        raise UnknownOverlap(self._unknown(name, [*self.sizes, *self.labels], "loading vector"))
+        where = f"`{argument}`: unknown" if argument else "Unknown"
+        known = [*self.sizes, *self.labels]
+        raise UnknownOverlap(self._unknown(name, known, f"{where} loading vector"))
 
     def locate(self, name: str) -> tuple[list[int], list[int]]:
         """Rows and columns of Q that an overlap's name stands for, e.g. "vu", "uv" or "v1u2"."""
-        match = _NAME.fullmatch(name)
+        match = _NAME.fullmatch(component(name, str, "name", '"vu" or "v1u2"'))
         if match:
             first, second = match[1] + match[2], match[3] + match[4]
             try:
                 return self.columns(first), self.columns(second)
             except UnknownOverlap:
                 pass
-        raise UnknownOverlap(self._unknown(name, list(self.names), "overlap"))
+        raise UnknownOverlap(self._unknown(name, list(self.names), "Unknown overlap"))
 
     def entry(self, name: str) -> tuple[int, int]:
         """Row and column of the single entry of Q with this name; a block is refused."""
@@ -156,18 +161,20 @@ class Roles:
             raise UnknownOverlap(f"{name!r} is a block of overlaps: name one of {block}.")
         return rows[0], columns[0]
 
-    def per_column(self, values: Mapping[str, Any], default: Any = 1.0) -> list[Any]:
+    def per_column(
+        self, values: Mapping[str, Any], default: Any = 1.0, argument: str = "rates"
+    ) -> list[Any]:
         """One value a column, from values by family ("m") or column ("u2", which goes first)."""
         out: list[Any] = [default] * self.size
         for name in sorted(values, key=lambda name: len(name) > 1):
-            for column in self.columns(name):
+            for column in self.columns(name, argument):
                 out[column] = values[name]
         return out
 
     def frozen_columns(self, frozen: tuple[str, ...]) -> list[bool]:
         """Whether each column is frozen, from names of families or columns; that of ones is."""
         fixed = ("o",) if self.means else ()
-        return self.per_column(dict.fromkeys((*frozen, *fixed), True), default=False)
+        return self.per_column(dict.fromkeys((*frozen, *fixed), True), False, "frozen")
 
     def split(self, theta: Float[Array, "*axes k"]) -> dict[str, Float[Array, "..."]]:
         """The columns of each family of vectors that can learn."""
@@ -191,4 +198,4 @@ class Roles:
         close = difflib.get_close_matches(name, known, n=3, cutoff=0.3)
         hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
         listed = ", ".join(dict.fromkeys(known))
-        return f"Unknown {kind} {name!r} in a network of {self.describe()}.{hint} Known: {listed}."
+        return f"{kind} {name!r} in a network of {self.describe()}.{hint} Known: {listed}."

@@ -5,6 +5,7 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Array, ArrayLike
 
+from lrnn_jax._checks import component
 from lrnn_jax._types import is_traced
 from lrnn_jax.overlaps._geometry import is_realisable, reachable_interval
 from lrnn_jax.overlaps._overlaps import AbstractOverlapModel, Overlaps
@@ -31,7 +32,9 @@ def degenerate_twin(model: Twin, **values: ArrayLike) -> Twin:
 
     Source: ours; the use of such twins: [LR] fig. 2.
     """
-    overlaps, sees = model.overlaps, visible(model)
+    such_as = "a network, a reduction, or Overlaps"
+    overlaps = component(model, AbstractOverlapModel, "model", such_as).overlaps
+    sees = visible(model)
     for name in values:
         if sees.mask[overlaps.roles.entry(name)]:
             raise ValueError(

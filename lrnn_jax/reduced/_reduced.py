@@ -3,16 +3,17 @@
 import equinox as eqx
 from jaxtyping import Array, ArrayLike, Float
 
-from lrnn_jax._checks import as_dt
+from lrnn_jax._checks import as_dt, names
 from lrnn_jax.networks import (
     READOUT,
     AbstractActivation,
     Identity,
     Simulation,
+    as_activation,
     read_after,
     read_out,
 )
-from lrnn_jax.overlaps import Overlaps
+from lrnn_jax.overlaps import Overlaps, one_set
 from lrnn_jax.reduced._base import AbstractReduction
 from lrnn_jax.reduced._closure import activity, check_closure, closure_states, gaussian_read
 
@@ -39,8 +40,8 @@ class ReducedRNN(AbstractReduction):
         readout: `Identity()` to read out h in place of φ(h); None: φ(h).
         frozen: vectors that do not learn: families ("m") or single columns ("u2").
 
-    Errors: ValueError for dt outside (0, 1], or nonlinear φ without the means it needs;
-    UnknownOverlap for a wrong name in `frozen`.
+    Errors: ValueError for a batch of overlaps, dt outside (0, 1], or nonlinear φ without the means
+    it needs; UnknownOverlap for a wrong name in `frozen`.
 
     Source: [LR] eq. 5; means and biases: ours.
     """
@@ -61,13 +62,13 @@ class ReducedRNN(AbstractReduction):
         readout: AbstractActivation | None = None,
         frozen: tuple[str, ...] = (),
     ):
-        check_closure(overlaps.roles, activation)
-        overlaps.roles.frozen_columns(frozen)
-        self.overlaps = overlaps
+        self.overlaps = one_set(overlaps)
         self.dt = as_dt(dt)
-        self.activation = activation
-        self.readout_activation = read_out(activation, readout)
-        self.frozen = tuple(frozen)
+        self.activation = as_activation(activation)
+        self.readout_activation = read_out(self.activation, readout)
+        self.frozen = names(frozen, "frozen")
+        check_closure(self.roles, activation)
+        self.roles.frozen_columns(self.frozen)
 
     @property
     def laws(self) -> Overlaps:

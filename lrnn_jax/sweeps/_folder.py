@@ -3,30 +3,35 @@
 import contextlib
 import errno
 import hashlib
-import json
 import os
 import socket
-import tempfile
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lrnn_jax.sweeps._outputs import fill_of
+from lrnn_jax.sweeps._documents import read_document, write_beside
+from lrnn_jax.sweeps._outputs import Spec, fill_of
 from lrnn_jax.sweeps._store import AbstractStore, StoreError, specs_of
 
 try:
     import fcntl
 except ImportError:  # no such locks on this system: chunks may be computed twice, to the same bytes
     fcntl = None
+try:
+    import google_crc32c
+except ImportError:  # it comes with zarr
+    google_crc32c = None
 
-MANIFEST = {"function": str, "design": list, "static": list, "labels": dict, "versions": dict}
-GROUP = {"cells": int, "chunk": int, "program": str, "variables": dict}
-MARKER = {"start": int, "cells": int, "checksums": dict, "outcomes": dict, "raised": dict}
-"""Fields that documents and markers hold at least."""
+CRC: dict[str, Callable[[int, Any], int]] = {"crc32": lambda crc, data: zlib.crc32(data, crc)}
+CHECKSUM = "crc32"
+if google_crc32c is not None:
+    CRC["crc32c"] = google_crc32c.extend
+    # without its C code it is slow
+    CHECKSUM = "crc32c" if google_crc32c.implementation == "c" else "crc32"
 
 
 class Store(AbstractStore):
@@ -85,6 +90,8 @@ class Store(AbstractStore):
     def write(
         self, index: int, unit: int, arrays: Mapping[str, np.ndarray], note: Mapping[str, Any]
     ) -> None:
+        if self.is_done(index, unit):
+            return  # another process was first
         sums, start = {}, note["start"]
         with self._guard():
             for name, values in arrays.items():
@@ -92,9 +99,10 @@ class Store(AbstractStore):
                     values = np.full_like(values, np.nan)  # of one sign and payload
                 self._array(index, name, "r+")[start : start + len(values)] = values
                 sums[name] = _checksum(values)
-            marker = {**note, "checksums": sums, "host": socket.gethostname(), "time": time.time()}
+            about = {"host": socket.gethostname(), "time": time.time()}
+            marker = {**note, "checksums": sums, "of": self._identity(index), **about}
             path = self._marker(index, unit)
-            os.replace(_beside(path, marker), path)
+            os.replace(write_beside(path, marker), path)
 
     def done(self) -> dict[tuple[int, int], dict[str, Any]]:
         """The markers of all complete chunks, by (group, chunk)."""
@@ -111,7 +119,7 @@ class Store(AbstractStore):
         return sorted(
             place
             for place, marker in self.done().items()
-            if place[1] % share[1] == share[0]
+            if sum(place) % share[1] == share[0]
             and any(self.read(*place, name) is None for name in marker["checksums"])
         )
 
@@ -157,9 +165,9 @@ class Store(AbstractStore):
 
     def document(self, name: str) -> dict[str, Any] | None:
         if name not in self._documents:
-            of_group = {} if name.endswith(".coordinates") else GROUP
-            fields = MANIFEST if name == "manifest" else of_group
-            if (content := _read(self.path / f"{name}.json", fields)) is None:
+            of_group = "coordinates" if name.endswith(".coordinates") else "groups"
+            kind = "manifest" if name == "manifest" else of_group
+            if (content := read_document(self.path / f"{name}.json", kind)) is None:
                 return None
             self._documents[name] = content
         return self._documents[name]
@@ -168,7 +176,9 @@ class Store(AbstractStore):
         if self.document(name) is None:
             path = self.path / f"{name}.json"
             with self._guard():
-                temporary = _beside(path, content)
+                if name == "manifest":
+                    self._check_empty()
+                temporary = write_beside(path, content)
                 with contextlib.suppress(FileExistsError):  # another process was first
                     os.link(temporary, path)
                 os.unlink(temporary)
@@ -178,32 +188,34 @@ class Store(AbstractStore):
         """The zarr array of a group's variable; made, to write to, where it is not there."""
         if (index, name, mode) not in self._arrays:
             folder = self.path / "data" / str(index) / name
+            record = self.document(f"groups/{index}") or {}
+            spec = specs_of(record)[name]
+            layout = {
+                "shape": (record["cells"], *spec.shape),
+                "chunks": (record["chunk"], *(max(n, 1) for n in spec.shape)),
+                "dtype": np.dtype(spec.dtype),
+            }
             try:
                 if mode == "r+" and not (folder / "zarr.json").exists():
-                    self._make_array(index, name)
-                self._arrays[index, name, mode] = self._zarr.open_array(folder, mode=mode)
+                    self._make_array(index, name, spec, layout)
+                array: Any = self._zarr.open_array(folder, mode=mode)
+                if layout != {"shape": array.shape, "chunks": array.chunks, "dtype": array.dtype}:
+                    raise ValueError(f"it does not fit groups/{index}.json")
             except OSError:
                 raise
             except Exception as error:  # whatever a damaged file makes zarr say
                 raise StoreError(
-                    f"{folder / 'zarr.json'} is damaged: {error}. Restore it; or delete {folder} "
+                    f"{folder / 'zarr.json'} is damaged ({error}): restore it, or delete {folder} "
                     f"and resume, which computes what it held again."
                 ) from error
+            self._arrays[index, name, mode] = array
         return self._arrays[index, name, mode]
 
-    def _make_array(self, index: int, name: str) -> None:
-        record = self.document(f"groups/{index}") or {}
-        spec = specs_of(record)[name]
+    def _make_array(self, index: int, name: str, spec: Spec, layout: Mapping[str, Any]) -> None:
         group = self._zarr.open_group(self.path / "data", mode="a", zarr_format=3)
+        names, fill = ("cell", *spec.dims), fill_of(spec.dtype)
         with contextlib.suppress(self._zarr.errors.ContainsArrayError):  # another process was first
-            group.create_array(
-                f"{index}/{name}",
-                shape=(record["cells"], *spec.shape),
-                chunks=(record["chunk"], *(max(n, 1) for n in spec.shape)),
-                dtype=spec.dtype,
-                fill_value=fill_of(spec.dtype),
-                dimension_names=("cell", *spec.dims),
-            )
+            group.create_array(f"{index}/{name}", fill_value=fill, dimension_names=names, **layout)
 
     def _is_lost(self, index: int, unit: int, name: str) -> bool:
         """Whether the file of a chunk of a variable is gone; one of nothing but NaN has none."""
@@ -218,12 +230,36 @@ class Store(AbstractStore):
         return self.path / "done" / f"{index}-{unit:06d}.json"
 
     def _known(self, index: int, unit: int) -> dict[str, Any] | None:
-        """The marker of a chunk; None where there is none, or none that can be read."""
+        """The marker of a chunk; None where there is none, or none of it that can be read."""
         if (index, unit) not in self._markers:
             with contextlib.suppress(StoreError):
-                if (marker := _read(self._marker(index, unit), MARKER)) is not None:
+                marker = read_document(self._marker(index, unit), "done")
+                if marker is not None and self._fits(index, unit, marker):
                     self._markers[index, unit] = marker
         return self._markers.get((index, unit))
+
+    def _fits(self, index: int, unit: int, marker: dict[str, Any]) -> bool:
+        """Whether a marker is of this chunk of this sweep, and no copy of another one's."""
+        if (record := self.document(f"groups/{index}")) is None:
+            return False
+        start = unit * record["chunk"]
+        cells = min(record["chunk"], record["cells"] - start)
+        facts = {"start": start, "cells": cells, "of": self._identity(index)}
+        return all(marker.get(name, fact) == fact for name, fact in facts.items())
+
+    def _identity(self, index: int) -> str:
+        """What the chunks of a group are results of."""
+        manifest, record = self.document("manifest") or {}, self.document(f"groups/{index}") or {}
+        return f"{manifest.get('hash')} {record.get('program')}"
+
+    def _check_empty(self) -> None:
+        """Raise StoreError for a folder of something else, which has no manifest."""
+        names = sorted(path.name for path in self.path.glob("[!.]*"))
+        if names and "manifest.json" not in names:
+            raise StoreError(
+                f"{self.path} holds {', '.join(names[:3])}{', …' * (len(names) > 3)} and no sweep: "
+                f"choose another folder for the store."
+            )
 
     @contextlib.contextmanager
     def _guard(self) -> Iterator[None]:
@@ -240,52 +276,17 @@ class Store(AbstractStore):
             ) from error
 
 
-def _read(path: Path, fields: Mapping[str, type]) -> dict[str, Any] | None:
-    """The content of a JSON file; None when there is none.
-
-    Errors: StoreError when it is damaged, or lacks one of these fields.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError) as error:
-        raise StoreError(
-            f"{path} cannot be read: {error}. Restore it, or start a new store."
-        ) from error
-    lacks = ["an object"] if not isinstance(content, dict) else []
-    lacks = lacks or [f for f, kind in fields.items() if not isinstance(content.get(f), kind)]
-    if lacks:
-        raise StoreError(
-            f"{path} is no part of a sweep's store: it lacks {', '.join(lacks)}. Restore it, or "
-            f"choose another folder for the store."
-        )
-    return content
-
-
-def _beside(path: Path, content: Mapping[str, Any]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(content, file)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    return Path(temporary)
-
-
-def _checksum(values: np.ndarray, like: str = "crc32:") -> str:
+def _checksum(values: np.ndarray, like: str = CHECKSUM) -> str:
     """A checksum of dtype, shape and bytes, of the same kind as another one.
 
-    The default costs a twentieth of reading the data; others, of earlier versions, are hashes, for
-    which NaN is NaN, whatever its sign and payload.
+    CRC-32C costs a twentieth of reading the data; others are of earlier versions, of which the
+    oldest are hashes, for which NaN is NaN, whatever its sign and payload.
     """
     values = np.ascontiguousarray(values)
-    head = f"{values.dtype.str}{values.shape}".encode()
-    if like.startswith("crc32:"):
-        data = memoryview(values.reshape(-1).view(np.uint8))  # pyright: ignore[reportArgumentType]
-        return f"crc32:{zlib.crc32(data, zlib.crc32(head)):08x}"
+    head, kind = f"{values.dtype.str}{values.shape}".encode(), like.partition(":")[0]
+    if kind in CRC:
+        data: Any = values.reshape(-1).view(np.uint8)
+        return f"{kind}:{CRC[kind](CRC[kind](0, head), data):08x}"
     if values.dtype.kind in "fc":
         values = np.where(np.isnan(values), values.dtype.type(np.nan), values)
     return hashlib.blake2b(head + values.tobytes(), digest_size=16).hexdigest()

@@ -176,8 +176,10 @@ class Group:
     cells: np.ndarray
 
     def units(self, chunk: int, share: tuple[int, int]) -> range:
-        """Its chunks that fall to the i-th of n processes, by number."""
-        return range(share[0], -(-len(self.cells) // chunk), share[1])
+        """Its chunks that fall to the i-th of n processes, by number. Groups begin with different
+        processes, so that many groups of one chunk are shared out too."""
+        i, n = share
+        return range((i - self.index) % n, -(-len(self.cells) // chunk), n)
 
     def part(self, unit: int, chunk: int) -> np.ndarray:
         """The cells of one of its chunks."""

@@ -18,13 +18,19 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 ARRAYS = (np.ndarray, np.generic, jax.Array)
 PLAIN = (str, bytes, int, float, complex, type(None), *ARRAYS)
 """Values of a module's variables that count as a part of the functions that use them."""
+LIBRARIES = ("jax", "equinox")
+"""Their own callbacks raise errors, and hold where they were traced."""
 
 
 def program_digest(program: ClosedJaxpr) -> str:
-    """A hash of a program with all its constants: it changes when the computation does."""
+    """A hash of a program with all its constants: it changes when the computation does.
+
+    Of host callbacks it sees what `function_digest` does.
+    """
     digest = hashlib.blake2b(_shown(program).encode(), digest_size=16)
-    for array in _constants(program):
-        digest.update(_array_bytes(array))
+    for part in _constants(program):
+        for piece in _told([part], {}) if callable(part) else [_array_bytes(part)]:
+            digest.update(piece)
     return digest.hexdigest()
 
 
@@ -45,11 +51,15 @@ def function_digest(function: Callable[..., Any]) -> str:
 
 
 def _constants(program: ClosedJaxpr | Jaxpr) -> Iterator[Any]:
-    """All arrays that a program holds, those of the programs inside it included."""
+    """All arrays and host callbacks that a program holds, those of programs inside it included."""
     if isinstance(program, ClosedJaxpr):
         yield from program.consts
     programs = (ClosedJaxpr, Jaxpr)
     for equation in program.eqns:
+        if equation.primitive.name in ("pure_callback", "io_callback"):
+            function = vars(equation.params["callback"]).get("callback_func")
+            if callable(function) and (function.__module__ or "").split(".")[0] not in LIBRARIES:
+                yield function
         parameters = list(equation.params.values())
         for inner in jax.tree.leaves(parameters, is_leaf=lambda x: isinstance(x, programs)):
             if isinstance(inner, programs):

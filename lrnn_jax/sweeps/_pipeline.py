@@ -21,7 +21,7 @@ from lrnn_jax._devices import along
 from lrnn_jax.sweeps._grid import Design, Group
 from lrnn_jax.sweeps._outputs import NOT_RUN, RAISED, Labelled, Spec, fill_of, variables
 from lrnn_jax.sweeps._plan import Compiled, Traced, cell_key
-from lrnn_jax.sweeps._store import AbstractStore, group_record
+from lrnn_jax.sweeps._store import AbstractStore, group_record, specs_of
 
 TRIES = 8
 """So many cells raise errors, and none does not, before a chunk is given up."""
@@ -107,8 +107,7 @@ class Batches(AbstractWorker):
         to the last bit.
         """
         specs = self.traced.specs
-        shapes = [((len(chunk), *spec.shape), spec.dtype) for spec in specs.values()]
-        values = [np.full(shape, fill_of(dtype), dtype) for shape, dtype in shapes]
+        values = [_empty(spec, len(chunk)) for spec in specs.values()]
         raised: dict[int, str] = {}
 
         def compute(part: np.ndarray) -> None:
@@ -121,7 +120,7 @@ class Batches(AbstractWorker):
                     for half in np.array_split(part, 2):
                         compute(half)
                     return
-                raised[int(part[0])] = _message(error)
+                raised[int(part[0])] = message_of(error)
                 if len(raised) == part[0] + 1 == TRIES:  # it raises in all so far
                     raise
                 return
@@ -154,7 +153,7 @@ class OneByOne(AbstractWorker):
         try:
             outputs = variables(self.function(**keyed, **self.group.statics))
         except (ArithmeticError, RuntimeError, ValueError) as error:
-            raised = {0: _message(error)}
+            raised = {0: message_of(error)}
             outputs = {"result": Labelled(np.asarray(RAISED), long_name="outcome")}
         specs = {name: Spec.of(variable) for name, variable in outputs.items()}
         arrays = {name: np.asarray(variable.value)[None] for name, variable in outputs.items()}
@@ -231,7 +230,11 @@ class Job:
         for unit, (arrays, raised, specs) in zip(step, results()):
             index, cells = self.group.index, self.group.part(unit, self.chunk)
             record = group_record(self.group, self.chunk, specs, self.worker.identity)
-            self.store.keep(f"groups/{index}", record)
+            known = specs_of(self.store.keep(f"groups/{index}", record))
+            if new := specs.keys() - known.keys():  # it raised before
+                raise ValueError(f"The cells now have {', '.join(new)}, too: take a new store.")
+            for name in known.keys() - arrays.keys():  # it raises now
+                arrays[name] = _empty(known[name], len(cells))
             positions = {n: arrays.pop(n) for n, spec in specs.items() if spec.coordinate}
             self._keep_coordinates(positions, raised)
             codes = arrays["result"][arrays["result"] != NOT_RUN]
@@ -281,8 +284,12 @@ def progress_bar(cells: int, show: bool) -> Iterator[Callable[[int], None]]:
         yield lambda more: (bar.update(more), None)[1]
 
 
-def _message(error: Exception) -> str:
-    """The line that says what went wrong, out of a long report."""
+def _empty(spec: Spec, cells: int) -> np.ndarray:
+    return np.full((cells, *spec.shape), fill_of(spec.dtype), spec.dtype)
+
+
+def message_of(error: Exception) -> str:
+    """The line that says what went wrong, out of the long report of an error in a program."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     named = [line for line in lines if "RuntimeError: " in line]
     line = (named or lines or [type(error).__name__])[0]

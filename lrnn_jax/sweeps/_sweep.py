@@ -1,7 +1,6 @@
 """Sweeps: one function over many cells, compiled once, in chunks, on any devices, resumable."""
 
 import functools
-import hashlib
 import inspect
 import json
 import os
@@ -18,6 +17,7 @@ from jaxtyping import PRNGKeyArray
 
 from lrnn_jax._checks import whole, whole_or_none
 from lrnn_jax._devices import local_devices
+from lrnn_jax.sweeps._documents import manifest_hash
 from lrnn_jax.sweeps._folder import Store
 from lrnn_jax.sweeps._grid import Group, as_design, groups, hint
 from lrnn_jax.sweeps._identity import function_digest
@@ -54,9 +54,10 @@ class Sweep:
         name: what the store calls the function, and knows it by; default its module's and its own.
 
     A store takes the results of one sweep only. It knows a traced function by its program, and
-    others by their source, with defaults, closure, partial arguments, the plain values of their
-    module that they use, and this package's version. It does not see changes of functions without
-    source, and of code that an untraced function calls.
+    host callbacks and functions that are not traced by their source, with defaults, closure,
+    partial arguments and the plain values of their module that they use; those that are not traced
+    also by this package's version. It cannot see changes of functions without source, and of code
+    that a callback or an untraced function calls: take a new store for these.
 
     Errors: ValueError for parameters that the function does not take, or lacks.
 
@@ -170,7 +171,8 @@ class Sweep:
             return store
         store = Store(self.store)
         new = store.manifest is None
-        if differences := _differences(store.keep("manifest", manifest), manifest):
+        there = store.keep("manifest", manifest)
+        if differences := _differences(there, manifest):
             raise ValueError(
                 f"The store {self.store} holds another sweep. "
                 + " ".join(differences)
@@ -181,6 +183,7 @@ class Sweep:
                 f"The store {self.store} already holds {len(store.done())} chunk(s) of this sweep: "
                 f"go on with resume=True (--resume), or choose another store."
             )
+        self._check_program(there.get("program"), manifest["program"])
         for place in store.damaged(share):
             store.discard(place)
         return store
@@ -198,9 +201,10 @@ class Sweep:
             "compiler": sorted(f for f in flags if "device_count" not in f),
             "versions": {"jax": jax.__version__, "jaxlib": metadata.version("jaxlib")},
         }
-        text = json.dumps(same, sort_keys=True)
-        digest = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-        return same | {"hash": digest, "labels": self.labels, "chunk": self.chunk}
+        # what is traced is known by the program of each group of cells
+        program = "" if self.traced else self._digest
+        about = {"labels": self.labels, "chunk": self.chunk, "program": program}
+        return same | {"hash": manifest_hash(same)} | about
 
     def _trace(self, group: Group) -> Traced:
         return trace(self.function, self.design, group.statics, takes_key=self.takes_key)
@@ -229,7 +233,7 @@ class Sweep:
         name = f"groups/{group.index}"
         record = store.document(name)
         if not self.traced:
-            self._check_program(group, record, self._digest)
+            self._check_program(record and record["program"], self._digest, group)
             key = self.key if self.takes_key else None
             worker = OneByOne(self.design, group, self.function, key, self._digest)
             Job(store, group, worker, 1, share, advance).run()
@@ -239,7 +243,7 @@ class Sweep:
             worker = self._batches(group, traced, devices, self.chunk)
             record = group_record(group, worker.compiled.batch, traced.specs, traced.digest)
             record = store.keep(name, record)  # another process may have been faster
-        self._check_program(group, record, traced.digest)
+        self._check_program(record["program"], traced.digest, group)
         chunk = record["chunk"]
         units = group.units(chunk, share)
         if all(store.is_done(group.index, unit) for unit in units):
@@ -253,10 +257,10 @@ class Sweep:
     def _digest(self) -> str:
         return function_digest(self.function)
 
-    def _check_program(self, group: Group, record: Mapping[str, Any] | None, digest: str) -> None:
+    def _check_program(self, there: str | None, now: str, group: Group | None = None) -> None:
         # stores of earlier versions say nothing about functions that were not traced
-        if record is not None and record["program"] not in ("", digest):
-            of_group = f" for {group.labels}" if group.labels else ""
+        if there not in (None, "", now):
+            of_group = f" for {group.labels}" if group is not None and group.labels else ""
             raise ValueError(
                 f"The store {self.store} holds another sweep. The function, what it uses or the "
                 f"package computes something else now{of_group}. Choose another store."
@@ -362,7 +366,7 @@ def _facts(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """What makes a sweep what it is, by name."""
     axes = [axis["columns"] for axis in manifest["design"]]
     columns = {f"Axis {name!r}": v for columns in axes for name, v in columns.items()}
-    others = ("design", "hash", "labels")
+    others = ("design", "hash", "labels", "program")
     return columns | {name: value for name, value in manifest.items() if name not in others}
 
 

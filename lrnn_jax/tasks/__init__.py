@@ -6,7 +6,9 @@ from lrnn_jax.tasks._base import (
     AbstractTrialTask,
     Evaluation,
     Trials,
+    as_evaluation,
     check_fits,
+    checked_batch,
 )
 from lrnn_jax.tasks._criteria import AbstractCriterion, CrossEntropy, Squared
 from lrnn_jax.tasks._decision import DecisionMaking

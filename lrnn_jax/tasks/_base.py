@@ -5,10 +5,12 @@ from abc import abstractmethod
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from lrnn_jax._checks import as_float, component, shown
 from lrnn_jax._types import is_traced
 from lrnn_jax.networks import AbstractRNN
 from lrnn_jax.tasks._criteria import AbstractCriterion, Squared
@@ -27,6 +29,11 @@ class Evaluation(enum.Enum):
     ROLLOUT = enum.auto()
     DOUBLING = enum.auto()
     CLOSED_FORM = enum.auto()
+
+
+def as_evaluation(evaluation: Any) -> Evaluation:
+    """The way itself; ValueError for anything else, e.g. its name."""
+    return component(evaluation, Evaluation, "evaluation", "Evaluation.ROLLOUT")
 
 
 class AbstractObjective(eqx.Module):
@@ -151,13 +158,14 @@ class AbstractTrialTask(AbstractTask):
     ) -> Float[Array, ""]:
         """L of outputs y.
 
-        Errors: ValueError (outside a trace) for trials whose mask is zero everywhere.
+        Errors: ValueError for other data than `sample` draws, and (outside a trace) for trials
+        whose mask is zero everywhere.
         """
         batch = self.trials(batch)
         if not is_traced(batch.mask) and not np.asarray(batch.mask).any():
             raise ValueError(
-                "Nothing is scored: the mask of these trials is zero everywhere. Set it to 1 where "
-                "the output counts."
+                "Nothing is scored, as `batch.mask` is zero everywhere: set it to 1 where the "
+                "output counts."
             )
         # time first, as simulations make outputs and tasks make targets: no copies to reorder them
         target, mask = (
@@ -173,16 +181,52 @@ class AbstractTrialTask(AbstractTask):
         return None if batch is None else jnp.sum(batch.mask)
 
     def trials(self, batch: Trials | None = None) -> Trials:
-        """The data of one epoch are trials already.
-
-        Errors: ValueError without any, for a task that draws them.
-        """
+        """The data of one epoch, which are trials already, checked."""
         batch = self.data if batch is None else batch
-        if batch is None:
+        inputs, outputs = self.channels
+        shapes = (self.steps, inputs), (self.steps, outputs), (self.steps,)
+        return checked_batch(self, batch, Trials, *shapes)
+
+
+def checked_batch(
+    objective: AbstractObjective,
+    batch: Any,
+    kind: Any,
+    *shapes: tuple[int, ...] | None,
+    name: str = "batch",
+) -> Any:
+    """The trials of an epoch, checked against what `sample` draws.
+
+    Arguments:
+        objective, batch: whose data, and these.
+        kind: the named tuple of their parts.
+        shapes: of each part, without the axis of trials; None for what there is not.
+
+    Errors: ValueError for another structure, other shapes, or what holds no real numbers.
+    """
+    if not isinstance(batch, (tuple, list)) or len(batch) != len(shapes):
+        raise ValueError(
+            f"`{name}` must be the data of an epoch as {type(objective).__name__}.sample(key) "
+            f"returns them, a {kind.__name__} of {len(shapes)} arrays; got {shown(batch)}."
+        )
+    trials, parts = None, []
+    for field, part, shape in zip(kind._fields, batch, shapes):
+        if shape is None and part is None:
+            parts.append(None)
+            continue
+        if part is not None:
+            boolean = isinstance(part, (jax.Array, np.ndarray)) and part.dtype == bool
+            part = as_float(part.astype(int) if boolean else part, f"{name}.{field}")
+            trials = part.shape[:1] if trials is None else trials
+        if part is None or shape is None or part.shape != (*trials, *shape):  # pyright: ignore[reportGeneralTypeIssues]
+            wanted = f"an array of shape (trial, {', '.join(map(str, shape or ()))})"
             raise ValueError(
-                f"{type(self).__name__} draws its trials: pass `batch`, e.g. task.sample(key)."
+                f"`{name}.{field}` of this {type(objective).__name__} must be "
+                f"{'None' if shape is None else wanted}, with as many trials as the other parts; "
+                f"got {shown(part)}."
             )
-        return batch
+        parts.append(part)
+    return kind(*parts)
 
 
 def check_fits(
@@ -195,6 +239,7 @@ def check_fits(
 
     The steps are compared outside a trace, where dt is not None.
     """
+    component(model, AbstractRNN, "model", "LowRankRNN(z, v, m, u, dt=…)")
     task, kind = type(objective).__name__, type(model).__name__
     if (model.inputs, model.outputs) != channels:
         raise ValueError(

@@ -9,12 +9,22 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._checks import as_dt, as_float, check_finite, optional, whole
+from lrnn_jax._checks import (
+    as_dt,
+    as_float,
+    one_key,
+    optional,
+    real_array,
+    same_dtype,
+    shown,
+    whole,
+)
 from lrnn_jax.networks import AbstractRNN
 from lrnn_jax.tasks._base import (
     AbstractTask,
     Evaluation,
     Trials,
+    as_evaluation,
     check_fits,
 )
 from lrnn_jax.tasks._response import (
@@ -65,15 +75,14 @@ class AbstractFilter(AbstractTask):
         """Label noise of one epoch, σ ξ; None without label noise."""
         if self.label_noise is None:
             return None
-        return self.label_noise * jr.normal(key, (self.steps, *self.channels))
+        shape = (self.steps, *self.channels)
+        return self.label_noise * jr.normal(one_key(key), shape, self.label_noise.dtype)
 
     def loss(
         self, model: AbstractRNN, batch: Float[Array, "time inputs outputs"] | None = None
     ) -> Float[Array, ""]:
         """L; `batch` is added to the target (label noise from `sample`)."""
-        target = self.response
-        if batch is not None:
-            target = Samples(target.samples(self.steps) + batch)
+        target = self.response if batch is None else Samples(self._noisy(batch))
         way = Evaluation.AUTO if batch is not None else self.evaluation
         return response_error(model, target, self.steps, evaluation=way)
 
@@ -95,9 +104,22 @@ class AbstractFilter(AbstractTask):
     def weight(self, batch: Any) -> None:
         return None
 
+    def _noisy(self, batch: Any) -> Float[Array, "time inputs outputs"]:
+        """F with the label noise of an epoch."""
+        target = self.samples
+        if batch is None:
+            return target
+        noise = as_float(batch, "batch").astype(target.dtype)
+        if noise.shape != target.shape:
+            raise ValueError(
+                f"`batch` is label noise of shape {target.shape}, (time, inputs, outputs), as "
+                f"{type(self).__name__}.sample(key) draws it; got {shown(batch)}."
+            )
+        return target + noise
+
     def trials(self, batch: Float[Array, "time inputs outputs"] | None = None) -> Trials:
         """One trial an input channel: an impulse of 1/dt, and the response to become."""
-        target = jnp.swapaxes(self.samples if batch is None else self.samples + batch, 0, 1)
+        target = jnp.swapaxes(self._noisy(batch), 0, 1)
         return Trials(self.inputs(batch), target, jnp.ones(target.shape[:2], target.dtype))
 
 
@@ -129,18 +151,17 @@ class ImpulseResponse(AbstractFilter):
         label_noise: ArrayLike | None = None,
         evaluation: Evaluation = Evaluation.AUTO,
     ):
-        target = as_float(target)
+        target = real_array(target, "target")
         if target.ndim == 1:
             target = target[:, None, None]
         if target.ndim != 3 or 0 in target.shape:
             raise ValueError(
                 f"`target` has shape (time,) or (time, inputs, outputs); got {target.shape}."
             )
-        check_finite(target, "target")
         self.target = target
         self.dt = as_dt(dt)
         self.label_noise = optional(label_noise, "label_noise", 0)
-        self.evaluation = evaluation
+        self.evaluation = as_evaluation(evaluation)
 
     @property
     def response(self) -> AbstractResponse:
@@ -196,7 +217,7 @@ class ExponentialFilter(AbstractFilter):
         self.dt = as_dt(dt)
         self.steps = whole(steps, "steps")
         self.label_noise = optional(label_noise, "label_noise", 0)
-        self.evaluation = evaluation
+        self.evaluation = as_evaluation(evaluation)
 
     @property
     def response(self) -> AbstractResponse:
@@ -242,8 +263,8 @@ class OscillatingFilter(AbstractFilter):
         evaluation: Evaluation = Evaluation.AUTO,
     ):
         self.rate, self.amplitude = _per_channel(rate, amplitude)
-        self.frequency = as_float(frequency)
-        check_finite(self.frequency, "frequency")
+        frequency = real_array(frequency, "frequency")
+        self.rate, self.amplitude, self.frequency = same_dtype(self.rate, self.amplitude, frequency)
         if self.frequency.shape not in ((), self.rate.shape):
             raise ValueError(
                 f"`frequency` must be a number or have the shape of `rate` {self.rate.shape}; got "
@@ -252,7 +273,7 @@ class OscillatingFilter(AbstractFilter):
         self.dt = as_dt(dt)
         self.steps = whole(steps, "steps")
         self.label_noise = optional(label_noise, "label_noise", 0)
-        self.evaluation = evaluation
+        self.evaluation = as_evaluation(evaluation)
 
     @property
     def response(self) -> AbstractResponse:
@@ -267,9 +288,7 @@ class OscillatingFilter(AbstractFilter):
 
 def _per_channel(rate: ArrayLike, amplitude: ArrayLike) -> tuple[Array, Array]:
     """Rate and amplitude as arrays, the amplitude always of shape (inputs, outputs)."""
-    rate, amplitude = as_float(rate), as_float(amplitude)
-    check_finite(rate, "rate")
-    check_finite(amplitude, "amplitude")
+    rate, amplitude = same_dtype(real_array(rate, "rate"), real_array(amplitude, "amplitude"))
     shapes = [x.shape for x in (amplitude, rate) if x.ndim]
     shape = shapes[0] if shapes else (1, 1)
     if len(shape) != 2 or 0 in shape or len(set(shapes)) > 1:

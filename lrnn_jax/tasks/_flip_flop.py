@@ -8,7 +8,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._checks import as_dt, as_float, whole
+from lrnn_jax._checks import as_dt, as_float, number, one_key, shown, whole
 from lrnn_jax._types import is_traced
 from lrnn_jax.tasks._base import AbstractTrialTask, Trials
 
@@ -57,7 +57,9 @@ class FlipFlop(AbstractTrialTask):
         self.dt = as_dt(dt)
         self.steps = steps = whole(steps, "steps")
         self.batch = whole(batch, "batch")
-        low, high = (float(w) for w in wait)
+        if np.shape(as_float(wait, "wait")) != (2,):
+            raise ValueError(f"`wait` must be two times, (lowest, highest); got {shown(wait)}.")
+        low, high = (float(number(w, "wait")) for w in wait)
         if not is_traced(dt):
             step, scored = float(np.asarray(dt)), FIRST + PULSE + DELAY
             if not step <= low <= high:
@@ -67,19 +69,19 @@ class FlipFlop(AbstractTrialTask):
                 )
             if steps * step <= scored + step:
                 raise ValueError(
-                    f"A trial of {steps} steps of {step:g} lasts {steps * step:g}, but the first "
-                    f"pulse is scored from {scored:g} on: nothing would be scored. Take more steps."
+                    f"A trial of {steps} `steps` of {step:g} lasts {steps * step:g}, but the first "
+                    f"pulse is scored from {scored:g} on: take more, or nothing would be scored."
                 )
         # enough for the shortest waits; for a traced dt at its largest, 1
         longest = steps * (1.0 if is_traced(dt) else float(np.asarray(dt)))
         self.pulses = math.ceil(longest / (PULSE + DELAY + low)) + 1
         self.wait = (low, high)
-        self.input_amp = as_float(input_amp)
-        self.target_amp = as_float(target_amp)
+        self.input_amp = number(input_amp, "input_amp")
+        self.target_amp = number(target_amp, "target_amp")
 
     def sample(self, key: PRNGKeyArray) -> Trials:
         low, high = self.wait
-        sign_key, wait_key = jr.split(key)
+        sign_key, wait_key = jr.split(one_key(key))
         signs = jr.rademacher(sign_key, (self.pulses, self.batch), self.dt.dtype)
         shape = (self.pulses - 1, self.batch)
         waits = jr.uniform(wait_key, shape, self.dt.dtype, low, high)
