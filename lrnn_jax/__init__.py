@@ -31,7 +31,6 @@ from lrnn_jax.tasks import (
     FlipFlop,
     DecisionMaking,
     TrialSet,
-    CrossEntropy,
     Evaluation,
 )
 

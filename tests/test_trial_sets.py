@@ -8,6 +8,7 @@ import pytest
 import scipy.special
 
 import lrnn_jax as lrnn
+from lrnn_jax.tasks import CrossEntropy
 
 DT = 0.2
 RNG = np.random.default_rng(0)
@@ -48,10 +49,10 @@ class TestLoss:
             for x, c in zip(INPUTS, CLASSES)
         ]
         expected = np.mean(np.concatenate(terms))
-        task = lrnn.TrialSet(INPUTS, CLASSES, dt=DT, loss=lrnn.CrossEntropy(3))
+        task = lrnn.TrialSet(INPUTS, CLASSES, dt=DT, loss=CrossEntropy(3))
         assert abs(task.loss(NET) - expected) < ROUNDING
         soft = [np.eye(3)[c] for c in CLASSES]
-        task = lrnn.TrialSet(INPUTS, soft, dt=DT, loss=lrnn.CrossEntropy(3))
+        task = lrnn.TrialSet(INPUTS, soft, dt=DT, loss=CrossEntropy(3))
         assert abs(task.loss(NET) - expected) < ROUNDING
 
     def test_one_channel_needs_no_axis_of_its_own(self):
@@ -139,7 +140,7 @@ class TestSources:
         ({"batch": 5}, "`batch` must be a whole number from 1 to 4; got 5"),
         ({"held_out": 1.0}, r"`held_out` must lie in \[0, 1\); got 1\.0"),
         (
-            {"loss": lrnn.CrossEntropy(3), "target": [c + 1 for c in CLASSES]},
+            {"loss": CrossEntropy(3), "target": [c + 1 for c in CLASSES]},
             "class numbers from 0 to 2; got .* to 3",
         ),
         ({"dt": 2.0}, "`dt`.*must lie in"),
@@ -152,4 +153,4 @@ def test_what_is_wrong_is_named(changes, expected):
 
 def test_a_criterion_needs_two_classes():
     with pytest.raises(ValueError, match="`classes` must be a whole number of at least 2; got 1"):
-        lrnn.CrossEntropy(1)
+        CrossEntropy(1)

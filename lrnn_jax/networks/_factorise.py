@@ -51,8 +51,7 @@ def factorise(
         W = A Σ Bᵀ  →  U = A_r (s Σ_r)^½,  V = B_r (s Σ_r)^½,  M = W_in,  Z = s W_outᵀ
 
     so that UVᵀ/s is the nearest matrix of rank r to W, and UᵀU = VᵀV. Biases and initial state stay
-    as they are, and what becomes of frozen weights is frozen. At full rank the low-rank network is
-    the dense one: for any φ of a `CurrentRNN`, for linear φ of a `DenseRNN`.
+    as they are, what becomes of frozen weights is frozen, and at full rank nothing is lost.
 
     Arguments:
         network: a `CurrentRNN`, or a linear `DenseRNN`.
@@ -79,10 +78,9 @@ def factorise(
     a, sigma, bt = np.linalg.svd(np.asarray(network.w))
     size = np.linalg.norm(sigma)
     kept = np.cumsum((sigma / size) ** 2) if size else np.ones_like(sigma)
-    if rank is None:
-        share = number(0.99 if energy is None else energy, "energy", 0, 1, open_start=True)
-        rank = min(int(np.searchsorted(kept, float(share) * (1 - 1e-12))) + 1, len(sigma))
-    rank = whole(rank, "rank", most=len(sigma))
+    share = number(0.99 if energy is None else energy, "energy", 0, 1, open_start=True)
+    enough = min(int(np.searchsorted(kept, float(share) * (1 - 1e-12))) + 1, len(sigma))
+    rank = whole(enough if rank is None else rank, "rank", most=len(sigma))
     half = np.sqrt(scale * sigma[:rank])
     low_rank = LowRankRNN(
         z=scale * np.asarray(network.w_out).T,
@@ -103,5 +101,5 @@ def factorise(
         rank=rank,
         energy=float(kept[rank - 1]),
         discarded=float(np.linalg.norm(sigma[rank:]) / (size or 1)),
-        largest_discarded=float(sigma[rank]) if rank < len(sigma) else 0.0,
+        largest_discarded=float(sigma[rank:].max(initial=0)),
     )

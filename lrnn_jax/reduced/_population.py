@@ -24,7 +24,6 @@ def population(
     *,
     dt: ArrayLike | None = None,
     activation: AbstractActivation | None = None,
-    readout: AbstractActivation | None = None,
     quadrature: AbstractQuadrature = Sobol(),
     key: PRNGKeyArray,
     frozen: tuple[str, ...] = (),
@@ -42,10 +41,10 @@ def population(
     nodes follow and the closure does not).
 
     Arguments:
-        overlaps: Q_0; or a network or mixture to take it, dt, φ and frozen columns from. A mixture
-            of P populations gets nodes/P nodes in each.
+        overlaps: Q_0; or a network or mixture to take it, dt, φ, read-out and frozen columns from.
+            A mixture of P populations gets nodes/P nodes in each.
         nodes: about how many.
-        dt, activation, readout, frozen: of the network; left out when a network is given.
+        dt, activation, frozen: of the network; left out when a network is given.
         quadrature: `Sobol()` or `GaussHermite()`.
         key: scrambles the Sobol points.
 
@@ -57,11 +56,11 @@ def population(
     component(overlaps, AbstractOverlapModel, "overlaps", such_as)
     component(quadrature, AbstractQuadrature, "quadrature", "Sobol(), or GaussHermite()")
     nodes, key = whole(nodes, "nodes"), one_key(key)
-    laws, shares = one_set(overlaps.overlaps), np.ones(1)
+    laws, shares, readout = one_set(overlaps.overlaps), np.ones(1), None
     if isinstance(overlaps, AbstractOverlapRNN):
         dt = overlaps.dt if dt is None else dt
         activation = overlaps.activation if activation is None else activation
-        readout = overlaps.readout_activation if readout is None else readout
+        readout = overlaps.readout_activation
         frozen = frozen or overlaps.frozen
     if isinstance(overlaps, AbstractReduction):
         laws, shares = overlaps.laws, np.ravel(np.asarray(overlaps.shares))
