@@ -148,6 +148,21 @@ def load_tree(path: str | os.PathLike, like: Any = None) -> Any:
         raise ValueError(f"{path} is damaged: {error}") from None
 
 
+def survives_file(tree: Any) -> bool:
+    """Whether a tree of arrays comes back from a file as it was (your classes: with `like`)."""
+    arrays: dict[str, Any] = {}
+    try:
+        content = json.loads(json.dumps(_encode(tree, "", arrays)))
+        for name, array in arrays.items():
+            arrays[name] = array.astype(np.dtype(np.lib.format.dtype_to_descr(array.dtype)))
+        again = _fill(tree, arrays, "") if _unknown(content) else _decode(content, arrays)
+    except BROKEN:
+        return False
+    same = jax.tree.structure(again) == jax.tree.structure(tree)
+    leaves = zip(jax.tree.leaves(again), jax.tree.leaves(tree))
+    return same and all(a.dtype == b.dtype and a.shape == b.shape for a, b in leaves)
+
+
 def path_name(path: Any) -> str:
     """Where a leaf of a tree is: "w", "cell.w", "layers[0].w"."""
     return jax.tree_util.keystr(path).removeprefix(".")
@@ -169,8 +184,9 @@ def _encode(x: Any, name: str, arrays: dict[str, Any]) -> Any:
         return {kind: [_encode(value, f"{name}[{i}]", arrays) for i, value in enumerate(x)]}
     if type(x) is dict:
         return {"dict": {k: _encode(v, f"{name}[{k!r}]", arrays) for k, v in x.items()}}
-    if dataclasses.is_dataclass(x) and not isinstance(x, type):
-        fields = {f.name: getattr(x, f.name) for f in dataclasses.fields(x)}
+    if isinstance(x, tuple) or (dataclasses.is_dataclass(x) and not isinstance(x, type)):
+        named = x._fields if isinstance(x, tuple) else [f.name for f in dataclasses.fields(x)]
+        fields = {field: getattr(x, field) for field in named}
         kind = type(x).__name__ if type(x).__name__ in _classes() else f"{type(x).__name__} (yours)"
         encoded = {k: _encode(v, f"{name}.{k}", arrays) for k, v in fields.items()}
         return {"class": kind, "fields": encoded}
@@ -204,14 +220,14 @@ def _unknown(content: Any) -> set[str]:
 
 
 def _classes() -> dict[str, type]:
-    """The package's own dataclasses by name."""
+    """The package's own dataclasses and named tuples by name."""
     modules = [m for name, m in list(sys.modules.items()) if name.startswith("lrnn_jax.")]
     return {
         name: value
         for module in modules
         for name, value in vars(module).items()
-        if dataclasses.is_dataclass(value)
-        and isinstance(value, type)
+        if isinstance(value, type)
+        and (dataclasses.is_dataclass(value) or issubclass(value, tuple))
         and value.__module__.startswith("lrnn_jax.")
         and not name.startswith("_")
     }

@@ -9,6 +9,7 @@ from lrnn_jax.networks._activation import (
     SmoothActivation,
     Softplus,
     Tanh,
+    as_activation,
     gaussian_average,
 )
 from lrnn_jax.networks._base import (

@@ -81,8 +81,16 @@ class AbstractSpace(eqx.Module):
         """D broadcast against X, from multipliers by name; None for D = 1."""
 
     def transform(self, weights: Weights) -> Float[Array, "..."] | None:
-        """T with Θ = Θ_0 T; None where it is not known."""
-        return weights if self.coefficients else None
+        """T with Θ = Θ_0 T; None where it is not known.
+
+        Coefficients that start as a projector P (of vectors that are dependent to rounding) are
+        completed to 1 + X − P: what P drops of Θ_0 stays as it is.
+        """
+        if not self.coefficients:
+            return None
+        start = self.start
+        one = jnp.broadcast_to(jnp.eye(start.shape[-1], dtype=start.dtype), start.shape)
+        return one + (weights - start)
 
     def norm(self, weights: Weights) -> Float[Array, ""]:
         """√tr(XᵀMX): for a gradient, √s ‖∂L/∂Θ‖_F, which does not depend on N."""

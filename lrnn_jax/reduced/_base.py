@@ -36,9 +36,9 @@ class LinearSystem(NamedTuple):
 class GramSpace(AbstractSpace):
     """Overlaps of a reduction: X = T, Q = TᵀQ_0T, M = Q_0; for a mixture, those of each population.
 
-    A population's share π_p weighs it: M = π_p Q_p, gradient T_p Γ_p/π_p. Where Q_0 is singular, T
-    starts as the projector onto its range in place of 1: Θ_0 T is the same, and T stays bounded
-    (its part outside the range means nothing, but could grow).
+    A population's share π_p weighs it: M = π_p Q_p, gradient T_p Γ_p/π_p. Where Q_0 is singular, X
+    starts as the projector P onto its range in place of 1: Θ_0 X is the same to rounding, and X
+    stays bounded (its part outside the range means nothing, but could grow). T = 1 + X − P then.
     """
 
     network: "AbstractReduction"
