@@ -19,6 +19,7 @@ from lrnn_jax.networks._base import (
     AbstractRNN,
     Equilibria,
     Simulation,
+    as_network,
     at_rest,
     read_after,
     scan_states,

@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from lrnn_jax._checks import component, shown
+from lrnn_jax._checks import as_dt, optional, shown
 from lrnn_jax._files import has_header, load_tree, read_arrays, save_tree
 from lrnn_jax._types import cast
 from lrnn_jax.networks._activation import (
@@ -18,7 +18,7 @@ from lrnn_jax.networks._activation import (
     Tanh,
     as_activation,
 )
-from lrnn_jax.networks._base import AbstractRNN
+from lrnn_jax.networks._base import AbstractRNN, as_network
 from lrnn_jax.networks._dense import WEIGHTS, DenseRNN
 from lrnn_jax.networks._low_rank import LowRankRNN
 
@@ -58,8 +58,7 @@ def save_network(network: AbstractRNN, path: str | os.PathLike) -> None:
 
     Errors: OSError when the file cannot be written.
     """
-    component(network, AbstractRNN, "network", "LowRankRNN(z, v, m, u, dt=…)")
-    save_tree(network, path)
+    save_tree(as_network(network), path)
 
 
 def load_network(
@@ -92,10 +91,17 @@ def load_network(
     read-out bias), or when dt is nowhere given; those of `LowRankRNN` and `DenseRNN`.
     """
     dtype = None if dtype is None else _floating(dtype)
+    dt = None if dt is None else as_dt(dt)
+    scale = optional(scale, "scale", 0, open_start=True)
+    activation = None if activation is None else as_activation(activation)
+    like = None if like is None else as_network(like, "like")
     known, other = {"header", *_USED}, {*_NEUTRAL, *_PHI}
     arrays = read_arrays(path, lambda name: name in known or name.lower() in other)
     if has_header(arrays):
         network = load_tree(path, like)
+        for name, option in (("dt", dt), ("scale", scale), ("activation", activation)):
+            if option is not None:
+                raise ValueError(f"{path} holds a whole network, with its own: leave out `{name}`.")
         if not isinstance(network, AbstractRNN):
             raise ValueError(
                 f"{path} holds a {type(network).__name__} and no network: load a learning curve "
@@ -104,7 +110,7 @@ def load_network(
         return network if dtype is None else cast(network, dtype)
     held = ", ".join(arrays) or "nothing"
     arrays = {name: array for name, array in arrays.items() if array is not None}
-    phi = _activation(arrays, path) if activation is None else as_activation(activation)
+    phi = _activation(arrays, path) if activation is None else activation
     arrays = {name: array for name, array in arrays.items() if name.lower() not in _PHI}
     _check_numbers(arrays, path)
     if dt is None and (dt := _scalar(arrays, "dt", path)) is None:
