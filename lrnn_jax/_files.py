@@ -47,7 +47,7 @@ def save_tree(tree: Any, path: str | os.PathLike) -> None:
     arrays: dict[str, Any] = {}
     content = _encode(tree, "", arrays)
     arrays["header"] = np.array(json.dumps({"format": FORMAT, "content": content}))
-    path = os.path.realpath(os.fspath(path))
+    path = os.path.realpath(component(path, (str, os.PathLike), "path", '"network.npz"'))
     temporary = f"{path}.{uuid.uuid4().hex}.part"
     try:
         with open(temporary, "xb") as file:

@@ -16,6 +16,7 @@ from lrnn_jax.networks._base import (
     AbstractOverlapRNN,
     AbstractRNN,
     Simulation,
+    as_network,
     at_rest,
     read_after,
     scan_states,

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lrnn_jax._checks import as_float, shown
+from lrnn_jax._checks import as_float, component, shown
 from lrnn_jax.networks._activation import AbstractActivation
 from lrnn_jax.overlaps import AbstractOverlapModel, Roles
 
@@ -223,6 +223,11 @@ class AbstractRNN(eqx.Module):
                 f"`state` must have shape {shape[-1:]}, or one such state a trial, {shape}; got "
                 f"{state.shape}."
             ) from None
+
+
+def as_network(network: Any, name: str = "network") -> AbstractRNN:
+    """The network itself, or reduction; ValueError for anything else."""
+    return component(network, AbstractRNN, name, "a network or a reduction")
 
 
 class AbstractOverlapRNN(AbstractRNN, AbstractOverlapModel):

@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from lrnn_jax._checks import component, shown
+from lrnn_jax._checks import as_dt, optional, shown
 from lrnn_jax._files import has_header, load_tree, read_arrays, save_tree
 from lrnn_jax._types import cast
 from lrnn_jax.networks._activation import (
@@ -18,7 +18,7 @@ from lrnn_jax.networks._activation import (
     Tanh,
     as_activation,
 )
-from lrnn_jax.networks._base import AbstractRNN
+from lrnn_jax.networks._base import AbstractRNN, as_network
 from lrnn_jax.networks._dense import WEIGHTS, DenseRNN
 from lrnn_jax.networks._low_rank import LowRankRNN
 
@@ -58,8 +58,7 @@ def save_network(network: AbstractRNN, path: str | os.PathLike) -> None:
 
     Errors: OSError when the file cannot be written.
     """
-    component(network, AbstractRNN, "network", "LowRankRNN(z, v, m, u, dt=…)")
-    save_tree(network, path)
+    save_tree(as_network(network), path)
 
 
 def load_network(
@@ -92,10 +91,17 @@ def load_network(
     read-out bias), or when dt is nowhere given; those of `LowRankRNN` and `DenseRNN`.
     """
     dtype = None if dtype is None else _floating(dtype)
-    known = {"header", *_USED, *_NEUTRAL, *_PHI}
-    arrays = read_arrays(path, lambda name: name.lower() in known)
+    dt = None if dt is None else as_dt(dt)
+    scale = optional(scale, "scale", 0, open_start=True)
+    activation = None if activation is None else as_activation(activation)
+    like = None if like is None else as_network(like, "like")
+    known, other = {"header", *_USED}, {*_NEUTRAL, *_PHI}
+    arrays = read_arrays(path, lambda name: name in known or name.lower() in other)
     if has_header(arrays):
         network = load_tree(path, like)
+        for name, option in (("dt", dt), ("scale", scale), ("activation", activation)):
+            if option is not None:
+                raise ValueError(f"{path} holds a whole network, with its own: leave out `{name}`.")
         if not isinstance(network, AbstractRNN):
             raise ValueError(
                 f"{path} holds a {type(network).__name__} and no network: load a learning curve "
@@ -103,10 +109,9 @@ def load_network(
             )
         return network if dtype is None else cast(network, dtype)
     held = ", ".join(arrays) or "nothing"
-    arrays = {name.lower(): array for name, array in arrays.items() if array is not None}
-    phi = _activation(arrays, path) if activation is None else as_activation(activation)
-    for name in _PHI:
-        arrays.pop(name, None)
+    arrays = {name: array for name, array in arrays.items() if array is not None}
+    phi = _activation(arrays, path) if activation is None else activation
+    arrays = {name: array for name, array in arrays.items() if name.lower() not in _PHI}
     _check_numbers(arrays, path)
     if dt is None and (dt := _scalar(arrays, "dt", path)) is None:
         raise ValueError(f"{path} holds no `dt`: give the Euler step, e.g. dt=0.05 or --dt 0.05.")
@@ -117,7 +122,7 @@ def load_network(
         implied = _as_weights(network)
     elif all(name in arrays for name in WEIGHTS):
         network = DenseRNN(**{name: arrays[name] for name in WEIGHTS}, **options)
-        implied = dict.fromkeys("zvmu", np.array(np.nan))
+        implied = dict.fromkeys("zvmu", np.full(1, np.nan)) | {"scale": np.ones(1)}
     else:
         raise ValueError(f"{path} must hold {_FORMATS}. It holds: {held}.")
     _check_complete(arrays, implied, path)
@@ -133,7 +138,7 @@ def _as_weights(network: LowRankRNN) -> dict[str, np.ndarray]:
 
 def _activation(arrays: dict[str, Any], path: str | os.PathLike) -> AbstractActivation:
     """φ by the name that a file gives it; linear where it gives none."""
-    for name in arrays.keys() & set(_PHI):
+    for name in [name for name in arrays if name.lower() in _PHI]:
         if arrays[name].size != 1 or arrays[name].dtype.kind not in "US":
             continue  # a recorded activity
         word = str(arrays[name].astype(str).reshape(())).lower()
@@ -159,13 +164,12 @@ def _check_complete(
 
     Arguments: `implied`, what arrays that are not used would have to be, to change nothing.
     """
-    left = [name for name in arrays.keys() & _NEUTRAL if (arrays[name] != _NEUTRAL[name]).any()]
-    left += [
-        name
-        for name, array in implied.items()
-        if name in arrays
-        and not (arrays[name].shape == array.shape and np.allclose(arrays[name], array))
-    ]
+    neutral = {name: np.asarray(_NEUTRAL[name.lower()]) for name in arrays if name not in _USED}
+    left = [name for name, value in neutral.items() if (arrays[name] != value).any()]
+    for name in arrays.keys() & implied:
+        found, value = arrays[name].squeeze(), implied[name].squeeze()
+        near = found.shape == value.shape and abs(found - value).max() <= 1e-5 * abs(value).max()
+        left += [] if near else [name]
     if left:
         names = ", ".join(f"`{name}`" for name in sorted(left))
         raise ValueError(

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from lrnn_jax._checks import as_float, component, shown
 from lrnn_jax._types import is_traced
-from lrnn_jax.networks import AbstractRNN
+from lrnn_jax.networks import AbstractRNN, as_network
 
 
 class Evaluation(enum.Enum):
@@ -137,6 +137,7 @@ class AbstractTrialTask(AbstractTask):
 
     def loss(self, model: AbstractRNN, batch: Trials) -> Float[Array, ""]:
         """L on the trials of one epoch."""
+        as_network(model, "model")
         return self.score(self.output(model, batch), batch)
 
     def inputs(self, batch: Trials) -> Float[Array, "trial time inputs"]:
@@ -223,7 +224,7 @@ def check_fits(
 
     The steps are compared outside a trace, where dt is not None.
     """
-    component(model, AbstractRNN, "model", "LowRankRNN(z, v, m, u, dt=…)")
+    as_network(model, "model")
     task, kind = type(objective).__name__, type(model).__name__
     if (model.inputs, model.outputs) != channels:
         raise ValueError(
