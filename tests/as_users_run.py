@@ -219,8 +219,8 @@ def gaps() -> dict[str, float]:
     by_neurons, by_overlaps = map(eqx.filter_jit(loop.loss), (controller, lrnn.reduce(controller)))
     scalar = lrnn.reduce(lrnn.LowRankRNN.normalised(12, dt=0.2, key=jr.key(2)))
     ways = []
-    for way in (way, lrnn.Evaluation.DOUBLING, lrnn.Evaluation.CLOSED_FORM):
-        filter = lrnn.ExponentialFilter(0.3, 0.2, 64, evaluation=way)
+    for each in (way, lrnn.Evaluation.DOUBLING, lrnn.Evaluation.CLOSED_FORM):
+        filter = lrnn.ExponentialFilter(0.3, 0.2, 64, evaluation=each)
         ways.append(eqx.filter_jit(filter.loss)(scalar))
     return {
         "network and NumPy": gap(full.model.vectors, thetas[-1]),
