@@ -9,10 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
-
 from lrnn_jax.cli._html import page
 from lrnn_jax.cli._output import describe, save_curves, text, write
 from lrnn_jax.cli._place import check_place, write_page
@@ -215,8 +211,6 @@ def _analyse(
     """
     setup_jax(output.dtype, output.cache)
     loaded, factorisation = load_network(network, dt=dt, scale=scale), None
-    floating = jnp.result_type(float)
-    loaded = jax.tree.map(lambda x: x.astype(floating) if eqx.is_inexact_array(x) else x, loaded)
     if isinstance(loaded, DenseRNN):
         factorisation = factorise(loaded, rank=rank, energy=energy, scale=scale or 1.0)
         loaded = factorisation.network
