@@ -14,7 +14,8 @@ import numpy as np
 
 from lrnn_jax._checks import whole
 from lrnn_jax.sweeps._grid import Design
-from lrnn_jax.sweeps._store import StoreError, specs_of
+from lrnn_jax.sweeps._outputs import Spec
+from lrnn_jax.sweeps._store import StoreError
 
 FIELDS = {
     "manifest": {
@@ -27,7 +28,13 @@ FIELDS = {
 }  # fmt: skip
 """What each kind of file holds at least."""
 SUM = "crc32"
-"""The entry with the checksum of all others."""
+"""The last entry: the checksum of what comes before it."""
+SPEC = {
+    "shape": list, "dtype": str, "dims": list, "long_name": str, "units": str, "coordinate": bool,
+    "labels": (dict, type(None)),
+}  # fmt: skip
+"""What a group's variables hold."""
+LARGEST = 2**31 - 1
 NONSENSE = (ValueError, TypeError, LookupError, AttributeError, OverflowError)
 
 
@@ -37,25 +44,24 @@ def read_document(path: Path, kind: str) -> dict[str, Any] | None:
     Errors: StoreError when it is damaged, or something else.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, RecursionError) as error:
         raise StoreError(
             f"{path} cannot be read ({error}): restore it, or start a new store."
         ) from error
-    lacks = ["an object"] if not isinstance(content, dict) else []
-    fields = FIELDS[kind].items()
-    lacks = lacks or [f for f, sort in fields if not isinstance(content.get(f), sort)]
-    if lacks:
+    if lacks := _lacks(content, FIELDS[kind]):
         raise StoreError(
             f"{path} is no part of a sweep's store, it lacks {', '.join(lacks)}: restore it, or "
             f"choose another folder for the store."
         )
     try:
-        expected = content.pop(SUM, None)  # files of earlier versions have none
-        _see(expected in (None, _sum(content)), "its checksum is another one")
-        _check(content, kind)
+        if content.pop(SUM, None) is None:  # files of earlier versions have none
+            _check(content, kind)
+        elif text != _summed(text[: text.rfind(f', "{SUM}"')] + "}"):
+            raise ValueError("its checksum is another one")
     except NONSENSE as error:
         raise StoreError(
             f"{path} is damaged ({error}): restore it, or start a new store."
@@ -69,7 +75,7 @@ def write_beside(path: Path, content: Mapping[str, Any]) -> Path:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         with open(temporary, "x", encoding="utf-8") as file:
-            json.dump({**content, SUM: _sum(content)}, file)
+            file.write(_summed(json.dumps(content)))
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
@@ -85,13 +91,19 @@ def manifest_hash(manifest: Mapping[str, Any]) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _sum(content: Mapping[str, Any]) -> str:
-    return f"{zlib.crc32(json.dumps(content).encode()):08x}"
+def _summed(text: str) -> str:
+    return f'{text[:-1]}, "{SUM}": "{zlib.crc32(text.encode()):08x}"}}'
 
 
 def _see(holds: bool, otherwise: str) -> None:
     if not holds:
         raise ValueError(otherwise)
+
+
+def _lacks(content: Any, fields: Mapping[str, Any]) -> list[str]:
+    if not isinstance(content, dict):
+        return ["an object"]
+    return [name for name, sort in fields.items() if not isinstance(content.get(name), sort)]
 
 
 def _texts(values: Any, what: str) -> None:
@@ -107,19 +119,28 @@ def _check(content: dict[str, Any], kind: str) -> None:
         _texts([text for pair in content["labels"].values() for text in pair], "labels")
     elif kind == "groups":
         whole(content["cells"], "cells")
-        whole(content["chunk"], "chunk")
-        for spec in specs_of(content).values():
-            _see(np.dtype(spec.dtype).kind in "fiubc", "a dtype is not one of numbers")
-            _texts([spec.long_name, spec.units, *spec.dims], "names")
-            sizes = {dim: whole(size, dim, 0) for dim, size in zip(spec.dims, spec.shape)}
-            _see(len(spec.dims) == len(spec.shape), "axes and names differ in number")
-            for dim, names in (spec.labels or {}).items():
+        whole(content["chunk"], "chunk", 1, LARGEST)
+        ended = content["variables"].get("result") or {}
+        _see(ended.get("dims") == [] and not ended.get("coordinate"), "it has no `result`")
+        for fields in content["variables"].values():
+            lacks = _lacks(fields, SPEC)
+            _see(not lacks, f"a variable lacks {', '.join(lacks)}")
+            _see(len(fields["dims"]) == 1 or not fields["coordinate"], "positions have one axis")
+            _texts(fields["dims"], "names of axes")
+            sizes = dict(zip(fields["dims"], fields["shape"], strict=True))
+            for dim, size in sizes.items():
+                whole(size, dim, 0)
+            for dim, names in (fields["labels"] or {}).items():
                 _texts(names, "labels")
                 _see(len(names) == sizes.get(dim, len(names)), "labels are too few or too many")
+            _see(np.dtype(fields["dtype"]).kind in "fiubc", "a dtype is not one of numbers")
+            Spec(**fields)
     elif kind == "coordinates":
-        places = [place for places in content.values() for place in places]
-        known = all(isinstance(place, (bool, int, float, str)) for place in places)
-        _see(known, "positions are neither numbers nor texts")
+        for places in content.values():
+            known = isinstance(places, list) and all(
+                isinstance(place, (bool, int, float, str)) for place in places
+            )
+            _see(known, "positions are neither numbers nor texts")
     else:
         _texts([*content["checksums"].values(), *content["raised"].values()], "checksums")
         for code, count in content["outcomes"].items():

@@ -106,9 +106,13 @@ class Store(AbstractStore):
 
     def done(self) -> dict[tuple[int, int], dict[str, Any]]:
         """The markers of all complete chunks, by (group, chunk)."""
-        names = (path.stem.partition("-") for path in (self.path / "done").glob("*-*.json"))
-        places = [(int(i), int(u)) for i, _, u in names if i.isdecimal() and u.isdecimal()]
-        return {place: mark for place in places if (mark := self._known(*place)) is not None}
+        marks = {place: self._known(*place) for place in self._places("done")}
+        return {place: mark for place, mark in marks.items() if mark is not None}
+
+    def _places(self, folder: str) -> list[tuple[int, int]]:
+        """The chunks that the files of a folder are named after."""
+        names = (path.stem.partition("-") for path in (self.path / folder).glob("*-*"))
+        return [(int(i), int(unit)) for i, _, unit in names if i.isdecimal() and unit.isdecimal()]
 
     def is_done(self, index: int, unit: int) -> bool:
         return self._known(index, unit) is not None
@@ -141,7 +145,7 @@ class Store(AbstractStore):
         path = self.path / "locks" / f"{index}-{unit:06d}"
         with self._guard():
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(path, os.O_CREAT | os.O_RDWR)
+            handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -157,9 +161,8 @@ class Store(AbstractStore):
     def held(self) -> int:
         """How many chunks are in the hands of processes; what a killed one left does not count."""
         count = 0
-        for path in (self.path / "locks").glob("*-*"):
-            index, _, unit = path.name.partition("-")
-            with self.lock(int(index), int(unit)) as free:
+        for place in self._places("locks"):
+            with contextlib.suppress(StoreError), self.lock(*place) as free:  # a disk to read only
                 count += not free
         return count
 
@@ -245,7 +248,9 @@ class Store(AbstractStore):
         start = unit * record["chunk"]
         cells = min(record["chunk"], record["cells"] - start)
         facts = {"start": start, "cells": cells, "of": self._identity(index)}
-        return all(marker.get(name, fact) == fact for name, fact in facts.items())
+        names = {name for name, spec in record["variables"].items() if not spec["coordinate"]}
+        same = all(marker.get(name, fact) == fact for name, fact in facts.items())
+        return same and marker["checksums"].keys() >= names
 
     def _identity(self, index: int) -> str:
         """What the chunks of a group are results of."""

@@ -128,6 +128,11 @@ class Design:
         """All parameters by name."""
         return {name: column for axis in self.axes for name, column in axis.columns.items()}
 
+    @property
+    def names(self) -> set[str]:
+        """Of axes and parameters."""
+        return {axis.name for axis in self.axes} | set(self.columns)
+
     def positions(self, name: str, cells: np.ndarray) -> np.ndarray:
         """Where the given cells stand along the axis of a parameter."""
         axis = next(i for i, axis in enumerate(self.axes) if name in axis.columns)

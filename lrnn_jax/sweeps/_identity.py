@@ -57,9 +57,10 @@ def _constants(program: ClosedJaxpr | Jaxpr) -> Iterator[Any]:
     programs = (ClosedJaxpr, Jaxpr)
     for equation in program.eqns:
         if equation.primitive.name in ("pure_callback", "io_callback"):
-            function = vars(equation.params["callback"]).get("callback_func")
-            if callable(function) and (function.__module__ or "").split(".")[0] not in LIBRARIES:
-                yield function
+            with contextlib.suppress(AttributeError):
+                function = equation.params["callback"].callback_func
+                if function.__module__.split(".")[0] not in LIBRARIES:
+                    yield function
         parameters = list(equation.params.values())
         for inner in jax.tree.leaves(parameters, is_leaf=lambda x: isinstance(x, programs)):
             if isinstance(inner, programs):

@@ -1,6 +1,6 @@
 """What a cell returns, as labelled variables; and summaries of learning curves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,8 @@ class Labelled(eqx.Module):
                 f"An array of shape {self.value.shape} needs a name for each of its axes; got "
                 f"{dims}."
             )
+        if coordinate and len(dims) != 1:
+            raise ValueError(f"A `coordinate` has one axis; got {len(dims)}: {dims}.")
         self.dims, self.labels = dims, dict(labels or {})
         self.long_name, self.units, self.coordinate = long_name, units, coordinate
 
@@ -90,8 +92,9 @@ def variables(output: Any) -> dict[str, Labelled]:
     with its name in front. Without any `RESULTS` among them, a cell counts as diverged when one of
     its floating-point numbers is not finite.
 
-    Errors: TypeError for other outputs; ValueError for two outputs of one name, and for one named
-    "result" that is no `RESULTS`; at run time for curves recorded at different epochs.
+    Errors: TypeError for other outputs; ValueError for two outputs of one name, for one named
+    "result" that is no `RESULTS`, and for axes of one name and different sizes; at run time for
+    curves recorded at different epochs.
     """
     found: dict[str, Labelled] = {}
     codes: list[Array] = []
@@ -107,7 +110,22 @@ def variables(output: Any) -> dict[str, Labelled]:
     if "result" in found:
         raise ValueError("`result` is how a cell ended: give your output another name.")
     found["result"] = Labelled(code, long_name="outcome")
+    sizes: dict[str, int] = {}
+    for name, variable in found.items():
+        for dim, size in zip(variable.dims, variable.value.shape):
+            if sizes.setdefault(dim, size) != size:
+                raise ValueError(
+                    f"The output {name!r} has {size} positions along {dim!r}, where others have "
+                    f"{sizes[dim]}: give its axis another name."
+                )
     return found
+
+
+def check_names(specs: Mapping[str, Spec], taken: Collection[str]) -> None:
+    """Raise ValueError for outputs, and axes of theirs, with the names of a sweep's."""
+    dims = {dim for spec in specs.values() for dim in spec.dims}
+    if clash := set(taken) & (set(specs) | dims):
+        raise ValueError(f"Axes and outputs have the same names: {', '.join(sorted(clash))}.")
 
 
 def _collect(name: str, output: Any, found: dict[str, Labelled], codes: list[Array]) -> None:

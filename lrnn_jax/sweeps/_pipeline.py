@@ -19,7 +19,15 @@ from jaxtyping import Array, PRNGKeyArray
 
 from lrnn_jax._devices import along
 from lrnn_jax.sweeps._grid import Design, Group
-from lrnn_jax.sweeps._outputs import NOT_RUN, RAISED, Labelled, Spec, fill_of, variables
+from lrnn_jax.sweeps._outputs import (
+    NOT_RUN,
+    RAISED,
+    Labelled,
+    Spec,
+    check_names,
+    fill_of,
+    variables,
+)
 from lrnn_jax.sweeps._plan import Compiled, Traced, cell_key
 from lrnn_jax.sweeps._store import AbstractStore, group_record, specs_of
 
@@ -156,6 +164,7 @@ class OneByOne(AbstractWorker):
             raised = {0: message_of(error)}
             outputs = {"result": Labelled(np.asarray(RAISED), long_name="outcome")}
         specs = {name: Spec.of(variable) for name, variable in outputs.items()}
+        check_names(specs, self.design.names)
         arrays = {name: np.asarray(variable.value)[None] for name, variable in outputs.items()}
         return Chunk(arrays, raised, specs)
 

@@ -20,7 +20,7 @@ from jaxtyping import Array, PRNGKeyArray
 from lrnn_jax._devices import along, device_mesh, share_out
 from lrnn_jax.sweeps._grid import Design
 from lrnn_jax.sweeps._identity import program_digest
-from lrnn_jax.sweeps._outputs import Spec, variables
+from lrnn_jax.sweeps._outputs import Spec, check_names, variables
 
 _NEEDS_NUMBER = (jax.errors.ConcretizationTypeError, jax.errors.TracerIntegerConversionError)
 SHARE = 0.5
@@ -98,10 +98,7 @@ def trace(
             f"vary within one compiled program. Name it in `static`, e.g. static="
             f"({next(iter(numbers))!r},)."
         ) from error
-    taken = {axis.name for axis in design.axes} | set(design.columns)
-    dims = {dim for spec in specs.values() for dim in spec.dims}
-    if clash := taken & (set(specs) | dims):
-        raise ValueError(f"Axes and outputs have the same names: {', '.join(sorted(clash))}.")
+    check_names(specs, design.names)
     return Traced(program, specs, numbers, len(design.columns), program_digest(program))
 
 

@@ -13,8 +13,8 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from lrnn_jax.sweeps._grid import Design, groups
-from lrnn_jax.sweeps._outputs import OUTCOMES, Spec, fill_of
-from lrnn_jax.sweeps._store import AbstractStore, specs_of
+from lrnn_jax.sweeps._outputs import OUTCOMES, Spec, check_names, fill_of
+from lrnn_jax.sweeps._store import AbstractStore, StoreError, specs_of
 
 
 @dataclass(frozen=True)
@@ -164,18 +164,22 @@ def _parts(store: AbstractStore, design: Design, static: list[str]) -> list[Part
         record = store.document(f"groups/{group.index}")
         if record is None:
             continue
-        specs = specs_of(record)
-        known = store.document(f"groups/{group.index}.coordinates") or {}
-        positions: dict[str, list[Any]] = {}
-        for name, spec in specs.items():
-            for dim, size in zip(spec.dims, spec.shape):
-                labels = (spec.labels or {}).get(dim)
-                here = positions.setdefault(dim, list(labels or known.get(dim) or range(size)))
-                if len(here) != size:
-                    raise ValueError(
-                        f"The output {name!r} has {size} positions along {dim!r}, where others "
-                        f"have {len(here)}: give its axis another name."
-                    )
+        specs, name = specs_of(record), f"groups/{group.index}"
+        named = {dim: names for x in specs.values() for dim, names in (x.labels or {}).items()}
+        named = (store.document(f"{name}.coordinates") or {}) | named
+        axes = [axis for spec in specs.values() for axis in zip(spec.dims, spec.shape)]
+        positions = {dim: list(named.get(dim, range(size))) for dim, size in axes}
+        try:
+            check_names(specs, design.names)
+            if record["cells"] != len(group.cells):
+                raise ValueError(f"{record['cells']} cells in place of {len(group.cells)}")
+            if wrong := [dim for dim, size in axes if len(positions[dim]) != size]:
+                raise ValueError(f"positions along {wrong[0]!r} differ in number")
+        except ValueError as error:
+            raise StoreError(
+                f"The store is damaged, {name}.json does not fit {name}.coordinates.json or "
+                f"manifest.json ({error}): restore them, or start a new store."
+            ) from error
         parts.append(Part(group.index, group.cells, record["chunk"], specs, positions))
     return parts
 
