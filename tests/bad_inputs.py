@@ -227,8 +227,8 @@ NOT_CALLED = {
         Identity Erf Tanh ReLU Softplus Gradient VisibleOnly Plain Checkpointed ThroughReduction
         RandomPhases Sobol GaussHermite Isospectral""",
     "between layers, of what the layer above has checked": """
-        Simulation as_network Generated Modes Samples EpochLoss Data Problem NoisyStep GramSpace as_evaluation
-        at_rest check_fits check_gram checked_batch choose_evaluation column_rates
+        Simulation as_network Generated Modes Samples EpochLoss Data Problem NoisyStep GramSpace
+        as_evaluation at_rest check_fits check_gram checked_batch choose_evaluation column_rates
         conserved_weights erf from_vector gauss_hermite gaussian_average gram_rank impulse_response
         invariants_of is_realisable linear_system markov_parameters moments nodes one_set outcome
         outcome_code power_sum range_projector reachable_interval read_after recurrent_drive

@@ -102,7 +102,9 @@ class TestDense:
         net = lrnn.DenseRNN(
             np.eye(3), np.ones((3, 1)), np.ones((1, 3)), dt=DT, activation=lrnn.Tanh()
         )
-        with pytest.raises(ValueError, match="DenseRNN equals.*only where φ is linear.*CurrentRNN"):
+        with pytest.raises(
+            ValueError, match=r"DenseRNN equals.*only where φ is linear.*CurrentRNN"
+        ):
             lrnn.factorise(net)
 
     def test_one_number_a_neuron(self):

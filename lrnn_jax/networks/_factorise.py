@@ -65,13 +65,7 @@ def factorise(
 
     Source: ours.
     """
-    component(network, AbstractDenseRNN, "network", "CurrentRNN(w, w_in, w_out, dt=…)")
-    if not (network.activation.linear or network.of_currents):
-        raise ValueError(
-            f"A {type(network).__name__} equals a low-rank network after factorising W only where "
-            f"φ is linear: it applies φ to the input of a neuron, a LowRankRNN to its activity. "
-            f"If yours sums W φ(h), make it a CurrentRNN."
-        )
+    check_factorisable(network)
     if rank is not None and energy is not None:
         raise ValueError("Give `rank` or `energy`, not both.")
     scale = float(number(scale, "scale", 0, open_start=True))
@@ -103,3 +97,14 @@ def factorise(
         discarded=float(np.linalg.norm(sigma[rank:]) / (size or 1)),
         largest_discarded=float(sigma[rank:].max(initial=0)),
     )
+
+
+def check_factorisable(network: AbstractDenseRNN) -> None:
+    """Raise ValueError unless the network at full rank is a low-rank one."""
+    component(network, AbstractDenseRNN, "network", "CurrentRNN(w, w_in, w_out, dt=…)")
+    if not (network.activation.linear or network.of_currents):
+        raise ValueError(
+            f"A {type(network).__name__} equals a low-rank network after factorising W only where "
+            f"φ is linear: it applies φ to the input of a neuron, a LowRankRNN to its activity. "
+            f"If yours sums W φ(h), make it a CurrentRNN."
+        )

@@ -69,15 +69,13 @@ def population(
     activation = Identity() if activation is None else activation
     roles, k = laws.roles, laws.roles.size
     halved = activation.odd and not roles.means
-    parts, scales = [], []
+    pieces = []
     for gram, share in zip(laws.gram.reshape(-1, k, k), shares):
         key, now = jr.split(key)
         each = -(-nodes // len(shares))
         theta, w = _nodes(Overlaps(gram, roles), each, quadrature, halved, now)
-        parts.append(theta)
-        scales.append(1 / (share * w))
-    theta = jnp.asarray(np.concatenate(parts), laws.gram.dtype)
-    scale = jnp.asarray(np.concatenate(scales), theta.dtype)
+        pieces.append((theta, 1 / (share * w)))
+    theta, scale = (jnp.asarray(np.concatenate(a), laws.gram.dtype) for a in zip(*pieces))
     options = {"dt": dt, "activation": activation, "readout": readout, "frozen": frozen}
     return LowRankRNN.from_stack(theta, roles, scale, **options)
 
