@@ -133,7 +133,7 @@ class TestSources:
             {"inputs": [np.full((5, 2), np.nan), *INPUTS[1:]]},
             r"`inputs`.*trial 0.*not finite everywhere",
         ),
-        ({"inputs": []}, "`inputs` holds no trials"),
+        ({"inputs": []}, "`inputs` must hold trials"),
         ({"target": [y + 1j for y in TARGETS]}, r"`target`.*real numbers.*complex128"),
         ({"mask": [-m for m in MASKS]}, "a mask ≥ 0"),
         ({"mask": [0 * m for m in MASKS]}, "`mask` is zero in all trials"),

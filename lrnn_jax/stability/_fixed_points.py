@@ -9,9 +9,9 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float, Int, PRNGKeyArray
 
-from lrnn_jax._checks import as_float, number, whole
+from lrnn_jax._checks import component, number, one_key, real_array, whole
 from lrnn_jax.learning import LearningCurve
-from lrnn_jax.networks import AbstractRNN
+from lrnn_jax.networks import AbstractRNN, as_network
 from lrnn_jax.reduced import reduce
 
 Model = TypeVar("Model", bound=AbstractRNN)
@@ -89,7 +89,7 @@ def fixed_points(
 
     Source: Sussillo & Barak 2013; in latents: Beiran et al. 2021.
     """
-    model = in_default_precision(model)
+    model, key = in_default_precision(as_network(model, "model")), one_key(key)
     size, dt = model.equilibria.size(model), float(np.asarray(model.dt))
     x = constant_input(model, x)
     begin = draw_starts(key, whole(starts, "starts"), size, spread, model.dtype)
@@ -140,6 +140,8 @@ def fixed_points_of_learning(
 
     Source: ours.
     """
+    component(curve, LearningCurve, "curve", "what learn(…) returns")
+    key = one_key(key)
     if curve.roles is None:
         raise ValueError(
             f"The curve of a {type(curve.model).__name__} holds no overlaps; call fixed_points on "
@@ -168,7 +170,7 @@ def constant_input(model: AbstractRNN, x: ArrayLike | None) -> Float[Array, " in
 
     Errors: ValueError unless it is one number for each input channel.
     """
-    given = jnp.zeros(model.inputs) if x is None else jnp.atleast_1d(as_float(x, "x"))
+    given = jnp.zeros(model.inputs) if x is None else jnp.atleast_1d(real_array(x, "x"))
     if given.shape != (model.inputs,):
         raise ValueError(
             f"`x` is a constant input, one number for each of {model.inputs} channel(s); got shape "

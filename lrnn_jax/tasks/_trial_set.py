@@ -11,7 +11,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._checks import as_dt, number, whole
+from lrnn_jax._checks import as_dt, component, number, shown, whole
 from lrnn_jax.tasks._base import AbstractTrialTask, Trials
 from lrnn_jax.tasks._criteria import AbstractCriterion, Squared
 
@@ -62,6 +62,7 @@ class TrialSet(AbstractTrialTask):
         loss: AbstractCriterion = Squared(),
         held_out: float = 0.0,
     ):
+        component(loss, AbstractCriterion, "loss", "Squared(), or CrossEntropy(classes)")
         x = _trials(inputs, "inputs", _channels)
         y = _trials(target, "target", loss.target)
         ones = [np.ones(len(trial)) for trial in x]
@@ -124,9 +125,12 @@ class TrialSet(AbstractTrialTask):
 
 def _trials(given: Each, name: str, form: Any) -> list[np.ndarray]:
     """One finite array a trial, with time first."""
-    trials = [np.asarray(trial) for trial in given]
+    try:
+        trials = [np.asarray(trial) for trial in given]  # pyright: ignore[reportGeneralTypeIssues]
+    except (TypeError, ValueError):
+        trials = []
     if not trials:
-        raise ValueError(f"`{name}` holds no trials.")
+        raise ValueError(f"`{name}` must hold trials, one array each; got {shown(given)}.")
     for i, trial in enumerate(trials):
         real = trial.dtype.kind in "fiub"
         if not real or trial.ndim not in (1, 2) or 0 in trial.shape or not np.isfinite(trial).all():
