@@ -37,7 +37,7 @@ def test_networks_and_their_reductions_agree_in_every_cell(tmp_path):
 def test_a_hundred_kills_lose_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("SWEEP_REPEATS", "400")  # 4200 chunks: no run ends before it is killed
     finished(start(tmp_path / "whole"))
-    incomplete = kill_at_random(tmp_path / "s", 100, np.random.default_rng(0))
+    incomplete = kill_at_random(tmp_path / "s", 100, np.random.default_rng(0), longest=6.0)
     store = Store(tmp_path / "s")
     done = len(store.done())
     print(f"\n100 kills on one store, {incomplete} left it incomplete; {done} of 4200 chunks done")

@@ -19,14 +19,17 @@ SIGNATURE = "<!-- lrnn_jax "
 
 
 def check_place(place: Path) -> None:
-    """Raise ValueError unless a folder is absent, empty, or as this program left it."""
+    """Raise ValueError unless a folder can be made, or is empty, or as this program left it."""
     place = place.resolve()
+    parent = next(parent for parent in (*place.parents, place) if parent.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise ValueError(f"Cannot write into {place}: choose a folder with --out.")
     if place == Path.cwd():
         raise ValueError(
             f"`--out` is the folder that this command runs in, {place}: choose one inside it."
         )
     if place.exists() and not place.is_dir():
-        raise ValueError(f"`--out` is a folder, but {place} is a file: choose another.")
+        raise ValueError(f"`--out` is a folder, but {place} is a file: choose a folder.")
     written: Any = {}
     with contextlib.suppress(OSError, ValueError):
         written = json.loads((place / LISTING).read_text(encoding="utf-8"))

@@ -298,8 +298,6 @@ def _empty(spec: Spec, cells: int) -> np.ndarray:
 
 
 def message_of(error: Exception) -> str:
-    """The line that says what went wrong, out of the long report of an error in a program."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    named = [line for line in lines if "RuntimeError: " in line]
-    line = (named or lines or [type(error).__name__])[0]
-    return line.partition("RuntimeError: ")[2] or line
+    """What went wrong, on one line, out of the long report of an error in a program."""
+    text = str(error).partition("RuntimeError: ")[2] or str(error)
+    return " ".join(text.strip().partition("\n\n")[0].split()) or type(error).__name__
