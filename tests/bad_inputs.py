@@ -93,6 +93,7 @@ CALLS = {
     ),
     "save_network": (lrnn.save_network, {"network": NET, "path": "net.npz"}),
     "load_network": (lrnn.load_network, {"path": "saved.npz"}),
+    "describe_file": (networks.describe_file, {"path": "vectors.npz", "dt": DT}),
     "weight_space": (networks.weight_space, {"model": NET}),
     "LeafSpace": (networks.LeafSpace, {"network": DENSE}),
     "Roles": (overlaps.Roles, {}),
@@ -242,10 +243,11 @@ NOT_CALLED = {
         Landscape Stages Options LearningError Interrupted RESULTS UnknownOverlap StoreError
         Evaluation Store Axis Design Runnable FixedPoints FixedPointHistory""",
     "without arguments": """
-        Identity Erf Tanh ReLU Softplus Squared Gradient VisibleOnly Plain Checkpointed ThroughReduction
-        RandomPhases Sobol GaussHermite Isospectral""",
+        Identity Erf Tanh ReLU Softplus Squared Gradient VisibleOnly Plain Checkpointed
+        ThroughReduction RandomPhases Sobol GaussHermite Isospectral""",
     "between layers, of what the layer above has checked": """
-        Simulation Equilibria read_out as_network Generated Modes Samples EpochLoss Data Problem NoisyStep GramSpace
+        Simulation Equilibria read_out as_network Generated Modes Samples EpochLoss Data
+        Problem NoisyStep GramSpace
         as_evaluation as_activation at_rest check_fits check_gram checked_batch
         choose_evaluation column_rates conserved_weights erf from_vector gauss_hermite
         gaussian_average gram_rank impulse_response invariants_of is_realisable linear_system
@@ -385,6 +387,7 @@ def main(share):
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         lrnn.save_network(NET, "saved.npz")
+        np.savez("vectors.npz", **VECTORS)
         CURVE.save("curve.npz")
         lrnn.sweep(*CALLS["sweep"][1].values(), store="store", progress=False)
         Path("sweep.toml").write_text('[sweep]\nrun = "learning"\n[axes]\nlr = [0.1]\n')

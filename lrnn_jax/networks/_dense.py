@@ -29,10 +29,11 @@ class AbstractDenseRNN(AbstractRNN):
         w_out: W_out, read-out weights, shape (d_out, N).
         b: biases, shape (N,); None: none, and none are learned.
         h0: h_0, the state that every trial starts from, shape (N,), learned likewise; None: 0.
+        c: bias of the read-out, shape (d_out,), learned likewise; None: none.
         dt: Euler step in membrane time constants, in (0, 1].
         activation: φ.
-        readout: ψ of the read-out y_t = W_out ψ(h_{t+1}); None: as the class says.
-        frozen: arrays that do not learn, among "w", "w_in", "w_out", "b", "h0".
+        readout: ψ of the read-out y_t = W_out ψ(h_{t+1}) + c; None: as the class says.
+        frozen: arrays that do not learn, among "w", "w_in", "w_out", "b", "h0", "c".
 
     Errors: ValueError for arrays that do not fit each other, entries that are not finite, dt
     outside (0, 1], or an unknown name in `frozen`.
@@ -47,6 +48,7 @@ class AbstractDenseRNN(AbstractRNN):
     w_out: Float[Array, "outputs n"]
     b: Float[Array, " n"] | None
     h0: Float[Array, " n"] | None
+    c: Float[Array, " outputs"] | None
     dt: Float[Array, ""]
     activation: AbstractActivation
     readout_activation: AbstractActivation = eqx.field(metadata=READOUT)
@@ -62,14 +64,16 @@ class AbstractDenseRNN(AbstractRNN):
         b: ArrayLike | None = None,
         *,
         h0: ArrayLike | None = None,
+        c: ArrayLike | None = None,
         dt: ArrayLike,
         activation: AbstractActivation = Identity(),
         readout: AbstractActivation | None = None,
         frozen: tuple[str, ...] = (),
     ):
         arrays = [real_array(x, f) for f, x in zip(WEIGHTS, (w, w_in, w_out))]
-        arrays += [None if x is None else real_array(x, f) for f, x in (("b", b), ("h0", h0))]
-        self.w, self.w_in, self.w_out, self.b, self.h0 = same_dtype(*arrays)
+        more = {"b": b, "h0": h0, "c": c}
+        arrays += [None if x is None else real_array(x, f) for f, x in more.items()]
+        self.w, self.w_in, self.w_out, self.b, self.h0, self.c = same_dtype(*arrays)
         shapes = {name: getattr(self, name).shape for name in WEIGHTS}
         n, inputs, outputs = shapes["w"][:1], shapes["w_in"][1:], shapes["w_out"][:1]
         wanted = {"w": n + n, "w_in": n + inputs, "w_out": outputs + n}
@@ -78,10 +82,11 @@ class AbstractDenseRNN(AbstractRNN):
                 f"A dense network of N neurons takes w (N, N), w_in (N, inputs) and w_out "
                 f"(outputs, N); got {', '.join(f'{k} {v}' for k, v in shapes.items())}."
             )
-        for name, each in (("b", self.b), ("h0", self.h0)):
-            if each is not None and each.shape != n:
+        for name, each, size in (("b", self.b, n), ("h0", self.h0, n), ("c", self.c, outputs)):
+            if each is not None and each.shape != size:
+                of = "outputs" if name == "c" else "neurons"
                 raise ValueError(
-                    f"`{name}` holds one number for each of {n[0]} neurons; got {each.shape}."
+                    f"`{name}` holds one number for each of {size[0]} {of}; got {each.shape}."
                 )
         self.dt = as_dt(dt)
         self.activation = as_activation(activation)
@@ -92,7 +97,7 @@ class AbstractDenseRNN(AbstractRNN):
     @property
     def weights(self) -> tuple[str, ...]:
         """Names of all arrays of weights, frozen ones too."""
-        more = {"b": self.b, "h0": self.h0}
+        more = {"b": self.b, "h0": self.h0, "c": self.c}
         return (*WEIGHTS, *(name for name, array in more.items() if array is not None))
 
     @property
@@ -109,7 +114,7 @@ class AbstractDenseRNN(AbstractRNN):
 
     @property
     def biased(self) -> bool:
-        return self.b is not None or self.h0 is not None
+        return any(x is not None for x in (self.b, self.h0, self.c))
 
     @property
     def dtype(self) -> jnp.dtype:
@@ -129,15 +134,17 @@ class AbstractDenseRNN(AbstractRNN):
         return drive + self.b.reshape(*[1] * (drive.ndim - 1), -1)
 
     def readout(self, state: Float[Array, "*batch n"]) -> Float[Array, "*batch outputs"]:
-        return self.readout_activation(state) @ self.w_out.T
+        y = self.readout_activation(state) @ self.w_out.T
+        return y if self.c is None else y + self.c.reshape(*[1] * (y.ndim - 1), -1)
 
 
 class DenseRNN(AbstractDenseRNN):
     """A dense network of rates; with dt = 1 and Tanh, `torch.nn.RNN` followed by `nn.Linear`.
 
-        h_{t+1} = (1 − dt) h_t + dt φ(W h_t + W_in x_t + b),      y_t = W_out h_{t+1}
+        h_{t+1} = (1 − dt) h_t + dt φ(W h_t + W_in x_t + b),      y_t = W_out h_{t+1} + c
 
-    (PyTorch's W = weight_hh_l0, W_in = weight_ih_l0, b = bias_ih_l0 + bias_hh_l0.)
+    (PyTorch's W = weight_hh_l0, W_in = weight_ih_l0, b = bias_ih_l0 + bias_hh_l0, and the linear
+    layer's weight and bias are W_out and c.)
 
     Arguments, errors: as for `AbstractDenseRNN`.
 
@@ -156,7 +163,7 @@ class DenseRNN(AbstractDenseRNN):
 class CurrentRNN(AbstractDenseRNN):
     """A dense network of currents; `factorise` makes it a `LowRankRNN`, exactly for any φ.
 
-        h_{t+1} = (1 − dt) h_t + dt (W φ(h_t) + W_in x_t + b),      y_t = W_out φ(h_{t+1})
+        h_{t+1} = (1 − dt) h_t + dt (W φ(h_t) + W_in x_t + b),      y_t = W_out φ(h_{t+1}) + c
 
     Arguments, errors: as for `AbstractDenseRNN`.
 

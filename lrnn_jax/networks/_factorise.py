@@ -102,6 +102,8 @@ def factorise(
 def check_factorisable(network: AbstractDenseRNN) -> None:
     """Raise ValueError unless the network at full rank is a low-rank one."""
     component(network, AbstractDenseRNN, "network", "CurrentRNN(w, w_in, w_out, dt=…)")
+    if network.c is not None:
+        raise ValueError("A LowRankRNN has no bias of the read-out: take c off its targets.")
     if not (network.activation.linear or network.of_currents):
         raise ValueError(
             f"A {type(network).__name__} equals a low-rank network after factorising W only where "
