@@ -80,6 +80,12 @@ def test_excursions_are_read_off_the_curve():
     part = curve.overlaps.vector()[8:]
     assert largest(found.leftover - (part[-1] - part[0])) == 0
     assert largest(found.size - jnp.abs(part - part[:1]).max(0)) == 0
+    several = lrnn.Overlaps(jnp.stack([curve.gram, 2 * curve.gram]), curve.roles)
+    epochs = jnp.stack([curve.epochs] * 2)
+    batch = eqx.tree_at(lambda c: (c.gram, c.epochs), curve, (several.gram, epochs))
+    both = lrnn.learning.excursion(batch, 40, 65)
+    assert largest(both.size - jnp.stack([found.size, 2 * found.size])) == 0
+    assert largest(both.leftover - jnp.stack([found.leftover, 2 * found.leftover])) == 0
     for wrong in ((40, 63), (65, 40)):
         with pytest.raises(ValueError, match="recorded epochs"):
             lrnn.learning.excursion(curve, *wrong)
