@@ -237,6 +237,47 @@ def test_given_the_overlaps_a_noisy_step_has_the_law_of_a_quadratic_form():
     assert largest(third) > 1e-5
 
 
+def test_the_noise_theory_is_the_exact_recursion_to_leading_order():
+    """Two epochs of two steps, over all label noise by quadrature, in NumPy.
+
+    y = (zm, (1 − dt) zm + dt zu vm), and Q' = (1 − ηΓ) Q (1 − ηΓ) with Γ of ∂L/∂(zm, zu, vm).
+    """
+    dt, lr, target = 0.3, 0.4, np.exp(-0.2 * 0.3 * np.arange(2))
+    theta = np.random.default_rng(3).normal(size=(6, 4))
+    red = lrnn.reduce(lrnn.LowRankRNN(*theta.T, dt=dt))
+
+    def step(q, noise):  # for all nodes at once
+        zm, zu, vm = q[:, 0, 2], q[:, 0, 3], q[:, 1, 2]
+        e = np.stack([zm, (1 - dt) * zm + dt * zu * vm], 1) - target - noise
+        gamma = np.zeros_like(q)
+        gamma[:, 0, 2] = 2 * dt * (e[:, 0] + (1 - dt) * e[:, 1])
+        gamma[:, 0, 3], gamma[:, 1, 2] = 2 * dt**2 * vm * e[:, 1], 2 * dt**2 * zu * e[:, 1]
+        turn = np.eye(4) - lr * (gamma + np.swapaxes(gamma, 1, 2))
+        return turn @ q @ turn
+
+    def law(q, w):
+        rows, columns = np.array(red.roles.pairs).T
+        vector = q[:, rows, columns]
+        mean = w @ vector
+        return mean, (vector - mean).T @ (w[:, None] * (vector - mean))
+
+    x, w = gauss_hermite((12, 12))  # exact for all powers that two quadratic steps have
+    errors = []
+    for sigma in (0.08, 0.04):
+        first = step(np.repeat(np.asarray(red.overlaps.gram)[None], len(x), 0), sigma * x)
+        second = step(np.repeat(first, len(x), 0), np.tile(sigma * x, (len(x), 1)))
+        exact = law(first, w), law(second, np.kron(w, w))
+        task = lrnn.ExponentialFilter(0.2, dt, 2, label_noise=sigma)
+        drift = lrnn.noise_drift(red, task, lrnn.Descent(lr), epochs=2, directions=0)
+        for found, expected in zip((drift.mean, drift.covariance), exact[0]):
+            assert largest(found[1] - expected) < 1e-13  # of one step exactly
+        found = drift.mean[2], drift.covariance[2]
+        errors.append([largest(a - b) for a, b in zip(found, exact[1])])
+        assert largest(exact[1][1]) > 1e3 * errors[-1][1]  # there is something to be right about
+    orders = np.log2(np.divide(*errors))
+    assert np.all(np.abs(orders - 4) < 0.1)  # the next order in σ
+
+
 def test_nodes_have_the_cumulants_of_the_law_they_stand_for():
     z = np.random.default_rng(0).standard_normal((400_000, 3))
     bent = z + 0.1 * (z[:, :1] ** 2 - 1) * np.array([1.0, -0.5, 0.5])
