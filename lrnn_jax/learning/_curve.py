@@ -200,6 +200,8 @@ class LearningCurve(eqx.Module):
 
         Errors: ValueError for a file that is not one.
         """
+        if like is not None:
+            component(like, cls, "like", "a curve of the same structure")
         curve = load_tree(path, like)
         if not isinstance(curve, cls):
             raise ValueError(f"{path} holds a {type(curve).__name__}, not a learning curve.")

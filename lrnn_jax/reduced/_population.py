@@ -13,6 +13,7 @@ from lrnn_jax.networks import (
     Identity,
     LowRankRNN,
     Sobol,
+    as_activation,
 )
 from lrnn_jax.overlaps import AbstractOverlapModel, Overlaps, gram_rank, one_set, root
 from lrnn_jax.reduced._base import AbstractReduction
@@ -65,7 +66,7 @@ def population(
         laws, shares = overlaps.laws, np.ravel(np.asarray(overlaps.shares))
     if dt is None:
         raise ValueError("Give `dt`, the Euler step, together with overlaps.")
-    activation = Identity() if activation is None else activation
+    activation = Identity() if activation is None else as_activation(activation)
     roles, k = laws.roles, laws.roles.size
     halved = activation.odd and not roles.means
     parts, scales = [], []
