@@ -8,6 +8,7 @@ import optax
 import pytest
 
 import lrnn_jax as lrnn
+from lrnn_jax.environments import LoopLoss, LoopTrials
 
 ROUNDING = 1e-12  # a few steps of numbers of order 1
 
@@ -53,6 +54,118 @@ def test_the_loop_is_what_it_says(plant):
     dense = lrnn.DenseRNN(net.u @ net.v.T, net.m, net.z.T, dt=0.1)
     for model in (net, lrnn.reduce(net), dense):
         assert abs(loop.loss(model, batch) / cost - 1) < ROUNDING
+
+
+def test_noise_has_the_size_that_was_asked_for():
+    """Standard deviations, one or several, or a factor F of its covariance F Fᵀ."""
+    factor = np.array([[0.2, 0.0], [0.1, 0.3]])
+    sizes = {"noise": np.array([0.5, 0.0]), "observation_noise": 0.2}
+    matrices = np.array([[1.0, 0.1], [0.0, 1.0]]), np.array([[0.0], [0.1]]), np.eye(2)
+    cases = [
+        (lrnn.KIntegrator(2, dt=0.1, **sizes), np.diag(sizes["noise"]), np.array([[0.2]])),
+        (lrnn.LinearPlant(*matrices, dt=0.1, observation_noise=factor), None, factor),
+    ]
+    for plant, process, observation in cases:
+        loop = lrnn.ClosedLoop(plant, 4, 2000)
+        trials = loop.sample(jr.key(0))
+        net = network(1, inputs=plant.observations, outputs=plant.controls, dt=0.1)
+        run = loop.simulate(net, trials)
+        seen = run.observations - run.states[1:] @ plant.c.T
+        assert np.allclose(seen, jnp.moveaxis(trials.observation, 1, 0) @ observation.T, atol=1e-12)
+        free = run.states[:-1] @ plant.a.T + run.controls @ plant.b.T
+        moved = 0.0 if process is None else jnp.moveaxis(trials.process, 1, 0) @ process.T
+        assert np.allclose(run.states[1:] - free, moved, atol=1e-12)
+        for draws in (trials.observation, trials.process):
+            if draws is not None:  # of 8000 normal numbers or more: 5 standard errors
+                assert abs(float(jnp.var(draws)) - 1) < 5 * (2 / draws.size) ** 0.5
+
+
+def by_recursion(net, plant, horizon, beta):
+    """⟨L⟩ by S_{t+1} = P S_t Pᵀ + G Gᵀ, with P and G from the equations of the loop, in NumPy."""
+    s, dt = float(net.scale), float(net.dt)
+    z, v, m, u = (np.asarray(x) for x in (net.z, net.v, net.m, net.u))
+    a, b, c, q, r = (np.asarray(x) for x in (plant.a, plant.b, plant.c, plant.q, plant.r))
+    n, size = len(a), len(z)
+    step = (1 - dt) * np.eye(size) + dt * u @ v.T / s
+    p = np.block([[a, b @ z.T / s], [dt * m @ c @ a, step + dt * m @ c @ b @ z.T / s]])
+    w, seen = (np.asarray(x) for x in (plant.process_noise, plant.observation_noise))
+    g = np.block([[w, np.zeros((n, len(seen)))], [dt * m @ c @ w, dt * m @ seen]])
+    moment, loss = np.zeros_like(p), 0.0
+    moment[:n, :n] = plant.start.moment(n)
+    for _ in range(horizon):
+        control = z.T @ moment[n:, n:] @ z / s**2
+        moment = p @ moment @ p.T + g @ g.T
+        loss += np.trace(q @ moment[:n, :n]) / horizon
+        loss += np.trace(r @ control) / horizon + beta * np.trace(control)
+    return loss
+
+
+def test_expected_losses_are_the_exact_recursion():
+    """Each noise has its own variance, and enters where it does."""
+    shape = {"noise": np.array([0.3, 0.1, 0.0]), "observation_noise": np.array([0.2, 0.5])}
+    plant = lrnn.KIntegrator(3, 2, 2, dt=0.5, start=np.array([1.0, 0.5, 0.0]), **shape)
+    net = network(3, 12, 2, 2, 2, dt=0.5)
+    loop = lrnn.ClosedLoop(plant, 15, control_cost=0.1)
+    exact = by_recursion(net, plant, 15, 0.1)
+    for model in (net, lrnn.reduce(net)):
+        assert float(loop.loss(model)) == pytest.approx(exact, rel=1e-11)
+    louder = lrnn.KIntegrator(3, 2, 2, dt=0.5, **shape | {"observation_noise": 0.6})
+    assert by_recursion(net, louder, 15, 0.1) > 1.05 * exact  # which the loss depends on
+
+
+def test_a_loss_is_right_up_to_the_largest_number_and_its_gradient_bounded():
+    """x_t = aᵗ x_0 without control, so that ⟨x_0²⟩ = 1/3 grows to (1/3T) Σ a^{2t}."""
+    for dtype, horizon, cut in ((np.float32, 62, 48), (np.float64, 500, 480)):
+        zero = np.zeros((2, 1), dtype)
+        net = lrnn.reduce(lrnn.LowRankRNN(zero, zero, zero, zero, scale=dtype(1), dt=dtype(1)))
+        plant = lrnn.LinearPlant(np.full((1, 1), 2.0), np.eye(1), np.eye(1))
+        for steps in (8, horizon // 2, horizon):
+            loop = lrnn.ClosedLoop(plant, steps)
+            exact = sum(4.0**t for t in range(1, steps + 1)) / steps / 3
+            assert float(loop.loss(net)) == pytest.approx(exact, rel=1e-5)
+            slope = jax.grad(lambda q: loop.loss(net.with_gram(q)))(net.overlaps.gram)  # noqa: B023
+            assert 0 < float(jnp.abs(slope).max()) < 2.0 ** (cut + 20)
+        beyond = lrnn.ClosedLoop(plant, 4 * horizon).loss(net)
+        assert jnp.isfinite(beyond)
+        assert beyond > 0.01 * jnp.finfo(dtype).max
+
+
+def test_biases_are_refused_where_moments_would_be_wrong():
+    net = network()
+    theta = (net.z, net.v, net.m, net.u)
+    biased = lrnn.LowRankRNN(*theta, scale=1.0, b=np.ones(20), dt=1.0)
+    loop = lrnn.ClosedLoop(lrnn.KIntegrator(dt=1.0), 8)
+    reached = (
+        loop.loss,
+        loop.log_loss,
+        loop.second_moments,
+        lambda model: lrnn.effective_gains(model, loop),
+    )
+    for what in reached:
+        what(net)
+        with pytest.raises(ValueError, match=r"without biases.*LowRankRNN is not linear"):
+            what(biased)
+    start = loop.plant.sample(jr.key(0), 50)
+    run = loop.simulate(biased, start)
+    x, u = (np.asarray(a).reshape(-1, a.shape[-1]) for a in (run.states[1:-1], run.controls[1:]))
+    by_hand = np.linalg.lstsq(x, u, rcond=None)[0].T
+    assert np.allclose(lrnn.effective_gains(biased, loop, start), by_hand, rtol=1e-9)
+
+
+def test_plants_and_costs_of_any_size_are_checked_alike():
+    """No tolerance is absolute: what is wrong in large units is wrong in small ones."""
+    one = np.ones((1, 1))
+    for unit in (1.0, 1e-20):
+        with pytest.raises(ValueError, match="`q` must be symmetric"):
+            lrnn.LinearPlant(np.eye(2), np.eye(2), np.eye(2), q=unit * np.triu(np.ones((2, 2))))
+        with pytest.raises(ValueError, match="no negative eigenvalue"):
+            lrnn.LinearPlant(0.5 * one, one, one, q=-unit * one)
+        with pytest.raises(ValueError, match="is not odd"):
+            lrnn.OddActivation(lambda h: unit * (jnp.tanh(h) + 0.1))  # noqa: B023
+    theta = np.random.default_rng(0).normal(size=(7, 4))
+    for unit in (1.0, 1e-6):
+        q = lrnn.Overlaps.from_gram(unit * theta.T @ theta)
+        assert lrnn.reachable_dimensions(q).growth == (3, 5, 5)
 
 
 def test_integrators_are_chains():
@@ -156,6 +269,7 @@ def test_a_student_imitates_what_the_teacher_met():
     assert jnp.ptp(full.watched) > 1e-3
 
 
+NOISY = lrnn.ClosedLoop(lrnn.KIntegrator(noise=0.1, observation_noise=0.1), 5, batch=3)
 MESSAGES = {
     r"A plant of n states takes `a` \(n, n\).*A \(2, 2\), B \(3, 1\)": lambda: lrnn.LinearPlant(
         np.eye(2), np.ones((3, 1)), np.ones((1, 2))
@@ -206,6 +320,21 @@ MESSAGES = {
     r"`batch.start`.*shape \(trial, 2\).*got an array of shape \(3, 1\)": lambda: lrnn.ClosedLoop(
         lrnn.KIntegrator(), 5
     ).loss(network(), jnp.ones((3, 1))),
+    r"`batch.process` of this ClosedLoop must be an array of shape \(trial, 5, 2\)": lambda: (
+        NOISY.loss(network(), LoopTrials(jnp.ones((3, 2)), None, jnp.ones((3, 5, 1))))
+    ),
+    r"`batch.observation`.*\(trial, 5, 1\).*got None": lambda: NOISY.simulate(
+        network(), LoopTrials(jnp.ones((3, 2)), jnp.ones((3, 5, 2)), None)
+    ),
+    r"`batch.process`.*as many trials.*got an array of shape \(4, 5, 2\)": lambda: NOISY.loss(
+        network(), LoopTrials(jnp.ones((3, 2)), jnp.ones((4, 5, 2)), jnp.ones((3, 5, 1)))
+    ),
+    r"`batch.process` of this ClosedLoop must be None": lambda: lrnn.ClosedLoop(
+        lrnn.KIntegrator(), 5
+    ).loss(network(), LoopTrials(jnp.ones((3, 2)), jnp.ones((3, 5, 2)), None)),
+    r"`trials.start` of this ClosedLoop": lambda: LoopLoss(
+        lrnn.ClosedLoop(lrnn.KIntegrator(), 5), jnp.ones((3, 4))
+    ),
     r"give the `loop` a `batch`": lambda: lrnn.environments.Demonstrations(
         network(), lrnn.ClosedLoop(lrnn.KIntegrator(), 5)
     ),

@@ -142,9 +142,31 @@ def test_known_values_are_checked_inside_traces():
                 lrnn.LowRankRNN(**VECTORS, **options)
         with pytest.raises(ValueError, match=r"`lr` must lie in \[0, inf\); got -1"):
             lrnn.Descent(-1.0)
+        with pytest.raises(ValueError, match="smallest eigenvalue is -1"):
+            lrnn.Overlaps.from_gram(np.eye(4) - 2 * np.diag([1.0, 0, 0, 0]))
+        with pytest.raises(ValueError, match=r"`v` must be finite, but entry \(0, 0\) is nan"):
+            lrnn.LowRankRNN(**{**VECTORS, "v": np.full((12, 2), np.nan)}, dt=0.1)
+        with pytest.raises(ValueError, match=r"`noise` must lie in \[0, inf\)"):
+            lrnn.KIntegrator(noise=np.array([0.1, -0.1]))
+        with pytest.raises(ValueError, match=r"`rate` must be finite; got nan"):
+            lrnn.ExponentialFilter(np.nan, 0.1, 12)
         return x
 
     assert made(1.0) == 1.0
+
+
+def test_arrays_of_two_dtypes_take_the_wider_one():
+    """Also where JAX is not allowed to promote by itself, as here."""
+    mixed = {f: a.astype(np.float32) if f in "zm" else a for f, a in VECTORS.items()}
+    net = lrnn.LowRankRNN(**mixed, b=np.ones(12, np.float32), dt=np.float32(0.1))
+    assert {net.z.dtype, net.v.dtype, net.b.dtype, net.overlaps.gram.dtype} == {np.dtype("float64")}
+    weights = {n: a.astype(np.float32) if n == "w" else a for n, a in WEIGHTS.items()}
+    assert lrnn.DenseRNN(**weights, dt=0.1).dtype == jnp.float64
+    plant = lrnn.LinearPlant(np.eye(2, dtype=np.float32), np.eye(2), np.eye(2, dtype=np.float32))
+    assert plant.a.dtype == plant.c.dtype == jnp.float64
+    task = lrnn.OscillatingFilter(np.float32(0.2), np.ones(()), 0.1, 12, label_noise=np.float32(1))
+    assert task.samples.dtype == jnp.float64
+    assert net.rollout(jnp.ones((5, 1), jnp.float32)).dtype == jnp.float64
 
 
 # --- dense networks ---------------------------------------------------------------------------

@@ -166,3 +166,55 @@ def test_ways_of_computing_a_loss_that_do_not_apply_are_refused_before_learning(
     ]:
         with pytest.raises(ValueError, match=message):
             task.check(model)
+
+
+def test_a_nearly_invisible_direction_is_seen_and_rounding_is_not():
+    """y depends on vm through zu·vm alone: of size 1e-9 it is a direction, of 1e-18 rounding."""
+    task = lrnn.ExponentialFilter(0.2, 0.1, 30)
+    for size, rank, names in ((1e-9, 3, ("zm", "zu", "vm", "vu")), (1e-18, 2, ("zm", "zu"))):
+        gram = np.eye(4)
+        for i, j, value in ((0, 2, 0.3), (0, 3, size), (1, 2, 0.5), (1, 3, 0.4)):
+            gram[i, j] = gram[j, i] = value
+        reduction = lrnn.reduce(lrnn.ReducedRNN(lrnn.Overlaps.from_gram(gram), dt=0.1))
+        found = lrnn.measured_visible(reduction, task)
+        assert (found.rank, found.visible) == (rank, names)
+        assert len(found.null) == 10 - rank
+        assert set(found.invisible) >= {"mu", "zv", "mm", "uu", "vv", "zz"}
+
+
+NET = lrnn.LowRankRNN(*np.eye(4), dt=0.1)
+NOISE = lrnn.WhiteNoise(lrnn.ExponentialFilter(**EXPONENTIAL), batch=2)
+FLIPS = lrnn.FlipFlop(0.1, 60, 2)
+TRIALS = lrnn.tasks.Trials(jnp.ones((2, 60, 1)), jnp.ones((2, 60, 1)), jnp.ones((2, 60)))
+LABELS = lrnn.ExponentialFilter(**EXPONENTIAL, label_noise=0.1)
+DATA = {
+    "label noise": (LABELS, jnp.ones((12, 2, 1)), r"shape \(12, 1, 1\).*got .*\(12, 2, 1\)"),
+    "one trial": (FLIPS, jax.tree.map(lambda a: a[0], TRIALS), r"`batch.inputs`.*\(60, 1\)"),
+    "other steps": (FLIPS, jax.tree.map(lambda a: a[:, :50], TRIALS), r"\(trial, 60, 1\)"),
+    "other channels": (FLIPS, TRIALS._replace(target=jnp.ones((2, 60, 2))), r"`batch.target`"),
+    "fewer masks": (FLIPS, TRIALS._replace(mask=jnp.ones((1, 60))), r"`batch.mask`.*as many tri"),
+    "nothing scored": (FLIPS, TRIALS._replace(mask=jnp.zeros((2, 60))), r"`batch.mask` is zero"),
+    "complex": (FLIPS, TRIALS._replace(mask=np.ones((2, 60)) + 1j), "`batch.mask` must hold real"),
+    "other pairs": (
+        NOISE,
+        lrnn.tasks.Pairs(jnp.ones((2, 12, 1)), jnp.ones((2, 11, 1))),
+        r"`batch.target`",
+    ),
+}
+
+
+@pytest.mark.parametrize(("task", "batch", "message"), DATA.values(), ids=DATA)
+def test_data_are_checked_against_what_is_drawn(task, batch, message):
+    with pytest.raises(ValueError, match=message):
+        task.loss(NET, batch)
+
+
+def test_data_may_be_tuples_and_masks_of_bool():
+    loss = FLIPS.loss(NET, TRIALS)
+    assert FLIPS.score(FLIPS.output(NET, TRIALS), TRIALS) == loss
+    scored = TRIALS._replace(mask=TRIALS.mask > 0)
+    assert FLIPS.trials(scored).mask.dtype == jnp.float64
+    pairs = NOISE.sample(jr.key(0))
+    assert pairs is not None
+    assert NOISE.loss(NET, pairs) > 0
+    assert NOISE.loss(NET, lrnn.tasks.Pairs(*pairs)) == NOISE.loss(NET, pairs)

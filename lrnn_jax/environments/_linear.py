@@ -172,10 +172,11 @@ def check_cost(cost: ArrayLike, size: int, name: str) -> Array:
     if is_traced(cost):
         return cost
     values = np.asarray(cost)
-    if not np.allclose(values, values.T, rtol=1e-6, atol=1e-12):
+    small = 1e-6 * np.abs(values).max()
+    if np.abs(values - values.T).max() > small:
         raise ValueError(f"`{name}` must be symmetric; symmetrise it: ({name} + {name}.T) / 2.")
     lowest = float(np.linalg.eigvalsh(values).min())
-    if lowest < -1e-6 * max(float(np.abs(values).max()), 1e-300):
+    if lowest < -small:
         raise ValueError(
             f"`{name}` weighs a cost and must have no negative eigenvalue, but one is "
             f"{lowest:.4g}: a loop would learn to make that cost large."

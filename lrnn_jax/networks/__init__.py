@@ -36,6 +36,7 @@ from lrnn_jax.networks._space import (
     LeafSpace,
     Loss,
     Weights,
+    check_rates,
     column_rates,
     weight_space,
 )

@@ -176,7 +176,8 @@ class OddActivation(AbstractSmooth):
         points = jnp.asarray([0.0, 0.1, 0.7, 1.5, 4.0])
         with jax.ensure_compile_time_eval():
             gap = float(jnp.max(jnp.abs(function(points) + function(-points))))
-        if not gap < 1e-5:
+            size = float(jnp.max(jnp.abs(function(points))))
+        if not gap <= 1e-5 * size:
             raise ValueError(
                 f"`function` is not odd, as φ(h) + φ(−h) reaches {gap:.3g}: use "
                 f"`SmoothActivation` for it."

@@ -172,6 +172,8 @@ def weight_space(model: AbstractRNN) -> AbstractSpace:
 def check_rates(values: Mapping[str, Any]) -> dict[str, Array]:
     """The multipliers as numbers of at least 0."""
     component(values, Mapping, "rates", '{"m": 0.0}, a number by name')
+    for name in values:
+        component(name, str, "rates", '{"m": 0.0}, by names')
     return {name: number(rate, f"rates[{name!r}]", 0) for name, rate in values.items()}
 
 

@@ -55,7 +55,8 @@ def reachable_dimensions(
             linear network's output depends on.
         depth: highest order of brackets; they stop by themselves when one adds nothing.
         tolerance: singular values of the fields, each scaled to length 1, below this are zero, and
-            fields shorter than it vanish; default √ε (ε: the dtype's machine epsilon).
+            brackets (of fields of length 1, with Q in units of its largest entry) that are shorter
+            vanish; default √ε (ε: the dtype's machine epsilon).
 
     Returns: `ReachableDimensions`.
 
@@ -70,7 +71,7 @@ def reachable_dimensions(
     roles, q = overlaps.roles, overlaps.vector()
     small = jnp.sqrt(jnp.finfo(q.dtype).eps) if tolerance is None else tolerance
     tolerance = float(number(small, "tolerance", 0, open_start=True))
-    first = _learning_fields(roles, functions or markov_parameters)
+    first, q = _learning_fields(roles, functions or markov_parameters, q)
     level, fields = first, np.asarray(jax.jit(first)(q))
     growth = [_rank(fields, tolerance)]
     while len(growth) < depth:
@@ -96,14 +97,24 @@ def markov_parameters(overlaps: Overlaps) -> Float[Array, " parameter"]:
     return jnp.concatenate(parts)
 
 
-def _learning_fields(roles: Roles, functions: Callable[[Overlaps], Any]) -> _Fields:
-    """q → all X_i(q) = −C(q) ∇f_i(q), shape (function, overlap)."""
-    map_of = coupling(roles)
+def _learning_fields(
+    roles: Roles, functions: Callable[[Overlaps], Any], q: Float[Array, " overlap"]
+) -> tuple[_Fields, Float[Array, " overlap"]]:
+    """x → all X_i = −C ∇f_i, shape (function, overlap), and the point x, free of units.
 
-    def value(q: Array) -> Array:
-        return functions(Overlaps(from_vector(q, roles), roles))
+    Overlaps are x times the largest one, and each field has length 1 at the point.
+    """
+    map_of, unit = coupling(roles), jnp.max(jnp.abs(q))
 
-    return lambda q: -jax.jacrev(value)(q) @ map_of.matrix(q).T
+    def value(x: Array) -> Array:
+        return functions(Overlaps(from_vector(unit * x, roles), roles))
+
+    def fields(x: Array) -> Array:
+        return -jax.jacrev(value)(x) @ map_of.matrix(x).T
+
+    lengths = jnp.linalg.norm(fields(q / unit), axis=1, keepdims=True)
+    seen = lengths > jnp.finfo(q.dtype).eps * jnp.max(lengths)
+    return lambda x: jnp.where(seen, fields(x) / jnp.where(seen, lengths, 1), 0), q / unit
 
 
 def _brackets(first: _Fields, level: _Fields) -> _Fields:

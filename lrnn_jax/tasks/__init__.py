@@ -30,4 +30,4 @@ from lrnn_jax.tasks._response import (
 )
 from lrnn_jax.tasks._trial_set import TrialSet
 from lrnn_jax.tasks._visibility import Sensitivity, measured_visible
-from lrnn_jax.tasks._white_noise import AbstractWhiteNoise, TeacherStudent, WhiteNoise
+from lrnn_jax.tasks._white_noise import AbstractWhiteNoise, Pairs, TeacherStudent, WhiteNoise
