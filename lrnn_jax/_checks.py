@@ -1,10 +1,13 @@
 """Checks of what users hand over: one sentence that names the argument, what came, what to do.
 
-What is known before tracing raises ValueError; values inside a trace are not looked at.
+What is known before tracing raises ValueError, inside a trace too; of what is traced, only shape
+and type are looked at.
 """
 
 import operator
-from typing import Any
+import reprlib
+from collections.abc import Collection
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +15,68 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from lrnn_jax._types import is_traced
+
+Kind = TypeVar("Kind")
+INF = float("inf")
+
+
+def shown(x: Any) -> str:
+    """What came, in a few words, for messages."""
+    if isinstance(x, (jax.Array, np.ndarray)) and x.ndim:
+        return f"an array of shape {x.shape} and dtype {x.dtype}"
+    if isinstance(x, type):
+        return f"the class {x.__name__}"
+    if type(x).__module__.startswith("lrnn_jax."):
+        return f"{'an' if type(x).__name__[0] in 'AEIOU' else 'a'} {type(x).__name__}"
+    return reprlib.repr(x)
+
+
+def component(x: Any, kind: type[Kind] | tuple[type[Kind], ...], name: str, such_as: str) -> Kind:
+    """x itself, an object of this kind.
+
+    Errors: ValueError for anything else; with the spelling for a class in place of an object.
+    """
+    if isinstance(x, kind):
+        return x
+    hint = f": write {x.__name__}(…)" if isinstance(x, type) and issubclass(x, kind) else ""
+    raise ValueError(f"`{name}` must be such as {such_as}; got {shown(x)}{hint}.")
+
+
+def flag(x: Any, name: str) -> bool:
+    """True or False."""
+    return bool(component(x, (bool, np.bool_), name, "True or False"))
+
+
+def function(x: Any, name: str, of: str) -> Any:
+    """x itself, which can be called."""
+    if not callable(x):
+        raise ValueError(f"`{name}` must be a function of {of}; got {shown(x)}.")
+    return x
+
+
+def names(x: Any, name: str, known: Collection[str] | None = None) -> tuple[str, ...]:
+    """A tuple of names, all of them known ones.
+
+    Errors: ValueError for anything else, also for a single string.
+    """
+    if not isinstance(x, (tuple, list)) or not all(isinstance(item, str) for item in x):
+        like = f' such as ("{x}",)' if isinstance(x, str) else ""
+        raise ValueError(f"`{name}` must be a tuple of names{like}; got {shown(x)}.")
+    if known is not None and (unknown := [item for item in x if item not in known]):
+        raise ValueError(f"`{name}` takes names among {', '.join(known)}; got {unknown}.")
+    return tuple(x)
+
+
+def one_key(key: Any, name: str = "key") -> Any:
+    """The random key itself.
+
+    Errors: ValueError for anything else, e.g. a whole number.
+    """
+    if isinstance(key, (jax.Array, np.ndarray)):
+        new = jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim == 0
+        if new or (key.dtype == np.uint32 and key.ndim == 1):
+            return key
+    raise ValueError(f"`{name}` must be one random key, use jax.random.key(0); got {shown(key)}.")
 
 
 def whole(x: Any, name: str, least: int = 1, most: int | None = None, also: str = "") -> int:
@@ -30,110 +95,118 @@ def whole(x: Any, name: str, least: int = 1, most: int | None = None, also: str 
         value = None
     if value is None or value < least or (most is not None and value > most):
         bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
-        raise ValueError(f"`{name}` must be a whole number {bounds}{also}; got {x!r}.")
+        raise ValueError(f"`{name}` must be a whole number {bounds}{also}; got {shown(x)}.")
     return value
 
 
 def whole_or_none(x: Any, name: str, none_means: str) -> int | None:
-    """None, or a whole number of at least 1.
-
-    Errors: ValueError for anything else.
-    """
+    """None, or a whole number of at least 1."""
     return None if x is None else whole(x, name, also=f", or None for {none_means}")
 
 
-def as_float(x: ArrayLike, name: str = "x") -> Array:
+def as_float(x: Any, name: str = "x") -> Array:
     """An array of x in its own floating dtype; integers, Python numbers get JAX's default one.
 
-    Lists, and tensors of other libraries (whatever has `__array__`), become arrays.
+    Lists, and tensors of other libraries (whatever has `__array__`), become arrays. What is known
+    stays known inside a trace.
 
-    Errors: ValueError for complex numbers.
+    Errors: ValueError for what holds no real numbers: bool, complex, text, objects.
     """
-    if isinstance(x, (list, tuple)):
-        x = jnp.asarray(x)
-    elif not isinstance(x, (jax.Array, np.ndarray, np.generic, int, float, complex)):
-        x = np.asarray(x)
-    if jnp.iscomplexobj(x):
-        raise ValueError(f"`{name}` must hold real numbers; got complex ones: {x}.")
-    if isinstance(x, (int, float)) or not jnp.issubdtype(jnp.result_type(x), jnp.floating):
-        return jnp.asarray(x, dtype=jnp.result_type(float))
-    return jnp.asarray(x)
+    try:
+        array = x if isinstance(x, jax.Array) else (jnp if is_traced(x) else np).asarray(x)
+    except Exception:
+        raise ValueError(f"`{name}` must hold real numbers; got {shown(x)}.") from None
+    if jnp.issubdtype(array.dtype, jnp.complexfloating):
+        raise ValueError(f"`{name}` must hold real numbers; got complex ones: {shown(x)}.")
+    floating = jnp.issubdtype(array.dtype, jnp.floating)
+    if not floating and not jnp.issubdtype(array.dtype, jnp.integer):
+        raise ValueError(f"`{name}` must hold real numbers; got {shown(x)}.")
+    if not floating or isinstance(x, (int, float)) or array.dtype.itemsize > 8:
+        array = array.astype(jnp.result_type(float))
+    if is_traced(array):
+        return array
+    with jax.ensure_compile_time_eval():  # so that it can be looked at inside a trace
+        return jnp.asarray(array)
 
 
-def number(
-    x: ArrayLike,
+def same_dtype(*arrays: Array | None) -> list[Any]:
+    """The arrays in the widest of their dtypes."""
+    widest = max((a.dtype for a in arrays if a is not None), key=lambda dtype: dtype.itemsize)
+    return [None if a is None else a.astype(widest) for a in arrays]
+
+
+def real_array(
+    x: Any,
     name: str,
-    low: int | float = float("-inf"),
-    high: int | float = float("inf"),
+    low: int | float = -INF,
+    high: int | float = INF,
     *,
     open_start: bool = False,
     open_end: bool = False,
     meaning: str = "",
-) -> Float[Array, ""]:
-    """One finite number as an array (one trace for all its values), checked against its range.
+    advice: str = "",
+) -> Array:
+    """Finite real numbers within bounds, as an array of their shape.
 
     Arguments:
-        x, name: the value and the argument's name.
+        x, name: the numbers and the argument's name.
         low, high: bounds, included unless `open_start`, `open_end`.
-        meaning: what it is, for the message.
+        meaning, advice: what they are, and what to do, for the message.
+
+    Errors: ValueError naming the first number that is outside, NaN or infinite.
+    """
+    x = as_float(x, name)
+    if is_traced(x):
+        return x
+    values = np.asarray(x)
+    inside = (values > low if open_start else values >= low) & (
+        values < high if open_end else values <= high
+    )
+    bad = np.argwhere(~(inside & np.isfinite(values)))
+    if not len(bad):
+        return x
+    place = tuple(bad[0].tolist())
+    got = values[place]
+    if low == -INF and high == INF:
+        meaning, bounds = f"{meaning} must be finite", ""
+        advice = advice or "look for a diverged training run or missing data"
+    else:
+        start = "(" if open_start or low == -INF else "["
+        end = ")" if open_end or high == INF else "]"
+        bounds = f" must lie in {start}{low}, {high}{end}"
+    what = f"; got {got}" if not place else f", but entry {place} is {got}"
+    raise ValueError(f"`{name}`{meaning}{bounds}{what}{': ' * bool(advice)}{advice}.")
+
+
+def number(x: Any, name: str, *bounds: int | float, **options: Any) -> Float[Array, ""]:
+    """One finite number as an array (one trace for all its values); else as for `real_array`.
 
     Errors: ValueError for an array of several, and for a value outside the range.
     """
-    given, x = x, as_float(x, name)
-    if x.ndim:
-        raise ValueError(f"`{name}`{meaning} is one number; got an array of shape {x.shape}.")
-    if is_traced(given):
-        return x
-    value = float(np.asarray(given))  # inside a trace x itself may be traced already
-    inside = (value > low if open_start else value >= low) and (
-        value < high if open_end else value <= high
-    )
-    if not (inside and np.isfinite(value)):
-        start = "(" if open_start or low == float("-inf") else "["
-        end = ")" if open_end or high == float("inf") else "]"
-        raise ValueError(f"`{name}`{meaning} must lie in {start}{low}, {high}{end}; got {value}.")
-    return x
+    array = as_float(x, name)
+    if array.ndim:
+        meaning = options.get("meaning", "").removesuffix(" and")
+        raise ValueError(f"`{name}`{meaning} is one number; got {shown(array)}.")
+    return real_array(array, name, *bounds, **options)
 
 
-def optional(x: ArrayLike | None, name: str, *bounds: int | float, **ends: Any) -> Array | None:
+def optional(x: Any, name: str, *bounds: int | float, **options: Any) -> Array | None:
     """`number`, or None where x is None."""
-    return None if x is None else number(x, name, *bounds, **ends)
-
-
-def non_negative(x: Any, name: str) -> Array:
-    """x as a float array of any shape.
-
-    Errors: ValueError where it is negative or not finite.
-    """
-    given, x = x, as_float(x, name)
-    if (
-        not is_traced(given)
-        and not ((np.asarray(given) >= 0) & np.isfinite(np.asarray(given))).all()
-    ):
-        raise ValueError(f"`{name}` must be finite and not negative; got {given}.")
-    return x
+    return None if x is None else number(x, name, *bounds, **options)
 
 
 def check_finite(x: ArrayLike, name: str) -> None:
     """Raise ValueError naming the first entry of x that is NaN or infinite."""
-    if is_traced(x):
-        return
-    values = np.asarray(x)
-    if not np.isfinite(values).all():
-        place = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
-        raise ValueError(
-            f"`{name}` must be finite, but entry {place} is {values[place]}: look for a diverged "
-            f"training run or missing data."
-        )
+    real_array(x, name)
 
 
-def as_columns(x: ArrayLike, name: str) -> Array:
+def as_columns(x: Any, name: str) -> Array:
     """An N×c array of loading vectors; one vector of shape (N,) becomes one column.
 
     Errors: ValueError when the array has another number of axes, no rows or columns, or an entry
     that is not finite.
     """
-    x = as_float(x, name)
+    x = real_array(x, name)
     if x.ndim == 1:
         x = x[:, None]
     if x.ndim != 2 or 0 in x.shape:
@@ -141,31 +214,22 @@ def as_columns(x: ArrayLike, name: str) -> Array:
             f"`{name}` must hold loading vectors as columns, shape (neurons, columns) or "
             f"(neurons,), with at least one of each; got shape {x.shape}."
         )
-    check_finite(x, name)
     return x
 
 
-def as_scale(scale: ArrayLike) -> Array:
-    """The scale s as an array.
-
-    Errors: ValueError unless it is finite and positive.
-    """
-    given, scale = scale, as_float(scale, "scale")
-    if not is_traced(given):
-        values = np.asarray(given)
-        if not ((values > 0) & np.isfinite(values)).all():
-            raise ValueError(f"`scale` must be positive and finite; got {given}.")
-    return scale
+def as_scale(scale: Any) -> Array:
+    """The scale s as an array of positive numbers."""
+    return real_array(scale, "scale", 0, open_start=True)
 
 
-def as_dt(dt: ArrayLike) -> Float[Array, ""]:
-    """The Euler step as an array.
-
-    Errors: ValueError unless 0 < dt <= 1.
-    """
-    if not is_traced(dt) and not (np.ndim(dt) == 0 and 0 < float(np.asarray(dt)) <= 1):
-        raise ValueError(
-            f"`dt` is the Euler step in membrane time constants and must lie in (0, 1]; got {dt}. "
-            f"Divide your step in seconds by the time constant in seconds."
-        )
-    return as_float(dt)
+def as_dt(dt: Any) -> Float[Array, ""]:
+    """The Euler step, 0 < dt ≤ 1, as an array."""
+    return number(
+        dt,
+        "dt",
+        0,
+        1,
+        open_start=True,
+        meaning=" is the Euler step in membrane time constants and",
+        advice="divide your step in seconds by the time constant in seconds",
+    )

@@ -7,12 +7,14 @@ of your own) is taken from a model of the same structure: `like`.
 
 import dataclasses
 import json
+import math
 import os
 import sys
 import tokenize
+import uuid
 import zipfile
 import zlib
-from collections.abc import Collection
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -20,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lrnn_jax._checks import component
 from lrnn_jax._results import RESULTS, outcome
 
 FORMAT = 2
@@ -28,54 +31,84 @@ BROKEN = (
     NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error, tokenize.TokenError,
 )  # fmt: skip
 """What reading a damaged or foreign file may raise."""
+HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+LARGE = 2**30
+"""Bytes that a file may unpack into, however few it holds; beyond, a hundred for each one."""
 
 
 def save_tree(tree: Any, path: str | os.PathLike) -> None:
-    """Write a module, or containers of arrays, into one file; it is whole or absent.
+    """Write a module, or containers of arrays, into one file: what was there before, or this.
 
-    Errors: ValueError for objects of no kind that a file can hold.
+    Errors: OSError when the file cannot be written.
     """
     arrays: dict[str, Any] = {}
     content = _encode(tree, "", arrays)
     arrays["header"] = np.array(json.dumps({"format": FORMAT, "content": content}))
-    path = os.fspath(path)
-    temporary = f"{path}.{os.getpid()}.part"
+    path = os.path.realpath(os.fspath(path))
+    temporary = f"{path}.{uuid.uuid4().hex}.part"
     try:
         with open(temporary, "xb") as file:
             np.savez(file, **arrays)
         os.replace(temporary, path)
-    except BaseException:
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from None
+    finally:
         if os.path.exists(temporary):
             os.unlink(temporary)
-        raise
 
 
-def read_arrays(path: str | os.PathLike, names: Collection[str] | None = None) -> dict[str, Any]:
-    """Arrays of an `.npz` file; of other entries than those asked for None, unread.
+def read_arrays(
+    path: str | os.PathLike, wanted: Callable[[str], bool] = lambda name: True
+) -> dict[str, Any]:
+    """Arrays of an `.npz` file; of other entries than the wanted ones None, unread.
 
-    Arguments:
-        path: of the file.
-        names: what to read; default everything.
-
-    Errors: ValueError when there is no such file, or it is damaged, pickled, or holds no arrays.
+    Errors: ValueError when there is no such file, or it is damaged, pickled, holds no arrays, or is
+    too large for what it says.
     """
+    component(path, (str, os.PathLike), "path", '"network.npz"')
     if not os.path.exists(path):
         raise ValueError(f"There is no file {path}.")
+    if not os.path.isfile(path):
+        raise ValueError(f"{path} is not a readable .npz file, but a folder or a device.")
     try:
-        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:
-            arrays = {n: file[n] if names is None or n in names else None for n in file.files}
-            foreign = [name for name in file.files if f"{name}.npy" not in file.zip.namelist()]
+        with zipfile.ZipFile(path) as file:
+            entries = {info.filename: info for info in file.infolist()}
+            foreign = [name for name in entries if not name.endswith(".npy")]
+            if foreign:
+                raise ValueError(
+                    f"its entry {foreign[0]!r} is no NumPy array (is it a PyTorch checkpoint?)"
+                )
+            names = {name: name.removesuffix(".npy") for name in entries}
+            read = [entries[name] for name, short in names.items() if wanted(short)]
+            size, packed = sum(entry.file_size for entry in read), os.path.getsize(path)
+            if size > max(LARGE, 100 * packed):
+                raise ValueError(f"its {packed} bytes would unpack into {size}")
+            return {
+                short: _read(file, entries[name]) if wanted(short) else None
+                for name, short in names.items()
+            }
     except BROKEN as error:
+        why = str(error) if type(error) is ValueError else type(error).__name__
         raise ValueError(
-            f"{path} is not a readable .npz file of plain arrays ({type(error).__name__}): write "
-            f"them with numpy.savez(path, name=array, …)."
+            f"{path} is not a readable .npz file of plain arrays ({why}): write them with "
+            f"numpy.savez(path, name=array, …)."
         ) from None
-    if foreign:
-        raise ValueError(
-            f"{path} is a zip file, but its entry {foreign[0]!r} is no NumPy array (is it a "
-            f"PyTorch checkpoint?): write the arrays with numpy.savez(path, name=array, …)."
-        )
-    return arrays
+
+
+def _read(file: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
+    """An array, refused before anything is allocated unless the entry is as long as it says."""
+    with file.open(entry) as stream:
+        header = HEADERS[np.lib.format.read_magic(stream)]
+        shape, _, dtype = header(stream)
+        if dtype.hasobject:
+            raise ValueError(f"its entry {entry.filename!r} is pickled")
+        if math.prod(shape) * dtype.itemsize != entry.file_size - stream.tell():
+            raise ValueError(f"its entry {entry.filename!r} is not as long as it says")
+        stream.seek(0)
+        return np.lib.format.read_array(stream, allow_pickle=False)
 
 
 def has_header(arrays: dict[str, Any]) -> bool:
@@ -115,6 +148,21 @@ def load_tree(path: str | os.PathLike, like: Any = None) -> Any:
         raise ValueError(f"{path} is damaged: {error}") from None
 
 
+def survives_file(tree: Any) -> bool:
+    """Whether a tree of arrays comes back from a file as it was (your classes: with `like`)."""
+    arrays: dict[str, Any] = {}
+    try:
+        content = json.loads(json.dumps(_encode(tree, "", arrays)))
+        for name, array in arrays.items():
+            arrays[name] = array.astype(np.dtype(np.lib.format.dtype_to_descr(array.dtype)))
+        again = _fill(tree, arrays, "") if _unknown(content) else _decode(content, arrays)
+    except BROKEN:
+        return False
+    same = jax.tree.structure(again) == jax.tree.structure(tree)
+    leaves = zip(jax.tree.leaves(again), jax.tree.leaves(tree))
+    return same and all(a.dtype == b.dtype and a.shape == b.shape for a, b in leaves)
+
+
 def path_name(path: Any) -> str:
     """Where a leaf of a tree is: "w", "cell.w", "layers[0].w"."""
     return jax.tree_util.keystr(path).removeprefix(".")
@@ -136,8 +184,9 @@ def _encode(x: Any, name: str, arrays: dict[str, Any]) -> Any:
         return {kind: [_encode(value, f"{name}[{i}]", arrays) for i, value in enumerate(x)]}
     if type(x) is dict:
         return {"dict": {k: _encode(v, f"{name}[{k!r}]", arrays) for k, v in x.items()}}
-    if dataclasses.is_dataclass(x) and not isinstance(x, type):
-        fields = {f.name: getattr(x, f.name) for f in dataclasses.fields(x)}
+    if isinstance(x, tuple) or (dataclasses.is_dataclass(x) and not isinstance(x, type)):
+        named = x._fields if isinstance(x, tuple) else [f.name for f in dataclasses.fields(x)]
+        fields = {field: getattr(x, field) for field in named}
         kind = type(x).__name__ if type(x).__name__ in _classes() else f"{type(x).__name__} (yours)"
         encoded = {k: _encode(v, f"{name}.{k}", arrays) for k, v in fields.items()}
         return {"class": kind, "fields": encoded}
@@ -171,14 +220,14 @@ def _unknown(content: Any) -> set[str]:
 
 
 def _classes() -> dict[str, type]:
-    """The package's own dataclasses by name."""
+    """The package's own dataclasses and named tuples by name."""
     modules = [m for name, m in list(sys.modules.items()) if name.startswith("lrnn_jax.")]
     return {
         name: value
         for module in modules
         for name, value in vars(module).items()
-        if dataclasses.is_dataclass(value)
-        and isinstance(value, type)
+        if isinstance(value, type)
+        and (dataclasses.is_dataclass(value) or issubclass(value, tuple))
         and value.__module__.startswith("lrnn_jax.")
         and not name.startswith("_")
     }

@@ -8,11 +8,15 @@ Axis names used in shape annotations throughout the package:
 - `cell`: members of a sweep; `*batch`: any leading axes
 """
 
+from typing import Any, TypeVar
+
+import equinox as eqx
 import jax
 import jax.core
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+Same = TypeVar("Same")
 Scalar = Float[Array, ""]
 Gram = Float[Array, "*batch k k"]
 
@@ -20,6 +24,11 @@ Gram = Float[Array, "*batch k k"]
 def is_traced(*trees: object) -> bool:
     """Whether any array in the trees is a tracer (its values cannot be inspected yet)."""
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees))
+
+
+def cast(tree: Same, dtype: Any) -> Same:
+    """A tree with its inexact arrays in another floating dtype."""
+    return jax.tree.map(lambda x: x.astype(dtype) if eqx.is_inexact_array(x) else x, tree)
 
 
 def small_matmul(a: Float[Array, "... i j"], b: Float[Array, "... j k"]) -> Float[Array, "... i k"]:

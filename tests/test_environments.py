@@ -139,12 +139,13 @@ def test_a_student_imitates_what_the_teacher_met():
     loop = lrnn.ClosedLoop(lrnn.KIntegrator(dt=1.0), 10, batch=20)
     teacher, student = network(0), network(1)
     task = lrnn.environments.Demonstrations(teacher, loop)
-    seen, target = task.sample(jr.key(0))
+    trials = task.sample(jr.key(0))
+    seen, target, _ = trials
     run = loop.simulate(teacher, loop.sample(jr.key(0)))
     assert jnp.allclose(jnp.moveaxis(seen, 1, 0), run.observations, atol=ROUNDING)
     # y after o_t is the control u_t of the next step
     assert jnp.allclose(target[:, :-1], jnp.moveaxis(run.controls[1:], 0, 1), atol=1e-9)
-    assert task.loss(teacher, (seen, target)) < ROUNDING
+    assert task.loss(teacher, trials) < ROUNDING
     watch = lrnn.environments.LoopLoss(loop, loop.plant.sample(jr.key(1), 20))
     options = {"epochs": 30, "key": jr.key(2), "watch": watch}
     full = lrnn.learn(student, task, lrnn.Descent(0.01, clip=1.0), **options)
@@ -156,7 +157,7 @@ def test_a_student_imitates_what_the_teacher_met():
 
 
 MESSAGES = {
-    r"A plant of n states takes A \(n, n\).*A \(2, 2\), B \(3, 1\)": lambda: lrnn.LinearPlant(
+    r"A plant of n states takes `a` \(n, n\).*A \(2, 2\), B \(3, 1\)": lambda: lrnn.LinearPlant(
         np.eye(2), np.ones((3, 1)), np.ones((1, 2))
     ),
     r"`q` weighs a cost.*one is -1": lambda: lrnn.LinearPlant(
@@ -179,10 +180,8 @@ MESSAGES = {
     r"`observed` must be a whole number from 1 to 2; got 3": lambda: lrnn.KIntegrator(
         2, observed=3
     ),
-    r"`half_width` has 3 component\(s\), but there are 2": lambda: lrnn.KIntegrator(
-        start=np.ones(3)
-    ),
-    r"`noise` must be finite and not negative": lambda: lrnn.KIntegrator(noise=-1.0),
+    r"`start` has 3 component\(s\), but there are 2": lambda: lrnn.KIntegrator(start=np.ones(3)),
+    r"`noise` must lie in \[0, inf\); got -1": lambda: lrnn.KIntegrator(noise=-1.0),
     r"`control_cost` is one number; got an array of shape \(3,\)": lambda: lrnn.ClosedLoop(
         lrnn.KIntegrator(), 5, control_cost=np.full(3, 0.01)
     ),
@@ -201,13 +200,13 @@ MESSAGES = {
     r"expected loss.*Pendulum is not linear": lambda: lrnn.ClosedLoop(
         lrnn.environments.Pendulum(dt=1.0), 5
     ).loss(network()),
-    r"This plant is noisy: a batch holds": lambda: lrnn.ClosedLoop(
+    r"This plant is noisy: `batch` holds": lambda: lrnn.ClosedLoop(
         lrnn.KIntegrator(noise=1.0), 5
     ).loss(network(), jnp.ones((3, 2))),
-    r"start from arrays of shape \(trial, 2\); got \(3, 1\)": lambda: lrnn.ClosedLoop(
+    r"`batch.start`.*shape \(trial, 2\).*got an array of shape \(3, 1\)": lambda: lrnn.ClosedLoop(
         lrnn.KIntegrator(), 5
     ).loss(network(), jnp.ones((3, 1))),
-    r"give the loop a `batch`": lambda: lrnn.environments.Demonstrations(
+    r"give the `loop` a `batch`": lambda: lrnn.environments.Demonstrations(
         network(), lrnn.ClosedLoop(lrnn.KIntegrator(), 5)
     ),
 }

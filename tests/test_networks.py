@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import zipfile
 
 import equinox as eqx
 import jax
@@ -77,9 +76,9 @@ def test_vectors_round_trip():
         ({"dt": 0.0}, r"`dt`.*\(0, 1\]; got 0"),
         ({"dt": 1.5}, r"`dt`.*\(0, 1\]; got 1\.5"),
         ({"dt": np.nan}, r"`dt`.*\(0, 1\]; got nan"),
-        ({"scale": 0.0}, r"`scale` must be positive"),
-        ({"scale": -12.0}, r"`scale` must be positive"),
-        ({"scale": np.inf}, r"`scale` must be positive and finite"),
+        ({"scale": 0.0}, r"`scale` must lie in \(0, inf\)"),
+        ({"scale": -12.0}, r"`scale` must lie in \(0, inf\)"),
+        ({"scale": np.inf}, r"`scale` must lie in \(0, inf\); got inf"),
         ({"v": VECTORS["v"] + 1j}, r"`v` must hold real numbers; got complex"),
         ({"scale": 12j}, r"`scale` must hold real numbers"),
     ],
@@ -163,7 +162,7 @@ def test_known_values_are_checked_inside_traces():
         ({"w": np.full((12, 12), np.nan)}, r"`w` must be finite"),
         ({"w": WEIGHTS["w"] * 1j}, r"`w` must hold real numbers; got complex"),
         ({"dt": 1.01}, r"`dt`"),
-        ({"frozen": ("m",)}, r"`frozen`.*'w_in'.*got \['m'\]"),
+        ({"frozen": ("m",)}, r"`frozen`.*w_in.*got \['m'\]"),
     ],
     ids=str,
 )
@@ -234,8 +233,8 @@ def test_a_network_without_recurrence_factorises_at_rank_one():
         ({"rank": 13}, "`rank` must be a whole number from 1 to 12; got 13"),
         ({"energy": 0.0}, r"`energy`.*\(0, 1\]; got 0"),
         ({"energy": 1.1}, r"`energy`.*\(0, 1\]; got 1\.1"),
-        ({"rank": 2, "scale": 0.0}, "`scale` must be positive"),
-        ({"rank": 2, "scale": -1.0}, "`scale` must be positive"),
+        ({"rank": 2, "scale": 0.0}, r"`scale` must lie in \(0, inf\)"),
+        ({"rank": 2, "scale": -1.0}, r"`scale` must lie in \(0, inf\)"),
     ],
     ids=str,
 )
@@ -247,102 +246,6 @@ def test_what_factorise_refuses(options, message):
 def test_nonlinear_dense_networks_do_not_factorise():
     with pytest.raises(ValueError, match=r"Only a linear dense network.*LowRankRNN"):
         lrnn.factorise(lrnn.DenseRNN(**WEIGHTS, dt=0.1, activation=lrnn.Tanh()), rank=2)
-
-
-# --- files ------------------------------------------------------------------------------------
-
-
-def test_a_file_of_loading_vectors(tmp_path):
-    path = tmp_path / "net.npz"
-    np.savez(path, **VECTORS, dt=0.1)
-    net = lrnn.load_network(path)
-    assert net.scale == 12
-    assert gap(net.dt, 0.1) == 0
-    for family, array in VECTORS.items():
-        assert jnp.array_equal(getattr(net, family), array)
-    net = lrnn.load_network(str(path), dt=0.2, scale=3.0)
-    assert (float(net.dt), float(net.scale)) == (0.2, 3.0)
-    np.savez(path, **VECTORS, dt=np.array([0.1]), scale=5)
-    assert lrnn.load_network(path).scale == 5
-    single = {f: a[:, 0].astype(np.float32) for f, a in VECTORS.items()}
-    np.savez(path, **single)
-    net = lrnn.load_network(path, dt=0.1)
-    assert net.dtype == jnp.float32
-    assert net.roles == lrnn.Overlaps.from_gram(np.eye(4)).roles
-
-
-def test_a_file_of_weight_matrices(tmp_path):
-    path = tmp_path / "net.npz"
-    np.savez(path, **WEIGHTS, dt=0.1)
-    net = lrnn.load_network(path, activation=lrnn.Tanh())
-    assert eqx.tree_equal(net, lrnn.DenseRNN(**WEIGHTS, dt=0.1, activation=lrnn.Tanh()))
-    found = lrnn.factorise(lrnn.load_network(path), scale=4.0)
-    assert (found.rank, float(found.network.scale)) == (2, 4.0)
-    assert found.discarded < 1e-15
-    response = pulse_response(lrnn.DenseRNN(**WEIGHTS, dt=0.1))
-    assert gap(pulse_response(found.network), response) < ROUNDING
-    single = {name: array.astype(np.float32) for name, array in WEIGHTS.items()}
-    np.savez(path, **single, dt=0.1)
-    assert lrnn.load_network(path).dtype == jnp.float32
-
-
-def npz(**arrays):
-    return lambda path: np.savez(path, **arrays)
-
-
-def npy(path):
-    with open(path, "wb") as file:
-        np.save(file, np.ones(3))
-
-
-def checkpoint(path):
-    """The outline of what torch.save writes."""
-    with zipfile.ZipFile(path, "w") as file:
-        file.writestr("net/data.pkl", b"\x80\x02}q\x00.")
-        file.writestr("net/data/0", bytes(40))
-
-
-BROKEN = {
-    "missing": (lambda path: None, r"no file .*net\.npz"),
-    "folder": (lambda path: path.mkdir(), r"not a readable \.npz"),
-    "text": (lambda path: path.write_text("hello"), r"not a readable \.npz file.*numpy\.savez"),
-    "empty": (lambda path: path.write_bytes(b""), r"not a readable \.npz"),
-    "half a zip": (lambda path: path.write_bytes(b"PK\x03\x04 and no more"), "not a readable"),
-    "one array": (npy, r"not a readable \.npz"),
-    "pickled": (npz(z=np.array([{"a": 1}], dtype=object)), r"not a readable \.npz"),
-    "PyTorch": (checkpoint, r"'net/data\.pkl' is no NumPy array.*PyTorch"),
-    "initial state": (npz(**VECTORS, dt=0.1, h0=np.ones(5)), r"holds `h0`.*rollout\(state="),
-    "time constant": (npz(**VECTORS, dt=0.1, tau=0.2), r"holds `tau`.*dt/τ"),
-    "text arrays": (npz(**{**VECTORS, "z": np.array(["a"])}), "`z` must hold real numbers.*dtype"),
-    "complex": (npz(**{**VECTORS, "z": VECTORS["z"] + 1j}), "`z` must hold real numbers.*complex"),
-    "other arrays": (npz(a=np.ones(3), dt=0.1), r"must hold either loading vectors.*holds: a, dt"),
-    "one missing": (npz(**{k: VECTORS[k] for k in "zvm"}, dt=0.1), r"It holds: z, v, m, dt"),
-    "nothing": (npz(dt=0.1), "It holds: dt"),
-    "no dt": (npz(**VECTORS), r"holds no `dt`.*--dt 0\.05"),
-    "two dt": (npz(**VECTORS, dt=np.ones(2)), r"`dt` must be one number; got shape \(2,\)"),
-    "bad dt": (npz(**VECTORS, dt=3.0), r"`dt`.*\(0, 1\]; got 3"),
-    "bad scale": (npz(**VECTORS, dt=0.1, scale=-1.0), "`scale` must be positive"),
-    "bad shapes": (npz(**{**VECTORS, "u": np.ones((3, 2))}, dt=0.1), r"u \(3, 2\)"),
-    "not finite": (npz(**{**WEIGHTS, "w": np.full((12, 12), np.nan)}, dt=0.1), "`w` must be fin"),
-}
-
-
-def test_what_cannot_change_a_network_does_no_harm(tmp_path):
-    """A mask of trials, words, eigenvalues, pickled settings, and what is at rest anyway."""
-    extras = {"mask": np.ones(5, bool), "name": np.array("a"), "eigenvalues": np.ones(3) + 1j}
-    settings = np.array({"delay": 20}, dtype=object)
-    path = tmp_path / "net.npz"
-    np.savez(path, **VECTORS, **extras, task=settings, h0=np.zeros(5), tau=1.0)
-    net = lrnn.LowRankRNN(**VECTORS, dt=0.1)
-    assert eqx.tree_equal(lrnn.load_network(path, dt=0.1), net)
-
-
-@pytest.mark.parametrize(("write", "message"), BROKEN.values(), ids=BROKEN)
-def test_broken_files_are_refused_with_what_to_do(tmp_path, write, message):
-    path = tmp_path / "net.npz"
-    write(path)
-    with pytest.raises(ValueError, match=message):
-        lrnn.load_network(path)
 
 
 def test_erf_is_accurate_odd_and_differentiable():

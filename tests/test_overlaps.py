@@ -136,9 +136,9 @@ def test_from_visible_leaves_the_least_invisible_part(shape):
 
 def test_from_visible_says_what_is_missing_or_too_much():
     seen = {"zm": 0.5, "zu": 2.3, "vm": 2.0, "vu": 1.5, "mu": 1.6, "mm": 1.8, "uu": 2.2}
-    with pytest.raises(ValueError, match=r"missing: \['uu'\]"):
+    with pytest.raises(ValueError, match="missing: uu"):
         lrnn.Overlaps.from_visible(**{n: x for n, x in seen.items() if n != "uu"})
-    with pytest.raises(ValueError, match=r"leave out \['zz'\]"):
+    with pytest.raises(ValueError, match="leave out zz"):
         lrnn.Overlaps.from_visible(**seen, zz=1.0)
     with pytest.raises(ValueError, match="positive semidefinite"):
         lrnn.Overlaps.from_visible(**{**seen, "uu": 0.1})
@@ -161,7 +161,7 @@ def test_shape_errors_name_the_arrays():
         lrnn.Overlaps.from_vectors(z=x, v=x, m=x, u=np.ones((5, 2)), scale=1)
     with pytest.raises(ValueError, match=r"`m`.*shape \(1, 5, 1\)"):
         lrnn.Overlaps.from_vectors(z=x, v=x, m=np.ones((1, 5, 1)), u=x, scale=1)
-    with pytest.raises(ValueError, match=r"rank 2, 1 input, 1 output has shape \(6, 6\).*\(4, 4\)"):
+    with pytest.raises(ValueError, match=r"rank 2, 1 input, 1 output, has .*\(6, 6\).*\(4, 4\)"):
         lrnn.Overlaps.from_gram(np.eye(4), rank=2)
     with pytest.raises(ValueError, match="rank"):
         lrnn.Overlaps.from_gram(np.eye(2), rank=0)

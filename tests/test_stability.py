@@ -221,7 +221,7 @@ class TestGains:
         with pytest.raises(ValueError, match="control cost above zero"):
             lrnn.lqr_gain(LOOP)
         stuck = lrnn.ClosedLoop(lrnn.KIntegrator(1), 5, control_cost=1.0)
-        with pytest.raises(ValueError, match="known for linear plants"):
+        with pytest.raises(ValueError, match="must be around a linear plant"):
             lrnn.lqr_gain(lrnn.ClosedLoop(lrnn.environments.Pendulum(), 5))
         assert lrnn.lqr_gain(stuck).shape == (1, 1)
 

@@ -19,7 +19,7 @@ def test_targets_are_sampled_at_multiples_of_dt():
     decay = amplitude * np.exp(-rate * t[:, None, None])
     task = lrnn.ExponentialFilter(rate, 0.1, 12, amplitude)
     assert np.allclose(task.samples, decay, rtol=0, atol=1e-15)
-    assert (task.channels, task.duration) == ((1, 2), 12)
+    assert (task.channels, task.steps) == ((1, 2), 12)
     task = lrnn.OscillatingFilter(rate, 2.0, 0.1, 12, amplitude)
     expected = decay * np.cos(2 * t)[:, None, None]
     assert np.allclose(task.samples, expected, rtol=0, atol=1e-14)

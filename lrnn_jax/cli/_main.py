@@ -210,7 +210,8 @@ def _analyse(
         output: where results go.
     """
     setup_jax(output.dtype, output.cache)
-    loaded, factorisation = load_network(network, dt=dt, scale=scale), None
+    options = {"dt": dt, "scale": scale, "dtype": output.dtype}
+    loaded, factorisation = load_network(network, **options), None
     if isinstance(loaded, DenseRNN):
         factorisation = factorise(loaded, rank=rank, energy=energy, scale=scale or 1.0)
         loaded = factorisation.network

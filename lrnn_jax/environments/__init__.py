@@ -4,7 +4,7 @@ from lrnn_jax.environments._base import AbstractAutonomousPlant, AbstractPlant
 from lrnn_jax.environments._closed_loop import ClosedLoop, LoopTrials, Trajectories
 from lrnn_jax.environments._demonstrations import Demonstrations, LoopLoss
 from lrnn_jax.environments._linear import AbstractLinearPlant, KIntegrator, LinearPlant
-from lrnn_jax.environments._moments import LinearLoop, Scaled, cast, linear_loop, moments
+from lrnn_jax.environments._moments import LinearLoop, Scaled, linear_loop, moments
 from lrnn_jax.environments._pendulum import Pendulum
 from lrnn_jax.environments._starts import (
     AbstractStart,

@@ -6,7 +6,7 @@ from typing import Any
 import equinox as eqx
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._checks import number
+from lrnn_jax._checks import number, one_key, whole
 from lrnn_jax.environments._starts import AbstractStart
 
 
@@ -65,7 +65,7 @@ class AbstractPlant(eqx.Module):
 
     def sample(self, key: PRNGKeyArray, trials: int) -> Float[Array, "trial start"]:
         """Where some trials start, drawn from the law `start`."""
-        return self.start.sample(key, trials, self.start_size)
+        return self.start.sample(one_key(key), whole(trials, "trials"), self.start_size)
 
 
 class AbstractAutonomousPlant(AbstractPlant):

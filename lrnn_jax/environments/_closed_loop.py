@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._checks import as_float, number, whole, whole_or_none
+from lrnn_jax._checks import as_float, component, number, one_key, whole, whole_or_none
+from lrnn_jax._types import cast
 from lrnn_jax.environments._base import AbstractPlant
 from lrnn_jax.environments._linear import AbstractLinearPlant
-from lrnn_jax.environments._moments import LinearLoop, Scaled, add, cast, linear_loop, moments
+from lrnn_jax.environments._moments import LinearLoop, Scaled, add, linear_loop, moments
 from lrnn_jax.environments._starts import AbstractStart, as_start
 from lrnn_jax.networks import AbstractRNN
 from lrnn_jax.overlaps import root
@@ -20,8 +21,9 @@ from lrnn_jax.reduced import AbstractReduction, simplest
 from lrnn_jax.tasks import (
     AbstractObjective,
     Evaluation,
-    check_channels,
-    check_same_dt,
+    as_evaluation,
+    check_fits,
+    checked_batch,
 )
 
 
@@ -62,10 +64,10 @@ class ClosedLoop(AbstractObjective):
     normalisation of [CL].
 
     `batch=None` is the exact expectation over initial states and noise, for linear plants and
-    networks, in O(log T) products of matrices. It stays finite for unstable loops and long
-    horizons: above 2^480 its size (not the direction of its gradient) is cut; `log_loss` has no
-    bound. Sampled losses overflow and end learning as diverged. With references, the expectation
-    is taken by simulating as many trials as span them all.
+    networks, in O(log T) products of matrices. It is right up to the largest floating-point
+    number and stays finite beyond; above 2^480 (float32: 2^48) the size of its gradient, not the
+    direction, is cut; `log_loss` has no bound. Sampled losses overflow and end learning as
+    diverged. With references, the expectation is taken by simulating as many trials as span them.
 
     Where a loop is linear and without noise, the loss of a batch depends on it through second
     moments only. A reduction's is computed from these, and of a network no more trials are
@@ -104,12 +106,13 @@ class ClosedLoop(AbstractObjective):
         start: AbstractStart | ArrayLike | None = None,
         evaluation: Evaluation = Evaluation.AUTO,
     ):
-        if evaluation is Evaluation.CLOSED_FORM:
-            raise ValueError("A closed loop has no closed form; use AUTO, DOUBLING or ROLLOUT.")
+        component(plant, AbstractPlant, "plant", "KIntegrator(2), a plant")
+        if as_evaluation(evaluation) is Evaluation.CLOSED_FORM:
+            raise ValueError(
+                "A closed loop has no closed form: let `evaluation` be AUTO, DOUBLING or ROLLOUT."
+            )
         if start is not None:
-            start = as_start(start)
-            start.check(plant.start_size)
-            plant = eqx.tree_at(lambda p: p.start, plant, start)
+            plant = eqx.tree_at(lambda p: p.start, plant, as_start(start, plant.start_size))
         self.plant = plant
         self.horizon = whole(horizon, "horizon")
         self.batch = whole_or_none(batch, "batch", "the exact expectation")
@@ -126,15 +129,14 @@ class ClosedLoop(AbstractObjective):
         return self.plant.process_noise is not None or self.plant.observation_noise is not None
 
     def check(self, model: AbstractRNN) -> None:
-        check_channels(self, model, self.plant.observations, self.plant.controls)
-        if self.plant.dt is not None:
-            check_same_dt(self, self.plant.dt, model)
+        plant = self.plant
+        check_fits(self, model, (plant.observations, plant.controls), plant.dt)
 
     def sample(self, key: PRNGKeyArray) -> Float[Array, "trial start"] | LoopTrials | None:
         """Initial states of one epoch, with noise draws if there is noise; None: expectation."""
         if self.batch is None:
             return None
-        keys, plant = jr.split(key, 3), self.plant
+        keys, plant = jr.split(one_key(key), 3), self.plant
         start = plant.sample(keys[0], self.batch)
         if not self.noisy:
             return start
@@ -149,7 +151,7 @@ class ClosedLoop(AbstractObjective):
         self, model: AbstractRNN, batch: Float[Array, "trial start"] | LoopTrials | None = None
     ) -> Float[Array, ""]:
         """L of some trials, or ⟨L⟩ where `batch` is None."""
-        trials, plant = self._trials(batch, model), self.plant
+        trials, plant = self._cast(batch, model), self.plant
         linear = model.is_linear_system and plant.linear_within is not None
         has_moments = linear and isinstance(plant, AbstractLinearPlant)
         if trials is None:
@@ -157,7 +159,7 @@ class ClosedLoop(AbstractObjective):
                 return self._expected(model, None).bounded()
             size = plant.start_size
             law = root(plant.start.moment(size).astype(model.dtype)) * size**0.5
-            return self.loss_of(self.simulate(model, LoopTrials(law, None, None)))
+            return self.loss_of(self._run(model, LoopTrials(law, None, None)))
         quiet = trials.process is None and trials.observation is None
         small = isinstance(model, AbstractReduction) and self.evaluation is Evaluation.AUTO
         if has_moments and quiet and (small or self.evaluation is Evaluation.DOUBLING):
@@ -165,7 +167,7 @@ class ClosedLoop(AbstractObjective):
             return self._expected(model, moment).bounded()
         few = trials.start.shape[0] <= plant.start_size
         if few or not linear or not quiet or self.evaluation is Evaluation.ROLLOUT:
-            return self.loss_of(self.simulate(model, trials))
+            return self.loss_of(self._run(model, trials))
         return self._loss_by_span(model, trials)
 
     def weight(
@@ -179,7 +181,8 @@ class ClosedLoop(AbstractObjective):
     ) -> Float[Array, "time trial controls"]:
         """Controls u_t in some trials; without data, in quiet ones from each unit initial state."""
         if batch is None:
-            batch = LoopTrials(jnp.eye(self.plant.start_size, dtype=model.dtype), None, None)
+            quiet = LoopTrials(jnp.eye(self.plant.start_size, dtype=model.dtype), None, None)
+            return self._run(model, quiet).controls
         return self.simulate(model, batch).controls
 
     def log_loss(self, model: AbstractRNN) -> Float[Array, ""]:
@@ -201,9 +204,16 @@ class ClosedLoop(AbstractObjective):
         Arguments:
             model: a network or a reduction.
             batch: where trials start, and noise draws if the plant is noisy.
+
+        Errors: ValueError for a model that does not fit, and for other data than `sample` draws.
         """
-        trials = self._trials(batch, model)
-        assert trials is not None
+        self.check(model)
+        trials = self._cast(batch, model)
+        if trials is None:
+            raise ValueError("Trials are simulated from `batch`: pass loop.sample(key), not None.")
+        return self._run(model, trials)
+
+    def _run(self, model: AbstractRNN, trials: LoopTrials) -> Trajectories:
         plant = cast(self.plant, model.dtype)
         signals = plant.signals(trials.start, self.horizon)
         noise = [
@@ -237,7 +247,7 @@ class ClosedLoop(AbstractObjective):
         """
         (p, k), limit = trials.start.shape, self.plant.linear_within
         q, r = jnp.linalg.qr(trials.start)
-        run = self.simulate(model, LoopTrials(2.0**-20 * r, None, None))
+        run = self._run(model, LoopTrials(2.0**-20 * r, None, None))
         loss = self.loss_of(run) * (2.0**40 * k / p)
         if limit is None or limit == math.inf:
             return loss
@@ -245,16 +255,26 @@ class ClosedLoop(AbstractObjective):
         return jax.lax.cond(
             2.0**20 * largest < limit,
             lambda: loss,
-            lambda: self.loss_of(self.simulate(model, trials)),
+            lambda: self.loss_of(self._run(model, trials)),
         )
 
-    def second_moments(self, model: AbstractRNN) -> tuple[LinearLoop, Scaled, Scaled]:
-        """The linear loop, and Σ_t ⟨s_t s_tᵀ⟩ of s = (x, h) over t < T and over 0 < t ≤ T."""
-        return self._moments(model, None)
-
-    def _moments(
-        self, model: AbstractRNN, start: Float[Array, "state state"] | None
+    def second_moments(
+        self, model: AbstractRNN, start: Float[Array, "state state"] | None = None
     ) -> tuple[LinearLoop, Scaled, Scaled]:
+        """The linear loop, and Σ_t ⟨s_t s_tᵀ⟩ of s = (x, h) over t < T and over 0 < t ≤ T.
+
+        Arguments: `model`; `start`, ⟨x_0 x_0ᵀ⟩ in place of that of the plant's law.
+
+        Errors: ValueError unless model and plant are linear.
+        """
+        self.check(model)
+        if not model.is_linear_system or not isinstance(self.plant, AbstractLinearPlant):
+            what = type(self.plant if model.is_linear_system else model).__name__
+            raise ValueError(
+                f"Moments and the expected loss of a loop are known for linear networks without "
+                f"biases and linear plants, and this {what} is not linear: give `batch`, or pass "
+                f"`batches` to learn."
+            )
         model = simplest(model)
         plant = cast(self.plant, model.dtype)
         system = linear_loop(model, plant)
@@ -263,13 +283,7 @@ class ClosedLoop(AbstractObjective):
 
     def _expected(self, model: AbstractRNN, start: Float[Array, "state state"] | None) -> Scaled:
         """⟨L⟩ = tr(Q Σ_{t=1}^{T} ⟨x xᵀ⟩)/T + tr((R/T + β) Σ_{t<T} ⟨u uᵀ⟩)."""
-        if not model.is_linear_system or not isinstance(self.plant, AbstractLinearPlant):
-            what = type(self.plant if model.is_linear_system else model).__name__
-            raise ValueError(
-                f"The expected loss of a loop is known for linear networks and plants, and this "
-                f"{what} is not linear: give `batch`, or pass `batches` to learn."
-            )
-        system, before, after = self._moments(model, start)
+        system, before, after = self.second_moments(model, start)
         plant, n = cast(self.plant, model.dtype), self.plant.state_size
         beta = self.control_cost.astype(model.dtype)
         r = plant.r / self.horizon + beta * jnp.eye(plant.controls, dtype=model.dtype)
@@ -278,21 +292,28 @@ class ClosedLoop(AbstractObjective):
         control = jnp.sum(weight * before.value)
         return add(Scaled(cost, after.exponent), Scaled(control, before.exponent))
 
-    def _trials(self, batch: Any, model: AbstractRNN) -> LoopTrials | None:
-        """The data of an epoch in standard form, in the model's dtype."""
+    def _cast(self, batch: Any, model: AbstractRNN) -> LoopTrials | None:
+        """The data of an epoch in the model's dtype."""
+        trials = self.check_trials(batch)
+        return jax.tree.map(lambda x: x.astype(model.dtype), trials)
+
+    def check_trials(self, batch: Any, name: str = "batch") -> LoopTrials | None:
+        """The data of an epoch in standard form, None for the expectation.
+
+        Errors: ValueError for other data than `sample` draws.
+        """
         if batch is None:
             return None
-        if not isinstance(batch, LoopTrials):
+        plant, process, seen = self.plant, None, None
+        if plant.process_noise is not None:
+            process = (self.horizon, len(plant.process_noise))
+        if plant.observation_noise is not None:
+            seen = (self.horizon, len(plant.observation_noise))
+        if not isinstance(batch, (tuple, list)):
             if self.noisy:
                 raise ValueError(
-                    "This plant is noisy: a batch holds its initial states and noise draws, "
-                    "LoopTrials(start, process, observation), as `sample` returns them."
+                    f"This plant is noisy: `{name}` holds its initial states and noise draws, "
+                    f"LoopTrials(start, process, observation), as `sample` returns them."
                 )
             batch = LoopTrials(batch, None, None)
-        size = self.plant.start_size
-        if batch.start.ndim != 2 or batch.start.shape[1] != size:
-            raise ValueError(
-                f"Trials of a {type(self.plant).__name__} start from arrays of shape (trial, "
-                f"{size}); got {batch.start.shape}."
-            )
-        return jax.tree.map(lambda x: x.astype(model.dtype), batch)
+        return checked_batch(self, batch, LoopTrials, (plant.start_size,), process, seen, name=name)

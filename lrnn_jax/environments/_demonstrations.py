@@ -4,15 +4,13 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from lrnn_jax._checks import as_float
-from lrnn_jax.environments._closed_loop import ClosedLoop
+from lrnn_jax._checks import component, one_key
+from lrnn_jax.environments._closed_loop import ClosedLoop, LoopTrials
 from lrnn_jax.networks import AbstractRNN
-from lrnn_jax.tasks import AbstractTask, Trials, check_channels, check_same_dt
-
-Demonstration = tuple[Float[Array, "trial time inputs"], Float[Array, "trial time outputs"]]
+from lrnn_jax.tasks import AbstractTrialTask, Trials
 
 
-class Demonstrations(AbstractTask):
+class Demonstrations(AbstractTrialTask):
     """Imitate a teacher on the observations that the teacher met while it controlled the plant.
 
         L = Σ_t ⟨‖y_t − y*_t‖²⟩ / T,      y*: the teacher's control after the observation o_t
@@ -34,9 +32,11 @@ class Demonstrations(AbstractTask):
     loop: ClosedLoop
 
     def __init__(self, teacher: AbstractRNN, loop: ClosedLoop):
+        component(loop, ClosedLoop, "loop", "ClosedLoop(plant, horizon, batch)")
+        component(teacher, AbstractRNN, "teacher", "LowRankRNN(z, v, m, u, dt=…)")
         loop.check(teacher)
         if loop.batch is None:
-            raise ValueError("Demonstrations are sampled: give the loop a `batch` (of trials).")
+            raise ValueError("Demonstrations are sampled: give the `loop` a `batch` (of trials).")
         self.teacher, self.loop = teacher, loop
 
     @property
@@ -44,39 +44,24 @@ class Demonstrations(AbstractTask):
         return self.teacher.dt
 
     @property
-    def stochastic(self) -> bool:
-        return True
+    def batch(self) -> int:
+        assert self.loop.batch is not None
+        return self.loop.batch
 
-    def check(self, model: AbstractRNN) -> None:
-        check_channels(self, model, self.teacher.inputs, self.teacher.outputs)
-        check_same_dt(self, self.teacher.dt, model)
+    @property
+    def steps(self) -> int:
+        return self.loop.horizon
 
-    def sample(self, key: PRNGKeyArray) -> Demonstration:
-        """What the teacher saw and did in the trials of one epoch."""
-        draws = self.loop.sample(key)
+    @property
+    def channels(self) -> tuple[int, int]:
+        return self.teacher.inputs, self.teacher.outputs
+
+    def sample(self, key: PRNGKeyArray) -> Trials:
+        """What the teacher saw and did in the trials of one epoch, scored throughout."""
+        draws = self.loop.sample(one_key(key))
         assert draws is not None
         seen = jnp.moveaxis(self.loop.simulate(self.teacher, draws).observations, 0, 1)
-        return seen, self.teacher.rollout(seen)
-
-    def weight(self, batch: Demonstration) -> Float[Array, ""]:
-        """The number of trials."""
-        return as_float(batch[0].shape[0])
-
-    def inputs(self, batch: Demonstration) -> Float[Array, "trial time inputs"]:
-        return batch[0]
-
-    def score(
-        self, output: Float[Array, "trial time outputs"], batch: Demonstration
-    ) -> Float[Array, ""]:
-        return jnp.mean(jnp.sum((output - batch[1].astype(output.dtype)) ** 2, axis=-1))
-
-    def loss(self, model: AbstractRNN, batch: Demonstration) -> Float[Array, ""]:
-        """L on the demonstrations of one epoch."""
-        return self.score(self.output(model, batch), batch)
-
-    def trials(self, batch: Demonstration) -> Trials:
-        """What was seen and done as trials, scored throughout."""
-        return Trials(*batch, jnp.ones(batch[0].shape[:2], batch[0].dtype))
+        return Trials(seen, self.teacher.rollout(seen), jnp.ones(seen.shape[:2], seen.dtype))
 
 
 class LoopLoss(eqx.Module):
@@ -88,7 +73,11 @@ class LoopLoss(eqx.Module):
     """
 
     loop: ClosedLoop
-    trials: Float[Array, "trial start"] | None = None
+    trials: Float[Array, "trial start"] | LoopTrials | None = None
+
+    def __check_init__(self) -> None:
+        component(self.loop, ClosedLoop, "loop", "ClosedLoop(plant, horizon)")
+        self.loop.check_trials(self.trials, "trials")
 
     def __call__(self, model: AbstractRNN) -> Float[Array, ""]:
         return self.loop.loss(model, self.trials)

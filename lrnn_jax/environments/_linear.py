@@ -3,12 +3,11 @@
 import math
 import warnings
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from lrnn_jax._checks import as_float, check_finite, whole
+from lrnn_jax._checks import real_array, same_dtype, whole
 from lrnn_jax._types import is_traced
 from lrnn_jax.environments._base import AbstractAutonomousPlant, as_plant_dt
 from lrnn_jax.environments._starts import AbstractStart, as_start, check_noise
@@ -17,11 +16,14 @@ from lrnn_jax.environments._starts import AbstractStart, as_start, check_noise
 class AbstractLinearPlant(AbstractAutonomousPlant):
     """x_{t+1} = A x_t + B u_t, observed through C, with the cost xᵀQx + uᵀRu."""
 
-    a: eqx.AbstractVar[Float[Array, "state state"]]
-    b: eqx.AbstractVar[Float[Array, "state controls"]]
-    c: eqx.AbstractVar[Float[Array, "seen state"]]
-    q: eqx.AbstractVar[Float[Array, "state state"]]
-    r: eqx.AbstractVar[Float[Array, "controls controls"]]
+    a: Float[Array, "state state"]
+    b: Float[Array, "state controls"]
+    c: Float[Array, "seen state"]
+    q: Float[Array, "state state"]
+    r: Float[Array, "controls controls"]
+    start: AbstractStart
+    process_noise: Float[Array, "state state"] | None
+    observation_noise: Float[Array, "seen seen"] | None
 
     @property
     def state_size(self) -> int:
@@ -73,14 +75,6 @@ class LinearPlant(AbstractLinearPlant):
     some cannot be controlled or observed.
     """
 
-    a: Float[Array, "state state"]
-    b: Float[Array, "state controls"]
-    c: Float[Array, "seen state"]
-    q: Float[Array, "state state"]
-    r: Float[Array, "controls controls"]
-    start: AbstractStart
-    process_noise: Float[Array, "state state"] | None
-    observation_noise: Float[Array, "seen seen"] | None
     dt: Float[Array, ""] | None
 
     def __init__(
@@ -96,21 +90,19 @@ class LinearPlant(AbstractLinearPlant):
         observation_noise: ArrayLike | None = None,
         dt: ArrayLike | None = None,
     ):
-        self.a, self.b, self.c = as_float(a), as_float(b), as_float(c)
-        shapes = [x.shape for x in (self.a, self.b, self.c)]
-        n = shapes[0][0] if self.a.ndim else 0
-        fits = all(len(s) == 2 and 0 not in s for s in shapes)
-        if not (fits and shapes[0] == (n, n) and shapes[1][0] == n and shapes[2][1] == n):
+        given = (real_array(x, name) for name, x in zip("abc", (a, b, c)))
+        self.a, self.b, self.c = same_dtype(*given)
+        a_shape, b_shape, c_shape = shapes = [x.shape for x in (self.a, self.b, self.c)]
+        wanted = [a_shape[:1] * 2, a_shape[:1] + b_shape[1:], c_shape[:1] + a_shape[:1]]
+        if shapes != wanted or any(len(s) != 2 or 0 in s for s in shapes):
             raise ValueError(
-                f"A plant of n states takes A (n, n), B (n, controls) and C (observed, n); got "
-                f"A {shapes[0]}, B {shapes[1]}, C {shapes[2]}."
+                f"A plant of n states takes `a` (n, n), `b` (n, controls) and `c` (observed, n); "
+                f"got A {a_shape}, B {b_shape}, C {c_shape}."
             )
-        for name in "abc":
-            check_finite(getattr(self, name), name)
+        n = len(self.a)
         self.q = check_cost(jnp.eye(n) / n if q is None else q, n, "q")
         self.r = check_cost(jnp.zeros((self.controls,) * 2) if r is None else r, self.controls, "r")
-        self.start = as_start(start)
-        self.start.check(n)
+        self.start = as_start(start, n)
         self.process_noise = check_noise(process_noise, n, "process_noise")
         self.observation_noise = check_noise(
             observation_noise, self.observations, "observation_noise"
@@ -140,14 +132,6 @@ class KIntegrator(AbstractLinearPlant):
     Source: [CL] eq. 3 (k = 2).
     """
 
-    a: Float[Array, "state state"]
-    b: Float[Array, "state controls"]
-    c: Float[Array, "seen state"]
-    q: Float[Array, "state state"]
-    r: Float[Array, "controls controls"]
-    start: AbstractStart
-    process_noise: Float[Array, "state state"] | None
-    observation_noise: Float[Array, "seen seen"] | None
     dt: Float[Array, ""]
 
     def __init__(
@@ -170,8 +154,7 @@ class KIntegrator(AbstractLinearPlant):
         self.c = eye[:observed]
         self.q = eye / k
         self.r = jnp.zeros((inputs, inputs), self.dt.dtype)
-        self.start = as_start(start)
-        self.start.check(k)
+        self.start = as_start(start, k)
         self.process_noise = check_noise(noise, k, "noise")
         self.observation_noise = check_noise(observation_noise, observed, "observation_noise")
 
@@ -181,8 +164,7 @@ def check_cost(cost: ArrayLike, size: int, name: str) -> Array:
 
     Errors: ValueError unless it fits, is symmetric and has no negative eigenvalue.
     """
-    cost = as_float(cost)
-    check_finite(cost, name)
+    cost = real_array(cost, name)
     if cost.ndim == 0:
         cost = cost * jnp.eye(size, dtype=cost.dtype)
     if cost.shape != (size, size):

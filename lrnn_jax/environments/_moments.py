@@ -5,19 +5,18 @@ so that |λ|^{2T} may leave the range of floating-point numbers. Exponents are c
 differentiation, and powers of two are exact, so that neither values nor gradients lose a digit.
 """
 
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from lrnn_jax._types import small_matmul
+from lrnn_jax._checks import component
+from lrnn_jax._types import cast, small_matmul
 from lrnn_jax.environments._base import AbstractPlant
 from lrnn_jax.networks import AbstractRNN
 from lrnn_jax.tasks import power_sum
-
-Plant = TypeVar("Plant", bound=AbstractPlant)
 
 _FEW = 8  # rows of matrices whose products compile into the operations around them
 
@@ -34,13 +33,12 @@ class Scaled(NamedTuple):
         return jnp.log(self.value) + two * self.exponent.astype(self.value.dtype)
 
     def bounded(self) -> Float[Array, "..."]:
-        """The number itself below 2^480 (float32: 2^48), and above that with this exponent.
+        """The number itself as far as floating-point numbers reach, and above that a finite one.
 
-        Bounded so that squares of gradients stay finite; their direction is right at any size.
+        Its gradient is the number's own below 2^480 (float32: 2^48), and above that cut to this
+        exponent, so that squares stay finite; its direction is right at any size.
         """
-        integer, _, bias = _layout(self.value.dtype)
-        cap = bias // 2 + 1 - 4 * integer.itemsize
-        return self.value * _power_of_two(jnp.minimum(self.exponent, cap), self.value.dtype)
+        return _bounded(self.value, self.exponent)
 
 
 class LinearLoop(eqx.Module):
@@ -70,39 +68,32 @@ def linear_loop(model: AbstractRNN, plant: AbstractPlant) -> LinearLoop:
 
     Source: [CL] eq. 9 (rank 1, double integrator).
     """
+    component(model, AbstractRNN, "model", "LowRankRNN(z, v, m, u, dt=…)")
+    component(plant, AbstractPlant, "plant", "KIntegrator(2), a plant")
+    if (model.inputs, model.outputs) != (plant.observations, plant.controls):
+        raise ValueError(
+            f"`plant` has {plant.observations} observation(s) and {plant.controls} control(s), but "
+            f"`model` {model.inputs} input(s) and {model.outputs} output(s)."
+        )
     plant, n = cast(plant, model.dtype), plant.state_size
-    d = n + model.state_size
+    sizes = n + model.state_size, n, plant.observations
+    signals = jax.eval_shape(lambda: plant.signals(jnp.zeros(plant.start_size), 1))
+    signal = jax.tree.map(lambda s: jnp.zeros(s.shape[1:], s.dtype), signals)
 
-    def joint(s: Float[Array, " d"]) -> tuple[Array, Array]:
+    def joint(s: Float[Array, " d"], w: Float[Array, " x"], v: Float[Array, " seen"]) -> Any:
         x, h = s[:n], s[n:]
         u = model.readout(h)
-        x = plant.step(x, u)
-        return jnp.concatenate([x, model.step(h, plant.observe(x, zero_signals(plant)))]), u
+        x = plant.step(x, u) + w
+        return jnp.concatenate([x, model.step(h, plant.observe(x, signal) + v)]), u
 
-    origin, eye = jnp.zeros(d, model.dtype), jnp.eye(d, dtype=model.dtype)
-    along = jax.vmap(lambda direction: jax.jvp(joint, (origin,), (direction,))[1])(eye)
-    matrix, control = along[0].T, along[1].T
-    noise = jnp.zeros((d, d), model.dtype)
-    into_h = jax.vmap(
-        lambda o: jax.jvp(
-            lambda o: model.step(origin[n:], o), (jnp.zeros(model.inputs, o.dtype),), (o,)
-        )[1]
-    )
-    if (factor := plant.process_noise) is not None:
-        seen = jax.vmap(lambda w: plant.observe(w, zero_signals(plant)))(factor.T)
-        joined = jnp.concatenate([factor, into_h(seen).T])
-        noise = noise + joined @ joined.T
-    if (factor := plant.observation_noise) is not None:
-        joined = jnp.concatenate([jnp.zeros((n, len(factor)), factor.dtype), into_h(factor.T).T])
-        noise = noise + joined @ joined.T
-    quiet = plant.process_noise is None and plant.observation_noise is None
-    return LinearLoop(matrix, control, None if quiet else noise)
-
-
-def zero_signals(plant: AbstractPlant) -> Array | None:
-    """Signals of a plant at rest, for one state."""
-    shape = jax.eval_shape(lambda: plant.signals(jnp.zeros(plant.start_size), 1))
-    return None if shape is None else jnp.zeros(shape.shape[1:], shape.dtype)
+    at_rest = [jnp.zeros(size, model.dtype) for size in sizes]
+    matrix, control = jax.jacfwd(joint)(*at_rest)
+    noise = None
+    for source, factor in ((1, plant.process_noise), (2, plant.observation_noise)):
+        if factor is not None:
+            into = jax.jacfwd(joint, source)(*at_rest)[0] @ factor
+            noise = into @ into.T if noise is None else noise + into @ into.T
+    return LinearLoop(matrix, control, noise)
 
 
 def moments(system: LinearLoop, start: Float[Array, "x x"], steps: int) -> tuple[Scaled, Scaled]:
@@ -143,6 +134,22 @@ def moments(system: LinearLoop, start: Float[Array, "x x"], steps: int) -> tuple
     return total[0], shift(power, total)[0]
 
 
+@jax.custom_jvp
+def _bounded(value: Float[Array, "..."], exponent: Int[Array, ""]) -> Float[Array, "..."]:
+    # half of the power twice: 2^1024 is no number, but the value times it may be
+    top = jnp.minimum(exponent, _layout(value.dtype)[2] + 1)
+    return 2 * value * _power_of_two(top - 1, value.dtype)
+
+
+@_bounded.defjvp
+def _bounded_jvp(primals: Any, tangents: Any) -> Any:
+    value, exponent = primals
+    integer, _, bias = _layout(value.dtype)
+    cap = bias // 2 + 1 - 4 * integer.itemsize
+    slope = _power_of_two(jnp.minimum(exponent, cap), value.dtype)
+    return _bounded(value, exponent), tangents[0] * slope
+
+
 def scaled(value: Float[Array, "..."], exponent: Int[Array, ""] | int = 0) -> Scaled:
     """value · 2^exponent in standard form; zero, infinity and NaN stay what they are."""
     own = _exponent(jnp.max(jnp.abs(jax.lax.stop_gradient(value)))) + 1
@@ -154,11 +161,6 @@ def add(a: Scaled, b: Scaled) -> Scaled:
     top = jnp.maximum(a.exponent, b.exponent)
     parts = (x.value * _power_of_two(x.exponent - top, x.value.dtype) for x in (a, b))
     return scaled(sum(parts, jnp.zeros_like(a.value)), top)
-
-
-def cast(plant: Plant, dtype: jnp.dtype) -> Plant:
-    """The plant in another floating dtype."""
-    return jax.tree.map(lambda x: x.astype(dtype) if eqx.is_inexact_array(x) else x, plant)
 
 
 def _congruence(p: Scaled, s: Scaled) -> Scaled:

@@ -47,8 +47,7 @@ class Pendulum(AbstractAutonomousPlant):
         self.gravity = number(gravity, "gravity")
         self.damping = number(damping, "damping", 0)
         self.dt = as_plant_dt(dt)
-        self.start = as_start(start)
-        self.start.check(2)
+        self.start = as_start(start, 2)
         self.process_noise = check_noise(noise, 2, "noise")
         self.observation_noise = check_noise(observation_noise, 1, "observation_noise")
 

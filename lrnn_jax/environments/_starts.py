@@ -8,7 +8,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._checks import as_float, check_finite
+from lrnn_jax._checks import real_array, shown
 from lrnn_jax._types import is_traced
 
 
@@ -43,7 +43,7 @@ class UniformStart(AbstractStart):
         self.half_width = _deviations(half_width, "half_width")
 
     def check(self, size: int) -> None:
-        _check_size(self.half_width, size, "half_width")
+        check_size(self.half_width, size, "half_width")
 
     def sample(self, key: PRNGKeyArray, trials: int, size: int) -> Float[Array, "trial size"]:
         width = jnp.broadcast_to(self.half_width, (1, size))
@@ -69,7 +69,7 @@ class GaussianStart(AbstractStart):
         self.factor = noise_factor(factor, "factor")
 
     def check(self, size: int) -> None:
-        _check_size(self.factor, size, "factor")
+        check_size(self.factor, size, "factor")
 
     def sample(self, key: PRNGKeyArray, trials: int, size: int) -> Float[Array, "trial size"]:
         return jr.normal(key, (trials, size), self.factor.dtype) @ as_matrix(self.factor, size).T
@@ -91,9 +91,8 @@ class FixedStart(AbstractStart):
     states: Float[Array, "point size"]
 
     def __init__(self, states: ArrayLike):
-        states = as_float(states)
+        states = real_array(states, "states")
         self.states = states[None] if states.ndim == 1 else states
-        check_finite(self.states, "states")
         if self.states.ndim != 2 or 0 in self.states.shape:
             raise ValueError(
                 f"`states` holds initial states, shape (points, state); got {self.states.shape}."
@@ -130,19 +129,24 @@ class RandomPhases(AbstractStart):
         return jnp.eye(size) / 2
 
 
-def as_start(start: "AbstractStart | ArrayLike") -> AbstractStart:
-    """A law; a number or an array is the half-width of a uniform one."""
-    return start if isinstance(start, AbstractStart) else UniformStart(start)
+def as_start(start: AbstractStart | ArrayLike, size: int) -> AbstractStart:
+    """A law for states of this size; a number or an array is the half-width of a uniform one."""
+    if isinstance(start, AbstractStart):
+        start.check(size)
+        return start
+    if callable(start):
+        raise ValueError(
+            f"`start` must be a law such as GaussianStart(1.0), or the half-width of a uniform "
+            f"one; got {shown(start)}."
+        )
+    half_width = _deviations(start, "start")
+    check_size(half_width, size, "start")
+    return UniformStart(half_width)
 
 
 def noise_factor(noise: ArrayLike, name: str) -> Array:
-    """F with covariance F Fᵀ: a standard deviation, one each, or a matrix as it is.
-
-    Errors: ValueError for negative standard deviations, entries that are not finite, or more than
-    two axes.
-    """
-    noise = as_float(noise)
-    check_finite(noise, name)
+    """F with covariance F Fᵀ: a standard deviation, one each, or a matrix as it is."""
+    noise = real_array(noise, name)
     if noise.ndim < 2:
         return _deviations(noise, name)
     if noise.ndim > 2 or noise.shape[0] != noise.shape[1]:
@@ -166,22 +170,21 @@ def check_noise(noise: ArrayLike | None, size: int, name: str) -> Array | None:
     if noise is None:
         return None
     factor = noise_factor(noise, name)
-    _check_size(factor, size, name)
+    check_size(factor, size, name)
     if not is_traced(factor) and not np.asarray(factor).any():
         return None
     return as_matrix(factor, size)
 
 
 def _deviations(x: ArrayLike, name: str) -> Array:
-    x = as_float(x)
+    x = real_array(x, name, 0)
     if x.ndim > 1:
         raise ValueError(f"`{name}` is one number or one for each component; got shape {x.shape}.")
-    if not is_traced(x) and not ((np.asarray(x) >= 0) & np.isfinite(np.asarray(x))).all():
-        raise ValueError(f"`{name}` must be finite and not negative; got {x}.")
     return x
 
 
-def _check_size(x: Array, size: int, name: str) -> None:
+def check_size(x: Array, size: int, name: str) -> None:
+    """Raise ValueError unless x is one number, or holds as many as there are components."""
     if x.ndim and x.shape[0] != size:
         raise ValueError(
             f"`{name}` has {x.shape[0]} component(s), but there are {size}: give one number, or "

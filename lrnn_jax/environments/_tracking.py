@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from lrnn_jax._checks import as_float, number, optional
+from lrnn_jax._checks import number, optional, real_array
 from lrnn_jax.environments._base import AbstractPlant, as_plant_dt
 from lrnn_jax.environments._starts import AbstractStart, RandomPhases, as_start, check_noise
 
@@ -63,7 +63,7 @@ class TrackingPlant(AbstractPlant):
         start: AbstractStart | ArrayLike = RandomPhases(),
     ):
         self.dt = as_plant_dt(dt)
-        self.frequencies = as_float(np.asarray(frequencies, float))
+        self.frequencies = real_array(frequencies, "frequencies")
         if self.frequencies.ndim != 2 or 0 in self.frequencies.shape:
             raise ValueError(
                 f"`frequencies` are given by axis, equally many for each, shape (axes, sinusoids); "
@@ -72,8 +72,7 @@ class TrackingPlant(AbstractPlant):
         self.amplitude, self.ramp = number(amplitude, "amplitude"), number(ramp, "ramp", 0)
         bound = optional(clamp, "clamp", 0, open_start=True)
         self.clamp = None if bound is None else float(bound)
-        self.start = as_start(start)
-        self.start.check(self.start_size)
+        self.start = as_start(start, self.start_size)
         self.process_noise = check_noise(noise, self.state_size, "noise")
         self.observation_noise = check_noise(
             observation_noise, self.observations, "observation_noise"

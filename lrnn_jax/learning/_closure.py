@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from lrnn_jax._checks import component, one_key
 from lrnn_jax.learning._curve import LearningCurve
 from lrnn_jax.learning._learn import Options, learn
 from lrnn_jax.learning._method import AbstractUpdate
 from lrnn_jax.learning._problem import Progress
-from lrnn_jax.networks import LowRankRNN, gaussianity, share_outside_span
+from lrnn_jax.networks import Gaussianity, LowRankRNN, gaussianity, share_outside_span
 from lrnn_jax.reduced import ReducedRNN, reduce, variance_beyond
 from lrnn_jax.tasks import AbstractTask, Trials
 
@@ -108,24 +109,34 @@ def diagnose_closure(
 
     Source: ours.
     """
+    component(network, LowRankRNN, "network", "LowRankRNN(…), or population(…)")
+    component(task, AbstractTask, "task", "FlipFlop(…), with trials")
     probe = task.trials(
-        task.sample(jax.random.fold_in(key, 2**32 - 1)) if task.stochastic else None
+        task.sample(jax.random.fold_in(one_key(key), 2**32 - 1)) if task.stochastic else None
     )
     shared: Any = {"epochs": epochs, "key": key, "batches": batches}
-    watch = _Loadings(probe.inputs)
-    truth = learn(network, task, method, progress=progress, **shared, **{**options, "watch": watch})
     kept: Any = {name: x for name, x in options.items() if name in ("record", "throw")}
-    closure = learn(reduce(network), task, method, watch=_Beyond(probe), **shared, **kept)
-    seen = truth.watched
+    options["watch"] = eqx.Partial(_loadings, inputs=probe.inputs)
+    truth = learn(network, task, method, progress=progress, **shared, **options)
+    beyond = eqx.Partial(share_beyond_closure, trials=probe)
+    closure = learn(reduce(network), task, method, watch=beyond, **shared, **kept)
+    seen, share = truth.watched
     return ClosureReport(
         truth=truth,
         closure=closure,
-        kurtosis=seen["kurtosis"],
-        joint=seen["joint"],
-        chance=seen["chance"][0],
-        share=seen["share"],
+        kurtosis=seen.kurtosis,
+        joint=seen.joint,
+        chance=seen.chance[0],
+        share=share,
         meter=jax.lax.cummax(closure.watched),
     )
+
+
+def _loadings(
+    network: LowRankRNN, inputs: Float[Array, "trial time inputs"]
+) -> tuple[Gaussianity, Float[Array, ""]]:
+    """How Gaussian the loadings are, and the share of the activity outside their span."""
+    return gaussianity(network), share_outside_span(network, network.states(inputs))
 
 
 def share_beyond_closure(closure: ReducedRNN, trials: Trials) -> Float[Array, ""]:
@@ -167,30 +178,7 @@ class ClosureGap(eqx.Module):
     inputs: Float[Array, "trial time inputs"]
 
     def __call__(self, network: LowRankRNN) -> dict[str, Array]:
-        y = network.rollout(self.inputs)
+        y, seen = network.rollout(self.inputs), gaussianity(network)
         off = jnp.linalg.norm(jnp.ravel(y - reduce(network).rollout(self.inputs)))
-        return _cumulants(network) | {"gap": off / jnp.linalg.norm(jnp.ravel(y))}
-
-
-class _Loadings(eqx.Module):
-    """Watches the loadings and the activity of a network."""
-
-    inputs: Float[Array, "trial time inputs"]
-
-    def __call__(self, network: LowRankRNN) -> dict[str, Array]:
-        share = share_outside_span(network, network.states(self.inputs))
-        return _cumulants(network) | {"share": share}
-
-
-def _cumulants(network: LowRankRNN) -> dict[str, Array]:
-    measured = gaussianity(network)
-    return {"kurtosis": measured.kurtosis, "joint": measured.joint, "chance": measured.chance}
-
-
-class _Beyond(eqx.Module):
-    """Watches what is beyond a closure."""
-
-    trials: Trials
-
-    def __call__(self, closure: ReducedRNN) -> Array:
-        return share_beyond_closure(closure, self.trials)
+        gap = off / jnp.linalg.norm(jnp.ravel(y))
+        return {"gap": gap, "kurtosis": seen.kurtosis, "joint": seen.joint, "chance": seen.chance}

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
@@ -9,11 +10,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from lrnn_jax._checks import component, whole
 from lrnn_jax._files import load_tree, save_tree
 from lrnn_jax._results import RESULTS, outcome
 from lrnn_jax._types import is_traced
 from lrnn_jax.networks import AbstractRNN, LowRankRNN
-from lrnn_jax.overlaps import Overlaps, Roles, Visibility, invariants_of, visible_mask
+from lrnn_jax.overlaps import (
+    Invariants,
+    Overlaps,
+    Roles,
+    Visibility,
+    invariants_of,
+    visible_mask,
+)
 
 
 class Distance(eqx.Module):
@@ -37,6 +46,10 @@ class Distance(eqx.Module):
 
 class LearningCurve(eqx.Module):
     """A learning run: loss and overlaps at the recorded epochs, and the model it ended with.
+
+    Learning can go on from `model`, but what a method remembers, and the count of epochs, start
+    again then: momentum, Adam's moments, schedules, and the draws of random trials (give another
+    key). With plain descent on a deterministic objective two runs of n epochs are one of 2n.
 
     `curve["vu"]` is an overlap over epochs. Entry e of each array is the state *before* update e;
     the last one is the final state. After an early end (divergence, event) entries are NaN. With
@@ -94,6 +107,7 @@ class LearningCurve(eqx.Module):
 
         Errors: ValueError when the epochs or the vectors are not the same.
         """
+        component(other, LearningCurve, "other", "another learning curve")
         ours, theirs = self.overlaps, other.overlaps
         same = self.epochs.shape[-1] == other.epochs.shape[-1]
         if same and not is_traced(self.epochs, other.epochs):
@@ -113,21 +127,24 @@ class LearningCurve(eqx.Module):
         return Distance(jnp.max(jnp.abs(ours - theirs), axis=-2), loss, names)
 
     def invariant_drift(
-        self, rates: dict[str, float] | None = None
+        self, rates: Mapping[str, float] | None = None
     ) -> Float[Array, "*batch record"]:
         """Largest change since epoch 0 of what gradient flow conserves (see `invariants`).
 
         Arguments:
             rates: multipliers by family or column that the run was made with.
         """
-        roles, frozen = self.overlaps.roles, self.model.frozen
-        history, start = (
-            invariants_of(
-                Overlaps(q, roles), rates or {}, frozen, linear=self.model.activation.linear
-            )
-            for q in (self.gram, self.gram[..., :1, :, :])
-        )
+        history, start = self.conserved(rates)
         return history.drift(start)
+
+    def conserved(self, rates: Mapping[str, float] | None = None) -> tuple[Invariants, Invariants]:
+        """The `invariants` at all recorded epochs, and at epoch 0 (a record axis of length 1)."""
+        roles, linear = self.overlaps.roles, self.model.activation.linear
+        both = (Overlaps(q, roles) for q in (self.gram, self.gram[..., :1, :, :]))
+        history, start = (
+            invariants_of(q, rates or {}, self.model.frozen, linear=linear) for q in both
+        )
+        return history, start
 
     def to_xarray(self) -> Any:
         """The curve as a labelled `xarray.Dataset`: loss and overlaps over epochs, with units.
@@ -138,8 +155,7 @@ class LearningCurve(eqx.Module):
             import xarray as xr
         except ImportError as error:
             raise ImportError("to_xarray needs xarray: pip install 'lrnn_jax[sweep]'.") from error
-        if self.loss.ndim != 1:
-            raise ValueError("to_xarray takes one curve; select a member of the batch first.")
+        self.check_single("to_xarray")
         loss_attributes = {"long_name": "loss", "units": "output² × membrane time constant"}
         variables: dict[str, Any] = {"loss": ("epoch", np.asarray(self.loss), loss_attributes)}
         coords: dict[str, Any] = {
@@ -161,9 +177,17 @@ class LearningCurve(eqx.Module):
 
         Errors: ValueError for batched curves.
         """
-        if self.loss.ndim != 1:
-            raise ValueError("save takes one curve; select a member of the batch first.")
+        self.check_single("save")
         save_tree(self, path)
+
+    def check_single(self, what: str) -> None:
+        """Raise ValueError for a batch of curves, in the name of what takes a single one."""
+        if self.loss.ndim != 1:
+            raise ValueError(
+                f"{what} takes one curve, and this one is a batch of shape "
+                f"{self.loss.shape[:-1]}: select a member first, "
+                f"jax.tree.map(lambda a: a[0], curve)."
+            )
 
     @classmethod
     def load(cls, path: str | os.PathLike, like: "LearningCurve | None" = None) -> "LearningCurve":
@@ -203,32 +227,42 @@ def lift(curve: LearningCurve, network: LowRankRNN, epoch: int | None = None) ->
 
     Source: ours.
     """
+    component(curve, LearningCurve, "curve", "learn(reduce(network), …)").check_single("lift")
+    component(network, LowRankRNN, "network", "the one that was reduced")
     if curve.transform is None:
-        raise ValueError("Only the curve of a reduction lifts; this one is of a full network.")
+        raise ValueError("Only the `curve` of a reduction lifts; this one is of a full network.")
     if curve.transform.ndim != 3:
         raise ValueError(
-            "A mixture's curve holds a transform for each population: apply "
+            "A mixture's `curve` holds a transform for each population: apply "
             "curve.transform[epoch, p] to the vectors of the neurons of population p."
         )
-    start = np.asarray(curve.overlaps.gram[0])
-    mine = np.asarray(network.overlaps.gram)
-    if start.shape != mine.shape or not np.allclose(start, mine, rtol=1e-4, atol=1e-4):
+    if not _same_overlaps(np.asarray(curve.gram[0]), np.asarray(network.overlaps.gram)):
         raise ValueError(
-            "This network's overlaps are not those the curve starts from: lift takes the network "
-            "at epoch 0, the one that was reduced."
+            "This `network`'s overlaps are not those that `curve` starts from: lift takes the "
+            "network at epoch 0, the one that was reduced."
         )
     epochs = np.asarray(curve.epochs)
     reached: list[bool] = (~np.isnan(np.asarray(curve.transform)[:, 0, 0])).tolist()
     if epoch is None:
         index = int(np.flatnonzero(np.array(reached))[-1])
     else:
-        places = np.flatnonzero(epochs == epoch)
+        places = np.flatnonzero(epochs == whole(epoch, "epoch", 0))
         if not len(places):
-            raise ValueError(f"Epoch {epoch} was not recorded; recorded are {_listed(epochs)}.")
+            raise ValueError(f"`epoch` {epoch} was not recorded; recorded are {_listed(epochs)}.")
         index = int(places[0])
         if not reached[index]:
-            raise ValueError(f"Epoch {epoch} was not reached: it ended at epoch {curve.stopped}.")
+            raise ValueError(f"`epoch` {epoch} was not reached: it ended at epoch {curve.stopped}.")
     return network.transformed(curve.transform[index])
+
+
+def _same_overlaps(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether Gram matrices are equal to rounding, in units of the vectors' own lengths."""
+    if a.shape != b.shape:
+        return False
+    eps = max(np.finfo(a.dtype).eps, np.finfo(b.dtype).eps)
+    length = np.sqrt(np.maximum(np.diagonal(a), np.diagonal(b)))
+    # 1e4: sums over many neurons, in another order; and vectors made from overlaps
+    return bool((np.abs(a - b) <= 1e4 * eps * np.outer(length, length)).all())
 
 
 def _listed(epochs: Any) -> str:

@@ -6,11 +6,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 
-from lrnn_jax._checks import as_float
-from lrnn_jax._types import is_traced
+from lrnn_jax._checks import number, one_key, real_array, shown, whole
 
 
 class Decoding(NamedTuple):
@@ -54,16 +52,16 @@ def decoding_accuracy(
 
     Source: [LR] fig. 4 (decoder of training history).
     """
-    groups, labels = features.shape[-3:-1]
-    if labels != 2 or not 1 <= held_out < groups:
+    features = real_array(features, "features", advice="leave out groups whose learning diverged")
+    if features.ndim < 3 or features.shape[-2] != 2 or features.shape[-3] < 2:
         raise ValueError(
-            f"`features` has shape (…, groups, 2, features) and `held_out` lies between 1 and "
-            f"groups − 1; got shape {features.shape} and {held_out}."
+            f"`features` must have shape (…, groups, 2, features), with two groups or more; got "
+            f"{shown(features)}."
         )
-    if not is_traced(features) and not np.isfinite(np.asarray(features)).all():
-        raise ValueError("Some features are not finite: leave out groups whose learning diverged.")
-    noise = as_float(noise).astype(features.dtype)
-    penalty = as_float(penalty).astype(features.dtype)
+    held_out = whole(held_out, "held_out", most=features.shape[-3] - 1)
+    splits, key = whole(splits, "splits"), one_key(key)
+    noise = number(noise, "noise", 0).astype(features.dtype)
+    penalty = number(penalty, "penalty", 0, open_start=True).astype(features.dtype)
     flat = features.reshape(-1, *features.shape[-3:])
     train, test = _over_splits(flat, noise, penalty, jr.split(key, splits), held_out)
     shape = (*features.shape[:-3], splits)

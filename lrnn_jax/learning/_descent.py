@@ -4,7 +4,10 @@ They move a network and its reduction alike because they only combine weights an
 linearly, with coefficients that depend on scalar products (see `AbstractSpace`).
 """
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -12,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from lrnn_jax._checks import as_float, number, optional, whole
+from lrnn_jax._checks import component, flag, number, optional, shown, whole
 from lrnn_jax.learning._method import AbstractUpdate, Step
 from lrnn_jax.networks import AbstractSpace, Weights
 from lrnn_jax.rules import AbstractRule, Gradient
@@ -20,7 +23,101 @@ from lrnn_jax.rules import AbstractRule, Gradient
 LearningRate = Float[Array, ""] | Callable[[Any], Any]
 
 
-class Descent(AbstractUpdate):
+def learning_rate(lr: ArrayLike | Callable[[Any], Any]) -> LearningRate:
+    """A number as an array (one trace for all), or a schedule as it is.
+
+    Errors: ValueError for a negative or non-finite number, and for a function that does not make
+    one number of an epoch.
+    """
+    if not callable(lr):
+        return number(lr, "lr", 0)
+    try:
+        with jax.numpy_dtype_promotion("standard"):
+            rate = jax.eval_shape(lambda epoch: jnp.asarray(lr(epoch)), jnp.zeros((), int))
+        assert (rate.shape, jnp.issubdtype(rate.dtype, jnp.complexfloating)) == ((), False)
+    except Exception:
+        raise ValueError(
+            f"`lr` must be one number, or a schedule that makes one of an epoch, such as "
+            f"optax.cosine_decay_schedule(0.1, 1000); got {shown(lr)}."
+        ) from None
+    return lr
+
+
+def rate_at(lr: LearningRate, epoch: Any) -> Float[Array, ""]:
+    """η at an epoch."""
+    if not callable(lr):
+        return lr
+    with jax.numpy_dtype_promotion("standard"):
+        return jnp.asarray(lr(epoch))
+
+
+def as_rates(rates: Mapping[str, ArrayLike] | None) -> dict[str, Any]:
+    """Multipliers as arrays; their names are checked against the model by `learn`.
+
+    Errors: ValueError for what is no mapping, for names that are no strings, and for a value that
+    is not one number, or negative or not finite.
+    """
+    given = component({} if rates is None else rates, Mapping, "rates", '{"m": 0.5}')
+    if wrong := [name for name in given if not isinstance(name, str)]:
+        raise ValueError(f"`rates` are by name, such as {{'m': 0.5}}; got {shown(wrong[0])}.")
+    return {name: number(rate, f"rates[{name!r}]", 0) for name, rate in given.items()}
+
+
+def as_rule(rule: AbstractRule) -> AbstractRule:
+    """A learning rule as it is.
+
+    Errors: ValueError for anything else.
+    """
+    return component(rule, AbstractRule, "rule", "Gradient()")
+
+
+momentum_of = partial(optional, name="momentum", low=0, high=1, open_end=True)
+nesterov_of = partial(flag, name="nesterov")
+decay_of = partial(optional, name="weight_decay", low=0)
+
+
+class AbstractDescent(AbstractUpdate):
+    """Steps against some function of the rule's direction, at a rate, with momentum.
+
+        X' = X − η(epoch) · change,      C' = μC + G  of what is accumulated
+
+    Arguments: as for `Descent`, of which `momentum` to `rule` are shared by all.
+    """
+
+    lr: LearningRate = eqx.field(converter=learning_rate)
+    momentum: Float[Array, ""] | None = eqx.field(converter=momentum_of, default=None)
+    nesterov: bool = eqx.field(converter=nesterov_of, static=True, default=False)
+    _: KW_ONLY
+    rates: dict[str, Any] = eqx.field(converter=as_rates, default=None)
+    rule: AbstractRule = eqx.field(converter=as_rule, default=Gradient())
+
+    def __check_init__(self):
+        if self.nesterov and self.momentum is None:
+            raise ValueError("`nesterov` looks ahead along the momentum: give `momentum` too.")
+
+    @abstractmethod
+    def change(self, space: AbstractSpace, step: Step) -> tuple[Weights, Any]:
+        """What X moves against per unit of η, and the momentum one epoch later."""
+
+    def fits(self, space: AbstractSpace) -> None:
+        space.rates(self.rates)
+
+    def init(self, space: AbstractSpace) -> Any:
+        return None if self.momentum is None else jax.tree.map(jnp.zeros_like, space.start)
+
+    def update(self, space: AbstractSpace, step: Step) -> tuple[Weights, Any]:
+        change, memory = self.change(space, step)
+        return plus(step.weights, -rate_at(self.lr, step.epoch), change), memory
+
+    def accumulate(self, g: Weights, memory: Any) -> tuple[Weights, Any]:
+        """(direction, C') with C' = μC + G and direction C', or G + μC' for Nesterov."""
+        if (momentum := self.momentum) is None:
+            return g, memory
+        memory = plus(g, momentum, memory)
+        return plus(g, momentum, memory) if self.nesterov else memory, memory
+
+
+class Descent(AbstractDescent):
     """Gradient descent with real steps; exact on overlaps at any step size.
 
         G = XΓD · min(1, clip/‖XΓD‖) + λXD,   C' = μC + G,   X' = X − ηC'   (Nesterov: η(G + μC'))
@@ -43,55 +140,24 @@ class Descent(AbstractUpdate):
     Source: ours; [LR] drops the η² term.
     """
 
-    lr: LearningRate
-    momentum: Float[Array, ""] | None
-    nesterov: bool = eqx.field(static=True)
-    weight_decay: Float[Array, ""] | None
-    clip: Float[Array, ""] | None
-    rates: dict[str, Any]
-    rule: AbstractRule
+    weight_decay: Float[Array, ""] | None = eqx.field(converter=decay_of, default=None)
+    clip: Float[Array, ""] | None = eqx.field(
+        converter=partial(optional, name="clip", low=0, open_start=True), default=None
+    )
 
-    def __init__(
-        self,
-        lr: ArrayLike | Callable[[Any], Any],
-        momentum: ArrayLike | None = None,
-        nesterov: bool = False,
-        weight_decay: ArrayLike | None = None,
-        clip: ArrayLike | None = None,
-        rates: Mapping[str, ArrayLike] | None = None,
-        *,
-        rule: AbstractRule = Gradient(),
-    ):
-        self.lr = learning_rate(lr)
-        self.momentum = momentum_of(momentum, nesterov)
-        self.nesterov = nesterov
-        self.weight_decay = optional(weight_decay, "weight_decay", 0)
-        self.clip = optional(clip, "clip", 0, open_start=True)
-        self.rates = as_rates(rates)
-        self.rule = rule
-
-    def fits(self, space: AbstractSpace) -> None:
-        space.rates(self.rates)
-
-    def init(self, space: AbstractSpace) -> Any:
-        return no_momentum(space, self.momentum)
-
-    def update(self, space: AbstractSpace, step: Step) -> tuple[Weights, Any]:
+    def change(self, space: AbstractSpace, step: Step) -> tuple[Weights, Any]:
         rates = space.rates(self.rates)
         g = times(step.direction, rates)
         if self.clip is not None:
             norm = space.norm(g)
             clip = self.clip.astype(norm.dtype)
             g = multiplied(jnp.where(norm > clip, clip / positive(norm), 1.0), g)
-        if (decay := self.weight_decay) is not None:
-            g = jax.tree.map(
-                lambda a, b: a + decay.astype(b.dtype) * b, g, times(step.weights, rates)
-            )
-        g, memory = accumulate(g, step.memory, self.momentum, self.nesterov)
-        return descend(step.weights, g, rate_at(self.lr, step.epoch)), memory
+        if self.weight_decay is not None:
+            g = plus(g, self.weight_decay, times(step.weights, rates))
+        return self.accumulate(g, step.memory)
 
 
-class NormalisedDescent(AbstractUpdate):
+class NormalisedDescent(AbstractDescent):
     """Descent along the normalised gradient: steps of length η whatever the slope.
 
         G = XΓD / √tr(DΓQΓD),      C' = μC + G,      X' = X − ηC'
@@ -100,52 +166,21 @@ class NormalisedDescent(AbstractUpdate):
 
     Arguments:
         lr: η, step length per epoch in units of √s; a number or an optax schedule.
-        momentum: μ, in [0, 1); None: none.
-        nesterov: look ahead by one momentum step (`momentum` needed).
-        rates: D, multipliers by family or column; default 1, 0 freezes.
-        rule: how the direction XΓ is computed.
+        momentum, nesterov, rates, rule: as for `Descent`.
 
     Errors: ValueError for numbers out of range.
 
     Source: ours.
     """
 
-    lr: LearningRate
-    momentum: Float[Array, ""] | None
-    nesterov: bool = eqx.field(static=True)
-    rates: dict[str, Any]
-    rule: AbstractRule
-
-    def __init__(
-        self,
-        lr: ArrayLike | Callable[[Any], Any],
-        momentum: ArrayLike | None = None,
-        nesterov: bool = False,
-        rates: Mapping[str, ArrayLike] | None = None,
-        *,
-        rule: AbstractRule = Gradient(),
-    ):
-        self.lr = learning_rate(lr)
-        self.momentum = momentum_of(momentum, nesterov)
-        self.nesterov = nesterov
-        self.rates = as_rates(rates)
-        self.rule = rule
-
-    def fits(self, space: AbstractSpace) -> None:
-        space.rates(self.rates)
-
-    def init(self, space: AbstractSpace) -> Any:
-        return no_momentum(space, self.momentum)
-
-    def update(self, space: AbstractSpace, step: Step) -> tuple[Weights, Any]:
+    def change(self, space: AbstractSpace, step: Step) -> tuple[Weights, Any]:
         g = times(step.direction, space.rates(self.rates))
         norm = space.norm(g)
         g = multiplied(jnp.where(norm > 0, 1 / positive(norm), 0.0), g)
-        g, memory = accumulate(g, step.memory, self.momentum, self.nesterov)
-        return descend(step.weights, g, rate_at(self.lr, step.epoch)), memory
+        return self.accumulate(g, step.memory)
 
 
-class Muon(AbstractUpdate):
+class Muon(AbstractDescent):
     """Momentum descent with each family's update orthogonalised by Newton–Schulz iteration.
 
         C' = μC + XΓ,   B = C'_f/‖C'_f‖,   B ← B (a + bA + cA²) with A = BᵀMB, `iterations` times,
@@ -156,54 +191,22 @@ class Muon(AbstractUpdate):
     about √s η whatever N.
 
     Arguments:
-        lr: η per epoch; a number or an optax schedule.
-        momentum: μ, in [0, 1).
-        nesterov: look ahead by one momentum step.
+        lr, momentum, nesterov, rates, rule: as for `Descent`.
         weight_decay: λ, decoupled from the gradient; None: none.
         iterations: Newton–Schulz steps.
-        rates: D, multipliers by family or column; default 1, 0 freezes.
-        rule: how the direction XΓ is computed.
 
     Errors: ValueError for numbers out of range.
 
     Source: Jordan et al. 2024 (Muon; its coefficients a, b, c); on overlaps: ours.
     """
 
-    lr: LearningRate
-    momentum: Float[Array, ""] | None
-    nesterov: bool = eqx.field(static=True)
-    weight_decay: Float[Array, ""] | None
-    iterations: int = eqx.field(static=True)
-    rates: dict[str, Any]
-    rule: AbstractRule
+    momentum: Float[Array, ""] | None = eqx.field(converter=momentum_of, default=0.95)
+    nesterov: bool = eqx.field(converter=nesterov_of, static=True, default=True)
+    weight_decay: Float[Array, ""] | None = eqx.field(converter=decay_of, default=None)
+    iterations: int = eqx.field(converter=partial(whole, name="iterations"), static=True, default=5)
 
-    def __init__(
-        self,
-        lr: ArrayLike | Callable[[Any], Any],
-        momentum: ArrayLike = 0.95,
-        nesterov: bool = True,
-        weight_decay: ArrayLike | None = None,
-        iterations: int = 5,
-        rates: Mapping[str, ArrayLike] | None = None,
-        *,
-        rule: AbstractRule = Gradient(),
-    ):
-        self.lr = learning_rate(lr)
-        self.momentum = momentum_of(momentum, nesterov)
-        self.nesterov = nesterov
-        self.weight_decay = optional(weight_decay, "weight_decay", 0)
-        self.iterations = whole(iterations, "iterations")
-        self.rates = as_rates(rates)
-        self.rule = rule
-
-    def fits(self, space: AbstractSpace) -> None:
-        space.rates(self.rates)
-
-    def init(self, space: AbstractSpace) -> Any:
-        return no_momentum(space, self.momentum)
-
-    def update(self, space: AbstractSpace, step: Step) -> tuple[Weights, Any]:
-        g, memory = accumulate(step.direction, step.memory, self.momentum, self.nesterov)
+    def change(self, space: AbstractSpace, step: Step) -> tuple[Weights, Any]:
+        g, memory = self.accumulate(step.direction, step.memory)
         images = space.blocks(space.metric(g))
         change = space.join(
             {
@@ -213,8 +216,7 @@ class Muon(AbstractUpdate):
         )
         if self.weight_decay is not None:
             change = plus(change, self.weight_decay, step.weights)
-        change = times(change, space.rates(self.rates))
-        return descend(step.weights, change, rate_at(self.lr, step.epoch)), memory
+        return times(change, space.rates(self.rates)), memory
 
     def _orthogonal(
         self, block: Float[Array, "*axes c"], gram: Float[Array, "c c"]
@@ -230,54 +232,6 @@ class Muon(AbstractUpdate):
         return block @ p
 
 
-def learning_rate(lr: ArrayLike | Callable[[Any], Any]) -> LearningRate:
-    """A number as an array (one trace for all), or a schedule as it is.
-
-    Errors: ValueError for a negative or non-finite number.
-    """
-    return lr if callable(lr) else number(lr, "lr", 0)
-
-
-def rate_at(lr: LearningRate, epoch: Any) -> Float[Array, ""]:
-    """η at an epoch."""
-    if not callable(lr):
-        return lr
-    with jax.numpy_dtype_promotion("standard"):
-        return jnp.asarray(lr(epoch))
-
-
-def as_rates(rates: Mapping[str, ArrayLike] | None) -> dict[str, Any]:
-    """Multipliers as arrays; their names are checked against the model by `learn`."""
-    return {name: as_float(rate) for name, rate in (rates or {}).items()}
-
-
-def momentum_of(momentum: ArrayLike | None, nesterov: bool) -> Array | None:
-    """μ, in [0, 1), or None.
-
-    Errors: ValueError for other numbers, and for Nesterov's look ahead without momentum.
-    """
-    if nesterov and momentum is None:
-        raise ValueError("`nesterov` looks ahead along the momentum: give `momentum` too.")
-    return optional(momentum, "momentum", 0, 1, open_end=True)
-
-
-def no_momentum(space: AbstractSpace, momentum: Array | None) -> Any:
-    """C = 0, or None without momentum."""
-    return None if momentum is None else jax.tree.map(jnp.zeros_like, space.start)
-
-
-def accumulate(
-    g: Weights, memory: Any, momentum: Float[Array, ""] | None, nesterov: bool
-) -> tuple[Weights, Any]:
-    """(direction, C') with C' = μC + g and direction C', or g + μC' for Nesterov."""
-    if momentum is None:
-        return g, memory
-    memory = jax.tree.map(lambda c, a: momentum.astype(a.dtype) * c + a, memory, g)
-    if nesterov:
-        return jax.tree.map(lambda a, c: a + momentum.astype(a.dtype) * c, g, memory), memory
-    return memory, memory
-
-
 def times(x: Weights, rates: Weights | None) -> Weights:
     """X D."""
     return x if rates is None else jax.tree.map(lambda a, d: a * d, x, rates)
@@ -285,17 +239,12 @@ def times(x: Weights, rates: Weights | None) -> Weights:
 
 def multiplied(factor: Float[Array, ""], x: Weights) -> Weights:
     """factor · X."""
-    return jax.tree.map(lambda a: factor * a, x)
+    return jax.tree.map(lambda a: factor.astype(a.dtype) * a, x)
 
 
 def plus(x: Weights, factor: Float[Array, ""], y: Weights) -> Weights:
     """X + factor · Y."""
     return jax.tree.map(lambda a, b: a + factor.astype(b.dtype) * b, x, y)
-
-
-def descend(x: Weights, g: Weights, lr: Float[Array, ""]) -> Weights:
-    """X − ηG."""
-    return jax.tree.map(lambda a, b: a - lr.astype(a.dtype) * b, x, g)
 
 
 def positive(x: Float[Array, ""]) -> Float[Array, ""]:

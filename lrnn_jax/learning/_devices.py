@@ -18,8 +18,8 @@ from lrnn_jax.tasks import AbstractObjective
 AXIS = "trial"
 
 
-def trial_mesh(objective: AbstractObjective, devices: int, key: Any, batches: Any) -> Mesh | None:
-    """The devices that share the trials of an epoch; None for one.
+def trial_mesh(objective: AbstractObjective, devices: int, data: Callable[[], Any]) -> Mesh | None:
+    """The devices that share the trials of an epoch, which `data` returns; None for one.
 
     Errors: ValueError for more devices than there are, data that are no trials, and trials that
     cannot be shared out evenly.
@@ -27,26 +27,20 @@ def trial_mesh(objective: AbstractObjective, devices: int, key: Any, batches: An
     if devices == 1:
         return None
     shared = local_devices(devices)
-    data = jax.eval_shape(lambda: _data(objective, key, batches))
-    if data is None or jax.eval_shape(objective.weight, data) is None:
+    batch = jax.eval_shape(data)
+    if batch is None or jax.eval_shape(objective.weight, batch) is None:
         raise ValueError(
             f"`devices` share the trials of an epoch, and the data of this "
             f"{type(objective).__name__} are no trials: let one device learn, or give the "
             f"objective a `batch`."
         )
-    trials = jax.tree.leaves(data)[0].shape[0]
+    trials = jax.tree.leaves(batch)[0].shape[0]
     if trials % devices:
         raise ValueError(
             f"{trials} trials do not share out evenly over {devices} devices: take as many trials "
             f"as a multiple of the devices."
         )
     return device_mesh(shared, AXIS)
-
-
-def _data(objective: AbstractObjective, key: Any, batches: Any) -> Any:
-    if batches is not None:
-        return jax.tree.map(lambda b: jnp.asarray(b)[0], batches)
-    return objective.sample(key) if objective.stochastic else None
 
 
 def mean_over_devices(

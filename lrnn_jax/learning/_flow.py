@@ -1,15 +1,16 @@
 """Gradient flow: learning in the limit of small learning rates, as an ODE."""
 
-from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY
+from functools import partial
 from typing import Any
 
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import Array, Float, Int
 
-from lrnn_jax._checks import number, optional, whole
+from lrnn_jax._checks import component, number, optional, whole
 from lrnn_jax._results import RESULTS
 from lrnn_jax._scan import recorded
 from lrnn_jax._types import is_traced
@@ -17,16 +18,45 @@ from lrnn_jax.learning._curve import LearningCurve
 from lrnn_jax.learning._descent import (
     LearningRate,
     as_rates,
+    as_rule,
     learning_rate,
+    multiplied,
     rate_at,
     times,
 )
 from lrnn_jax.learning._isospectral import Isospectral
 from lrnn_jax.learning._method import AbstractMethod
 from lrnn_jax.learning._problem import Problem, Progress, Record, nothing
-from lrnn_jax.networks import AbstractRNN, AbstractSpace, Weights
+from lrnn_jax.networks import Weights
 from lrnn_jax.reduced import GramSpace
 from lrnn_jax.rules import AbstractRule, Gradient
+
+
+def as_solver(solver: diffrax.AbstractSolver) -> diffrax.AbstractSolver:
+    """A solver that knows its error.
+
+    Errors: ValueError for anything else.
+    """
+    return component(solver, diffrax.AbstractAdaptiveSolver, "solver", "diffrax.Dopri8()")
+
+
+def as_adjoint(adjoint: diffrax.AbstractAdjoint) -> diffrax.AbstractAdjoint:
+    """A way to differentiate that can save at several times.
+
+    Errors: ValueError for anything else.
+    """
+    such_as = "diffrax.RecursiveCheckpointAdjoint(), which can save at several times"
+    component(adjoint, diffrax.AbstractAdjoint, "adjoint", such_as)
+    if isinstance(adjoint, diffrax.BacksolveAdjoint):
+        raise ValueError(f"`adjoint` must be such as {such_as}; got a BacksolveAdjoint.")
+    return adjoint
+
+
+def tolerance_of(invariant_tol: float | None) -> float | None:
+    """A positive number, or None."""
+    if invariant_tol is None:
+        return None
+    return float(number(invariant_tol, "invariant_tol", 0, open_start=True))
 
 
 class Flow(AbstractMethod):
@@ -39,12 +69,13 @@ class Flow(AbstractMethod):
     Arguments:
         lr: η per epoch, a number or a schedule (a smooth function of the epoch).
         rates: D, multipliers by family or column; default 1, 0 freezes.
-        solver: any explicit diffrax solver, or `Isospectral()` (reductions only).
+        solver: any explicit diffrax solver with an error estimate, or `Isospectral()` (reductions
+            only).
         rtol, atol: tolerances of the adaptive steps.
         max_steps: bound on the number of steps.
         stop_at_loss: end (result `event_occurred`) when the loss falls to this value.
-        invariant_tol: report `RESULTS.invariants_lost` when a conserved quantity drifts further
-            than this; None: don't.
+        invariant_tol: report `RESULTS.invariants_lost` when conserved quantities are missed by more
+            than this times the largest overlap at epoch 0 (see `Invariants.missed`); None: don't.
         adjoint: how to differentiate through the solve; default diffrax's recursive
             checkpointing (memory O(√steps)); `DirectAdjoint` and `ForwardMode` work too,
             `BacksolveAdjoint` does not (diffrax cannot save at several times with it).
@@ -56,44 +87,23 @@ class Flow(AbstractMethod):
     Source: [LR] eq. 8 (the ten ODEs of rank 1, here for any rank and loss).
     """
 
-    lr: LearningRate
-    rates: dict[str, Any]
-    solver: diffrax.AbstractSolver
-    rtol: Float[Array, ""]
-    atol: Float[Array, ""]
-    max_steps: int = eqx.field(static=True)
-    stop_at_loss: Float[Array, ""] | None
-    invariant_tol: float | None = eqx.field(static=True)
-    adjoint: diffrax.AbstractAdjoint
-    rule: AbstractRule
-
-    def __init__(
-        self,
-        lr: ArrayLike | Callable[[Any], Any],
-        rates: Mapping[str, ArrayLike] | None = None,
-        *,
-        solver: diffrax.AbstractSolver | None = None,
-        rtol: ArrayLike = 1e-9,
-        atol: ArrayLike = 1e-11,
-        max_steps: int = 100_000,
-        stop_at_loss: ArrayLike | None = None,
-        invariant_tol: float | None = 1e-4,
-        adjoint: diffrax.AbstractAdjoint | None = None,
-        rule: AbstractRule = Gradient(),
-    ):
-        self.lr = learning_rate(lr)
-        self.rates = as_rates(rates)
-        self.solver = diffrax.Dopri8() if solver is None else solver
-        self.rtol = number(rtol, "rtol", 0)
-        self.atol = number(atol, "atol", 0)
-        self.max_steps = whole(max_steps, "max_steps")
-        self.stop_at_loss = optional(stop_at_loss, "stop_at_loss", 0)
-        self.invariant_tol = invariant_tol
-        self.adjoint = diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint
-        self.rule = rule
-
-    def space(self, model: AbstractRNN) -> AbstractSpace:
-        return self.rule.space(model)
+    lr: LearningRate = eqx.field(converter=learning_rate)
+    rates: dict[str, Any] = eqx.field(converter=as_rates, default=None)
+    _: KW_ONLY
+    solver: diffrax.AbstractSolver = eqx.field(converter=as_solver, default=diffrax.Dopri8())
+    rtol: Float[Array, ""] = eqx.field(converter=partial(number, name="rtol", low=0), default=1e-9)
+    atol: Float[Array, ""] = eqx.field(converter=partial(number, name="atol", low=0), default=1e-11)
+    max_steps: int = eqx.field(
+        converter=partial(whole, name="max_steps"), static=True, default=100_000
+    )
+    stop_at_loss: Float[Array, ""] | None = eqx.field(
+        converter=partial(optional, name="stop_at_loss", low=0), default=None
+    )
+    invariant_tol: float | None = eqx.field(converter=tolerance_of, static=True, default=1e-4)
+    adjoint: diffrax.AbstractAdjoint = eqx.field(
+        converter=as_adjoint, default=diffrax.RecursiveCheckpointAdjoint()
+    )
+    rule: AbstractRule = eqx.field(converter=as_rule, default=Gradient())
 
     def check(self, problem: Problem, epochs: int) -> None:
         objective, data = problem.objective, problem.data
@@ -116,8 +126,12 @@ class Flow(AbstractMethod):
         curve = _flow(self, problem, recorded(epochs, every))
         if self.invariant_tol is None or curve.roles is None or is_traced(self.rates):
             return curve
-        drift = curve.invariant_drift({name: float(rate) for name, rate in self.rates.items()})
-        lost = jnp.nanmax(drift, -1) > self.invariant_tol
+        rates = {name: float(rate) for name, rate in self.rates.items()}
+        history, start = jax.lax.stop_gradient(curve.conserved(rates))
+        most = self.invariant_tol * jnp.max(jnp.abs(curve.gram[..., 0, :, :]), axis=(-2, -1))
+        lost = jnp.nanmax(history.drift(start), -1) > most
+        if is_traced(lost) or jnp.any(lost):
+            lost &= jnp.nanmax(history.missed(start), -1) > most
         lost &= curve.result == RESULTS.successful
         result = RESULTS.where(lost, RESULTS.invariants_lost, curve.result)
         return eqx.tree_at(lambda c: c.result, curve, result)
@@ -142,7 +156,7 @@ class Flow(AbstractMethod):
                 slope = space.generator(loss, weights)[1]
             else:
                 slope = self.rule.direction(space, loss, weights)[1]
-            return jax.tree.map(lambda g: -lr.astype(g.dtype) * g, times(slope, rates))
+            return multiplied(-lr, times(slope, rates))
 
         if (target := self.stop_at_loss) is not None:
 

@@ -28,7 +28,7 @@ class GroupInterpolation(diffrax.AbstractLocalInterpolation):
         return self.y0 @ jax.scipy.linalg.expm(fraction * self.omega)
 
 
-class Isospectral(diffrax.AbstractSolver):
+class Isospectral(diffrax.AbstractAdaptiveSolver):
     """Exponential midpoint rule for dT/dt = T Ω(T), which keeps the spectrum of J D⁻¹ Q exactly.
 
         T_½ = T exp(½h Ω(T)),      T' = T exp(h Ω(T_½)),      Ω = −η Γ D

@@ -2,16 +2,17 @@
 
 from typing import Any, TypedDict
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
-from lrnn_jax._checks import whole
+from lrnn_jax._checks import component, flag, function, one_key, whole
 from lrnn_jax._results import RESULTS, LearningError, outcome
 from lrnn_jax._types import is_traced
 from lrnn_jax.learning._curve import LearningCurve
 from lrnn_jax.learning._devices import gathered, trial_mesh
 from lrnn_jax.learning._method import AbstractMethod
-from lrnn_jax.learning._problem import Data, Problem, Progress, Watch
+from lrnn_jax.learning._problem import Data, Problem, Progress, Watch, check_watch
 from lrnn_jax.learning._simulate import AbstractSimulate, Plain
 from lrnn_jax.networks import AbstractRNN
 from lrnn_jax.tasks import AbstractObjective
@@ -69,13 +70,20 @@ def learn(
             outcome is in `curve.result`.
         progress: called as progress(epoch, epochs, loss) about forty times (not by `Flow`).
 
-    Errors: ValueError when model, objective, method and data do not fit; LearningError (with
+    Errors: ValueError when an argument is none of its kind, when model, objective, method and data
+    do not fit, and for a `watch` whose results a saved curve could not hold; LearningError (with
     throw) when learning diverges, or the initial overlaps are not realisable.
 
     Source: ours (theory in the README).
     """
-    epochs, record = whole(epochs, "epochs", 0), whole(record, "record")
-    data = Data(key, batches)
+    epochs, record, throw = (
+        whole(epochs, "epochs", 0),
+        whole(record, "record"),
+        flag(throw, "throw"),
+    )
+    data = Data(None if key is None else one_key(key), batches)
+    if progress is not None:
+        function(progress, "progress", "(epoch, epochs, loss)")
     problem = _problem(model, objective, method, data, watch, simulate, devices)
     method.check(problem, epochs)
     curve = method.run(problem, epochs, record, progress)
@@ -93,16 +101,19 @@ def _problem(
     devices: int,
 ) -> Problem:
     """What is to be learned, checked as far as it does not depend on the method."""
-    if not isinstance(model, AbstractRNN):
-        raise TypeError(f"`model` must be a network or a reduction; got {type(model).__name__}.")
-    if not isinstance(method, AbstractMethod):
-        raise TypeError(f"`method` must be a learning method, e.g. Descent(lr=…); got {method!r}.")
+    component(model, AbstractRNN, "model", "LowRankRNN(…), or reduce(network)")
+    component(objective, AbstractObjective, "objective", "ExponentialFilter(…), or ClosedLoop(…)")
+    component(method, AbstractMethod, "method", "Descent(0.1), or Training(optax.adam(1e-3))")
+    component(simulate, AbstractSimulate, "simulate", "Plain(), or ThroughReduction()")
     learner = simulate.learner(model)
-    space = method.space(learner)
+    space = method.rule.space(learner)
     objective.check(learner)
     data.check(objective, 1)
-    mesh = trial_mesh(objective, whole(devices, "devices"), data.key, data.batches)
-    return Problem(model, space, objective, data, watch, simulate, mesh)
+    mesh = trial_mesh(objective, whole(devices, "devices"), lambda: data.at(objective, 0))
+    problem = Problem(model, space, objective, data, watch, simulate, mesh)
+    if watch is not None:
+        check_watch(watch, jax.eval_shape(problem.learned, space.start))
+    return problem
 
 
 def _raise_failure(curve: LearningCurve) -> LearningCurve:

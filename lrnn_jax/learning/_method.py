@@ -1,6 +1,7 @@
 """The contract of a method, and how those that take one step an epoch run."""
 
 from abc import abstractmethod
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -13,7 +14,7 @@ from lrnn_jax._scan import near_divisor, record
 from lrnn_jax._types import is_traced
 from lrnn_jax.learning._curve import LearningCurve
 from lrnn_jax.learning._problem import Problem, Progress, Record, nothing
-from lrnn_jax.networks import AbstractRNN, AbstractSpace, Weights
+from lrnn_jax.networks import AbstractSpace, Weights
 from lrnn_jax.rules import AbstractRule
 
 _SUCCESS: Any = RESULTS.successful
@@ -33,11 +34,9 @@ class Step(NamedTuple):
 
 
 class AbstractMethod(eqx.Module):
-    """A way to learn: what moves in a model, whether it is fit for a problem, and the run."""
+    """A way to learn: a rule for the direction, whether it fits a problem, and the run."""
 
-    @abstractmethod
-    def space(self, model: AbstractRNN) -> AbstractSpace:
-        """What moves when a model learns by this method."""
+    rule: eqx.AbstractVar[AbstractRule]
 
     @abstractmethod
     def check(self, problem: Problem, epochs: int) -> None:
@@ -53,8 +52,6 @@ class AbstractMethod(eqx.Module):
 class AbstractUpdate(AbstractMethod):
     """A method that takes one discrete step an epoch, along the direction of its rule."""
 
-    rule: eqx.AbstractVar[AbstractRule]
-
     @abstractmethod
     def fits(self, space: AbstractSpace) -> None:
         """Raise ValueError, with the reason, unless the update is exact in this space."""
@@ -66,9 +63,6 @@ class AbstractUpdate(AbstractMethod):
     @abstractmethod
     def update(self, space: AbstractSpace, step: Step) -> tuple[Weights, Any]:
         """Weights and memory one epoch later."""
-
-    def space(self, model: AbstractRNN) -> AbstractSpace:
-        return self.rule.space(model)
 
     def check(self, problem: Problem, epochs: int) -> None:
         problem.data.check(problem.objective, max(epochs, 1))
@@ -122,11 +116,8 @@ def _advance(
     method: AbstractUpdate, problem: Problem, state: _State, epochs: int, every: int
 ) -> tuple[_State, Record]:
     """Some epochs, and the records of every n-th of them."""
-
-    def keep(before: _State, loss: Float[Array, ""]) -> Record:
-        return _record(problem, before, loss)
-
-    return record(lambda state: _step(method, problem, state), keep, state, epochs, every)
+    step, keep = partial(_step, method, problem), partial(_record, problem)
+    return record(step, keep, state, epochs, every)
 
 
 def _record(problem: Problem, state: _State, loss: Float[Array, ""]) -> Record:
@@ -152,11 +143,8 @@ def _finish(problem: Problem, state: _State, histories: list[Record], every: int
 @eqx.filter_jit
 def _whole_run(method: AbstractUpdate, problem: Problem, epochs: int, every: int) -> LearningCurve:
     """The whole run as one program."""
-    state, histories = _start(method, problem), []
-    if epochs:
-        state, history = _advance(method, problem, state, epochs, every)
-        histories.append(history)
-    return _finish(problem, state, histories, every)
+    state, history = _advance(method, problem, _start(method, problem), epochs, every)
+    return _finish(problem, state, [history], every)
 
 
 def _run_with_progress(

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from lrnn_jax._checks import whole
+from lrnn_jax._checks import component, flag, shown, whole
 from lrnn_jax._results import LearningError
 from lrnn_jax._scan import record as record_every
 from lrnn_jax._scan import recorded
@@ -18,6 +18,7 @@ from lrnn_jax.learning._law import Law, nodes, symmetric, third_moment
 from lrnn_jax.learning._method import Step
 from lrnn_jax.overlaps import Overlaps, Roles, from_vector
 from lrnn_jax.reduced import GramSpace, ReducedRNN
+from lrnn_jax.rules import Gradient
 from lrnn_jax.tasks import AbstractFilter, impulse_response
 
 
@@ -125,7 +126,7 @@ def noise_drift(
     Source: ours.
     """
     _check_arguments(reduction, task, method, directions)
-    epochs, every = whole(epochs, "epochs", 0), whole(record, "record")
+    epochs, every, throw = whole(epochs, "epochs", 0), whole(record, "record"), flag(throw, "throw")
     drift = _drift(NoisyStep(reduction, task, method, directions), epochs, every)
     if throw and not is_traced(drift):
         _raise_divergence(drift)
@@ -135,17 +136,18 @@ def noise_drift(
 def _check_arguments(reduction: Any, task: Any, method: Any, directions: int) -> None:
     if not isinstance(reduction, ReducedRNN):
         raise ValueError(
-            f"`reduction` must be a ReducedRNN, e.g. reduce(network); got a "
-            f"{type(reduction).__name__}."
+            f"`reduction` must be a ReducedRNN, e.g. reduce(network); got {shown(reduction)}."
         )
     if not isinstance(task, AbstractFilter) or task.label_noise is None:
         raise ValueError("`task` must be a filter task with label noise, e.g. label_noise=0.1.")
     if not reduction.activation.linear:
-        raise ValueError("The noise theory is for linear networks; this reduction is nonlinear.")
+        raise ValueError("`reduction` must be linear for the noise theory; this one is nonlinear.")
     if not isinstance(method, Descent) or method.momentum is not None or method.clip is not None:
         raise ValueError(
-            f"The noise theory follows Descent without momentum and clipping; got {method}."
+            f"`method` must be Descent without momentum and clipping, which the noise theory "
+            f"follows; got {shown(method)}."
         )
+    component(method.rule, Gradient, "method.rule", "Gradient(), which the noise theory follows")
     whole(directions, "directions", 0, 6)
     task.check(reduction)
 
@@ -176,12 +178,10 @@ def _drift(step: "NoisyStep", epochs: int, every: int) -> NoiseDrift:
         return law.mean, law.covariance, jnp.einsum("iii->i", law.third)
 
     state = Law.certain(step.reduction.overlaps.vector()), jnp.zeros((), int)
-    parts = []
-    if epochs:
-        state, history = record_every(advance, keep, state, epochs, every)
-        parts.append(history)
-    parts.append(jax.tree.map(lambda a: a[None], keep(state)))
-    mean, covariance, third = jax.tree.map(lambda *a: jnp.concatenate(a), *parts)
+    state, history = record_every(advance, keep, state, epochs, every)
+    mean, covariance, third = jax.tree.map(
+        lambda a, last: jnp.concatenate([a, last[None]]), history, keep(state)
+    )
     derivative = jax.jacfwd(lambda q: step.given(q, epochs).mean)(mean[-1])
     roles = step.reduction.roles
     return NoiseDrift(recorded(epochs, every), mean, covariance, third, derivative, roles)
@@ -253,7 +253,7 @@ class NoisyStep(eqx.Module):
         def output(s: Array) -> tuple[Array, Array]:
             block = s.reshape(left, -1)
             other = gram.at[:left, left:].set(block).at[left:, :left].set(block.T)
-            y = impulse_response(model.with_gram(other), task.duration).ravel()
+            y = impulse_response(model.with_gram(other), task.steps).ravel()
             return y, y
 
         slopes, y = jax.jacfwd(output, has_aux=True)(model.overlaps.S.ravel())

@@ -8,9 +8,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from lrnn_jax._checks import function, shown
+from lrnn_jax._files import path_name, survives_file
 from lrnn_jax._results import RESULTS
 from lrnn_jax.learning._curve import LearningCurve
 from lrnn_jax.learning._devices import mean_over_devices
@@ -44,18 +47,39 @@ class Data(eqx.Module):
         return self.batches is not None and jax.tree.leaves(self.batches)[0].shape[0] == 1
 
     def check(self, objective: AbstractObjective, least: int) -> None:
-        """Raise ValueError unless these are data for that many epochs, where any are needed."""
-        if self.batches is not None:
-            lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(self.batches)}
-            if len(lengths) != 1 or () in lengths or next(iter(lengths))[0] < least:
-                shapes = [jnp.shape(x) for x in jax.tree.leaves(self.batches)]
+        """Raise ValueError unless these are data for that many epochs, where any are needed.
+
+        They must be what `sample` returns, but for the number of trials.
+        """
+        name = type(objective).__name__
+        if self.batches is None:
+            if objective.stochastic and self.key is None:
+                raise ValueError(f"{name} draws fresh data in each epoch: pass `key` or `batches`.")
+            return
+        shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(self.batches)]
+        lengths = {shape[:1] for shape in shapes}
+        if len(lengths) != 1 or () in lengths or next(iter(lengths))[0] < least:
+            raise ValueError(
+                f"`batches` hold the data of each epoch along their first axis, at least "
+                f"{least} of them; got arrays of shapes {shapes}."
+            )
+        if not objective.stochastic:
+            return
+        drawn = jax.eval_shape(objective.sample, jr.key(0) if self.key is None else self.key)
+        some = int(jax.eval_shape(objective.weight, drawn) is not None)  # of any number of trials
+        if jax.tree.structure(self.batches) != jax.tree.structure(drawn):
+            raise ValueError(
+                f"`batches` must hold what {name}.sample returns, {_arrays(drawn)}, with an axis "
+                f"of epochs first; got {_arrays(self.batches)}."
+            )
+        for x, like in zip(jax.tree.leaves(self.batches), jax.tree.leaves(drawn)):
+            fits = jnp.shape(x)[1 + some :] == like.shape[some:] and jnp.ndim(x) == like.ndim + 1
+            if not fits or _kind(x) != _kind(like):
+                shape = ", ".join(("epochs", *["trials"] * some, *map(str, like.shape[some:])))
                 raise ValueError(
-                    f"`batches` hold the data of each epoch along their first axis, at least "
-                    f"{least} of them; got arrays of shapes {shapes}."
+                    f"`batches` must hold what {name}.sample returns, here an array of shape "
+                    f"({shape}) and dtype {like.dtype}; got {shown(x)}."
                 )
-        elif objective.stochastic and self.key is None:
-            name = type(objective).__name__
-            raise ValueError(f"{name} draws fresh data in each epoch: pass `key` or `batches`.")
 
 
 class Record(NamedTuple):
@@ -122,6 +146,41 @@ class Problem(eqx.Module):
             model=self.learned(weights),
             roles=self.space.roles,
             **history._asdict(),
+        )
+
+
+def _arrays(tree: Any) -> str:
+    """A tree in words, e.g. "Trials(inputs=array, target=array, mask=array)"."""
+    return str(jax.tree.map(lambda _: "array", tree)).replace("'", "")
+
+
+def _kind(x: Any) -> str:
+    """Whether these are floating-point or whole numbers, or bool: precision may differ."""
+    return jnp.result_type(x).kind
+
+
+def check_watch(watch: Watch, model: Any) -> None:
+    """Raise ValueError unless what is watched can be kept, in records and in a file.
+
+    Arguments:
+        watch: the function.
+        model: what it is given, as shapes.
+    """
+    seen = eqx.filter_eval_shape(function(watch, "watch", "the model"), model)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(seen):
+        arrays = jax.ShapeDtypeStruct, np.ndarray, np.generic, int, float, complex
+        if not isinstance(leaf, arrays) or jnp.issubdtype(
+            jnp.result_type(leaf), jax.dtypes.extended
+        ):
+            raise ValueError(
+                f"`watch` must return arrays of numbers, or containers of them; got {shown(leaf)} "
+                f"at {path_name(path) or 'the top'!r}."
+            )
+    kept = jax.tree.map(lambda a: np.zeros((1, *jnp.shape(a)), jnp.result_type(a)), seen)
+    if not survives_file(kept):
+        raise ValueError(
+            f"`watch` must return what a saved curve can hold: arrays of NumPy's dtypes in dicts "
+            f"(with strings as keys), lists or tuples; got {_arrays(seen)}."
         )
 
 

@@ -1,7 +1,7 @@
 """One task after another: sequences, what they leave behind, and cycles that do not close."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import partial, reduce
 from typing import NamedTuple, Unpack
 
 import jax
@@ -10,6 +10,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from lrnn_jax._checks import component, function, one_key, shown, whole
 from lrnn_jax._results import RESULTS, LearningError
 from lrnn_jax.learning._curve import LearningCurve
 from lrnn_jax.learning._learn import Options, learn
@@ -54,15 +55,21 @@ def learn_sequence(
 
     Source: ours; the A-B-A protocol: [LR] fig. 3.
     """
-    if not phases:
+    such_as = "[(task, Descent(0.1), 100)]: objective, method and epochs of each"
+    if not component(phases, Sequence, "phases", such_as):
         raise ValueError("`phases` is empty: give at least one (objective, method, epochs).")
+    if progress is not None:
+        function(progress, "progress", "(phase, epoch, epochs, loss)")
     curves: list[LearningCurve] = []
-    for i, (objective, method, epochs) in enumerate(phases):
-        shown = None if progress is None else partial(progress, i)
-        phase_key = None if key is None else jr.fold_in(key, i)
+    for i, phase in enumerate(phases):
+        if not isinstance(phase, tuple) or len(phase) != 3:
+            raise ValueError(f"`phases` must be such as {such_as}; got {shown(phase)}.")
+        objective, method, epochs = phase
+        seen = None if progress is None else partial(progress, i)
+        phase_key = None if key is None else jr.fold_in(one_key(key), i)
         try:
             curve = learn(
-                model, objective, method, epochs=epochs, key=phase_key, progress=shown, **options
+                model, objective, method, epochs=epochs, key=phase_key, progress=seen, **options
             )
         except LearningError as error:
             raise LearningError(
@@ -81,14 +88,19 @@ def join_curves(*curves: LearningCurve) -> LearningCurve:
     Where two meet, the later one's entry is kept. `result` and `stopped` are those of the first
     curve that failed. A flow that an event ended has NaN from there to the next curve.
 
-    Errors: ValueError for no curves.
+    Errors: ValueError for no curves, for batches of them (`vmap` over this instead), and for curves
+    of models with other columns.
     """
     if not curves:
         raise ValueError("join_curves takes at least one curve.")
-    joined, *rest = curves
-    for curve in rest:
-        joined = _append(joined, curve)
-    return joined
+    for curve in curves:
+        component(curve, LearningCurve, "curves", "learn(…)").check_single("join_curves")
+        if curve.roles != curves[0].roles:
+            names = [c.roles and c.roles.describe() for c in (curves[0], curve)]
+            raise ValueError(
+                f"`curves` that continue each other have the same columns; got {names}."
+            )
+    return reduce(_append, curves)
 
 
 def _append(a: LearningCurve, b: LearningCurve) -> LearningCurve:
@@ -120,11 +132,11 @@ def _append(a: LearningCurve, b: LearningCurve) -> LearningCurve:
 class Excursion(NamedTuple):
     """How far each overlap went, and how far from its start it ended, over a part of a curve.
 
-    Fields: size, largest |q − q(first)|; leftover, q(last) − q(first), shape (overlap,); names.
+    Fields: size, largest |q − q(first)|; leftover, q(last) − q(first), shape (..., overlap); names.
     """
 
-    size: Float[Array, " overlap"]
-    leftover: Float[Array, " overlap"]
+    size: Float[Array, "*batch overlap"]
+    leftover: Float[Array, "*batch overlap"]
     names: tuple[str, ...]
 
 
@@ -132,23 +144,25 @@ def excursion(curve: LearningCurve, first: int, last: int) -> Excursion:
     """Largest and final change of every overlap between two recorded epochs of a curve.
 
     Arguments:
-        curve: e.g. of `learn_sequence`.
+        curve: e.g. of `learn_sequence`; or a batch recorded at the same epochs.
         first, last: recorded epochs.
 
     Errors: ValueError for epochs that were not recorded, or reversed.
 
     Source: ours.
     """
-    epochs = np.asarray(curve.epochs)
-    places = [np.flatnonzero(epochs == epoch) for epoch in (first, last)]
+    component(curve, LearningCurve, "curve", "learn(…)")
+    epochs = np.asarray(curve.epochs).reshape(-1, curve.epochs.shape[-1])
+    wanted = whole(first, "first", 0), whole(last, "last", 0)
+    places = [np.flatnonzero((epochs == epoch).all(axis=0)) for epoch in wanted]
     if not all(map(len, places)) or last < first:
         raise ValueError(
             f"`first` and `last` must be recorded epochs in this order; got {first}, {last}."
         )
     start, end = (int(place[0]) for place in places)
-    part = curve.overlaps.vector()[start : end + 1]
-    change = part - part[:1]
-    return Excursion(jnp.max(jnp.abs(change), axis=0), change[-1], curve.overlaps.names)
+    part = curve.overlaps.vector()[..., start : end + 1, :]
+    change = part - part[..., :1, :]
+    return Excursion(jnp.max(jnp.abs(change), axis=-2), change[..., -1, :], curve.overlaps.names)
 
 
 class Holonomy(NamedTuple):
@@ -196,13 +210,15 @@ def holonomy(
 
     Source: ours.
     """
-    if len(tasks) < 2 or cycles < 1:
-        raise ValueError(f"A cycle needs two tasks or more; got {len(tasks)}, {cycles} cycles.")
+    cycles, epochs = whole(cycles, "cycles"), whole(epochs, "epochs", 0)
+    settle = epochs if settle is None else whole(settle, "settle", 0)
+    if len(component(tasks, Sequence, "tasks", "(task_a, task_b)")) < 2:
+        raise ValueError(f"`tasks` of a cycle are two tasks or more; got {len(tasks)}.")
 
     def visit(model: AbstractRNN, task: AbstractObjective, epochs: int) -> LearningCurve:
         return learn(model, task, method, epochs=epochs, **{"record": max(epochs, 1), **options})
 
-    curve = visit(model, tasks[0], epochs if settle is None else settle)
+    curve = visit(model, tasks[0], settle)
     points = [curve]
     for _ in range(cycles):
         for task in (*tasks[1:], tasks[0]):

@@ -69,7 +69,9 @@ class ThroughReduction(AbstractSimulate):
 
         Θ = Θ_0 T
 
-    The same to rounding, at the price of the theory; `watch` sees the network itself.
+    The same to rounding, at the price of the theory; `watch` sees the network itself. (Vectors that
+    are dependent to about 1e-7 of their lengths, 1e-3 in float32, but not exactly, have overlaps
+    from which that part cannot be told: it stays as it is.)
     """
 
     def learner(self, model: AbstractRNN) -> AbstractRNN:

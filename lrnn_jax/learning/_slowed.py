@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from lrnn_jax._checks import number
+from lrnn_jax._checks import component, number
 from lrnn_jax.learning._method import AbstractUpdate, Step
 from lrnn_jax.networks import AbstractSpace, Weights
 from lrnn_jax.rules import AbstractRule
@@ -34,9 +34,7 @@ class Slowed(AbstractUpdate):
     factor: Float[Array, ""]
 
     def __init__(self, method: AbstractUpdate, below: ArrayLike, factor: ArrayLike):
-        if not isinstance(method, AbstractUpdate):
-            raise ValueError(f"`method` must take steps, e.g. Descent(lr=…); got {method!r}.")
-        self.method = method
+        self.method = component(method, AbstractUpdate, "method", "Descent(0.1), which takes steps")
         self.below = number(below, "below", 0)
         self.factor = number(factor, "factor", 0, open_start=True)
 

@@ -9,13 +9,14 @@ from lrnn_jax.networks._activation import (
     SmoothActivation,
     Softplus,
     Tanh,
+    as_activation,
     gaussian_average,
 )
 from lrnn_jax.networks._base import (
     AbstractOverlapRNN,
     AbstractRNN,
     Simulation,
-    describe,
+    at_rest,
     read_after,
     scan_states,
 )

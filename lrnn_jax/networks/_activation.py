@@ -4,7 +4,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -12,15 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from lrnn_jax._checks import component, shown
 from lrnn_jax._types import is_traced
 from lrnn_jax.networks._erf import erf
 from lrnn_jax.networks._quadrature import trapezoid
-
-if TYPE_CHECKING:  # type checkers would take abstract class variables for fields
-    from typing import ClassVar as AbstractClassVar
-else:
-    from equinox import AbstractClassVar
-
 
 Values = Float[Array, "..."]
 
@@ -31,8 +26,8 @@ class AbstractActivation(eqx.Module):
     `linear` and `odd` (φ(−h) = −φ(h)) decide which theory applies.
     """
 
-    linear: AbstractClassVar[bool]
-    odd: AbstractClassVar[bool]
+    linear: eqx.AbstractVar[bool]
+    odd: eqx.AbstractVar[bool]
 
     @abstractmethod
     def __call__(self, h: Values) -> Values:
@@ -52,6 +47,15 @@ class AbstractActivation(eqx.Module):
     @abstractmethod
     def power(self, mean: Values, variance: Values) -> Values:
         """⟨φ(μ + √Δ ξ)²⟩ over ξ ~ N(0, 1); arguments as for `gain`."""
+
+
+def as_activation(activation: Any) -> AbstractActivation:
+    """The activation itself.
+
+    Errors: ValueError for anything else, with the spelling for a class or a function.
+    """
+    such_as = "Tanh(), or OddActivation(f) of a function f"
+    return component(activation, AbstractActivation, "activation", such_as)
 
 
 class Identity(AbstractActivation):
@@ -136,9 +140,7 @@ class Softplus(AbstractSmooth):
 class OddActivation(AbstractSmooth):
     """Any odd, smooth φ from a JAX function.
 
-    Arguments:
-        function: φ, elementwise, at least three times differentiable; the same function object
-            each time, or JAX compiles again.
+    Arguments: `function`, as for `SmoothActivation`.
 
     Errors: ValueError when φ(−h) = −φ(h) fails (checked at a few points).
     """
@@ -148,15 +150,15 @@ class OddActivation(AbstractSmooth):
     odd = True
 
     def __init__(self, function: Callable[[Any], Any]):
+        self.function = _elementwise(function)
         points = jnp.asarray([0.0, 0.1, 0.7, 1.5, 4.0])
         with jax.ensure_compile_time_eval():
             gap = float(jnp.max(jnp.abs(function(points) + function(-points))))
         if not gap < 1e-5:
             raise ValueError(
-                f"The function is not odd: φ(h) + φ(−h) reaches {gap:.3g}. Use `SmoothActivation` "
-                f"for it."
+                f"`function` is not odd, as φ(h) + φ(−h) reaches {gap:.3g}: use "
+                f"`SmoothActivation` for it."
             )
-        self.function = function
 
     def __call__(self, h: Values) -> Values:
         return self.function(h)
@@ -173,6 +175,9 @@ class SmoothActivation(AbstractSmooth):
     function: Callable[[Any], Any] = eqx.field(static=True)
     linear = False
     odd = False
+
+    def __init__(self, function: Callable[[Any], Any]):
+        self.function = _elementwise(function)
 
     def __call__(self, h: Values) -> Values:
         return self.function(h)
@@ -212,34 +217,36 @@ class ReLU(AbstractActivation):
         return jnp.where(noisy, square, jax.nn.relu(mean) ** 2)
 
 
+def _elementwise(function: Any) -> Callable[[Any], Any]:
+    """The function itself, refused unless JAX can trace it and it keeps the shape."""
+    try:
+        shape = jax.eval_shape(function, jnp.zeros(3)).shape
+    except Exception as error:
+        shape = f"{type(error).__name__} from it"
+    if shape != (3,):
+        raise ValueError(
+            f"`function` must be an elementwise function of JAX arrays, such as jnp.tanh; got "
+            f"{shown(function)}, and {shape} for an array of shape (3,)."
+        )
+    return function
+
+
 def _deviation(variance: Values) -> tuple[Values, Any]:
     """√Δ, or 1 where Δ = 0, and where it is not."""
     noisy = variance > 0
     return jnp.sqrt(jnp.where(noisy, variance, 1.0)), noisy
 
 
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def gaussian_average(
-    function: Callable[[Any], Any],
-    order: int,
-    mean: Values,
-    variance: Values,
+    function: Callable[[Any], Any], order: int, mean: Values, variance: Values
 ) -> Values:
-    """⟨φ^{(n)}(μ + √Δ ξ)⟩ over ξ ~ N(0, 1), for the n-th derivative of a smooth φ.
+    """⟨φ^{(n)}(μ + √Δ ξ)⟩ over ξ ~ N(0, 1), for the n-th derivative (`order`) of a smooth φ.
 
     Derivatives are exact and finite, also at Δ = 0, by the heat equation:
 
         d/dμ ⟨φ^{(n)}⟩ = ⟨φ^{(n+1)}⟩,      d/dΔ ⟨φ^{(n)}⟩ = ½ ⟨φ^{(n+2)}⟩
-
-    Arguments:
-        function: φ, elementwise.
-        order: n.
-        mean, variance: μ and Δ ≥ 0, of equal shapes.
     """
-    return _gaussian_average(mean, variance, function, order)
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(2, 3))
-def _gaussian_average(mean: Any, variance: Any, function: Any, order: int) -> Any:
     derivative = function
     for _ in range(order):
         derivative = _elementwise_derivative(derivative)
@@ -250,20 +257,17 @@ def _gaussian_average(mean: Any, variance: Any, function: Any, order: int) -> An
     return jnp.sum(values * weights.reshape(shape), axis=-1)
 
 
-@_gaussian_average.defjvp
+@gaussian_average.defjvp
 def _gaussian_average_jvp(function: Any, order: int, primals: Any, tangents: Any) -> Any:
     (mean, variance), (d_mean, d_variance) = primals, tangents
-    value = _gaussian_average(mean, variance, function, order)
-    by_mean = _gaussian_average(mean, variance, function, order + 1)
-    by_variance = _gaussian_average(mean, variance, function, order + 2) / 2
-    return value, by_mean * d_mean + by_variance * d_variance
+    value, by_mean, by_variance = (
+        gaussian_average(function, order + more, mean, variance) for more in range(3)
+    )
+    return value, by_mean * d_mean + by_variance / 2 * d_variance
 
 
 def _elementwise_derivative(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def derivative(h: Any) -> Any:
-        return jax.jvp(function, (h,), (jnp.ones_like(h),))[1]
-
-    return derivative
+    return lambda h: jax.jvp(function, (h,), (jnp.ones_like(h),))[1]
 
 
 def _square(function: Callable[[Any], Any]) -> Callable[[Any], Any]:

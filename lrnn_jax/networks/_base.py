@@ -7,8 +7,10 @@ from typing import Any, ClassVar, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
+from lrnn_jax._checks import as_float, shown
 from lrnn_jax.networks._activation import AbstractActivation
 from lrnn_jax.overlaps import AbstractOverlapModel, Roles
 
@@ -36,14 +38,19 @@ def scan_states(
     noise: Float[Array, "time *batch state"] | None,
 ) -> Float[Array, "time *batch state"]:
     """States h_1 … h_T, one step after the other."""
+    return _scan(network, inputs, state, noise, lambda h: h)[1]
+
+
+def _scan(network: "AbstractRNN", inputs: Any, state: Any, noise: Any, see: Any) -> Any:
+    """h_T, and what is seen of h_1 … h_T."""
 
     def body(h, now):
         x, kick = now
         h = network.step(h, x)
         h = h if kick is None else h + kick
-        return h, h
+        return h, see(h)
 
-    return jax.lax.scan(body, state, (inputs, noise))[1]
+    return jax.lax.scan(body, state, (inputs, noise))
 
 
 def read_after(
@@ -64,14 +71,11 @@ def read_in_step(
     noise: Float[Array, "time *batch state"] | None,
 ) -> tuple[Float[Array, "*batch state"], Float[Array, "time *batch outputs"]]:
     """h_T and the outputs, each read out in its step: for wide states, which need not be kept."""
+    return _scan(network, inputs, state, noise, network.readout)
 
-    def body(h, now):
-        x, kick = now
-        h = network.step(h, x)
-        h = h if kick is None else h + kick
-        return h, network.readout(h)
 
-    return jax.lax.scan(body, state, (inputs, noise))
+at_rest: Any = property(lambda network: jnp.zeros(network.state_size, network.dtype))
+"""The `initial_state` of networks that start from h_0 = 0."""
 
 
 class AbstractRNN(eqx.Module):
@@ -185,25 +189,40 @@ class AbstractRNN(eqx.Module):
         noise: Float[Array, "*batch time state"] | None,
     ) -> tuple[Array, Array, Array | None]:
         """Arguments as users give them, checked, completed and with time first."""
+        inputs = as_float(inputs, "inputs").astype(self.dtype)
+        if inputs.ndim < 2:
+            raise ValueError(f"`inputs` has shape (…, time, inputs); got {shown(inputs)}.")
         if inputs.shape[-1] != self.inputs:
             raise ValueError(
                 f"{type(self).__name__} has {self.inputs} input channel(s), the input array "
-                f"{inputs.shape[-1]} (its last axis; shape {inputs.shape})."
+                f"{inputs.shape[-1]} (the last axis of `inputs`, shape {inputs.shape})."
             )
-        inputs = jnp.moveaxis(inputs.astype(self.dtype), -2, 0)
+        *trials, steps = inputs.shape[:-1]
         if state is None:
-            state = self.starts(*inputs.shape[1:-1])
-        elif state.shape[-1:] != (self.state_size,):
-            raise ValueError(
-                f"`state` must have shape ({self.state_size},), or one such state a trial; got "
-                f"{state.shape}."
-            )
-        else:  # one state may serve all trials
-            shape = jnp.broadcast_shapes(state.shape, (*inputs.shape[1:-1], self.state_size))
-            state = jnp.broadcast_to(state.astype(self.dtype), shape)
+            state = self.starts(*trials)
+        else:
+            state = self._state(state, (*trials, self.state_size))
         if noise is not None:
-            noise = jnp.moveaxis(noise.astype(self.dtype), -2, 0)
-        return inputs, state, noise
+            noise = as_float(noise, "noise").astype(self.dtype)
+            if noise.shape != (*trials, steps, self.state_size):
+                raise ValueError(
+                    f"`noise` must have shape {(*trials, steps, self.state_size)}, a number for "
+                    f"each trial, step and state variable; got {shown(noise)}."
+                )
+            noise = jnp.moveaxis(noise, -2, 0)
+        return jnp.moveaxis(inputs, -2, 0), state, noise
+
+    def _state(self, state: Any, shape: tuple[int, ...]) -> Float[Array, "*trial state"]:
+        """h_0 as a user gives it; one state may serve all trials."""
+        state = as_float(state, "state").astype(self.dtype)
+        try:
+            assert state.shape[-1:] == shape[-1:]
+            return jnp.broadcast_to(state, np.broadcast_shapes(state.shape, shape))
+        except (AssertionError, ValueError):
+            raise ValueError(
+                f"`state` must have shape {shape[-1:]}, or one such state a trial, {shape}; got "
+                f"{state.shape}."
+            ) from None
 
 
 class AbstractOverlapRNN(AbstractRNN, AbstractOverlapModel):
@@ -219,9 +238,3 @@ class AbstractOverlapRNN(AbstractRNN, AbstractOverlapModel):
     @property
     def linear(self) -> bool:
         return self.activation.linear
-
-
-def describe(network: AbstractRNN) -> str:
-    """ "LowRankRNN with 1 input(s) and 2 output(s)", for messages."""
-    channels = f"{network.inputs} input(s) and {network.outputs} output(s)"
-    return f"{type(network).__name__} with {channels}"

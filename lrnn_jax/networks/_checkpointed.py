@@ -4,11 +4,10 @@ import math
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from lrnn_jax._checks import component
 from lrnn_jax._scan import in_blocks
-from lrnn_jax.networks._activation import AbstractActivation
 from lrnn_jax.networks._base import AbstractRNN, Simulation, scan_states
 
 
@@ -19,27 +18,32 @@ def outputs_in_blocks(
     noise: Float[Array, "time *batch state"] | None,
 ) -> tuple[Float[Array, "*batch state"], Float[Array, "time *batch outputs"]]:
     """h_T and the outputs, block by block."""
-    inner = network.network
 
     def run(h: Array, data: Any, n: int) -> tuple[Array, Array]:
-        return inner.simulation.outputs(inner, data[0], h, data[1])
+        return network.network.simulation.outputs(network.network, data[0], h, data[1])
 
-    return in_blocks(run, state, (inputs, noise), len(inputs), _block(len(inputs)))
+    return _in_blocks(run, state, (inputs, noise))
 
 
 def scan_in_blocks(body: Any, carry: Any, data: Any) -> tuple[Any, Any]:
     """`jax.lax.scan`, block by block."""
-    steps = len(jax.tree.leaves(data)[0])
 
     def run(carry: Any, data: Any, n: int) -> tuple[Any, Any]:
         return jax.lax.scan(body, carry, data)
 
-    return in_blocks(run, carry, data, steps, _block(steps))
+    return _in_blocks(run, carry, data)
 
 
-def _block(steps: int) -> int:
-    """√(T/3) steps, so that √(3T) states between blocks and as many in one are kept."""
-    return max(math.isqrt(steps // 3), 1)  # in a block a step keeps about three states
+def _in_blocks(run: Any, carry: Any, data: Any) -> tuple[Any, Any]:
+    """Blocks of √(T/3) steps, so that √(3T) states between blocks and as many in one are kept."""
+    steps = len(jax.tree.leaves(data)[0])
+    size = max(math.isqrt(steps // 3), 1)  # in a block a step keeps about three states
+    return in_blocks(run, carry, data, steps, size)
+
+
+def _inner(name: str) -> Any:
+    """A property that is the simulated network's."""
+    return property(lambda self: getattr(self.network, name))
 
 
 class CheckpointedRNN(AbstractRNN):
@@ -57,40 +61,12 @@ class CheckpointedRNN(AbstractRNN):
     network: AbstractRNN
     simulation = Simulation(scan_states, outputs_in_blocks, scan_in_blocks)
 
-    def __init__(self, network: AbstractRNN):
-        self.network = network
+    dt, activation, dtype = _inner("dt"), _inner("activation"), _inner("dtype")
+    inputs, outputs, state_size = _inner("inputs"), _inner("outputs"), _inner("state_size")
+    biased, initial_state = _inner("biased"), _inner("initial_state")
 
-    @property
-    def dt(self) -> Float[Array, ""]:
-        return self.network.dt
-
-    @property
-    def activation(self) -> AbstractActivation:
-        return self.network.activation
-
-    @property
-    def inputs(self) -> int:
-        return self.network.inputs
-
-    @property
-    def outputs(self) -> int:
-        return self.network.outputs
-
-    @property
-    def state_size(self) -> int:
-        return self.network.state_size
-
-    @property
-    def biased(self) -> bool:
-        return self.network.biased
-
-    @property
-    def initial_state(self) -> Float[Array, " state"]:
-        return self.network.initial_state
-
-    @property
-    def dtype(self) -> jnp.dtype:
-        return self.network.dtype
+    def __check_init__(self) -> None:
+        component(self.network, AbstractRNN, "network", "LowRankRNN(z, v, m, u, dt=…)")
 
     def step(
         self, state: Float[Array, "*batch state"], x: Float[Array, "*batch inputs"]

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from lrnn_jax._checks import as_dt, as_float, as_scale, check_finite, whole
-from lrnn_jax.networks._activation import AbstractActivation, Identity
-from lrnn_jax.networks._base import AbstractRNN, Simulation, read_in_step, scan_states
+from lrnn_jax._checks import as_dt, component, names, number, real_array, same_dtype, whole
+from lrnn_jax.networks._activation import AbstractActivation, Identity, as_activation
+from lrnn_jax.networks._base import AbstractRNN, Simulation, at_rest, read_in_step, scan_states
 from lrnn_jax.networks._low_rank import LowRankRNN
 
 WEIGHTS = ("w", "w_in", "w_out")
@@ -46,6 +46,7 @@ class DenseRNN(AbstractRNN):
     activation: AbstractActivation
     frozen: tuple[str, ...] = eqx.field(static=True)
     simulation = Simulation(scan_states, read_in_step)
+    initial_state = at_rest
 
     def __init__(
         self,
@@ -58,32 +59,22 @@ class DenseRNN(AbstractRNN):
         activation: AbstractActivation = Identity(),
         frozen: tuple[str, ...] = (),
     ):
-        self.w = as_float(w, "w")
-        self.w_in, self.w_out = as_float(w_in, "w_in"), as_float(w_out, "w_out")
-        self.b = None if b is None else as_float(b, "b")
+        arrays = (real_array(x, f) for f, x in zip(WEIGHTS, (w, w_in, w_out)))
+        b = None if b is None else real_array(b, "b")
+        self.w, self.w_in, self.w_out, self.b = same_dtype(*arrays, b)
         shapes = {name: getattr(self, name).shape for name in WEIGHTS}
-        n = shapes["w"][0] if self.w.ndim else 0
-        fits = (
-            shapes["w"] == (n, n)
-            and len(shapes["w_in"]) == 2
-            and shapes["w_in"][0] == n
-            and len(shapes["w_out"]) == 2
-            and shapes["w_out"][1] == n
-        )
-        if not fits or 0 in shapes["w_in"] + shapes["w_out"]:
+        n, inputs, outputs = shapes["w"][:1], shapes["w_in"][1:], shapes["w_out"][:1]
+        wanted = {"w": n + n, "w_in": n + inputs, "w_out": outputs + n}
+        if shapes != wanted or any(len(s) != 2 or 0 in s for s in shapes.values()):
             raise ValueError(
                 f"A dense network of N neurons takes w (N, N), w_in (N, inputs) and w_out "
                 f"(outputs, N); got {', '.join(f'{k} {v}' for k, v in shapes.items())}."
             )
-        if self.b is not None and self.b.shape != (n,):
-            raise ValueError(f"`b` holds one bias for each of {n} neurons; got {self.b.shape}.")
-        for name in self.weights:
-            check_finite(getattr(self, name), name)
-        if unknown := set(frozen) - set(self.weights):
-            raise ValueError(f"`frozen` names weights among {self.weights}; got {sorted(unknown)}.")
+        if self.b is not None and self.b.shape != n:
+            raise ValueError(f"`b` holds one bias for each of {n[0]} neurons; got {self.b.shape}.")
         self.dt = as_dt(dt)
-        self.activation = activation
-        self.frozen = tuple(frozen)
+        self.activation = as_activation(activation)
+        self.frozen = names(frozen, "frozen", self.weights)
 
     @property
     def weights(self) -> tuple[str, ...]:
@@ -109,10 +100,6 @@ class DenseRNN(AbstractRNN):
     @property
     def dtype(self) -> jnp.dtype:
         return self.w.dtype
-
-    @property
-    def initial_state(self) -> Float[Array, " n"]:
-        return jnp.zeros(self.state_size, self.dtype)
 
     def step(
         self, state: Float[Array, "*batch n"], x: Float[Array, "*batch inputs"]
@@ -174,11 +161,7 @@ class Factorisation(eqx.Module):
 
 
 def factorise(
-    network: DenseRNN,
-    *,
-    rank: int | None = None,
-    energy: float | None = None,
-    scale: float = 1.0,
+    network: DenseRNN, *, rank: int | None = None, energy: float | None = None, scale: float = 1.0
 ) -> Factorisation:
     """The best low-rank approximation of a linear dense network, by singular value decomposition.
 
@@ -199,6 +182,7 @@ def factorise(
 
     Source: ours.
     """
+    component(network, DenseRNN, "network", "DenseRNN(w, w_in, w_out, dt=…)")
     if not network.activation.linear:
         raise ValueError(
             "Only a linear dense network equals a low-rank one after factorising W: with another "
@@ -207,14 +191,15 @@ def factorise(
         )
     if rank is not None and energy is not None:
         raise ValueError("Give `rank` or `energy`, not both.")
-    scale = float(as_scale(scale))
-    w = np.asarray(network.w)
-    a, sigma, bt = np.linalg.svd(w)
+    scale = float(number(scale, "scale", 0, open_start=True))
+    a, sigma, bt = np.linalg.svd(np.asarray(network.w))
+    size = np.linalg.norm(sigma)
+    kept = np.cumsum((sigma / size) ** 2) if size else np.ones_like(sigma)
     if rank is None:
-        rank = _rank_by_energy(sigma, 0.99 if energy is None else energy)
+        share = number(0.99 if energy is None else energy, "energy", 0, 1, open_start=True)
+        rank = min(int(np.searchsorted(kept, float(share) * (1 - 1e-12))) + 1, len(sigma))
     rank = whole(rank, "rank", most=len(sigma))
     half = np.sqrt(scale * sigma[:rank])
-    total, kept = (sigma**2).sum(), (sigma[:rank] ** 2).sum()
     low_rank = LowRankRNN(
         z=scale * np.asarray(network.w_out).T,
         v=bt[:rank].T * half,
@@ -229,16 +214,7 @@ def factorise(
         network=low_rank,
         singular_values=sigma,
         rank=rank,
-        energy=float(kept / total) if total else 1.0,
-        discarded=float(np.linalg.norm(sigma[rank:]) / np.sqrt(total)) if total else 0.0,
+        energy=float(kept[rank - 1]),
+        discarded=float(np.linalg.norm(sigma[rank:]) / (size or 1)),
         largest_discarded=float(sigma[rank]) if rank < len(sigma) else 0.0,
     )
-
-
-def _rank_by_energy(sigma: Any, energy: float) -> int:
-    if not 0 < energy <= 1:
-        raise ValueError(f"`energy` is the share of Σσ² to keep, in (0, 1]; got {energy}.")
-    if not sigma.any():
-        return 1
-    share = np.cumsum(sigma**2) / (sigma**2).sum()
-    return int(min(np.searchsorted(share, energy * (1 - 1e-12)) + 1, len(sigma)))

@@ -7,30 +7,26 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._checks import as_columns, as_dt, as_float, as_scale, whole
+from lrnn_jax._checks import as_columns, as_dt, as_scale, names, one_key, same_dtype, whole
 from lrnn_jax._types import is_traced
-from lrnn_jax.networks._activation import AbstractActivation, Identity
-from lrnn_jax.networks._base import AbstractOverlapRNN, Simulation, scan_states
+from lrnn_jax.networks._activation import AbstractActivation, Identity, as_activation
+from lrnn_jax.networks._base import AbstractOverlapRNN, Simulation, at_rest, scan_states
 from lrnn_jax.networks._space import AbstractSpace, Loss, Weights, column_rates
 from lrnn_jax.networks._vectors import transport, vectors_with_overlaps
-from lrnn_jax.overlaps import Overlaps, Roles, stack
+from lrnn_jax.overlaps import Overlaps, Roles, one_set, stack
 
 
 class VectorSpace(AbstractSpace):
     """Loading vectors of a low-rank network: X = Θ, M = 1/s."""
 
     network: "LowRankRNN"
-    coefficients = False
+    coefficients, realisable = False, True
 
     @property
     def start(self) -> Weights:
         return self.network.vectors
-
-    @property
-    def realisable(self) -> Bool[Array, ""]:
-        return jnp.array(True)
 
     def model(self, weights: Weights) -> "LowRankRNN":
         return self.network.with_vectors(weights)
@@ -50,9 +46,6 @@ class VectorSpace(AbstractSpace):
 
     def gram(self, weights: Weights) -> Float[Array, "k k"]:
         return weights.T @ self.metric(weights)
-
-    def transform(self, weights: Weights) -> None:
-        return None
 
     def rates(self, values: Mapping[str, Any]) -> Weights | None:
         return column_rates(self.network, values)
@@ -112,6 +105,7 @@ class LowRankRNN(AbstractOverlapRNN):
     activation: AbstractActivation
     frozen: tuple[str, ...] = eqx.field(static=True)
     simulation = Simulation(scan_states, share_rates)
+    initial_state = at_rest
     space = VectorSpace
 
     def __init__(
@@ -127,9 +121,9 @@ class LowRankRNN(AbstractOverlapRNN):
         activation: AbstractActivation = Identity(),
         frozen: tuple[str, ...] = (),
     ):
-        self.z, self.v = as_columns(z, "z"), as_columns(v, "v")
-        self.m, self.u = as_columns(m, "m"), as_columns(u, "u")
-        self.b = None if b is None else as_columns(b, "b")
+        given = {"z": z, "v": v, "m": m, "u": u, "b": b}
+        vectors = (None if x is None and f == "b" else as_columns(x, f) for f, x in given.items())
+        self.z, self.v, self.m, self.u, self.b = same_dtype(*vectors)
         _, roles = stack(z=self.z, v=self.v, m=self.m, u=self.u, b=self.b)
         n = self.z.shape[0]
         whole(roles.rank, "rank", most=n)
@@ -139,9 +133,9 @@ class LowRankRNN(AbstractOverlapRNN):
                 f"`scale` is one number, or one per neuron, shape ({n},); got {self.scale.shape}."
             )
         self.dt = as_dt(dt)
-        self.activation = activation
-        roles.frozen_columns(frozen)
-        self.frozen = tuple(frozen)
+        self.activation = as_activation(activation)
+        self.frozen = names(frozen, "frozen")
+        roles.frozen_columns(self.frozen)
 
     @classmethod
     def normalised(
@@ -173,7 +167,7 @@ class LowRankRNN(AbstractOverlapRNN):
             x = jr.normal(key, (n, columns))
             return x * jnp.sqrt(n) / jnp.linalg.norm(x)
 
-        keys = jr.split(key, 4)
+        keys = jr.split(one_key(key), 4)
         vectors = {f: family(k, c) for k, (f, c) in zip(keys, roles.sizes.items())}
         return cls(**vectors, scale=n, dt=dt, activation=activation, frozen=frozen)
 
@@ -191,17 +185,21 @@ class LowRankRNN(AbstractOverlapRNN):
     ) -> "LowRankRNN":
         """A network whose loading vectors have these overlaps (to rounding), at any N ≥ rank(Q).
 
+            Θ = √s E A,   E: N×min(N, k) with orthonormal columns (Haar),   AᵀA = Q
+
+        Where Q has means, Θ is reflected so that its last column consists of ones (then s = N).
+
         Arguments:
             overlaps: Q and roles.
             n, scale: N and s (default N).
-            key: draws the orientation of the vectors among the neurons.
+            key: draws E, the orientation of the vectors among the neurons.
 
-        Errors: ValueError when N < rank(Q).
+        Errors: ValueError when N < rank(Q), or for means with s ≠ N.
 
         Source: ours.
         """
-        scale = as_float(n if scale is None else scale)
-        theta = vectors_with_overlaps(overlaps, n, scale, key=key)
+        scale = as_scale(whole(n, "n") if scale is None else scale)
+        theta = vectors_with_overlaps(one_set(overlaps), whole(n, "n"), scale, key=one_key(key))
         options = {"dt": dt, "activation": activation, "frozen": frozen}
         return cls.from_stack(theta, overlaps.roles, scale, **options)
 
@@ -209,14 +207,8 @@ class LowRankRNN(AbstractOverlapRNN):
     def from_stack(
         cls, theta: Float[Array, "n k"], roles: Roles, scale: ArrayLike, **options: Any
     ) -> "LowRankRNN":
-        """A network from its stacked vectors Θ; a column of ones is left out.
-
-        Arguments:
-            theta, roles: Θ and what its columns are.
-            scale, options: as for the class.
-        """
-        parts = {f: theta[:, s] for f, s in roles.slices.items() if f != "o"}
-        return cls(**parts, scale=scale, **options)
+        """A network from its stacked vectors Θ, a column of ones left out; `options` as above."""
+        return cls(**roles.split(theta), scale=scale, **options)
 
     @property
     def roles(self) -> Roles:
@@ -238,9 +230,8 @@ class LowRankRNN(AbstractOverlapRNN):
 
     def with_vectors(self, theta: Float[Array, "n k"]) -> "LowRankRNN":
         """The same network with other loading vectors Θ, columns as in `vectors`."""
-        slices = {f: s for f, s in self.roles.slices.items() if f != "o"}
-        parts = tuple(theta[:, s] for s in slices.values())
-        return eqx.tree_at(lambda net: tuple(getattr(net, f) for f in slices), self, parts)
+        parts = self.roles.split(theta)
+        return eqx.tree_at(lambda net: [getattr(net, f) for f in parts], self, [*parts.values()])
 
     def transformed(self, transform: Float[Array, "k k"]) -> "LowRankRNN":
         """The same network with vectors Θ T: what learning makes of it."""
@@ -275,10 +266,6 @@ class LowRankRNN(AbstractOverlapRNN):
     @property
     def dtype(self) -> jnp.dtype:
         return self.z.dtype
-
-    @property
-    def initial_state(self) -> Float[Array, " n"]:
-        return jnp.zeros(self.state_size, self.dtype)
 
     def moved_to(self, overlaps: Overlaps) -> "LowRankRNN":
         centre = jnp.zeros_like(self.vectors)

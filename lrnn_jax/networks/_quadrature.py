@@ -18,21 +18,14 @@ class AbstractQuadrature(eqx.Module):
 
     @abstractmethod
     def points(self, nodes: int, dimension: int, *, odd: bool, key: PRNGKeyArray) -> Nodes:
-        """Nodes and weights, Σ w = 1.
+        """About `nodes` nodes in d dimensions, and weights, Σ w = 1.
 
-        Arguments:
-            nodes: about how many.
-            dimension: d.
-            odd: for odd φ, x and −x do the same: one of each pair is enough.
-            key: for those that draw.
+        Of odd φ, x and −x do the same: one of each pair is enough. `key` is for those that draw.
         """
 
 
 class Sobol(AbstractQuadrature):
-    """Scrambled Sobol points, equally weighted; with their mirror images for φ that is not odd.
-
-    For odd φ the mirror images do the same as the points and are left out.
-    """
+    """Scrambled Sobol points, equally weighted; with their mirror images for φ that is not odd."""
 
     def points(self, nodes: int, dimension: int, *, odd: bool, key: PRNGKeyArray) -> Nodes:
         from scipy.stats import norm, qmc  # takes most of a second to import

@@ -14,7 +14,7 @@ scalar products in the metric, does the same in all of them.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -23,8 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PyTree
 
+from lrnn_jax._checks import component, number
 from lrnn_jax._files import path_name
-from lrnn_jax._types import is_traced
 from lrnn_jax.networks._base import AbstractOverlapRNN, AbstractRNN
 from lrnn_jax.overlaps import Roles
 
@@ -36,6 +36,8 @@ class AbstractSpace(eqx.Module):
     """The weights of a network as matrices that update rules can move."""
 
     network: eqx.AbstractVar[AbstractRNN]
+    realisable: eqx.AbstractVar[Bool[Array, ""] | bool]
+    """Whether there are weights to start from: Q_0 of a reduction may be of no vectors."""
     coefficients: ClassVar[bool]
     """Whether X are coefficients T of the initial vectors, Θ = Θ_0 T, and not weights themselves:
     only rules that commute with every linear map of the neurons are exact in it."""
@@ -49,11 +51,6 @@ class AbstractSpace(eqx.Module):
     def roles(self) -> Roles | None:
         """What the columns of Q are; None where there are no loading vectors."""
         return self.network.roles
-
-    @property
-    @abstractmethod
-    def realisable(self) -> Bool[Array, ""]:
-        """Whether there are weights to start from: Q_0 of a reduction may be of no vectors."""
 
     @abstractmethod
     def model(self, weights: Weights) -> AbstractRNN:
@@ -80,21 +77,25 @@ class AbstractSpace(eqx.Module):
         """Q of weights X; empty where there are no loading vectors."""
 
     @abstractmethod
-    def transform(self, weights: Weights) -> Float[Array, "..."] | None:
-        """T with Θ = Θ_0 T; None where it is not known."""
-
-    @abstractmethod
     def rates(self, values: Mapping[str, Any]) -> Weights | None:
-        """D broadcast against X, from multipliers by name; None for D = 1.
+        """D broadcast against X, from multipliers by name; None for D = 1."""
 
-        Errors: ValueError or UnknownOverlap for a name that is none, a negative multiplier.
+    def transform(self, weights: Weights) -> Float[Array, "..."] | None:
+        """T with Θ = Θ_0 T; None where it is not known.
+
+        Coefficients that start as a projector P (of vectors that are dependent to rounding) are
+        completed to 1 + X − P: what P drops of Θ_0 stays as it is.
         """
+        if not self.coefficients:
+            return None
+        start = self.start
+        one = jnp.broadcast_to(jnp.eye(start.shape[-1], dtype=start.dtype), start.shape)
+        return one + (weights - start)
 
     def norm(self, weights: Weights) -> Float[Array, ""]:
         """√tr(XᵀMX): for a gradient, √s ‖∂L/∂Θ‖_F, which does not depend on N."""
         products = jax.tree.map(lambda a, b: jnp.sum(a * b), weights, self.metric(weights))
-        leaves = jax.tree.leaves(products)
-        square = sum(leaves[1:], leaves[0])
+        square = jax.tree.reduce(jnp.add, products)
         return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
 
 
@@ -103,34 +104,27 @@ class LeafSpace(AbstractSpace):
 
     All floating-point arrays of the network learn, but for `dt`, those of its activation and those
     that `frozen` names. Names are paths: "w", or "cell.w", of which "cell" is the beginning.
-
-    Errors: ValueError for a network in which nothing can learn, or a name in `frozen` that is none.
     """
 
     network: AbstractRNN
-    coefficients = False
+    coefficients, realisable = False, True
 
     def __init__(self, network: AbstractRNN):
         self.network = network
-        names = list(_arrays(network))
+        arrays = _arrays(network)
         for name in network.frozen:
-            if not _among(names, name):
-                raise ValueError(f"`frozen` names weights among {names}; got {name!r}.")
+            if not _among(arrays, name):
+                raise ValueError(f"`frozen` names weights among {list(arrays)}; got {name!r}.")
         if not self.start:
             raise ValueError(f"Nothing can learn in this {type(network).__name__}.")
 
     @property
     def start(self) -> Weights:
-        frozen = self.network.frozen
         return {
             name: array
             for name, array in _arrays(self.network).items()
-            if not any(_within(name, beginning) for beginning in frozen)
+            if not any(_within(name, beginning) for beginning in self.network.frozen)
         }
-
-    @property
-    def realisable(self) -> Bool[Array, ""]:
-        return jnp.array(True)
 
     def model(self, weights: Weights) -> AbstractRNN:
         leaves, tree = jax.tree_util.tree_flatten_with_path(self.network)
@@ -157,24 +151,17 @@ class LeafSpace(AbstractSpace):
             return jnp.zeros((0, 0), self.network.dtype)
         return self.model(weights).overlaps.gram  # pyright: ignore[reportAttributeAccessIssue]
 
-    def transform(self, weights: Weights) -> None:
-        return None
-
     def rates(self, values: Mapping[str, Any]) -> Weights | None:
-        check_rates(values)
-        names = list(self.start)
+        values, start, dtype = check_rates(values), self.start, self.network.dtype
         for name in values:
-            if not _among(names, name):
-                raise ValueError(f"`rates` are for weights among {names}; got {name!r}.")
+            if not _among(start, name):
+                raise ValueError(f"`rates` are for weights among {list(start)}; got {name!r}.")
         if not values:
             return None
-        out: dict[str, Any] = dict.fromkeys(names, 1.0)
+        out: dict[str, Any] = dict.fromkeys(start, 1.0)
         for beginning in sorted(values, key=len):  # the longer name is about less, and goes first
-            out |= {name: values[beginning] for name in names if _within(name, beginning)}
-        dtype = self.network.dtype
-        return {
-            name: jnp.full([1] * array.ndim, out[name], dtype) for name, array in self.start.items()
-        }
+            out |= {name: values[beginning] for name in start if _within(name, beginning)}
+        return {name: jnp.full([1] * array.ndim, out[name], dtype) for name, array in start.items()}
 
 
 def weight_space(model: AbstractRNN) -> AbstractSpace:
@@ -182,47 +169,35 @@ def weight_space(model: AbstractRNN) -> AbstractSpace:
     return (model.space or LeafSpace)(model)
 
 
-def check_rates(values: Mapping[str, Any]) -> None:
-    """Raise ValueError for a multiplier that is negative or not finite."""
-    for name, rate in values.items():
-        if not is_traced(rate) and not (np.ndim(rate) == 0 and 0 <= float(rate) < np.inf):
-            raise ValueError(
-                f"The rate of `{name}` must be one number, finite and not negative; got {rate}."
-            )
+def check_rates(values: Mapping[str, Any]) -> dict[str, Array]:
+    """The multipliers as numbers of at least 0."""
+    component(values, Mapping, "rates", '{"m": 0.0}, a number by name')
+    return {name: number(rate, f"rates[{name!r}]", 0) for name, rate in values.items()}
 
 
 def column_rates(
     network: AbstractOverlapRNN, values: Mapping[str, Any]
 ) -> Float[Array, "1 k"] | None:
-    """D as a row: multipliers by family or column (default 1), zero where frozen; None for D = 1.
-
-    Errors: UnknownOverlap for a wrong name; ValueError for a negative multiplier.
-    """
+    """D as a row: multipliers by family or column, zero where frozen; None for D = 1."""
     roles, frozen = network.roles, network.frozen
     if not values and not frozen and not roles.means:
         return None
-    rates = roles.per_column(values)
-    check_rates(values)
+    rates = roles.per_column(check_rates(values))
     columns = [0.0 if f else r for f, r in zip(roles.frozen_columns(frozen), rates)]
     return jnp.stack([jnp.asarray(c, network.dtype) for c in columns])[None, :]
 
 
 def _arrays(network: AbstractRNN) -> dict[str, Array]:
     """All floating-point arrays of a network but dt and those of its activation."""
-    leaves = jax.tree_util.tree_leaves_with_path(network)
+    leaves = jax.tree_util.tree_leaves_with_path(eqx.filter(network, eqx.is_inexact_array))
     named = {path_name(path): leaf for path, leaf in leaves}
-    return {
-        name: leaf
-        for name, leaf in named.items()
-        if eqx.is_array(leaf)
-        and jnp.issubdtype(leaf.dtype, jnp.floating)
-        and not (_within(name, "dt") or _within(name, "activation"))
-    }
+    own = ("dt", "activation")
+    return {n: leaf for n, leaf in named.items() if not any(_within(n, field) for field in own)}
 
 
 def _within(name: str, beginning: str) -> bool:
     return name == beginning or name.startswith((f"{beginning}.", f"{beginning}["))
 
 
-def _among(names: list[str], beginning: str) -> bool:
+def _among(names: Iterable[str], beginning: str) -> bool:
     return any(_within(name, beginning) for name in names)

@@ -4,6 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from lrnn_jax._checks import component
 from lrnn_jax.networks._low_rank import LowRankRNN
 
 
@@ -27,13 +28,11 @@ class Gaussianity(eqx.Module):
 
 
 def gaussianity(network: LowRankRNN) -> Gaussianity:
-    """Whether the loading vectors look jointly Gaussian, neurons weighted by 1/s.
+    """Whether the loading vectors, of independent columns, look jointly Gaussian.
 
-    Arguments:
-        network: with Θ = [Z | V | M | U] (and b) of independent columns.
-
-    Source: ours.
+    Neurons are weighted by 1/s. Source: ours.
     """
+    component(network, LowRankRNN, "network", "LowRankRNN(z, v, m, u, dt=…)")
     theta = network.vectors[:, : network.roles.right]
     n, d = theta.shape
     weight = network.weighted(jnp.ones_like(theta))[:, :1]
@@ -45,13 +44,11 @@ def gaussianity(network: LowRankRNN) -> Gaussianity:
     white = jnp.linalg.solve(jnp.linalg.cholesky(covariance), centred.T).T
     pairs = (white[:, :, None] * white[:, None, :]).reshape(n, d * d)
     eye = jnp.eye(d, dtype=theta.dtype)
-    gaussian = sum(jnp.einsum(f"{p},{q}->abcd", eye, eye) for p, q in _PAIRINGS)
+    pairings = ("ab,cd->abcd", "ac,bd->abcd", "ad,bc->abcd")
+    gaussian = sum(jnp.einsum(pairing, eye, eye) for pairing in pairings)
     cumulant = ((weight * pairs).T @ pairs).reshape(d, d, d, d) - gaussian
     chance = jnp.sqrt(jnp.asarray(d * (d + 1) * (d + 2) * (d + 3) / n, theta.dtype))
     return Gaussianity(kurtosis, jnp.sqrt(jnp.sum(cumulant**2)), chance)
-
-
-_PAIRINGS = (("ab", "cd"), ("ac", "bd"), ("ad", "bc"))
 
 
 def share_outside_span(network: LowRankRNN, states: Float[Array, "*batch n"]) -> Float[Array, ""]:
@@ -62,18 +59,15 @@ def share_outside_span(network: LowRankRNN, states: Float[Array, "*batch n"]) ->
     Learning moves Z by φ(h): this part takes it out of the span of the vectors, where no Gaussian
     closure follows.
 
-    Arguments:
-        network: whose vectors span the space.
-        states: h, shape (..., N).
+    Arguments: `network`, whose vectors span the space; `states` h, shape (..., N).
 
     Source: ours.
     """
+    component(network, LowRankRNN, "network", "LowRankRNN(z, v, m, u, dt=…)")
     theta = network.vectors
     phi = network.activation(states).reshape(-1, theta.shape[0])
-    weight = network.weighted(jnp.ones_like(theta))[:, 0]
-    root = jnp.sqrt(weight)
+    root = jnp.sqrt(network.weighted(jnp.ones_like(theta))[:, 0])
     frame = jnp.linalg.qr(theta * root[:, None])[0]
-    scaled = phi * root[None, :]
-    total = jnp.sum(scaled**2)
-    inside = jnp.sum((scaled @ frame) ** 2)
+    weighted = phi * root[None, :]
+    total, inside = jnp.sum(weighted**2), jnp.sum((weighted @ frame) ** 2)
     return jnp.where(total > 0, 1 - inside / jnp.where(total > 0, total, 1.0), 0.0)

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._checks import as_float
+from lrnn_jax._checks import as_scale
 from lrnn_jax._types import is_traced
 from lrnn_jax.overlaps import Overlaps, gram_rank, root
 
@@ -12,24 +12,7 @@ from lrnn_jax.overlaps import Overlaps, gram_rank, root
 def vectors_with_overlaps(
     overlaps: Overlaps, n: int, scale: ArrayLike, *, key: PRNGKeyArray
 ) -> Float[Array, "n k"]:
-    """Loading vectors Θ with exactly the given overlaps, in a random orientation.
-
-        Θ = √s E A,   E: N×min(N, k) with orthonormal columns (Haar),   AᵀA = Q
-
-    Where Q has means, Θ is reflected so that its last column consists of ones.
-
-    Arguments:
-        overlaps: Q, shape (k, k).
-        n: N, at least rank(Q).
-        scale: s.
-        key: draws E.
-
-    Returns: Θ with ΘᵀΘ/s = Q to rounding.
-
-    Errors: ValueError when N < rank(Q), or for means with s ≠ N.
-
-    Source: ours.
-    """
+    """N×k loading vectors Θ of `LowRankRNN.with_overlaps`."""
     gram, k = overlaps.gram, overlaps.roles.size
     if n < k and not is_traced(gram) and n < (needed := gram_rank(gram)):
         raise ValueError(
@@ -40,7 +23,7 @@ def vectors_with_overlaps(
     gaussian = jr.normal(key, (n, rows), gram.dtype)
     q, r = jnp.linalg.qr(gaussian)
     frame = q * jnp.sign(jnp.diagonal(r))[None, :]
-    theta = jnp.sqrt(as_float(scale).astype(gram.dtype)) * frame @ root(gram, rows)
+    theta = jnp.sqrt(as_scale(scale).astype(gram.dtype)) * frame @ root(gram, rows)
     return _reflected(theta) if overlaps.roles.means else theta
 
 

@@ -11,7 +11,7 @@ from lrnn_jax.overlaps._geometry import (
     root,
 )
 from lrnn_jax.overlaps._invariants import Invariants, conserved_weights, invariants, invariants_of
-from lrnn_jax.overlaps._overlaps import AbstractOverlapModel, Overlaps, from_vector, stack
+from lrnn_jax.overlaps._overlaps import AbstractOverlapModel, Overlaps, from_vector, one_set, stack
 from lrnn_jax.overlaps._reachable import (
     ReachableDimensions,
     markov_parameters,

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from lrnn_jax._checks import component, flag
 from lrnn_jax.overlaps._roles import Roles
 from lrnn_jax.overlaps._visibility import visible_mask
 
@@ -34,12 +35,8 @@ class Coupling(NamedTuple):
     def entry(self, a: str, b: str) -> str:
         """C_ab in words, e.g. "2 mu" or "uu + vv"; empty where it vanishes."""
         row = self.tensor[self.names.index(a), self.names.index(b)]
-        terms = [
-            (f"{count} " if count != 1 else "") + name
-            for name, count in zip(self.names, row)
-            if count
-        ]
-        return " + ".join(terms)
+        terms = (f"{count} {name}" for name, count in zip(self.names, row) if count)
+        return " + ".join(term.removeprefix("1 ") for term in terms)
 
 
 def coupling(roles: Roles, *, linear: bool = True) -> Coupling:
@@ -54,6 +51,8 @@ def coupling(roles: Roles, *, linear: bool = True) -> Coupling:
 
     Source: [LR] fig. 11; the general form: ours.
     """
+    component(roles, Roles, "roles", "network.roles")
+    flag(linear, "linear")
     pairs, k, count = roles.pairs, roles.size, len(roles.pairs)
     basis = np.zeros((count, k, k), int)
     for c, (i, j) in enumerate(pairs):

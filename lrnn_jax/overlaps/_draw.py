@@ -7,8 +7,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._checks import as_float
-from lrnn_jax._types import is_traced
+from lrnn_jax._checks import number, one_key, real_array
 from lrnn_jax.overlaps._overlaps import Overlaps
 from lrnn_jax.overlaps._roles import Roles
 
@@ -43,13 +42,12 @@ def random_overlaps(
 
     Source: [LR] methods (memory); drawing again: ours.
     """
-    low, high = norms
-    if not 0 < low <= high:
+    bounds = real_array(norms, "norms", 0, open_start=True)
+    if bounds.shape != (2,) or not float(bounds[0]) <= float(bounds[1]):
         raise ValueError(f"`norms` is (lowest, highest) squared norm, positive; got {norms}.")
+    low, high = norms
     roles = Roles(outputs=outputs, rank=rank, inputs=inputs)
-    k, std = roles.size, as_float(std)
-    if not is_traced(std) and not 0 <= float(std) < float("inf"):
-        raise ValueError(f"`std` must be finite and not negative; got {std}.")
+    k, std = roles.size, number(std, "std", 0)
     rows, columns = np.triu_indices(k, 1)
 
     def draw(key: Array) -> Float[Array, "k k"]:
@@ -68,7 +66,7 @@ def random_overlaps(
     def not_yet(now: tuple[Array, Array, Array]) -> Array:
         return unrealisable(now[1]) & (now[2] < DRAWS)
 
-    start = again((key, jnp.eye(k, dtype=std.dtype), jnp.zeros((), int)))
+    start = again((one_key(key), jnp.eye(k, dtype=std.dtype), jnp.zeros((), int)))
     gram = jax.lax.while_loop(not_yet, again, start)[1]
     message = (
         f"None of {DRAWS} random Gram matrices was positive semidefinite: lower `std`, raise "

@@ -91,20 +91,19 @@ def reachable_interval(gram: Float[Array, "k k"], i: int, j: int) -> tuple[float
 
     Returns: (lowest, highest), or None when no value of this entry alone makes Q realisable.
     """
-    q = np.asarray(gram)
+    q, slack = np.asarray(gram), float(tolerance(gram))
     rest = [c for c in range(q.shape[0]) if c not in (i, j)]
-    block, slack = q[np.ix_(rest, rest)], float(tolerance(gram))
+    block, across = q[np.ix_(rest, rest)], q[np.ix_(rest, [i, j])]
     if rest and np.linalg.eigvalsh(block)[0] < -slack:
         return None
     inverse = np.linalg.pinv(block, rcond=1e-12, hermitian=True)
-    a_i, a_j = q[rest, i], q[rest, j]
-    outside = max(np.abs(block @ (inverse @ a) - a).max(initial=0.0) for a in (a_i, a_j))
-    if outside > 1e6 * slack:
+    explained = across.T @ inverse @ across
+    if np.abs(block @ inverse @ across - across).max(initial=0.0) > 1e6 * slack:
         return None
     if i == j:
-        return float(a_i @ inverse @ a_i), np.inf
-    left_i, left_j = q[i, i] - a_i @ inverse @ a_i, q[j, j] - a_j @ inverse @ a_j
-    if min(left_i, left_j) < -slack:
+        return float(explained[0, 0]), np.inf
+    left = q[[i, j], [i, j]] - np.diagonal(explained)
+    if left.min() < -slack:
         return None
-    centre, radius = a_i @ inverse @ a_j, np.sqrt(max(left_i, 0) * max(left_j, 0))
+    centre, radius = explained[0, 1], np.sqrt(np.prod(np.maximum(left, 0)))
     return float(centre - radius), float(centre + radius)

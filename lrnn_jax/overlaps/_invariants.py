@@ -21,6 +21,7 @@ class Invariants(eqx.Module):
     Arguments:
         spectrum: eigenvalues of J D⁻¹ Q, ascending, shape (..., k); J = diag(+1 on Z V, −1 on M U),
             D the learning rates of the columns. NaN when a column is frozen.
+        matrix: J D⁻¹ Q, which moves by similarity, shape (..., k, k).
         balance: UᵀU/(s d_u) − VᵀV/(s d_v), shape (..., r, r) (rank 1: uu − vv).
         spectrum_conserved: whether every task's gradient flow conserves the spectrum.
         balance_conserved: likewise for the balance.
@@ -28,6 +29,7 @@ class Invariants(eqx.Module):
     """
 
     spectrum: Float[Array, "*batch k"]
+    matrix: Float[Array, "*batch k k"]
     balance: Float[Array, "*batch r r"]
     spectrum_conserved: bool = eqx.field(static=True)
     balance_conserved: bool = eqx.field(static=True)
@@ -37,10 +39,29 @@ class Invariants(eqx.Module):
         """Largest absolute change, against `other`, of what is conserved (0 when nothing is)."""
         with jax.numpy_rank_promotion("allow"):
             spectrum = jnp.max(jnp.abs(self.spectrum - other.spectrum), axis=-1)
+        return self._largest(spectrum, other)
+
+    def missed(self, other: "Invariants") -> Float[Array, "*batch"]:
+        """What J D⁻¹ Q and the balance would have to change by to be as in `other`.
+
+            max_i σ_min(J D⁻¹ Q − λ_i),      λ: the other's spectrum
+
+        At most the drift, and of the order of an error of Q also where J D⁻¹ Q is defective: its
+        eigenvalues then move by the square root of any error, rounding too.
+        """
+        shift = other.spectrum[..., None, None] * jnp.eye(self.matrix.shape[-1])
+        with jax.numpy_rank_promotion("allow"):
+            shifted = self.matrix[..., None, :, :] - shift.astype(self.matrix.dtype)
+        smallest = jnp.linalg.svd(shifted, compute_uv=False)[..., -1]
+        return self._largest(jnp.max(smallest, axis=-1), other)
+
+    def _largest(self, spectrum: Float[Array, "*batch"], other: "Invariants") -> Array:
+        """The larger one of two changes, as far as these are conserved."""
+        with jax.numpy_rank_promotion("allow"):
             balance = jnp.max(jnp.abs(self.balance - other.balance), axis=(-2, -1))
-        drift = jnp.zeros_like(balance)
-        drift = jnp.maximum(drift, spectrum) if self.spectrum_conserved else drift
-        return jnp.maximum(drift, balance) if self.balance_conserved else drift
+        largest = jnp.zeros_like(balance)
+        largest = jnp.maximum(largest, spectrum) if self.spectrum_conserved else largest
+        return jnp.maximum(largest, balance) if self.balance_conserved else largest
 
 
 def invariants(
@@ -83,8 +104,10 @@ def invariants_of(
     safe = np.where(d > 0, d, 1.0)
     d_v, d_u = float(safe[roles.slices["v"]][0]), float(safe[roles.slices["u"]][0])
     spectrum = signed_spectrum(overlaps.gram, roles, safe)
+    sign = jnp.asarray(_sign(roles) / safe, overlaps.gram.dtype)
     return Invariants(
         spectrum=spectrum if trainable else jnp.full_like(spectrum, jnp.nan),
+        matrix=jnp.einsum("i,...ij->...ij", sign, overlaps.gram),
         balance=overlaps.block("u", "u") / d_u - overlaps.block("v", "v") / d_v,
         spectrum_conserved=linear and trainable,
         balance_conserved=balanced,
@@ -96,10 +119,14 @@ def signed_spectrum(
     gram: Gram, roles: Roles, rates: Float[np.ndarray, " k"]
 ) -> Float[Array, "*batch k"]:
     """Eigenvalues of J D⁻¹ Q, ascending: those of the symmetric A J D⁻¹ Aᵀ with AᵀA = Q."""
-    sign = np.where(np.arange(roles.size) < roles.left, 1.0, -1.0)
     a = root(gram)
-    weights = jnp.diag(jnp.asarray(sign / rates, a.dtype))
+    weights = jnp.diag(jnp.asarray(_sign(roles) / rates, a.dtype))
     return jnp.linalg.eigvalsh(a @ weights @ jnp.swapaxes(a, -1, -2))
+
+
+def _sign(roles: Roles) -> Float[np.ndarray, " k"]:
+    """The diagonal of J."""
+    return np.where(np.arange(roles.size) < roles.left, 1.0, -1.0)
 
 
 def _holds(

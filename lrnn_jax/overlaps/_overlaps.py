@@ -2,14 +2,24 @@
 
 import dataclasses
 from abc import abstractmethod
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from lrnn_jax._checks import as_columns, as_float, as_scale, check_finite
+from lrnn_jax._checks import (
+    as_columns,
+    as_float,
+    component,
+    flag,
+    number,
+    real_array,
+    same_dtype,
+    shown,
+)
 from lrnn_jax._types import Gram
 from lrnn_jax.overlaps._geometry import check_gram
 from lrnn_jax.overlaps._roles import Roles
@@ -65,8 +75,10 @@ class Overlaps(AbstractOverlapModel):
     linear = True
     frozen = ()
 
-    def __init__(self, gram: Float[Array, "*batch k k"], roles: Roles):
-        self.gram, self.roles = gram, roles
+    def __init__(self, gram: Float[ArrayLike, "*batch k k"], roles: Roles):
+        self.gram = as_float(gram, "gram")
+        self.roles = component(roles, Roles, "roles", "Roles(outputs=1, rank=1, inputs=1)")
+        _check_shape(self.gram, roles, "gram")
 
     @property
     def overlaps(self) -> "Overlaps":
@@ -95,10 +107,11 @@ class Overlaps(AbstractOverlapModel):
             scale: s; N for vectors with entries of order 1 [LR], 1 for order 1/√N [CL].
             means: add the column of ones.
 
-        Errors: ValueError when the numbers of rows, or the columns of v and u, differ.
+        Errors: ValueError for arrays that do not fit each other.
         """
         theta, roles = stack(z=z, v=v, m=m, u=u, b=b, means=means)
-        return cls(theta.T @ theta / as_scale(scale).astype(theta.dtype), roles)
+        s = number(scale, "scale", 0, open_start=True).astype(theta.dtype)
+        return cls(theta.T @ theta / s, roles)
 
     @classmethod
     def from_gram(
@@ -122,13 +135,8 @@ class Overlaps(AbstractOverlapModel):
         asymmetric or not positive semidefinite (then no vectors have these overlaps).
         """
         roles = Roles(outputs=outputs, rank=rank, inputs=inputs, bias=bias, means=means)
-        gram = as_float(matrix)
-        if gram.ndim < 2 or gram.shape[-2:] != (roles.size, roles.size):
-            raise ValueError(
-                f"A Gram matrix for {roles.describe()} has shape ({roles.size}, {roles.size}) "
-                f"(columns {', '.join(roles.labels)}); got {gram.shape}."
-            )
-        check_finite(gram, "matrix")
+        gram = real_array(matrix, "matrix")
+        _check_shape(gram, roles, "matrix")
         return cls(check_gram(gram), roles)
 
     @classmethod
@@ -140,11 +148,7 @@ class Overlaps(AbstractOverlapModel):
         Errors: UnknownOverlap for a wrong name; ValueError for a missing one or an unrealisable Q.
         """
         roles = Roles(outputs=outputs, rank=rank, inputs=inputs)
-        entries = {frozenset(roles.entry(name)): value for name, value in values.items()}
-        missing = [n for n, p in zip(roles.names, roles.pairs) if frozenset(p) not in entries]
-        if missing:
-            raise ValueError(f"Every overlap needs a value; missing: {', '.join(missing)}.")
-        vector = jnp.stack([as_float(entries[frozenset(pair)]) for pair in roles.pairs])
+        vector = _by_name(roles, values, range(roles.size))
         return cls.from_gram(from_vector(vector, roles), rank, inputs, outputs)
 
     @classmethod
@@ -163,15 +167,8 @@ class Overlaps(AbstractOverlapModel):
         that is not positive definite.
         """
         roles = Roles(outputs=outputs, rank=rank, inputs=inputs)
-        entries = {frozenset(roles.entry(name)): as_float(x) for name, x in values.items()}
-        pairs = dict(zip(map(frozenset, roles.pairs), roles.names))
-        wanted = {pair: name for pair, name in pairs.items() if max(pair) >= roles.left}
-        if missing := [name for pair, name in wanted.items() if pair not in entries]:
-            raise ValueError(f"Every entry of S and R needs a value; missing: {missing}.")
-        if extra := [pairs[pair] for pair in entries if pair not in wanted]:
-            raise ValueError(f"P follows from S and R: leave out {extra}.")
-        zero = jnp.zeros((), jnp.result_type(*entries.values()))
-        whole = from_vector(jnp.stack([entries.get(pair, zero) for pair in pairs]), roles)
+        columns = range(roles.left, roles.size)
+        whole = from_vector(_by_name(roles, values, columns), roles)
         s, r = whole[: roles.left, roles.left :], whole[roles.left :, roles.left :]
         p = s @ jnp.linalg.solve(check_gram(r), s.T)
         whole = whole.at[: roles.left, : roles.left].set((p + p.T) / 2)
@@ -190,8 +187,7 @@ class Overlaps(AbstractOverlapModel):
     def with_means(self, **means: ArrayLike) -> "Overlaps":
         """The same second moments and given means of the vectors: the column of ones added.
 
-        Arguments:
-            means: by vector, e.g. `z=0.3, u=-0.1`; zero where left out.
+        Arguments: `means` by vector, e.g. `z=0.3, u=-0.1`; zero where left out.
 
         Errors: ValueError when there are means already, or no vectors have these ones (the squared
         mean exceeds the mean square); UnknownOverlap for a wrong name.
@@ -199,7 +195,7 @@ class Overlaps(AbstractOverlapModel):
         if self.roles.means:
             raise ValueError("These overlaps have means already; use `replace(zo=…)`.")
         roles, dtype = dataclasses.replace(self.roles, means=True), self.gram.dtype
-        column = self.roles.per_column({k: as_float(x).astype(dtype) for k, x in means.items()}, 0)
+        column = self.roles.per_column(self._fitting(means), 0, "means")
         mean = jnp.stack([jnp.asarray(x, dtype) for x in [*column, 1]])
         mean = jnp.broadcast_to(mean, (*self.gram.shape[:-2], roles.size))
         gram = jnp.concatenate([self.gram, mean[..., None, :-1]], axis=-2)
@@ -240,7 +236,7 @@ class Overlaps(AbstractOverlapModel):
         return self.roles.names
 
     def vector(self) -> Float[Array, "*batch overlap"]:
-        """The distinct overlaps as a vector, ordered and labelled by `names`."""
+        """The distinct overlaps as a vector."""
         rows, columns = np.array(self.roles.pairs).T
         return self.gram[..., rows, columns]
 
@@ -257,11 +253,21 @@ class Overlaps(AbstractOverlapModel):
         Errors: UnknownOverlap for a wrong name.
         """
         gram = self.gram
-        for name, value in values.items():
+        for name, value in self._fitting(values).items():
             i, j = self.roles.entry(name)
-            value = as_float(value).astype(gram.dtype)
             gram = gram.at[..., i, j].set(value).at[..., j, i].set(value)
         return gram
+
+    def _fitting(self, values: Mapping[str, Any]) -> dict[str, Array]:
+        """Numbers by name, one each or one for each member of the batch."""
+        found = {name: real_array(x, name) for name, x in values.items()}
+        for name, x in found.items():
+            if x.shape not in ((), self.gram.shape[:-2]):
+                raise ValueError(
+                    f"`{name}` is one number, or one a member of the batch {self.gram.shape[:-2]}; "
+                    f"got {shown(x)}."
+                )
+        return {name: x.astype(self.gram.dtype) for name, x in found.items()}
 
     def __str__(self) -> str:
         head = f"Overlaps of {self.roles.describe()}"
@@ -279,6 +285,44 @@ def from_vector(vector: Float[Array, "*batch overlap"], roles: Roles) -> Gram:
     return vector[..., index]
 
 
+def one_set(overlaps: Any, name: str = "overlaps") -> Overlaps:
+    """The overlaps themselves, of one set of vectors.
+
+    Errors: ValueError for anything else, also for those of a batch.
+    """
+    component(overlaps, Overlaps, name, "Overlaps.from_gram(matrix), or network.overlaps")
+    if overlaps.gram.ndim != 2:
+        raise ValueError(
+            f"`{name}` is one Gram matrix, not a batch of them, of shape {overlaps.gram.shape}: "
+            f"take one, or use jax.vmap."
+        )
+    return overlaps
+
+
+def _check_shape(gram: Array, roles: Roles, name: str) -> None:
+    if gram.ndim < 2 or gram.shape[-2:] != (roles.size, roles.size):
+        raise ValueError(
+            f"`{name}`, a Gram matrix for {roles.describe()}, has shape ({roles.size}, "
+            f"{roles.size}) (columns {', '.join(roles.labels)}); got {gram.shape}."
+        )
+
+
+def _by_name(
+    roles: Roles, values: Mapping[str, ArrayLike], columns: range
+) -> Float[Array, " overlap"]:
+    """The distinct overlaps from values for those with these columns of Q; zero for the others."""
+    numbers = same_dtype(*(number(x, name) for name, x in values.items())) if values else []
+    given = dict(zip((tuple(sorted(roles.entry(name))) for name in values), numbers))
+    names = {tuple(sorted(pair)): name for pair, name in zip(roles.pairs, roles.names)}
+    wanted = [pair for pair in names if pair[1] in columns]
+    if missing := [names[pair] for pair in wanted if pair not in given]:
+        raise ValueError(f"Every overlap needs a value; missing: {', '.join(missing)}.")
+    if extra := [names[pair] for pair in given if pair not in wanted]:
+        raise ValueError(f"The others follow from these: leave out {', '.join(extra)}.")
+    zero = jnp.zeros((), numbers[0].dtype)
+    return jnp.stack([given.get(pair, zero) for pair in names])
+
+
 def _submatrix(gram: Gram, rows: list[int], columns: list[int]) -> Float[Array, "*batch a b"]:
     return gram[..., np.array(rows)[:, None], np.array(columns)]
 
@@ -292,23 +336,20 @@ def stack(
     b: ArrayLike | None = None,
     means: bool = False,
 ) -> tuple[Float[Array, "n k"], Roles]:
-    """Θ = [Z | V | M | U], then b and ones where asked for, and its roles.
-
-    Errors: ValueError when the numbers of rows, or the columns of v and u, differ, or b has
-    several columns.
-    """
-    parts = {f: as_columns(x, f) for f, x in zip("zvmub", (z, v, m, u, b)) if x is not None}
+    """Θ = [Z | V | M | U], then b and ones where asked for, and its roles."""
+    given = {"z": z, "v": v, "m": m, "u": u} | ({} if b is None else {"b": b})
+    parts = dict(zip(given, same_dtype(*(as_columns(x, f) for f, x in given.items()))))
     shapes = ", ".join(f"{f} {x.shape}" for f, x in parts.items())
     if len({x.shape[0] for x in parts.values()}) > 1:
-        raise ValueError(f"Loading vectors need one entry per neuron, all of them; got {shapes}.")
+        raise ValueError(
+            f"`z`, `v`, `m`, `u` (and `b`) need one entry per neuron each; got {shapes}."
+        )
     if parts["v"].shape[1] != parts["u"].shape[1]:
-        raise ValueError(f"v and u need one column per rank, equally many; got {shapes}.")
+        raise ValueError(f"`v` and `u` need one column per rank, equally many; got {shapes}.")
     if "b" in parts and parts["b"].shape[1] != 1:
-        raise ValueError(f"b holds one bias per neuron, a single column; got {shapes}.")
-    counts = {
-        name: parts[f].shape[1] for name, f in (("outputs", "z"), ("rank", "v"), ("inputs", "m"))
-    }
+        raise ValueError(f"`b` holds one bias per neuron, a single column; got {shapes}.")
+    counts = (parts[f].shape[1] for f in "zvm")
+    roles = Roles(*counts, bias="b" in parts, means=flag(means, "means"))
     if means:
         parts["o"] = jnp.ones_like(parts["z"][:, :1])
-    roles = Roles(**counts, bias="b" in parts, means=means)
     return jnp.concatenate(list(parts.values()), axis=1), roles

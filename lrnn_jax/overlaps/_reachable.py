@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from lrnn_jax._checks import function, number, whole
 from lrnn_jax.overlaps._coupling import coupling
-from lrnn_jax.overlaps._overlaps import Overlaps, from_vector
+from lrnn_jax.overlaps._overlaps import Overlaps, from_vector, one_set
 from lrnn_jax.overlaps._roles import Roles
 
 _Fields = Callable[[Any], Any]
@@ -62,11 +63,13 @@ def reachable_dimensions(
 
     Source: ours.
     """
-    if overlaps.gram.ndim != 2:
-        raise ValueError(f"`overlaps` is one Gram matrix; got shape {overlaps.gram.shape}.")
+    one_set(overlaps)
+    whole(depth, "depth")
+    if functions is not None:
+        function(functions, "functions", "overlaps")
     roles, q = overlaps.roles, overlaps.vector()
-    if tolerance is None:
-        tolerance = float(jnp.sqrt(jnp.finfo(q.dtype).eps))
+    small = jnp.sqrt(jnp.finfo(q.dtype).eps) if tolerance is None else tolerance
+    tolerance = float(number(small, "tolerance", 0, open_start=True))
     first = _learning_fields(roles, functions or markov_parameters)
     level, fields = first, np.asarray(jax.jit(first)(q))
     growth = [_rank(fields, tolerance)]

@@ -10,7 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lrnn_jax._checks import whole
+from lrnn_jax._checks import component, flag, whole
 
 LETTERS = "zvmubo"
 """The families of vectors in the order of their columns: read-out, reading, input, writing, biases,
@@ -19,7 +19,7 @@ time)."""
 _NAME = re.compile(rf"([{LETTERS}])(\d*)([{LETTERS}])(\d*)")
 
 
-class UnknownOverlap(KeyError):
+class UnknownOverlap(KeyError, ValueError):
     """A name that is no overlap, loading vector or family of this network."""
 
     def __str__(self) -> str:
@@ -38,7 +38,8 @@ class Roles:
         means: whether there is a last column of ones, "o", which never learns: its overlaps are the
             means of the other vectors, e.g. zo = Σ_i z_i / s.
 
-    Errors: ValueError unless all three are at least 1.
+    Errors: ValueError unless all three are at least 1; UnknownOverlap, with suggestions, by all
+    methods that take names.
     """
 
     outputs: int = 1
@@ -50,6 +51,8 @@ class Roles:
     def __post_init__(self) -> None:
         for name in ("outputs", "rank", "inputs"):
             object.__setattr__(self, name, whole(getattr(self, name), name))
+        for name in ("bias", "means"):
+            object.__setattr__(self, name, flag(getattr(self, name), name))
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -115,72 +118,60 @@ class Roles:
     def latex(self) -> tuple[str, ...]:
         """The same names as LaTeX symbols σ with the two vectors as subscripts; means as μ."""
 
-        def symbol(i: int) -> str:
-            label = self.labels[i]
-            return label if len(label) == 1 else f"{label[0]}_{{{label[1:]}}}"
+        symbols = [label[0] + f"_{{{label[1:]}}}" * (len(label) > 1) for label in self.labels]
 
         def overlap(i: int, j: int) -> str:
-            mean = self.means and j == self.size - 1 and i < j
-            return rf"\mu_{{{symbol(i)}}}" if mean else rf"\sigma_{{{symbol(i)}{symbol(j)}}}"
+            mean = self.means and i < j == self.size - 1
+            return rf"$\mu_{{{symbols[i]}}}$" if mean else rf"$\sigma_{{{symbols[i]}{symbols[j]}}}$"
 
-        return tuple(f"${overlap(i, j)}$" for i, j in self.pairs)
+        return tuple(overlap(i, j) for i, j in self.pairs)
 
-    def columns(self, name: str) -> list[int]:
-        """Column numbers of a family ("u"), of one vector ("u2") or of several families ("mu").
-
-        Errors: UnknownOverlap with suggestions.
-        """
+    def columns(self, name: str, argument: str = "") -> list[int]:
+        """Column numbers of a family ("u"), of one vector ("u2") or of several families ("mu")."""
+        component(name, str, argument or "name", '"u", "u2" or "mu"')
         if name and all(letter in self.sizes for letter in name):
             return [i for f in name for i in range(*self.slices[f].indices(self.size))]
         if name in self.labels:
             return [self.labels.index(name)]
         if len(name) == 2 and name[1] == "1" and name[0] in self.labels:
             return [self.labels.index(name[0])]
-        raise UnknownOverlap(self._unknown(name, [*self.sizes, *self.labels], "loading vector"))
+        where = f"`{argument}`: unknown" if argument else "Unknown"
+        known = [*self.sizes, *self.labels]
+        raise UnknownOverlap(self._unknown(name, known, f"{where} loading vector"))
 
     def locate(self, name: str) -> tuple[list[int], list[int]]:
-        """Rows and columns of Q that an overlap's name stands for, e.g. "vu", "uv" or "v1u2".
-
-        Errors: UnknownOverlap with suggestions.
-        """
-        match = _NAME.fullmatch(name)
+        """Rows and columns of Q that an overlap's name stands for, e.g. "vu", "uv" or "v1u2"."""
+        match = _NAME.fullmatch(component(name, str, "name", '"vu" or "v1u2"'))
         if match:
             first, second = match[1] + match[2], match[3] + match[4]
             try:
                 return self.columns(first), self.columns(second)
             except UnknownOverlap:
                 pass
-        raise UnknownOverlap(self._unknown(name, list(self.names), "overlap"))
+        raise UnknownOverlap(self._unknown(name, list(self.names), "Unknown overlap"))
 
     def entry(self, name: str) -> tuple[int, int]:
-        """Row and column of the single entry of Q with this name.
-
-        Errors: UnknownOverlap when the name is unknown or stands for a whole block.
-        """
+        """Row and column of the single entry of Q with this name; a block is refused."""
         rows, columns = self.locate(name)
         if len(rows) * len(columns) != 1:
             block = [self.labels[i] + self.labels[j] for i in rows for j in columns]
             raise UnknownOverlap(f"{name!r} is a block of overlaps: name one of {block}.")
         return rows[0], columns[0]
 
-    def per_column(self, values: Mapping[str, Any], default: Any = 1.0) -> list[Any]:
-        """One value a column, from values by family ("m") or column ("u2", which goes first).
-
-        Errors: UnknownOverlap with suggestions.
-        """
+    def per_column(
+        self, values: Mapping[str, Any], default: Any = 1.0, argument: str = "rates"
+    ) -> list[Any]:
+        """One value a column, from values by family ("m") or column ("u2", which goes first)."""
         out: list[Any] = [default] * self.size
         for name in sorted(values, key=lambda name: len(name) > 1):
-            for column in self.columns(name):
+            for column in self.columns(name, argument):
                 out[column] = values[name]
         return out
 
     def frozen_columns(self, frozen: tuple[str, ...]) -> list[bool]:
-        """Whether each column is frozen, from names of families or columns; that of ones always is.
-
-        Errors: UnknownOverlap with suggestions.
-        """
+        """Whether each column is frozen, from names of families or columns; that of ones is."""
         fixed = ("o",) if self.means else ()
-        return self.per_column(dict.fromkeys((*frozen, *fixed), True), default=False)
+        return self.per_column(dict.fromkeys((*frozen, *fixed), True), False, "frozen")
 
     def split(self, theta: Float[Array, "*axes k"]) -> dict[str, Float[Array, "..."]]:
         """The columns of each family of vectors that can learn."""
@@ -195,15 +186,13 @@ class Roles:
     def describe(self) -> str:
         """ "rank 1, 1 input, 1 output", for messages."""
 
-        def plural(n: int, word: str) -> str:
-            return f"{n} {word}" + ("" if n == 1 else "s")
-
-        inputs, outputs = plural(self.inputs, "input"), plural(self.outputs, "output")
-        more = (", biases" if self.bias else "") + (", means" if self.means else "")
+        inputs = f"{self.inputs} input{'s' * (self.inputs > 1)}"
+        outputs = f"{self.outputs} output{'s' * (self.outputs > 1)}"
+        more = ", biases" * self.bias + ", means" * self.means
         return f"rank {self.rank}, {inputs}, {outputs}{more}"
 
     def _unknown(self, name: str, known: list[str], kind: str) -> str:
         close = difflib.get_close_matches(name, known, n=3, cutoff=0.3)
         hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
         listed = ", ".join(dict.fromkeys(known))
-        return f"Unknown {kind} {name!r} in a network of {self.describe()}.{hint} Known: {listed}."
+        return f"{kind} {name!r} in a network of {self.describe()}.{hint} Known: {listed}."

@@ -5,6 +5,7 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Array, ArrayLike
 
+from lrnn_jax._checks import component
 from lrnn_jax._types import is_traced
 from lrnn_jax.overlaps._geometry import is_realisable, reachable_interval
 from lrnn_jax.overlaps._overlaps import AbstractOverlapModel, Overlaps
@@ -31,7 +32,9 @@ def degenerate_twin(model: Twin, **values: ArrayLike) -> Twin:
 
     Source: ours; the use of such twins: [LR] fig. 2.
     """
-    overlaps, sees = model.overlaps, visible(model)
+    such_as = "a network, a reduction, or Overlaps"
+    overlaps = component(model, AbstractOverlapModel, "model", such_as).overlaps
+    sees = visible(model)
     for name in values:
         if sees.mask[overlaps.roles.entry(name)]:
             raise ValueError(
@@ -47,17 +50,15 @@ def degenerate_twin(model: Twin, **values: ArrayLike) -> Twin:
 def _unreachable(overlaps: Overlaps, gram: Array, values: dict[str, ArrayLike]) -> str:
     """Why the values cannot be had, and which can."""
     asked = ", ".join(f"{name} = {float(np.max(value)):g}" for name, value in values.items())
-    lines = [f"No vectors keep the visible overlaps and have {asked}."]
+    message = f"No vectors keep the visible overlaps and have {asked}."
     if gram.ndim != 2:
-        return lines[0] + " (At least one member of the batch.)"
+        return message + " (At least one member of the batch.)"
     for name in values:
-        i, j = overlaps.roles.entry(name)
         others = [n for n in values if n != name]
         held = f"with {', '.join(others)} as asked" if others else "with the others unchanged"
-        interval = reachable_interval(gram, i, j)
+        interval = reachable_interval(gram, *overlaps.roles.entry(name))
         if interval is None:
-            lines.append(f"No value of {name} is reachable {held}.")
+            message += f" No value of {name} is reachable {held}."
         else:
-            low, high = (f"{x:.6g}" for x in interval)
-            lines.append(f"{name} can reach [{low}, {high}] {held}.")
-    return " ".join(lines)
+            message += f" {name} can reach [{interval[0]:.6g}, {interval[1]:.6g}] {held}."
+    return message

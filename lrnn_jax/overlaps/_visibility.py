@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from lrnn_jax._checks import component
 from lrnn_jax._types import Gram
 from lrnn_jax.overlaps._overlaps import AbstractOverlapModel
 from lrnn_jax.overlaps._roles import Roles
@@ -61,6 +62,8 @@ def visible(model: AbstractOverlapModel | Roles) -> Visibility:
 
     Source: [LR] sec. 3.
     """
+    such_as = "a network with loading vectors, a reduction, Overlaps, or Roles"
+    component(model, (AbstractOverlapModel, Roles), "model", such_as)
     roles, linear = (model, True) if isinstance(model, Roles) else (model.roles, model.linear)
     return Visibility(roles=roles, mask=visible_mask(roles, linear=linear))
 

@@ -9,7 +9,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from lrnn_jax._types import tiny_matmul
-from lrnn_jax.networks import AbstractOverlapRNN, AbstractSpace, Loss, Weights, column_rates
+from lrnn_jax.networks import (
+    AbstractOverlapRNN,
+    AbstractSpace,
+    Loss,
+    Weights,
+    at_rest,
+    column_rates,
+)
 from lrnn_jax.overlaps import Overlaps, Roles, is_realisable, range_projector
 
 Same = TypeVar("Same", bound="AbstractReduction")
@@ -29,9 +36,9 @@ class LinearSystem(NamedTuple):
 class GramSpace(AbstractSpace):
     """Overlaps of a reduction: X = T, Q = TᵀQ_0T, M = Q_0; for a mixture, those of each population.
 
-    A population's share π_p weighs it: M = π_p Q_p, gradient T_p Γ_p/π_p. Where Q_0 is singular, T
-    starts as the projector onto its range in place of 1: Θ_0 T is the same, and T stays bounded
-    (its part outside the range means nothing, but could grow).
+    A population's share π_p weighs it: M = π_p Q_p, gradient T_p Γ_p/π_p. Where Q_0 is singular, X
+    starts as the projector P onto its range in place of 1: Θ_0 X is the same to rounding, and X
+    stays bounded (its part outside the range means nothing, but could grow). T = 1 + X − P then.
     """
 
     network: "AbstractReduction"
@@ -83,9 +90,6 @@ class GramSpace(AbstractSpace):
         parts = self.network.shares * self.grams(weights)
         return parts if parts.ndim == 2 else jnp.sum(parts, axis=0)
 
-    def transform(self, weights: Weights) -> Float[Array, "..."]:
-        return weights
-
     def rates(self, values: Mapping[str, Any]) -> Weights | None:
         row = column_rates(self.network, values)
         return row if row is None else row.reshape(*[1] * (self.projector.ndim - 2), 1, -1)
@@ -99,6 +103,7 @@ class AbstractReduction(AbstractOverlapRNN):
     """
 
     space = GramSpace
+    initial_state = at_rest
 
     @property
     @abstractmethod
@@ -139,10 +144,6 @@ class AbstractReduction(AbstractOverlapRNN):
     @property
     def biased(self) -> bool:
         return self.roles.bias
-
-    @property
-    def initial_state(self) -> Float[Array, " d"]:
-        return jnp.zeros(self.state_size, self.dtype)
 
     @property
     def dtype(self) -> jnp.dtype:

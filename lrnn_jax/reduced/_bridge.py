@@ -1,5 +1,6 @@
 """From a network to its reduction."""
 
+from lrnn_jax._checks import component
 from lrnn_jax.networks import AbstractOverlapRNN, AbstractRNN
 from lrnn_jax.reduced._base import AbstractReduction, LinearSystem
 from lrnn_jax.reduced._reduced import ReducedRNN
@@ -21,6 +22,7 @@ def reduce(network: AbstractRNN) -> ReducedRNN:
 
     Source: [LR] sec. 2.
     """
+    component(network, AbstractRNN, "network", "LowRankRNN(…)")
     if not isinstance(network, AbstractOverlapRNN):
         raise TypeError(
             f"{type(network).__name__} has no loading vectors to reduce. For a trained dense "

@@ -31,57 +31,42 @@ def closure_states(
     overlaps, activation = closure.overlaps, closure.activation
     if activation.linear or overlaps.roles.means:
         return scan_states(closure, inputs, state, noise)
-    dt = closure.dt.astype(closure.dtype)
-    columns = overlaps.roles.inputs
-    rows = [jnp.moveaxis(a, -1, 1) for a in (inputs, noise) if a is not None]
-    x, start = rows[0], jnp.moveaxis(state, -1, 0)
-    kicks = rows[1] if noise is not None else jnp.zeros((x.shape[0], 0, *x.shape[2:]), x.dtype)
+    dt, roles = closure.dt.astype(closure.dtype), overlaps.roles
+    x, start = jnp.moveaxis(inputs, -1, 1), jnp.moveaxis(state, -1, 0)
+    kicks = [None, None]
+    if noise is not None:
+        kicks = jnp.split(jnp.moveaxis(noise, -1, 1), [roles.inputs], axis=1)
 
-    def filtered(m: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
+    def filtered(m: Array, now: tuple[Array, Array | None]) -> tuple[Array, Array]:
         x, kick = now
         m = m + dt * (x - m)
-        return (m + kick if noise is not None else m), m
+        m = m if kick is None else m + kick
+        return m, m
 
-    end, before_kick = jax.lax.scan(filtered, start[:columns], (x, kicks[:, :columns]))
-    del end
-    m = before_kick + kicks[:, :columns] if noise is not None else before_kick
-    m_before = jnp.concatenate([start[None, :columns], m[:-1]])
+    _, m = jax.lax.scan(filtered, start[: roles.inputs], (x, kicks[0]))
+    m_before = jnp.concatenate([start[None, : roles.inputs], m[:-1]])
 
-    def recurrent(u: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
+    def recurrent(u: Array, now: tuple[Array, Array | None]) -> tuple[Array, Array]:
         m, kick = now
-        kappa = [*m, *u]
-        gain = closure_gain(overlaps, activation, kappa)
-        drive = _products(overlaps.S[overlaps.roles.outputs :], kappa)
-        u = u + dt * (gain[None] * jnp.stack(drive) - u)
-        u = u + kick if noise is not None else u
+        drive = _read(overlaps, activation, [*m, *u], roles.outputs, roles.left)
+        u = u + dt * (jnp.stack(drive) - u)
+        u = u if kick is None else u + kick
         return u, u
 
-    _, u = jax.lax.scan(recurrent, start[columns:], (m_before, kicks[:, columns:]))
+    _, u = jax.lax.scan(recurrent, start[roles.inputs :], (m_before, kicks[1]))
     return jnp.moveaxis(jnp.concatenate([m, u], axis=1), 1, -1)
 
 
-def closure_read(
-    overlaps: Overlaps,
-    activation: AbstractActivation,
-    state: Float[Array, "*batch d"],
-    start: int,
-    stop: int,
-) -> Float[Array, "*batch read"]:
-    """g S_θ κ for the columns θ = start … stop − 1 of [Z V]."""
-    kappa = [state[..., i] for i in range(state.shape[-1])]
-    gain = closure_gain(overlaps, activation, kappa)
-    return jnp.stack([gain * y for y in _products(overlaps.S[start:stop], kappa)], axis=-1)
-
-
-def closure_gain(
-    overlaps: Overlaps, activation: AbstractActivation, kappa: Latents
-) -> Float[Array, "*batch"]:
-    """g = G(Δ), Δ = κᵀRκ."""
+def _read(
+    overlaps: Overlaps, activation: AbstractActivation, kappa: Latents, start: int, stop: int
+) -> Latents:
+    """g S_θ κ for the columns θ = start … stop − 1 of [Z V], with g = G(Δ), Δ = κᵀRκ."""
     variance = sum(k * image for k, image in zip(kappa, _products(overlaps.R, kappa)))
     variance = jnp.maximum(variance, 0)
     with jax.ensure_compile_time_eval():  # so that activations see that the mean is zero
         mean = jnp.zeros(variance.shape, variance.dtype)
-    return activation.gain(mean, variance)
+    gain = activation.gain(mean, variance)
+    return [gain * image for image in _products(overlaps.S[start:stop], kappa)]
 
 
 def _products(matrix: Float[Array, "rows columns"], kappa: Latents) -> Latents:
@@ -112,7 +97,8 @@ def gaussian_read(
     if activation.linear:
         return linear
     if not overlaps.roles.means:
-        return closure_read(overlaps, activation, state, start, stop)
+        kappa = [state[..., i] for i in range(state.shape[-1])]
+        return jnp.stack(_read(overlaps, activation, kappa, start, stop), axis=-1)
     mean, variance = activity(overlaps, state)
     gain = activation.gain(mean, variance)[..., None]
     offset = activation.average(mean, variance)[..., None] - gain * mean[..., None]

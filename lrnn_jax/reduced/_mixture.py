@@ -9,10 +9,10 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._checks import as_dt, as_float
+from lrnn_jax._checks import as_dt, component, names, one_key, real_array, shown, whole
 from lrnn_jax._types import is_traced
-from lrnn_jax.networks import AbstractActivation, Identity, LowRankRNN
-from lrnn_jax.overlaps import Overlaps
+from lrnn_jax.networks import AbstractActivation, Identity, LowRankRNN, as_activation
+from lrnn_jax.overlaps import Overlaps, one_set
 from lrnn_jax.reduced._base import AbstractReduction
 from lrnn_jax.reduced._closure import check_closure, gaussian_read
 
@@ -59,23 +59,21 @@ class MixtureRNN(AbstractReduction):
         activation: AbstractActivation = Identity(),
         frozen: tuple[str, ...] = (),
     ):
-        weights, laws = as_float(weights), _stacked(populations)
+        weights, laws = real_array(weights, "weights", 0, open_start=True), _stacked(populations)
         if weights.shape != laws.gram.shape[:1]:
             raise ValueError(
-                f"A mixture takes overlaps and one weight for each population; got "
-                f"{len(laws.gram)} and weights of shape {weights.shape}."
+                f"`weights` of a mixture are one for each of its populations, shape "
+                f"({len(laws.gram)},); got {shown(weights)}."
             )
-        if not is_traced(weights) and not (
-            (np.asarray(weights) > 0).all() and abs(float(jnp.sum(weights)) - 1) < 1e-5
-        ):
-            raise ValueError(f"The weights of a mixture are positive and sum to 1; got {weights}.")
-        check_closure(laws.roles, activation)
-        laws.roles.frozen_columns(frozen)
+        if not is_traced(weights) and abs(float(np.sum(weights)) - 1) > 1e-5:
+            raise ValueError(f"`weights` of a mixture sum to 1; got {weights}.")
         self.populations = laws
         self.weights = weights
         self.dt = as_dt(dt)
-        self.activation = activation
-        self.frozen = tuple(frozen)
+        self.activation = as_activation(activation)
+        self.frozen = names(frozen, "frozen")
+        check_closure(laws.roles, activation)
+        laws.roles.frozen_columns(self.frozen)
 
     @property
     def laws(self) -> Overlaps:
@@ -122,6 +120,7 @@ class MixtureRNN(AbstractReduction):
 
         Errors: ValueError when a population gets fewer neurons than rank(Q_p).
         """
+        n, key = whole(n, "n"), one_key(key)
         bounds = np.round(n * np.cumsum(np.asarray(self.weights))).astype(int)
         sizes = np.diff(bounds, prepend=0)
         options = {"dt": self.dt, "activation": self.activation, "frozen": self.frozen}
@@ -139,13 +138,18 @@ def _stacked(populations: Sequence[Overlaps] | Overlaps) -> Overlaps:
     Errors: ValueError for none, for different roles, and for overlaps of another shape.
     """
     if isinstance(populations, Overlaps):
+        if populations.gram.ndim != 3:
+            raise ValueError(
+                f"`populations` are Overlaps with one leading axis, or a list of them; got a Gram "
+                f"matrix of shape {populations.gram.shape}."
+            )
         populations = [Overlaps(gram, populations.roles) for gram in populations.gram]
-    if not populations:
+    if not component(populations, Sequence, "populations", "a list of Overlaps"):
         raise ValueError("`populations` is empty: give the overlaps of at least one.")
-    roles = populations[0].roles
-    if any(other.roles != roles or other.gram.ndim != 2 for other in populations):
+    roles = one_set(populations[0], "populations[0]").roles
+    if any(one_set(other, "populations").roles != roles for other in populations):
         raise ValueError(
-            "All populations of a mixture have the same columns: "
+            "`populations` of a mixture have the same columns; got "
             + "; ".join(str(other) for other in populations)
         )
     return Overlaps(jnp.stack([other.gram for other in populations]), roles)

@@ -5,6 +5,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import ArrayLike, Float, PRNGKeyArray
 
+from lrnn_jax._checks import component, one_key, whole
 from lrnn_jax.networks import (
     AbstractActivation,
     AbstractOverlapRNN,
@@ -13,7 +14,7 @@ from lrnn_jax.networks import (
     LowRankRNN,
     Sobol,
 )
-from lrnn_jax.overlaps import Overlaps, gram_rank, root
+from lrnn_jax.overlaps import AbstractOverlapModel, Overlaps, gram_rank, one_set, root
 from lrnn_jax.reduced._base import AbstractReduction
 
 
@@ -47,11 +48,15 @@ def population(
         quadrature: `Sobol()` or `GaussHermite()`.
         key: scrambles the Sobol points.
 
-    Errors: ValueError for fewer nodes than rank(Q_0), or a missing dt.
+    Errors: ValueError for a batch of overlaps, fewer nodes than rank(Q_0), or a missing dt.
 
     Source: ours.
     """
-    laws, shares = overlaps.overlaps, np.ones(1)
+    such_as = "Overlaps.from_gram(matrix), or a network"
+    component(overlaps, AbstractOverlapModel, "overlaps", such_as)
+    component(quadrature, AbstractQuadrature, "quadrature", "Sobol(), or GaussHermite()")
+    nodes, key = whole(nodes, "nodes"), one_key(key)
+    laws, shares = one_set(overlaps.overlaps), np.ones(1)
     if isinstance(overlaps, AbstractOverlapRNN):
         dt = overlaps.dt if dt is None else dt
         activation = overlaps.activation if activation is None else activation

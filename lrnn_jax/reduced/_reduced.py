@@ -3,9 +3,9 @@
 import equinox as eqx
 from jaxtyping import Array, ArrayLike, Float
 
-from lrnn_jax._checks import as_dt
-from lrnn_jax.networks import AbstractActivation, Identity, Simulation, read_after
-from lrnn_jax.overlaps import Overlaps
+from lrnn_jax._checks import as_dt, names
+from lrnn_jax.networks import AbstractActivation, Identity, Simulation, as_activation, read_after
+from lrnn_jax.overlaps import Overlaps, one_set
 from lrnn_jax.reduced._base import AbstractReduction
 from lrnn_jax.reduced._closure import activity, check_closure, closure_states, gaussian_read
 
@@ -31,8 +31,8 @@ class ReducedRNN(AbstractReduction):
         activation: φ; without means linear or odd.
         frozen: vectors that do not learn: families ("m") or single columns ("u2").
 
-    Errors: ValueError for dt outside (0, 1], or nonlinear φ without the means it needs;
-    UnknownOverlap for a wrong name in `frozen`.
+    Errors: ValueError for a batch of overlaps, dt outside (0, 1], or nonlinear φ without the means
+    it needs; UnknownOverlap for a wrong name in `frozen`.
 
     Source: [LR] eq. 5; means and biases: ours.
     """
@@ -51,12 +51,12 @@ class ReducedRNN(AbstractReduction):
         activation: AbstractActivation = Identity(),
         frozen: tuple[str, ...] = (),
     ):
-        check_closure(overlaps.roles, activation)
-        overlaps.roles.frozen_columns(frozen)
-        self.overlaps = overlaps
+        self.overlaps = one_set(overlaps)
         self.dt = as_dt(dt)
-        self.activation = activation
-        self.frozen = tuple(frozen)
+        self.activation = as_activation(activation)
+        self.frozen = names(frozen, "frozen")
+        check_closure(self.roles, activation)
+        self.roles.frozen_columns(self.frozen)
 
     @property
     def laws(self) -> Overlaps:

@@ -4,6 +4,7 @@ from lrnn_jax.stability._gains import Landscape, effective_gains, gain_landscape
 from lrnn_jax.stability._spectrum import (
     LoopMatrix,
     leading,
+    leading_is_complex,
     loop_matrix,
     outliers,
     radius,
@@ -15,7 +16,6 @@ from lrnn_jax.stability._stages import (
     Stages,
     Tradeoff,
     characteristic_polynomial,
-    leading_is_complex,
     long_term_cost,
     short_term_cost,
     stage_one_eigenvalues,

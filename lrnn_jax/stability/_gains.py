@@ -7,8 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from lrnn_jax.environments import AbstractLinearPlant, ClosedLoop, LinearLoop, cast, moments
+from lrnn_jax._checks import component, real_array, shown
+from lrnn_jax._types import cast
+from lrnn_jax.environments import AbstractLinearPlant, ClosedLoop, LinearLoop, moments
 from lrnn_jax.networks import AbstractRNN
+from lrnn_jax.stability._spectrum import leading_is_complex, radius
 
 
 def effective_gains(
@@ -30,13 +33,9 @@ def effective_gains(
 
     Source: [CL] fig. 2.
     """
+    _check_loop(loop)
     if batch is None:
         n = loop.plant.state_size
-        if not model.activation.linear or not isinstance(loop.plant, AbstractLinearPlant):
-            raise ValueError(
-                "Effective gains are known without trials for linear networks and plants only: "
-                "give `batch`, e.g. loop.plant.sample(key, 100)."
-            )
         system, _, after = loop.second_moments(model)
         return system.control @ after.value[:, :n] @ jnp.linalg.inv(after.value[:n, :n])
     run = loop.simulate(model, batch)
@@ -65,15 +64,13 @@ def lqr_gain(loop: ClosedLoop) -> Float[np.ndarray, "controls state"]:
     """
     from scipy.linalg import solve_discrete_are
 
-    plant = loop.plant
-    if not isinstance(plant, AbstractLinearPlant):
-        raise ValueError(f"The regulator is known for linear plants, not a {type(plant).__name__}.")
+    plant = _linear_plant(loop)
     a, b, q, r = (np.asarray(x, float) for x in (plant.a, plant.b, plant.q, plant.r))
     r = r + loop.horizon * float(loop.control_cost) * np.eye(len(r))
     if np.linalg.eigvalsh(r).min() <= 0:
         raise ValueError(
-            "The Riccati equation needs a control cost above zero: give the loop a `control_cost` "
-            "(a small one comes close to no cost)."
+            "The Riccati equation needs a control cost above zero: give the `loop` a "
+            "`control_cost` (a small one comes close to no cost)."
         )
     try:
         p = solve_discrete_are(a, b, q, r)
@@ -108,12 +105,10 @@ def gain_landscape(loop: ClosedLoop, gains: Float[Array, "*grid controls state"]
 
     Source: [CL] fig. 2.
     """
-    plant = loop.plant
-    if not isinstance(plant, AbstractLinearPlant):
-        raise ValueError(f"The landscape is known for linear plants, not {type(plant).__name__}.")
+    plant, gains = _linear_plant(loop), real_array(gains, "gains")
     if gains.shape[-2:] != (plant.controls, plant.state_size):
         raise ValueError(
-            f"Gains of this plant have shape (..., {plant.controls}, {plant.state_size}), "
+            f"`gains` of this plant have shape (..., {plant.controls}, {plant.state_size}), "
             f"(controls, state); got {gains.shape}."
         )
     plant = cast(plant, gains.dtype)
@@ -121,11 +116,19 @@ def gain_landscape(loop: ClosedLoop, gains: Float[Array, "*grid controls state"]
     log_loss = jax.vmap(lambda k: _log_loss(plant, loop, k))(gains.reshape(-1, *gains.shape[-2:]))
     loops = np.asarray(plant.a) + np.einsum("ij,...jk->...ik", plant.b, gains)
     values = np.linalg.eigvals(loops)
-    size = np.abs(values)
-    leading = np.take_along_axis(values, size.argmax(axis=-1)[..., None], axis=-1)[..., 0]
-    radius = jnp.asarray(size.max(axis=-1))
-    oscillatory = jnp.asarray(np.abs(np.imag(leading)) > 1e-9 * np.maximum(np.abs(leading), 1e-300))
-    return Landscape(log_loss.reshape(grid), radius, radius < 1, oscillatory)
+    size, oscillatory = jnp.asarray(radius(values)), jnp.asarray(leading_is_complex(values))
+    return Landscape(log_loss.reshape(grid), size, size < 1, oscillatory)
+
+
+def _check_loop(loop: Any) -> ClosedLoop:
+    return component(loop, ClosedLoop, "loop", "ClosedLoop(KIntegrator(2), horizon)")
+
+
+def _linear_plant(loop: Any) -> AbstractLinearPlant:
+    plant = _check_loop(loop).plant
+    if not isinstance(plant, AbstractLinearPlant):
+        raise ValueError(f"`loop` must be around a linear plant here; got {shown(plant)}.")
+    return plant
 
 
 def _log_loss(

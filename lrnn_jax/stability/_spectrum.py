@@ -4,10 +4,10 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Bool, Complex, Float
 
+from lrnn_jax._checks import as_float, component, number, shown, whole
 from lrnn_jax.environments import AbstractPlant, ClosedLoop, linear_loop
 from lrnn_jax.learning import LearningCurve
 from lrnn_jax.networks import AbstractRNN
@@ -30,6 +30,8 @@ def loop_matrix(
 
     Source: [CL] eq. 9.
     """
+    component(model, (AbstractRNN, LearningCurve), "model", "a network, a reduction or a curve")
+    component(plant, (AbstractPlant, ClosedLoop), "plant", "KIntegrator(2), or a ClosedLoop")
     plant = plant.plant if isinstance(plant, ClosedLoop) else plant
     if not isinstance(model, LearningCurve):
         return linear_loop(model, plant).matrix
@@ -67,13 +69,30 @@ def spectrum(
         if plant is None:
             raise ValueError("The spectrum of a closed loop needs the `plant` of the controller.")
         model = loop_matrix(model, plant)
-    matrix = np.asarray(model)
+    matrix = np.asarray(as_float(model, "model"))
+    if matrix.ndim < 2 or matrix.shape[-1] != matrix.shape[-2]:
+        raise ValueError(f"`model` as a matrix P has shape (…, d, d); got {matrix.shape}.")
     values = np.full(matrix.shape[:-1], np.nan + 0j)
     fine = np.isfinite(matrix).all(axis=(-2, -1))
     values[fine] = np.linalg.eigvals(matrix[fine])
     order = np.argsort(-np.abs(values), axis=-1, kind="stable")
     values = np.take_along_axis(values, order, axis=-1)
     return track(values) if values.ndim == 2 else values
+
+
+def eigenvalues(values: Any, axes: int, name: str = "values") -> Complex[np.ndarray, "..."]:
+    """Eigenvalues as users hand them over, with at least so many axes.
+
+    Errors: ValueError for other numbers of axes, or what holds no numbers.
+    """
+    try:
+        found = np.array(values).astype(complex)
+    except (TypeError, ValueError):
+        found = np.array(0)
+    if found.ndim < axes or found.dtype != complex or np.asarray(values).dtype.kind not in "iufc":
+        shape = "(record, d)" if axes == 2 else "(…, d)"
+        raise ValueError(f"`{name}` must be eigenvalues, shape {shape}; got {shown(values)}.")
+    return found
 
 
 def track(values: Complex[np.ndarray, "record d"]) -> Complex[np.ndarray, "record d"]:
@@ -87,7 +106,7 @@ def track(values: Complex[np.ndarray, "record d"]) -> Complex[np.ndarray, "recor
     """
     from scipy.optimize import linear_sum_assignment
 
-    out = np.array(values)
+    out = eigenvalues(values, 2)
     for i in range(1, len(out)):
         if not (np.isfinite(out[i]).all() and np.isfinite(out[i - 1]).all()):
             continue
@@ -100,13 +119,14 @@ def outliers(
     values: Complex[np.ndarray, "*record d"], bulk: complex | float, count: int
 ) -> Complex[np.ndarray, "*record count"]:
     """The `count` eigenvalues farthest from `bulk` (1 − dt for a low-rank network)."""
+    values, count = eigenvalues(values, 1), whole(count, "count")
     order = np.argsort(-np.abs(values - bulk), axis=-1, kind="stable")[..., :count]
     return np.take_along_axis(values, order, axis=-1)
 
 
 def radius(values: Any) -> Float[np.ndarray, "*record"]:
     """Spectral radius, max |λ|."""
-    return np.asarray(np.abs(np.asarray(values)).max(axis=-1))
+    return np.asarray(np.abs(eigenvalues(values, 1)).max(axis=-1))
 
 
 def leading(values: Complex[np.ndarray, "*record d"]) -> Complex[np.ndarray, "*record"]:
@@ -117,8 +137,15 @@ def leading(values: Complex[np.ndarray, "*record d"]) -> Complex[np.ndarray, "*r
 
     Source: [CL] fig. 4.
     """
+    values = eigenvalues(values, 1)
     upper = np.where(np.imag(values) >= 0, np.abs(values), -1.0)
     return np.take_along_axis(values, upper.argmax(axis=-1)[..., None], axis=-1)[..., 0]
+
+
+def leading_is_complex(values: Complex[np.ndarray, "*record d"]) -> Bool[np.ndarray, "*record"]:
+    """Whether the eigenvalue of largest |λ| is one of a complex pair (|Im λ| > 1e-9 |λ|)."""
+    lead = leading(values)
+    return np.asarray(np.abs(np.imag(lead)) > 1e-9 * np.abs(lead))
 
 
 def stability_epoch(
@@ -133,8 +160,12 @@ def stability_epoch(
 
     Source: [CL] fig. 5.
     """
-    radii = np.asarray(radii)
-    epochs = np.arange(len(radii)) if epochs is None else np.asarray(epochs)
+    radii, limit = np.asarray(as_float(radii, "radii")), float(number(limit, "limit", 0))
+    if radii.ndim != 1:
+        raise ValueError(f"`radii` are those of one curve, shape (record,); got {shown(radii)}.")
+    epochs = np.arange(len(radii)) if epochs is None else np.asarray(as_float(epochs, "epochs"))
+    if epochs.shape != radii.shape:
+        raise ValueError(f"`epochs` are one for each of {len(radii)} radii; got {shown(epochs)}.")
     unstable = np.flatnonzero(~(radii < limit))
     first = unstable[-1] + 1 if len(unstable) else 0
     return int(epochs[first]) if first < len(radii) else -1
@@ -147,10 +178,7 @@ class LoopMatrix(eqx.Module):
         plant: what the model controls, or the closed loop around it.
     """
 
-    plant: AbstractPlant
-
-    def __init__(self, plant: AbstractPlant | ClosedLoop):
-        self.plant = plant.plant if isinstance(plant, ClosedLoop) else plant
+    plant: AbstractPlant | ClosedLoop
 
     def __call__(self, model: AbstractRNN) -> Float[Array, "d d"]:
-        return jnp.asarray(linear_loop(model, self.plant).matrix)
+        return loop_matrix(model, self.plant)

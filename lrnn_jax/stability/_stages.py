@@ -1,6 +1,6 @@
 """The three stages of learning in a closed loop, found in its spectrum and loss."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -8,12 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float
 
-from lrnn_jax._checks import as_float, number, whole
+from lrnn_jax._checks import as_float, component, number, real_array, shown, whole
 from lrnn_jax.environments import AbstractPlant, ClosedLoop
 from lrnn_jax.learning import LearningCurve
 from lrnn_jax.networks import AbstractOverlapRNN, AbstractRNN
 from lrnn_jax.overlaps import Overlaps
-from lrnn_jax.stability._spectrum import radius, spectrum, stability_epoch
+from lrnn_jax.stability._spectrum import (
+    eigenvalues,
+    leading_is_complex,
+    radius,
+    spectrum,
+    stability_epoch,
+)
 from lrnn_jax.tasks import AbstractObjective
 
 
@@ -64,9 +70,16 @@ def stages(
 
     Source: [CL] fig. 3-5; found from the spectrum alone: ours.
     """
-    values = spectrum(curve, plant) if values is None else np.asarray(values)
+    component(curve, LearningCurve, "curve", "what learn(…) returns")
+    values = spectrum(curve, plant) if values is None else eigenvalues(values, 2)
+    if len(values) != len(curve.epochs):
+        raise ValueError(
+            f"`values` are eigenvalues at {len(curve.epochs)} recorded epochs; got {shown(values)}."
+        )
     epochs = np.asarray(curve.epochs)
-    losses = np.asarray(curve.loss if loss is None else loss)
+    losses = np.asarray(as_float(curve.loss if loss is None else loss, "loss"))
+    if losses.shape != epochs.shape:
+        raise ValueError(f"`loss` is one for each of {len(epochs)} epochs; got {shown(losses)}.")
     sizes = radius(values)
     stable = stability_epoch(sizes, epochs)
     last = len(epochs) if stable < 0 else int(np.flatnonzero(epochs == stable)[0])
@@ -93,35 +106,35 @@ def _verdicts(
     if stable == 0:
         early = "missing: the loop is stable from epoch 0 on"
         return early, early, "found: the loop is stable throughout"
+    first = "missing: the leading eigenvalue is one of a complex pair from epoch 0 on"
     if oscillatory > 0:
         first = f"found: the leading eigenvalue is real until epoch {oscillatory}"
-    elif oscillatory == 0:
-        first = "missing: the leading eigenvalue is one of a complex pair from epoch 0 on"
-    else:
-        first = (
-            "unfinished: the leading eigenvalue is real to the end"
-            if stable < 0
-            else ("missing: the loop becomes stable while its leading eigenvalue is real")
-        )
     if stable < 0:
         third = f"missing: the loop is not stable for good within {end} (max |λ| {sizes[-1]:.4g})"
-        second = f"unfinished after {end}" if oscillatory >= 0 else "missing: no complex pair leads"
-    else:
-        third = f"found: stable from epoch {stable} on"
-        second = (
-            f"found: a complex pair leads from epoch {oscillatory} to {stable}"
-            if oscillatory >= 0
-            else "missing: no complex pair leads before the loop is stable"
+        if oscillatory >= 0:
+            return first, f"unfinished after {end}", third
+        first = "unfinished: the leading eigenvalue is real to the end"
+        return first, "missing: no complex pair leads", third
+    third = f"found: stable from epoch {stable} on"
+    if oscillatory >= 0:
+        second = f"found: a complex pair leads from epoch {oscillatory} to {stable}"
+        return first, second, third
+    first = "missing: the loop becomes stable while its leading eigenvalue is real"
+    return first, "missing: no complex pair leads before the loop is stable", third
+
+
+def _rank_one(overlaps: Any) -> tuple[Array, Array, Array, Array]:
+    """zm, zu, vm and vu.
+
+    Errors: ValueError unless these are overlaps of rank 1 with one input and one output.
+    """
+    component(overlaps, Overlaps, "overlaps", "network.overlaps")
+    roles = overlaps.roles
+    if (roles.outputs, roles.rank, roles.inputs) != (1, 1, 1):
+        raise ValueError(
+            f"`overlaps` must be of rank 1 with 1 input and 1 output here; got {roles.describe()}."
         )
-    return first, second, third
-
-
-def leading_is_complex(values: Complex[np.ndarray, "*record d"]) -> np.ndarray:
-    """Whether the eigenvalue of largest |λ| is one of a complex pair (|Im λ| > 1e-9 |λ|)."""
-    values = np.asarray(values)
-    largest = np.abs(values).argmax(axis=-1)[..., None]
-    leading = np.take_along_axis(values, largest, axis=-1)[..., 0]
-    return np.abs(np.imag(leading)) > 1e-9 * np.abs(leading)
+    return overlaps["zm"], overlaps["zu"], overlaps["vm"], overlaps["vu"]
 
 
 def characteristic_polynomial(overlaps: Overlaps) -> Float[Array, "*batch 5"]:
@@ -131,7 +144,7 @@ def characteristic_polynomial(overlaps: Overlaps) -> Float[Array, "*batch 5"]:
 
     Source: [CL] eq. 10.
     """
-    zm, zu, vm, vu = (overlaps[name] for name in ("zm", "zu", "vm", "vu"))
+    zm, zu, vm, vu = _rank_one(overlaps)
     one = jnp.ones_like(vu)
     return jnp.stack([one, -(vu + 2), 2 * vu - zm + 1, vu * zm - vu - vm * zu, 0 * one], axis=-1)
 
@@ -143,7 +156,7 @@ def stage_one_eigenvalues(zm: ArrayLike) -> Complex[Array, "*batch 2"]:
 
     Source: [CL] eq. 11.
     """
-    zm = as_float(zm)
+    zm = real_array(zm, "zm")
     root = jnp.sqrt(jax.lax.complex(zm, jnp.zeros_like(zm)))
     return jnp.stack([1 + root, 1 - root], axis=-1)
 
@@ -156,6 +169,7 @@ def stage_one_loss(zm: ArrayLike, steps: int) -> Float[Array, "..."]:
 
     Source: [CL] eq. 12.
     """
+    steps = whole(steps, "steps")
     r = jnp.abs(stage_one_eigenvalues(zm)[..., 0]) ** 2
     near = jnp.abs(r - 1) < 1e-8
     safe = jnp.where(near, 2.0, r)
@@ -169,7 +183,7 @@ def third_eigenvalue(overlaps: Overlaps) -> Float[Array, "*batch"]:
 
     Source: [CL] eq. 14.
     """
-    zm, zu, vm, vu = (overlaps[name] for name in ("zm", "zu", "vm", "vu"))
+    zm, zu, vm, vu = _rank_one(overlaps)
     return vu + vm * zu / (vu**2 - 2 * vu - zm + 1)
 
 
@@ -180,9 +194,9 @@ def long_term_cost(overlaps: Overlaps, steps: int) -> Float[Array, "*batch"]:
 
     Source: [CL] eq. 13.
     """
-    zm, vu = overlaps["zm"], overlaps["vu"]
+    zm, _, _, vu = _rank_one(overlaps)
     third = third_eigenvalue(overlaps)
-    return (2 * vu - zm + 1 - (vu + 2) * third + third**2) ** steps
+    return (2 * vu - zm + 1 - (vu + 2) * third + third**2) ** whole(steps, "steps")
 
 
 def short_term_cost(overlaps: Overlaps) -> Float[Array, "*batch"]:
@@ -192,7 +206,8 @@ def short_term_cost(overlaps: Overlaps) -> Float[Array, "*batch"]:
 
     Source: [CL] eq. 15.
     """
-    zm, w = overlaps["zm"], overlaps["vm"] * overlaps["zu"]
+    zm, zu, vm, _ = _rank_one(overlaps)
+    w = vm * zu
     return (zm + 1) ** 2 + (zm + 3) ** 2 + (w + 2 * zm) ** 2 + (w + 3 * zm + 1) ** 2
 
 

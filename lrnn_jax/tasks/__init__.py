@@ -3,10 +3,12 @@
 from lrnn_jax.tasks._base import (
     AbstractObjective,
     AbstractTask,
+    AbstractTrialTask,
     Evaluation,
     Trials,
-    check_channels,
-    check_same_dt,
+    as_evaluation,
+    check_fits,
+    checked_batch,
 )
 from lrnn_jax.tasks._decision import DecisionMaking
 from lrnn_jax.tasks._filter import (
@@ -25,6 +27,5 @@ from lrnn_jax.tasks._response import (
     impulse_response,
     power_sum,
 )
-from lrnn_jax.tasks._trials import AbstractTrialTask
 from lrnn_jax.tasks._visibility import Sensitivity, measured_visible
 from lrnn_jax.tasks._white_noise import AbstractWhiteNoise, TeacherStudent, WhiteNoise

@@ -2,14 +2,17 @@
 
 import enum
 from abc import abstractmethod
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from lrnn_jax._checks import as_float, component, shown
 from lrnn_jax._types import is_traced
-from lrnn_jax.networks import AbstractRNN, describe
+from lrnn_jax.networks import AbstractRNN
 
 
 class Evaluation(enum.Enum):
@@ -25,6 +28,11 @@ class Evaluation(enum.Enum):
     ROLLOUT = enum.auto()
     DOUBLING = enum.auto()
     CLOSED_FORM = enum.auto()
+
+
+def as_evaluation(evaluation: Any) -> Evaluation:
+    """The way itself; ValueError for anything else, e.g. its name."""
+    return component(evaluation, Evaluation, "evaluation", "Evaluation.ROLLOUT")
 
 
 class AbstractObjective(eqx.Module):
@@ -102,21 +110,131 @@ class AbstractTask(AbstractObjective):
         """The trials of one epoch, from its data (None for a deterministic task): to be drawn."""
 
 
-def check_channels(objective: AbstractObjective, model: AbstractRNN, inputs: int, outputs: int):
-    """Raise ValueError unless the model has these numbers of channels."""
-    if (model.inputs, model.outputs) != (inputs, outputs):
+class AbstractTrialTask(AbstractTask):
+    """A task whose trials are drawn afresh in each epoch, with one input and one output.
+
+        L = Σ mask ‖y − y*‖² / Σ mask      over trials and steps
+
+    Class variable: channels, (inputs, outputs) of a task that has other numbers of them.
+
+    Source: [LR] methods.
+    """
+
+    batch: eqx.AbstractVar[int]
+    steps: eqx.AbstractVar[int]
+    channels: ClassVar[Any] = (1, 1)
+
+    @abstractmethod
+    def sample(self, key: PRNGKeyArray) -> Trials:
+        """Trials of one epoch."""
+
+    @property
+    def stochastic(self) -> bool:
+        return True
+
+    def check(self, model: AbstractRNN) -> None:
+        check_fits(self, model, self.channels, self.dt)
+
+    def loss(self, model: AbstractRNN, batch: Trials) -> Float[Array, ""]:
+        """L on the trials of one epoch."""
+        return self.score(self.output(model, batch), batch)
+
+    def inputs(self, batch: Trials) -> Float[Array, "trial time inputs"]:
+        return self.trials(batch).inputs
+
+    def score(self, output: Float[Array, "trial time outputs"], batch: Trials) -> Float[Array, ""]:
+        """L of outputs y.
+
+        Errors: ValueError for other data than `sample` draws, and (outside a trace) for trials
+        whose mask is zero everywhere.
+        """
+        batch = self.trials(batch)
+        if not is_traced(batch.mask) and not np.asarray(batch.mask).any():
+            raise ValueError(
+                "Nothing is scored, as `batch.mask` is zero everywhere: set it to 1 where the "
+                "output counts."
+            )
+        # time first, as simulations make outputs and tasks make targets: no copies to reorder them
+        error = jnp.swapaxes(output, 0, 1) - jnp.swapaxes(batch.target, 0, 1).astype(output.dtype)
+        mask = jnp.swapaxes(batch.mask, 0, 1).astype(output.dtype)
+        total = jnp.sum(mask)
+        mean = jnp.sum(mask * jnp.sum(error**2, axis=-1)) / jnp.where(total > 0, total, 1)
+        return jnp.where(total > 0, mean, jnp.nan)
+
+    def weight(self, batch: Trials) -> Float[Array, ""]:
+        """Σ mask."""
+        return jnp.sum(batch.mask)
+
+    def trials(self, batch: Trials) -> Trials:
+        """The data of one epoch, which are trials already, checked."""
+        inputs, outputs = self.channels
+        shapes = (self.steps, inputs), (self.steps, outputs), (self.steps,)
+        return checked_batch(self, batch, Trials, *shapes)
+
+
+def checked_batch(
+    objective: AbstractObjective,
+    batch: Any,
+    kind: Any,
+    *shapes: tuple[int, ...] | None,
+    name: str = "batch",
+) -> Any:
+    """The trials of an epoch, checked against what `sample` draws.
+
+    Arguments:
+        objective, batch: whose data, and these.
+        kind: the named tuple of their parts.
+        shapes: of each part, without the axis of trials; None for what there is not.
+
+    Errors: ValueError for another structure, other shapes, or what holds no real numbers.
+    """
+    if not isinstance(batch, (tuple, list)) or len(batch) != len(shapes):
         raise ValueError(
-            f"{type(objective).__name__} has {inputs} input(s) and {outputs} output(s), but the "
-            f"model is a {describe(model)}. Give the model or the task the other's channels."
+            f"`{name}` must be the data of an epoch as {type(objective).__name__}.sample(key) "
+            f"returns them, a {kind.__name__} of {len(shapes)} arrays; got {shown(batch)}."
         )
+    trials, parts = None, []
+    for field, part, shape in zip(kind._fields, batch, shapes):
+        if shape is None and part is None:
+            parts.append(None)
+            continue
+        if part is not None:
+            boolean = isinstance(part, (jax.Array, np.ndarray)) and part.dtype == bool
+            part = as_float(part.astype(int) if boolean else part, f"{name}.{field}")
+            trials = part.shape[:1] if trials is None else trials
+        if part is None or shape is None or part.shape != (*trials, *shape):  # pyright: ignore[reportGeneralTypeIssues]
+            wanted = f"an array of shape (trial, {', '.join(map(str, shape or ()))})"
+            raise ValueError(
+                f"`{name}.{field}` of this {type(objective).__name__} must be "
+                f"{'None' if shape is None else wanted}, with as many trials as the other parts; "
+                f"got {shown(part)}."
+            )
+        parts.append(part)
+    return kind(*parts)
 
 
-def check_same_dt(objective: AbstractObjective, dt: Float[Array, ""], model: AbstractRNN) -> None:
-    """Raise ValueError unless the model takes the objective's Euler step (outside a trace)."""
-    if is_traced(dt, model.dt):
+def check_fits(
+    objective: AbstractObjective,
+    model: AbstractRNN,
+    channels: tuple[int, int],
+    dt: Float[Array, ""] | None,
+) -> None:
+    """Raise ValueError unless the model has these (inputs, outputs), and takes steps of dt.
+
+    The steps are compared outside a trace, where dt is not None.
+    """
+    component(model, AbstractRNN, "model", "LowRankRNN(z, v, m, u, dt=…)")
+    task, kind = type(objective).__name__, type(model).__name__
+    if (model.inputs, model.outputs) != channels:
+        raise ValueError(
+            f"{task} has {channels[0]} input(s) and {channels[1]} output(s), but the model is a "
+            f"{kind} with {model.inputs} input(s) and {model.outputs} output(s). Give the model "
+            f"or the task the other's channels."
+        )
+    if dt is None or is_traced(dt, model.dt):
         return
     if not np.allclose(np.asarray(dt), np.asarray(model.dt), rtol=1e-6, atol=0):
         raise ValueError(
-            f"{type(objective).__name__} is sampled at dt = {dt}, but the {type(model).__name__} "
-            f"takes steps of dt = {model.dt}. Give both the same dt."
+            f"{task} is sampled at dt = {dt}, but the {kind} takes steps of dt = {model.dt}. Give "
+            f"both the same dt."
         )

@@ -3,12 +3,11 @@
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
-import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._checks import as_dt, non_negative, number, whole
-from lrnn_jax.tasks._base import Trials
-from lrnn_jax.tasks._trials import AbstractTrialTask, time_first
+from lrnn_jax._checks import as_dt, number, one_key, real_array, shown, whole
+from lrnn_jax._types import is_traced
+from lrnn_jax.tasks._base import AbstractTrialTask, Trials
 
 FIXATION, STIMULUS, DELAY, RESPONSE = 1.0, 9.0, 1.0, 9.0
 """Lengths of the phases of a trial [membrane time constants]."""
@@ -45,19 +44,17 @@ class DecisionMaking(AbstractTrialTask):
         noise: ArrayLike = 0.05,
     ):
         self.dt = as_dt(dt)
+        if is_traced(self.dt):
+            raise ValueError("`dt` sets the number of steps: pass it untraced, as a plain number.")
         self.batch = whole(batch, "batch")
-        self.steps = round((FIXATION + STIMULUS + DELAY + RESPONSE) / dt)
-        self.coherences = non_negative(np.asarray(coherences, float), "coherences")
+        self.steps = round((FIXATION + STIMULUS + DELAY + RESPONSE) / float(self.dt))
+        self.coherences = real_array(coherences, "coherences", 0)
         if self.coherences.ndim != 1 or not self.coherences.size:
-            raise ValueError(f"`coherences` is a list of magnitudes; got {coherences}.")
+            raise ValueError(f"`coherences` is a list of magnitudes; got {shown(coherences)}.")
         self.noise = number(noise, "noise", 0)
 
-    @property
-    def duration(self) -> int:
-        return self.steps
-
     def sample(self, key: PRNGKeyArray) -> Trials:
-        level_key, sign_key, noise_key = jr.split(key, 3)
+        level_key, sign_key, noise_key = jr.split(one_key(key), 3)
         magnitude = jr.choice(level_key, self.coherences, (1, self.batch))
         coherence = magnitude * jr.rademacher(sign_key, (1, self.batch), magnitude.dtype)
         time = self.dt * jnp.arange(self.steps, dtype=self.dt.dtype)[:, None] + 1e-6 * self.dt
@@ -67,4 +64,4 @@ class DecisionMaking(AbstractTrialTask):
         inputs = jnp.where(stimulus, coherence * (3.2 / 100) + noise, 0)
         target = jnp.where(response, coherence / 16, 0)
         mask = jnp.broadcast_to(response, inputs.shape).astype(self.dt.dtype)
-        return time_first(inputs, target, mask)
+        return Trials(inputs.T[..., None], target.T[..., None], mask.T)

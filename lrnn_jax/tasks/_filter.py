@@ -9,14 +9,23 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._checks import as_dt, as_float, check_finite, optional, whole
+from lrnn_jax._checks import (
+    as_dt,
+    as_float,
+    one_key,
+    optional,
+    real_array,
+    same_dtype,
+    shown,
+    whole,
+)
 from lrnn_jax.networks import AbstractRNN
 from lrnn_jax.tasks._base import (
     AbstractTask,
     Evaluation,
     Trials,
-    check_channels,
-    check_same_dt,
+    as_evaluation,
+    check_fits,
 )
 from lrnn_jax.tasks._response import (
     AbstractResponse,
@@ -36,6 +45,10 @@ class AbstractFilter(AbstractTask):
     F is the target, ξ ~ N(0, 1) label noise drawn afresh in each epoch.
     """
 
+    steps: eqx.AbstractVar[int]
+    """T."""
+    channels: eqx.AbstractVar[tuple[int, int]]
+    """(inputs, outputs) of the target."""
     label_noise: eqx.AbstractVar[Float[Array, ""] | None]
     evaluation: eqx.AbstractVar[Evaluation]
 
@@ -45,27 +58,16 @@ class AbstractFilter(AbstractTask):
         """F in its most useful form: modes where it has them, samples otherwise."""
 
     @property
-    @abstractmethod
-    def duration(self) -> int:
-        """T, the number of steps."""
-
-    @property
-    @abstractmethod
-    def channels(self) -> tuple[int, int]:
-        """(inputs, outputs) of the target."""
-
-    @property
     def samples(self) -> Float[Array, "time inputs outputs"]:
         """F_0 … F_{T-1}; F_t is the target at time t·dt."""
-        return self.response.samples(self.duration)
+        return self.response.samples(self.steps)
 
     @property
     def stochastic(self) -> bool:
         return self.label_noise is not None
 
     def check(self, model: AbstractRNN) -> None:
-        check_channels(self, model, *self.channels)
-        check_same_dt(self, self.dt, model)
+        check_fits(self, model, self.channels, self.dt)
         if not self.stochastic:
             choose_evaluation(model, self.response, self.evaluation)
 
@@ -73,23 +75,22 @@ class AbstractFilter(AbstractTask):
         """Label noise of one epoch, σ ξ; None without label noise."""
         if self.label_noise is None:
             return None
-        return self.label_noise * jr.normal(key, (self.duration, *self.channels))
+        shape = (self.steps, *self.channels)
+        return self.label_noise * jr.normal(one_key(key), shape, self.label_noise.dtype)
 
     def loss(
         self, model: AbstractRNN, batch: Float[Array, "time inputs outputs"] | None = None
     ) -> Float[Array, ""]:
         """L; `batch` is added to the target (label noise from `sample`)."""
-        target = self.response
-        if batch is not None:
-            target = Samples(target.samples(self.duration) + batch)
+        target = self.response if batch is None else Samples(self._noisy(batch))
         way = Evaluation.AUTO if batch is not None else self.evaluation
-        return response_error(model, target, self.duration, evaluation=way)
+        return response_error(model, target, self.steps, evaluation=way)
 
     def inputs(
         self, batch: Float[Array, "time inputs outputs"] | None = None
     ) -> Float[Array, "inputs time inputs"]:
         """One trial an input channel: an impulse of 1/dt at step 0."""
-        return impulses(self.channels[0], self.duration, self.dt)
+        return impulses(self.channels[0], self.steps, self.dt)
 
     def score(
         self,
@@ -103,9 +104,22 @@ class AbstractFilter(AbstractTask):
     def weight(self, batch: Any) -> None:
         return None
 
+    def _noisy(self, batch: Any) -> Float[Array, "time inputs outputs"]:
+        """F with the label noise of an epoch."""
+        target = self.samples
+        if batch is None:
+            return target
+        noise = as_float(batch, "batch").astype(target.dtype)
+        if noise.shape != target.shape:
+            raise ValueError(
+                f"`batch` is label noise of shape {target.shape}, (time, inputs, outputs), as "
+                f"{type(self).__name__}.sample(key) draws it; got {shown(batch)}."
+            )
+        return target + noise
+
     def trials(self, batch: Float[Array, "time inputs outputs"] | None = None) -> Trials:
         """One trial an input channel: an impulse of 1/dt, and the response to become."""
-        target = jnp.swapaxes(self.samples if batch is None else self.samples + batch, 0, 1)
+        target = jnp.swapaxes(self._noisy(batch), 0, 1)
         return Trials(self.inputs(batch), target, jnp.ones(target.shape[:2], target.dtype))
 
 
@@ -137,25 +151,24 @@ class ImpulseResponse(AbstractFilter):
         label_noise: ArrayLike | None = None,
         evaluation: Evaluation = Evaluation.AUTO,
     ):
-        target = as_float(target)
+        target = real_array(target, "target")
         if target.ndim == 1:
             target = target[:, None, None]
         if target.ndim != 3 or 0 in target.shape:
             raise ValueError(
                 f"`target` has shape (time,) or (time, inputs, outputs); got {target.shape}."
             )
-        check_finite(target, "target")
         self.target = target
         self.dt = as_dt(dt)
-        self.label_noise = _noise(label_noise)
-        self.evaluation = evaluation
+        self.label_noise = optional(label_noise, "label_noise", 0)
+        self.evaluation = as_evaluation(evaluation)
 
     @property
     def response(self) -> AbstractResponse:
         return Samples(self.target)
 
     @property
-    def duration(self) -> int:
+    def steps(self) -> int:
         return self.target.shape[0]
 
     @property
@@ -203,16 +216,12 @@ class ExponentialFilter(AbstractFilter):
         self.rate, self.amplitude = _per_channel(rate, amplitude)
         self.dt = as_dt(dt)
         self.steps = whole(steps, "steps")
-        self.label_noise = _noise(label_noise)
-        self.evaluation = evaluation
+        self.label_noise = optional(label_noise, "label_noise", 0)
+        self.evaluation = as_evaluation(evaluation)
 
     @property
     def response(self) -> AbstractResponse:
         return _modes(jnp.exp(-self.rate * self.dt), self.amplitude)
-
-    @property
-    def duration(self) -> int:
-        return self.steps
 
     @property
     def channels(self) -> tuple[int, int]:
@@ -225,13 +234,9 @@ class OscillatingFilter(AbstractFilter):
     Needs rank 2: the eigenvalues of the reduced recurrence VᵀU/s reach 1 − c* ± iω*.
 
     Arguments:
-        rate: c*, decay rate per membrane time constant; a number or shape (inputs, outputs).
-        frequency: ω*, angular frequency in radians per membrane time constant; likewise.
-        dt: Euler step in membrane time constants, in (0, 1]; the network's.
-        steps: T.
-        amplitude: a*; a number for one input and output, or shape (inputs, outputs).
-        label_noise: σ, standard deviation of the noise on each target sample (None: none).
-        evaluation: how a reduction's loss is computed.
+        frequency: ω*, angular frequency in radians per membrane time constant; a number, or one
+            per channel pair, shape (inputs, outputs).
+        rate, dt, steps, amplitude, label_noise, evaluation: as for `ExponentialFilter`.
 
     Errors: as for `ExponentialFilter`.
 
@@ -258,8 +263,8 @@ class OscillatingFilter(AbstractFilter):
         evaluation: Evaluation = Evaluation.AUTO,
     ):
         self.rate, self.amplitude = _per_channel(rate, amplitude)
-        self.frequency = as_float(frequency)
-        check_finite(self.frequency, "frequency")
+        frequency = real_array(frequency, "frequency")
+        self.rate, self.amplitude, self.frequency = same_dtype(self.rate, self.amplitude, frequency)
         if self.frequency.shape not in ((), self.rate.shape):
             raise ValueError(
                 f"`frequency` must be a number or have the shape of `rate` {self.rate.shape}; got "
@@ -267,8 +272,8 @@ class OscillatingFilter(AbstractFilter):
             )
         self.dt = as_dt(dt)
         self.steps = whole(steps, "steps")
-        self.label_noise = _noise(label_noise)
-        self.evaluation = evaluation
+        self.label_noise = optional(label_noise, "label_noise", 0)
+        self.evaluation = as_evaluation(evaluation)
 
     @property
     def response(self) -> AbstractResponse:
@@ -277,23 +282,13 @@ class OscillatingFilter(AbstractFilter):
         return _modes(jax.lax.complex(size * jnp.cos(angle), size * jnp.sin(angle)), self.amplitude)
 
     @property
-    def duration(self) -> int:
-        return self.steps
-
-    @property
     def channels(self) -> tuple[int, int]:
         return self.amplitude.shape[0], self.amplitude.shape[1]
 
 
-def _noise(label_noise: ArrayLike | None) -> Float[Array, ""] | None:
-    return optional(label_noise, "label_noise", 0)
-
-
 def _per_channel(rate: ArrayLike, amplitude: ArrayLike) -> tuple[Array, Array]:
     """Rate and amplitude as arrays, the amplitude always of shape (inputs, outputs)."""
-    rate, amplitude = as_float(rate), as_float(amplitude)
-    check_finite(rate, "rate")
-    check_finite(amplitude, "amplitude")
+    rate, amplitude = same_dtype(real_array(rate, "rate"), real_array(amplitude, "amplitude"))
     shapes = [x.shape for x in (amplitude, rate) if x.ndim]
     shape = shapes[0] if shapes else (1, 1)
     if len(shape) != 2 or 0 in shape or len(set(shapes)) > 1:

@@ -8,10 +8,9 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._checks import as_dt, as_float, whole
+from lrnn_jax._checks import as_dt, as_float, number, one_key, shown, whole
 from lrnn_jax._types import is_traced
-from lrnn_jax.tasks._base import Trials
-from lrnn_jax.tasks._trials import AbstractTrialTask, time_first
+from lrnn_jax.tasks._base import AbstractTrialTask, Trials
 
 FIRST, PULSE, DELAY = 0.5, 0.5, 2.0
 """Time of the first pulse, length of a pulse, unscored time after it [membrane time constants]."""
@@ -58,7 +57,9 @@ class FlipFlop(AbstractTrialTask):
         self.dt = as_dt(dt)
         self.steps = steps = whole(steps, "steps")
         self.batch = whole(batch, "batch")
-        low, high = (float(w) for w in wait)
+        if np.shape(as_float(wait, "wait")) != (2,):
+            raise ValueError(f"`wait` must be two times, (lowest, highest); got {shown(wait)}.")
+        low, high = (float(number(w, "wait")) for w in wait)
         if not is_traced(dt):
             step, scored = float(np.asarray(dt)), FIRST + PULSE + DELAY
             if not step <= low <= high:
@@ -68,23 +69,19 @@ class FlipFlop(AbstractTrialTask):
                 )
             if steps * step <= scored + step:
                 raise ValueError(
-                    f"A trial of {steps} steps of {step:g} lasts {steps * step:g}, but the first "
-                    f"pulse is scored from {scored:g} on: nothing would be scored. Take more steps."
+                    f"A trial of {steps} `steps` of {step:g} lasts {steps * step:g}, but the first "
+                    f"pulse is scored from {scored:g} on: take more, or nothing would be scored."
                 )
         # enough for the shortest waits; for a traced dt at its largest, 1
         longest = steps * (1.0 if is_traced(dt) else float(np.asarray(dt)))
         self.pulses = math.ceil(longest / (PULSE + DELAY + low)) + 1
         self.wait = (low, high)
-        self.input_amp = as_float(input_amp)
-        self.target_amp = as_float(target_amp)
-
-    @property
-    def duration(self) -> int:
-        return self.steps
+        self.input_amp = number(input_amp, "input_amp")
+        self.target_amp = number(target_amp, "target_amp")
 
     def sample(self, key: PRNGKeyArray) -> Trials:
         low, high = self.wait
-        sign_key, wait_key = jr.split(key)
+        sign_key, wait_key = jr.split(one_key(key))
         signs = jr.rademacher(sign_key, (self.pulses, self.batch), self.dt.dtype)
         shape = (self.pulses - 1, self.batch)
         waits = jr.uniform(wait_key, shape, self.dt.dtype, low, high)
@@ -101,4 +98,5 @@ class FlipFlop(AbstractTrialTask):
         scored = since >= PULSE + DELAY
         inputs = jnp.where(pulse, self.input_amp * sign, 0)
         target = jnp.where(since >= 0, self.target_amp * sign, 0)
-        return time_first(inputs, target, scored.astype(self.dt.dtype))
+        mask = scored.astype(self.dt.dtype)
+        return Trials(inputs.T[..., None], target.T[..., None], mask.T)

@@ -9,7 +9,7 @@ reduction Y_t = C Aᵗ B/dt, and the sum over time needs no simulation.
 from abc import abstractmethod
 from collections.abc import Callable
 from operator import mul
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -27,58 +27,41 @@ Sums = TypeVar("Sums")
 
 
 class AbstractResponse(eqx.Module):
-    """The impulse response F of a target filter, and what is known of how it comes about.
+    """The impulse response F of a target filter, and what is known of how it comes about."""
 
-    Class variables: generated, whether a linear system with this response is known; modes, F as a
-    sum of exponentials, where it is one.
-    """
-
-    generated: ClassVar[bool]
-    modes: ClassVar[Any]
+    generator: eqx.AbstractVar[LinearSystem | None]
+    """A linear system with this response, where one is known."""
+    modes: eqx.AbstractVar["Modes | None"]
+    """F as a sum of exponentials, where it is one."""
 
     @abstractmethod
     def samples(self, steps: int) -> Float[Array, "time inputs outputs"]:
         """F_0 … F_{T-1}."""
-
-    @abstractmethod
-    def generator(self) -> LinearSystem:
-        """A linear system with this response.
-
-        Errors: ValueError where none is known.
-        """
 
 
 class Samples(AbstractResponse):
     """Any response, given as an array of shape (time, inputs, outputs)."""
 
     values: Float[Array, "time inputs outputs"]
-    modes = None
-    generated = False
+    generator = modes = None
 
     def samples(self, steps: int) -> Float[Array, "time inputs outputs"]:
         return self.values
-
-    def generator(self) -> LinearSystem:
-        raise ValueError("A response given as an array has no generator.")
 
 
 class Generated(AbstractResponse):
     """The response F_t = C Aᵗ B of a linear system."""
 
-    system: LinearSystem
+    generator: LinearSystem
     modes = None
-    generated = True
 
     def samples(self, steps: int) -> Float[Array, "time inputs outputs"]:
-        a, b, c = self.system
+        a, b, c = self.generator
 
         def body(state: Array, _: None) -> tuple[Array, Array]:
             return a @ state, (c @ state).T
 
         return jax.lax.scan(body, b, length=steps)[1]
-
-    def generator(self) -> LinearSystem:
-        return self.system
 
 
 class Modes(AbstractResponse):
@@ -91,7 +74,6 @@ class Modes(AbstractResponse):
 
     poles: Inexact[Array, " modes"]
     amplitudes: Float[Array, "modes inputs outputs"]
-    generated = True
 
     def astype(self, dtype: Any) -> "Modes":
         """The same filter in another floating dtype."""
@@ -99,7 +81,6 @@ class Modes(AbstractResponse):
         return Modes(self.poles.astype(poles), self.amplitudes.astype(dtype))
 
     def samples(self, steps: int) -> Float[Array, "time inputs outputs"]:
-        """F_0 … F_{T-1}."""
         powers = self.poles[None, :] ** jnp.arange(steps, dtype=self.poles.dtype)[:, None]
         return jnp.einsum("tj,jio->tio", jnp.real(powers), self.amplitudes)
 
@@ -107,8 +88,9 @@ class Modes(AbstractResponse):
     def modes(self) -> "Modes":
         return self
 
+    @property
     def generator(self) -> LinearSystem:
-        """A linear system with this response: one state per mode and input (two if complex)."""
+        """One state per mode and input (two if complex)."""
         modes, inputs, outputs = self.amplitudes.shape
         rho = self.poles
         if jnp.iscomplexobj(rho):
@@ -159,7 +141,7 @@ def response_error(
     if way is Evaluation.CLOSED_FORM:
         return dt * _closed_form(model, target.modes, steps, triangular)
     if way is Evaluation.DOUBLING:
-        return dt * _by_doubling(model, target.generator(), steps, triangular)
+        return dt * _by_doubling(model, target.generator, steps, triangular)
     error = impulse_response(model, steps) - target.samples(steps).astype(model.dtype)
     squared = jnp.sum(error**2, axis=(1, 2))
     weights = steps - jnp.arange(steps, dtype=squared.dtype)
@@ -182,7 +164,7 @@ def choose_evaluation(
             f"The closed form takes rank 1 and a target made of exponentials; here the reduction "
             f"has rank {model.roles.rank} and the target is made of {kind}. Use Evaluation.AUTO."
         )
-    if asked is Evaluation.DOUBLING and not target.generated:
+    if asked is Evaluation.DOUBLING and target.generator is None:
         raise ValueError(
             "Doubling takes a target with a generator (exponentials, another linear network); "
             "this one is an array of samples. Use Evaluation.ROLLOUT or AUTO."
@@ -191,7 +173,7 @@ def choose_evaluation(
         return asked
     if closed:
         return Evaluation.CLOSED_FORM
-    return Evaluation.DOUBLING if target.generated else Evaluation.ROLLOUT
+    return Evaluation.ROLLOUT if target.generator is None else Evaluation.DOUBLING
 
 
 def _plus(*sums: Any) -> Any:

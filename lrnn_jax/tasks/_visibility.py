@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from lrnn_jax._checks import component, one_key, shown
 from lrnn_jax.networks import AbstractRNN
 from lrnn_jax.overlaps import Roles, from_vector
 from lrnn_jax.reduced import ReducedRNN
@@ -73,14 +74,15 @@ def measured_visible(
     """
     if not isinstance(reduction, ReducedRNN):
         raise ValueError(
-            f"The outputs of a {type(reduction).__name__} are no function of its overlaps Q alone: "
-            f"pass reduce(network)."
+            f"`reduction` must be reduce(network), as the outputs of anything else are no function "
+            f"of its overlaps Q alone; got {shown(reduction)}."
         )
+    component(objective, AbstractObjective, "objective", "ExponentialFilter(0.2, dt, steps)")
     batch = None
     if objective.stochastic:
         if key is None:
             raise ValueError(f"{type(objective).__name__} draws its data: pass `key`.")
-        batch = objective.sample(key)
+        batch = objective.sample(one_key(key))
     objective.check(reduction)
     roles = reduction.roles
 

@@ -1,21 +1,24 @@
 """Tasks on white-noise input: imitate a filter or a teacher network."""
 
 from abc import abstractmethod
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._checks import as_float, number, whole, whole_or_none
+from lrnn_jax._checks import as_float, component, number, one_key, whole, whole_or_none
 from lrnn_jax.networks import AbstractRNN
 from lrnn_jax.reduced import linear_system, simplest
 from lrnn_jax.tasks._base import (
     AbstractTask,
+    AbstractTrialTask,
     Evaluation,
     Trials,
-    check_channels,
-    check_same_dt,
+    as_evaluation,
+    check_fits,
+    checked_batch,
 )
 from lrnn_jax.tasks._filter import AbstractFilter
 from lrnn_jax.tasks._response import (
@@ -27,9 +30,13 @@ from lrnn_jax.tasks._response import (
     impulses,
     response_error,
 )
-from lrnn_jax.tasks._trials import AbstractTrialTask
 
-Pairs = tuple[Float[Array, "trial time inputs"], Float[Array, "trial time outputs"]]
+
+class Pairs(NamedTuple):
+    """Inputs, and the outputs of the imitated system for them."""
+
+    inputs: Float[Array, "*epoch trial time inputs"]
+    target: Float[Array, "*epoch trial time outputs"]
 
 
 class AbstractWhiteNoise(AbstractTask):
@@ -49,16 +56,8 @@ class AbstractWhiteNoise(AbstractTask):
     signal: eqx.AbstractVar["AbstractTrialTask | None"]
     batch: eqx.AbstractVar[int | None]
     evaluation: eqx.AbstractVar[Evaluation]
-
-    @property
-    @abstractmethod
-    def dt(self) -> Float[Array, ""]:
-        """The Euler step of the imitated system."""
-
-    @property
-    @abstractmethod
-    def channels(self) -> tuple[int, int]:
-        """(inputs, outputs) of the imitated system."""
+    channels: eqx.AbstractVar[tuple[int, int]]
+    """(inputs, outputs) of the imitated system."""
 
     @property
     @abstractmethod
@@ -76,8 +75,7 @@ class AbstractWhiteNoise(AbstractTask):
         return self.batch is not None
 
     def check(self, model: AbstractRNN) -> None:
-        check_channels(self, model, *self.channels)
-        check_same_dt(self, self.dt, model)
+        check_fits(self, model, self.channels, self.dt)
         if self.batch is None and not model.is_linear_system:
             raise ValueError(
                 f"The expected loss of {type(self).__name__} is known for linear networks without "
@@ -90,12 +88,12 @@ class AbstractWhiteNoise(AbstractTask):
         """Inputs and targets of one minibatch; None for the exact expectation."""
         if self.batch is None:
             return None
-        noise_key, signal_key = jr.split(key)
+        noise_key, signal_key = jr.split(one_key(key))
         shape = self.steps, self.batch, self.channels[0]
         inputs = self.std * jnp.swapaxes(jr.normal(noise_key, shape, self.std.dtype), 0, 1)
         if self.signal is not None:
             inputs = inputs + self.signal.sample(signal_key).inputs
-        return inputs, self.imitate(inputs)
+        return Pairs(inputs, self.imitate(inputs))
 
     def loss(self, model: AbstractRNN, batch: Pairs | None = None) -> Float[Array, ""]:
         """L of a minibatch, or ⟨L⟩ where `batch` is None."""
@@ -113,7 +111,9 @@ class AbstractWhiteNoise(AbstractTask):
 
     def inputs(self, batch: Pairs | None = None) -> Float[Array, "trial time inputs"]:
         """x of a minibatch; impulses, the responses to which decide ⟨L⟩, where `batch` is None."""
-        return impulses(self.channels[0], self.steps, self.dt) if batch is None else batch[0]
+        if batch is None:
+            return impulses(self.channels[0], self.steps, self.dt)
+        return self._pairs(batch).inputs
 
     def score(
         self, output: Float[Array, "trial time outputs"], batch: Pairs | None = None
@@ -123,8 +123,9 @@ class AbstractWhiteNoise(AbstractTask):
         # time first, as simulations make outputs: no copies to reorder them
         output = jnp.swapaxes(output, 0, 1)
         if batch is not None:
-            error = output - jnp.swapaxes(batch[1], 0, 1).astype(output.dtype)
-            return dt * jnp.sum(error**2) / len(batch[0])
+            target = self._pairs(batch).target
+            error = output - jnp.swapaxes(target, 0, 1).astype(output.dtype)
+            return dt * jnp.sum(error**2) / len(target)
         error = output - self.response.samples(self.steps).astype(output.dtype)
         left = self.steps - jnp.arange(self.steps, dtype=output.dtype)
         power = jnp.sum(left * jnp.sum(error**2, axis=(1, 2)))
@@ -137,7 +138,13 @@ class AbstractWhiteNoise(AbstractTask):
         """
         if batch is None:
             raise ValueError("The exact expectation has no trials: give `batch` trials a number.")
-        return Trials(*batch, jnp.ones(batch[0].shape[:2], batch[0].dtype))
+        inputs, target = self._pairs(batch)
+        return Trials(inputs, target, jnp.ones(target.shape[:2], target.dtype))
+
+    def _pairs(self, batch: Any) -> Pairs:
+        """A minibatch, checked."""
+        inputs, outputs = self.channels
+        return checked_batch(self, batch, Pairs, (self.steps, inputs), (self.steps, outputs))
 
 
 class WhiteNoise(AbstractWhiteNoise):
@@ -154,7 +161,7 @@ class WhiteNoise(AbstractWhiteNoise):
 
     filter: AbstractFilter
     std: Float[Array, ""]
-    signal: None
+    signal = None
     batch: int | None = eqx.field(static=True)
     evaluation: Evaluation = eqx.field(static=True)
 
@@ -166,17 +173,17 @@ class WhiteNoise(AbstractWhiteNoise):
         batch: int | None = None,
         evaluation: Evaluation = Evaluation.AUTO,
     ):
+        component(filter, AbstractFilter, "filter", "ExponentialFilter(0.2, dt, steps)")
         if filter.stochastic:
-            raise ValueError("Label noise belongs to the impulse task; give a filter without it.")
+            raise ValueError("Label noise belongs to the impulse task: give a `filter` without it.")
         self.filter = filter
-        self.signal = None
         self.std = number(std, "std", 0)
         self.batch = whole_or_none(batch, "batch", "the exact expectation")
-        self.evaluation = evaluation
+        self.evaluation = as_evaluation(evaluation)
 
     @property
     def steps(self) -> int:
-        return self.filter.duration
+        return self.filter.steps
 
     @property
     def dt(self) -> Float[Array, ""]:
@@ -236,20 +243,23 @@ class TeacherStudent(AbstractWhiteNoise):
     ):
         self.steps = steps = whole(steps, "steps")
         self.batch = batch = whole_or_none(batch, "batch", "the exact expectation")
+        component(teacher, AbstractRNN, "teacher", "LowRankRNN(z, v, m, u, dt=…)")
         if batch is None and not teacher.is_linear_system:
             raise ValueError(
                 "The expected loss is known for linear teachers without biases; give `batch` for "
                 "this one."
             )
-        if signal is not None and (signal.batch, signal.duration) != (batch, steps):
+        if signal is not None:
+            component(signal, AbstractTrialTask, "signal", "FlipFlop(dt, steps, batch)")
+        if signal is not None and (signal.batch, signal.steps) != (batch, steps):
             raise ValueError(
-                f"The signal has {signal.batch} trials of {signal.duration} steps, but this task "
+                f"`signal` has {signal.batch} trials of {signal.steps} steps, but this task "
                 f"{batch} of {steps}: give both the same."
             )
         self.signal = signal
         self.teacher = teacher
         self.std = number(std, "std", 0)
-        self.evaluation = evaluation
+        self.evaluation = as_evaluation(evaluation)
 
     @property
     def dt(self) -> Float[Array, ""]:

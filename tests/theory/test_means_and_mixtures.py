@@ -290,7 +290,7 @@ def test_what_one_gram_matrix_cannot_say_of_a_mixture_is_refused_by_name():
     bent = mixture(lrnn.Erf())
     with pytest.raises(ValueError, match=r"`populations`"):
         lrnn.degenerate_twin(mixture(), uu=1.1)
-    with pytest.raises(ValueError, match=r"MixtureRNN are no function of its overlaps"):
+    with pytest.raises(ValueError, match=r"no function of its overlaps.*a MixtureRNN"):
         lrnn.measured_visible(mixture(), TASK, key=jr.key(0))
     with pytest.raises(ValueError, match="Gram matrix for each population"):
         lrnn.reduce(bent)

@@ -1,0 +1,183 @@
+"""Which optimisers are exact on overlaps: read off the program of their updates.
+
+Θ_t = Θ_0 T_t holds as long as updates are linear in weights and gradients, with coefficients that
+neither depend on these nor on the number of neurons. Whether they are is decided for all updates
+at once, however late an optimiser starts to move: each operation of its program maps kinds of
+arrays to kinds, and what it remembers is followed until nothing changes.
+"""
+
+import enum
+import functools
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.extend.core import ClosedJaxpr, Literal
+
+from lrnn_jax._types import is_traced
+
+NEURONS = 61, 67
+"""Rows of the weights on which optimisers are read: no columns are as many."""
+
+
+class Kind(enum.IntFlag):
+    """What an array depends on; the kind of a sum is the union."""
+
+    ZERO = 0  # nothing: zeros
+    FIXED = 1  # neither weights nor gradients, the same for every neuron
+    LINEAR = 2  # rows are turned, or mapped by any matrix, as those of weights and gradients are
+    OTHER = 3
+
+
+SUMS = ("add", "add_any", "sub")
+ROW_BY_ROW = (
+    "neg", "copy", "reduce_precision", "broadcast_in_dim", "reshape", "squeeze", "reduce_sum",
+    "optimization_barrier",
+)  # fmt: skip
+"""Linear operations on each row, as long as rows stay the first axis."""
+ELEMENTWISE = (
+    *SUMS, "mul", "div", "neg", "max", "min", "pow", "integer_pow", "square", "sqrt", "rsqrt",
+    "exp", "log", "abs", "sign", "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not",
+    "select_n", "convert_element_type", "broadcast_in_dim", "copy",
+)  # fmt: skip
+"""Operations that treat all neurons alike."""
+
+
+def obstacle(optimiser: optax.GradientTransformation, columns: dict[str, int]) -> str | None:
+    """Why an optimiser is not exact on overlaps, or None where it is.
+
+    Arguments:
+        optimiser: any.
+        columns: of the weights, by family.
+    """
+    (start, step), other = (_programs(optimiser, columns, rows) for rows in NEURONS)
+    if _text((start, step), NEURONS[0]) != _text(other, NEURONS[1]):
+        return "its numbers depend on the number of neurons, which a reduction does not have"
+    reader = _Reader()
+    n = len(columns)
+    kept = reader.read(start, [Kind.LINEAR] * n)
+    while True:
+        change = reader.read(step, [*kept, *[Kind.LINEAR] * (2 * n), Kind.FIXED])
+        after = [a | b for a, b in zip(kept, change[n:], strict=True)]
+        if after == kept:
+            break
+        kept = after
+    if any(kind & Kind.FIXED for kind in change[:n]):
+        why = f"`{reader.why}` is not" if reader.why else "every neuron gets the same"
+        return f"its updates are not linear in weights and gradients ({why})"
+    return None
+
+
+def _programs(
+    optimiser: optax.GradientTransformation, columns: dict[str, int], rows: int
+) -> tuple[ClosedJaxpr, ClosedJaxpr]:
+    """weights → memory, and (memory, weights, gradients, loss) → (update, memory)."""
+    weights = {f: jax.ShapeDtypeStruct((rows, c), float) for f, c in columns.items()}
+    loss = jax.ShapeDtypeStruct((), float)
+    with jax.numpy_dtype_promotion("standard"):
+        start, memory = jax.make_jaxpr(optimiser.init, return_shape=True)(weights)
+        step = jax.make_jaxpr(lambda *x: updated(optimiser, *x))(memory, weights, weights, loss)
+    return start, step
+
+
+def updated(optimiser: Any, memory: Any, weights: Any, slope: Any, loss: Any) -> tuple[Any, Any]:
+    """An optimiser's change; those that ask for the loss and its gradient are given them."""
+    update = optax.with_extra_args_support(optimiser).update
+    return update(slope, memory, weights, value=loss, grad=slope)
+
+
+def _text(programs: tuple[ClosedJaxpr, ClosedJaxpr], rows: int) -> list[str]:
+    """Programs and their constants in words, in which the number of rows has no number."""
+    constants = [x for p in programs for x in p.consts if not is_traced(x)]
+    return [re.sub(rf"\b{rows}(?=[,)\]])", "N", str(x)) for x in (*programs, *constants)]
+
+
+class _Reader:
+    """Follows kinds through a program; remembers the first operation that was not linear."""
+
+    def __init__(self):
+        self.why: str | None = None
+
+    def read(self, program: ClosedJaxpr, kinds: list[Kind]) -> list[Kind]:
+        """Kinds of the results, from those of the arguments."""
+        constants = [_constant(x) for x in program.consts]
+        known = dict(zip([*program.jaxpr.constvars, *program.jaxpr.invars], [*constants, *kinds]))
+
+        def kind(x: Any) -> Kind:
+            return _constant(x.val) if isinstance(x, Literal) else known[x]
+
+        for equation in program.jaxpr.eqns:
+            given = [kind(x) for x in equation.invars]
+            found = self._results(equation, given)
+            if self.why is None and Kind.OTHER in found:
+                self.why = equation.primitive.name
+            known |= dict(zip(equation.outvars, found))
+        return [kind(x) for x in program.jaxpr.outvars]
+
+    def _results(self, equation: Any, kinds: list[Kind]) -> list[Kind]:
+        name, inner = equation.primitive.name, _inner(equation)
+        if inner is not None:
+            return self.read(inner, kinds)
+        if name == "cond":
+            branches = [self.read(branch, kinds[1:]) for branch in equation.params["branches"]]
+            return [_chosen(kinds[0], cases) for cases in zip(*branches)]
+        return [_result(equation, name, kinds, out.aval) for out in equation.outvars]
+
+
+def _inner(equation: Any) -> ClosedJaxpr | None:
+    """The program that an operation calls once, with its own arguments."""
+    if equation.primitive.name in ("scan", "while"):
+        return None
+    for name in ("jaxpr", "call_jaxpr"):
+        if (inner := equation.params.get(name)) is not None:
+            return inner if isinstance(inner, ClosedJaxpr) else ClosedJaxpr(inner, ())
+    return None
+
+
+def _constant(x: Any) -> Kind:
+    if NEURONS[0] in np.shape(x):
+        return Kind.OTHER
+    known = not isinstance(x, jax.Array) or not (is_traced(x) or _is_key(x))
+    return Kind.ZERO if known and not np.any(np.asarray(x)) else Kind.FIXED
+
+
+def _is_key(x: jax.Array) -> bool:
+    return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+def _chosen(which: Kind, cases: Any) -> Kind:
+    """Of one of several arrays, by a number of some kind."""
+    joined = functools.reduce(lambda a, b: a | b, cases)
+    return Kind.OTHER if which & Kind.LINEAR and joined else joined
+
+
+def _result(equation: Any, name: str, kinds: list[Kind], out: Any) -> Kind:
+    """The kind of one result of a single operation."""
+    first, *rest = equation.invars or [None]
+    if name == "is_finite" or (name in ("eq", "ne") and rest[0] is first):
+        return Kind.FIXED  # whether numbers are finite: learning stops where they are not
+    union = functools.reduce(lambda a, b: a | b, kinds, Kind.ZERO)
+    if not union and name in (*SUMS, *ROW_BY_ROW, "mul", "select_n", "convert_element_type"):
+        return Kind.ZERO
+    if (name == "mul" and Kind.ZERO in kinds) or (name == "div" and not kinds[0]):
+        return Kind.ZERO
+    if union <= Kind.FIXED:
+        return Kind.OTHER if NEURONS[0] in out.shape and name not in ELEMENTWISE else Kind.FIXED
+    if name in SUMS:
+        return union
+    if name == "select_n":
+        return _chosen(kinds[0], kinds[1:])
+    if kinds in ([Kind.LINEAR, Kind.FIXED], [Kind.FIXED, Kind.LINEAR]) and name == "mul":
+        return Kind.LINEAR
+    if kinds == [Kind.LINEAR, Kind.FIXED] and name == "div":
+        return Kind.LINEAR
+    if name == "convert_element_type" and jnp.issubdtype(out.dtype, jnp.floating):
+        return kinds[0]
+    if name == "integer_pow" and equation.params["y"] == 1:
+        return kinds[0]
+    if name in ROW_BY_ROW and first.aval.shape[:1] == out.shape[:1]:
+        return kinds[0]
+    return Kind.OTHER
