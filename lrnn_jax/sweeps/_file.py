@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import os
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
 
-from lrnn_jax._checks import whole, whole_or_none
+from lrnn_jax._checks import component, function, whole, whole_or_none
+from lrnn_jax.sweeps._folder import as_path
 from lrnn_jax.sweeps._grid import Design, grid, hint, one_of, sampled, zipped
 from lrnn_jax.sweeps._learning import LABELS, STATIC, Learning, Real, Whole
 from lrnn_jax.sweeps._sweep import Sweep
@@ -36,23 +36,27 @@ class Runnable:
         traced: False for what runs on the host, cell by cell, and has its seed among its fields.
     """
 
-    run: Callable[[Any, int], Any]
-    presets: Mapping[str, Any]
-    check: Callable[[Any], None] = lambda config: None
+    run: Any
+    presets: Any
+    check: Any = lambda config: None
     static: tuple[str, ...] = ()
     labels: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
     traced: bool = True
+
+    def __post_init__(self) -> None:
+        function(self.run, "run", "a config and a seed")
+        function(self.check, "check", "a config")
+        configs = self.presets.values() if isinstance(self.presets, Mapping) else ()
+        if not configs or not all(dataclasses.is_dataclass(config) for config in configs):
+            raise ValueError(
+                f"`presets` are configs (dataclasses) by name, at least one; got {self.presets!r}."
+            )
 
 
 LEARNING = Runnable(Learning.run, {"full": Learning()}, Learning.check, STATIC, LABELS)
 
 
-def read_sweep(
-    path: str | os.PathLike,
-    store: str | os.PathLike | None = None,
-    *,
-    runs: Mapping[str, Runnable] | None = None,
-) -> Sweep:
+def read_sweep(path: Any, store: Any = None, *, runs: Mapping[str, Any] | None = None) -> Sweep:
     """The sweep that a file describes, checked.
 
         [sweep]  run = "learning", seed = 0, chunk, preset    what is run
@@ -70,8 +74,10 @@ def read_sweep(
 
     Errors: ValueError for what is wrong in the file, naming table and field, with suggestions.
     """
-    head, fixed, *varied = _tables(path)
+    head, fixed, *varied = _tables(as_path(path, "path"))
     runnables = {"learning": LEARNING, **(runs or {})}
+    for value in runnables.values():
+        component(value, Runnable, "runs", "{'mine': Runnable(run, {'full': Config()})}")
     name = one_of("run", head.get("run", "learning"), runnables)
     runnable = runnables[name]
     if not runnable.traced and (ignored := [key for key in ("chunk", "seed") if key in head]):
@@ -107,10 +113,10 @@ def _run_cell(run: Callable[[Any, int], Any], config: Any, seed: int, /, **field
     return run(dataclasses.replace(config, **fields), seed)
 
 
-def _tables(path: str | os.PathLike) -> list[dict[str, Any]]:
+def _tables(path: Path) -> list[dict[str, Any]]:
     """The tables of a file, those that it lacks empty."""
     try:
-        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} is not a readable sweep file: {error}.") from None
     _known(content, TABLES, "table")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lrnn_jax._checks import whole
+from lrnn_jax._checks import component, whole
 from lrnn_jax.sweeps._identity import ARRAYS
 
 
@@ -57,10 +57,13 @@ class Column:
 class Axis:
     """One dimension of a sweep: a name, and one or more parameters that vary together along it."""
 
-    name: str
-    columns: dict[str, Column]
+    name: Any
+    columns: Any
 
     def __post_init__(self) -> None:
+        component(self.name, str, "axis", "'cell'")
+        for column in component(self.columns, dict, "columns", "those of `grid`").values():
+            component(column, Column, "columns", "those of `grid`")
         sizes = {name: len(column.values) for name, column in self.columns.items()}
         if len(set(sizes.values())) > 1:
             raise ValueError(
@@ -87,9 +90,11 @@ class Design:
     Errors: ValueError for two axes, or two parameters, of the same name.
     """
 
-    axes: tuple[Axis, ...]
+    axes: Any
 
     def __post_init__(self) -> None:
+        for axis in component(self.axes, tuple, "axes", "those of `grid`"):
+            component(axis, Axis, "axes", "those of `grid`")
         names = [axis.name for axis in self.axes]
         parameters = [name for axis in self.axes for name in axis.columns]
         for kind, all_names in (("axes", names), ("parameters", parameters)):
@@ -110,7 +115,8 @@ class Design:
             for axis in self.axes
         ]
 
-    def __mul__(self, other: "Design") -> "Design":
+    def __mul__(self, other: Any) -> "Design":
+        component(other, Design, "a factor of a design", "another one")
         return Design((*self.axes, *other.axes))
 
     @property
@@ -224,7 +230,7 @@ def grid(**axes: Any) -> Design:
     return Design(tuple(Axis(name, {name: _column(name, v)}) for name, v in axes.items()))
 
 
-def zipped(axis: str = "cell", /, **columns: Any) -> Design:
+def zipped(axis: Any = "cell", /, **columns: Any) -> Design:
     """Parameters that vary together, one cell a position: a list of cells, by parameter.
 
     Arguments:
@@ -238,7 +244,7 @@ def zipped(axis: str = "cell", /, **columns: Any) -> Design:
 
 
 def sampled(
-    count: Any, *, seed: Any, method: Any = "sobol", axis: str = "sample", **ranges: Any
+    count: Any, *, seed: Any, method: Any = "sobol", axis: Any = "sample", **ranges: Any
 ) -> Design:
     """Cells drawn from a box, by quasi-Monte-Carlo (scrambled), Latin hypercube or at random.
 
@@ -277,11 +283,12 @@ def _range(name: str, ends: Any) -> tuple[float, float, bool]:
     with contextlib.suppress(TypeError, ValueError):
         low, high, *scale = ends
         logs = scale == ["log"]
-        if scale in ([], ["linear"], ["log"]) and low < high and (low > 0 or not logs):
+        within = low < high and math.isfinite(high - low) and (low > 0 or not logs)
+        if scale in ([], ["linear"], ["log"]) and within:
             return float(low), float(high), logs
     raise ValueError(
-        f"The range of {name!r} is (low, high) or (low, high, 'log') with low < high, and 0 < low "
-        f"for 'log'; got {ends!r}."
+        f"The range of {name!r} is (low, high) or (low, high, 'log') with finite low < high, and "
+        f"0 < low for 'log'; got {ends!r}."
     )
 
 
