@@ -15,6 +15,9 @@ import numpy as np
 from lrnn_jax._checks import component, whole
 from lrnn_jax.sweeps._identity import ARRAYS
 
+LARGEST = 2**31 - 1
+"""Of numbers of cells."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -262,7 +265,7 @@ def sampled(
 
     if not ranges:
         raise ValueError("Give at least one range, e.g. lr=(1e-3, 1e-1, 'log').")
-    count, seed = whole(count, "count"), whole(seed, "seed", 0)
+    count, seed = whole(count, "count", 1, LARGEST), whole(seed, "seed", 0)
     boxes = {name: _range(name, ends) for name, ends in ranges.items()}
     engines = {"sobol": qmc.Sobol, "halton": qmc.Halton, "latin": qmc.LatinHypercube}
     rng, kind = np.random.default_rng(seed), one_of("method", method, (*engines, "uniform"))

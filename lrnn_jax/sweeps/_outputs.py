@@ -225,6 +225,9 @@ def summarise(
     component(curve, LearningCurve, "curve", "what `learn` returns")
     if curve.loss.ndim != 1:
         raise ValueError(f"`curve` is of one run; got losses of shape {curve.loss.shape}.")
+    dtype, below = curve.loss.dtype, None
+    if criterion is not None:
+        below = curve.loss < number(criterion, "criterion").astype(dtype)
     out: dict[str, Any] = {
         "final_loss": Labelled(curve.loss[-1], long_name="final loss", units=LOSS_UNITS),
         **_ending(curve),
@@ -235,9 +238,8 @@ def summarise(
         drift = ends.invariant_drift(rates)[-1]
         long_name = "largest change of a conserved quantity"
         out["invariant_drift"] = Labelled(drift, long_name=long_name, units="1")
-    if criterion is not None:
-        below = curve.loss < number(criterion, "criterion").astype(curve.loss.dtype)
-        first = curve.epochs[jnp.argmax(below)].astype(curve.loss.dtype)
+    if below is not None:
+        first = curve.epochs[jnp.argmax(below)].astype(dtype)
         reached = jnp.where(jnp.any(below), first, jnp.nan)
         out["epochs_to_criterion"] = Labelled(reached, long_name="parameter updates to criterion")
     return out
