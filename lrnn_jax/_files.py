@@ -47,7 +47,7 @@ def save_tree(tree: Any, path: str | os.PathLike) -> None:
     arrays: dict[str, Any] = {}
     content = _encode(tree, "", arrays)
     arrays["header"] = np.array(json.dumps({"format": FORMAT, "content": content}))
-    path = os.path.realpath(os.fspath(path))
+    path = os.path.realpath(component(path, (str, os.PathLike), "path", '"network.npz"'))
     temporary = f"{path}.{uuid.uuid4().hex}.part"
     try:
         with open(temporary, "xb") as file:
@@ -185,12 +185,16 @@ def _encode(x: Any, name: str, arrays: dict[str, Any]) -> Any:
     if type(x) is dict:
         return {"dict": {k: _encode(v, f"{name}[{k!r}]", arrays) for k, v in x.items()}}
     if isinstance(x, tuple) or (dataclasses.is_dataclass(x) and not isinstance(x, type)):
-        named = x._fields if isinstance(x, tuple) else [f.name for f in dataclasses.fields(x)]
-        fields = {field: getattr(x, field) for field in named}
+        fields = x._asdict() if isinstance(x, tuple) else _arguments(x)
         kind = type(x).__name__ if type(x).__name__ in _classes() else f"{type(x).__name__} (yours)"
         encoded = {k: _encode(v, f"{name}.{k}", arrays) for k, v in fields.items()}
         return {"class": kind, "fields": encoded}
     return {"class": f"{type(x).__name__} (yours)", "fields": {}}
+
+
+def _arguments(x: Any) -> dict[str, Any]:
+    """What a dataclass was made of: its fields, by the names that its constructor has for them."""
+    return {f.metadata.get("argument", f.name): getattr(x, f.name) for f in dataclasses.fields(x)}
 
 
 def _decode(content: Any, arrays: dict[str, np.ndarray]) -> Any:

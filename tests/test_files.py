@@ -161,8 +161,8 @@ UNREADABLE = {
 }
 WRONG = {
     "a curve": (saved_curve, r"LearningCurve and no network.*LearningCurve\.load\(path\)"),
-    "initial state": (npz(**VECTORS, dt=0.1, h0=np.ones(5)), r"holds `h0`.*rollout\(state="),
-    "capitals": (npz(**VECTORS, dt=0.1, H0=np.ones(5)), "holds `H0`"),
+    "initial state": (npz(**VECTORS, dt=0.1, h0=np.ones(5)), r"one entry per neuron.*h \(5, 1\)"),
+    "capitals": (npz(**VECTORS, dt=0.1, Tau=np.full(5, 2.0)), "holds `Tau`"),
     "time constant": (npz(**VECTORS, dt=0.1, tau=0.2), r"holds `tau`.*dt/τ"),
     "threshold": (npz(**WEIGHTS, dt=0.1, theta=np.ones(12)), "holds `theta`.*thresholds"),
     "read-out bias": (npz(**WEIGHTS, dt=0.1, b_out=np.ones(3)), "holds `b_out`.*read-out bias"),
@@ -229,6 +229,14 @@ def test_what_cannot_change_a_network_does_no_harm(tmp_path):
     np.savez(path, **VECTORS, **extras, **rest, task=settings, w=WEIGHTS["w"])
     net = lrnn.LowRankRNN(**VECTORS, dt=0.1)
     assert eqx.tree_equal(lrnn.load_network(path, dt=0.1), net)
+
+
+@pytest.mark.parametrize("name", ["h0", "X0", "initial_state"])
+def test_an_initial_state_is_that_of_the_file(name, tmp_path):
+    start, path = RNG.normal(size=12), tmp_path / "net.npz"
+    for arrays in (VECTORS, WEIGHTS):
+        np.savez(path, **arrays, dt=0.1, **{name: start[None]})
+        assert np.array_equal(lrnn.load_network(path).initial_state, start)
 
 
 def test_a_file_may_name_its_activation_and_be_computed_in_another_dtype(tmp_path):

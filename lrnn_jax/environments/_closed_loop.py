@@ -15,7 +15,7 @@ from lrnn_jax.environments._base import AbstractPlant
 from lrnn_jax.environments._linear import AbstractLinearPlant
 from lrnn_jax.environments._moments import LinearLoop, Scaled, add, linear_loop, moments
 from lrnn_jax.environments._starts import AbstractStart, as_start
-from lrnn_jax.networks import AbstractRNN
+from lrnn_jax.networks import AbstractRNN, as_network
 from lrnn_jax.overlaps import root
 from lrnn_jax.reduced import AbstractReduction, simplest
 from lrnn_jax.tasks import (
@@ -151,7 +151,7 @@ class ClosedLoop(AbstractObjective):
         self, model: AbstractRNN, batch: Float[Array, "trial start"] | LoopTrials | None = None
     ) -> Float[Array, ""]:
         """L of some trials, or ⟨L⟩ where `batch` is None."""
-        trials, plant = self._cast(batch, model), self.plant
+        trials, plant = self._cast(batch, as_network(model, "model")), self.plant
         linear = model.is_linear_system and plant.linear_within is not None
         has_moments = linear and isinstance(plant, AbstractLinearPlant)
         if trials is None:

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from lrnn_jax._checks import component, one_key
 from lrnn_jax.environments._closed_loop import ClosedLoop, LoopTrials
-from lrnn_jax.networks import AbstractRNN
+from lrnn_jax.networks import AbstractRNN, as_network
 from lrnn_jax.tasks import AbstractTrialTask, Trials
 
 
@@ -33,8 +33,7 @@ class Demonstrations(AbstractTrialTask):
 
     def __init__(self, teacher: AbstractRNN, loop: ClosedLoop):
         component(loop, ClosedLoop, "loop", "ClosedLoop(plant, horizon, batch)")
-        component(teacher, AbstractRNN, "teacher", "LowRankRNN(z, v, m, u, dt=…)")
-        loop.check(teacher)
+        loop.check(as_network(teacher, "teacher"))
         if loop.batch is None:
             raise ValueError("Demonstrations are sampled: give the `loop` a `batch` (of trials).")
         self.teacher, self.loop = teacher, loop

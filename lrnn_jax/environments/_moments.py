@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 from lrnn_jax._checks import component
 from lrnn_jax._types import cast, small_matmul
 from lrnn_jax.environments._base import AbstractPlant
-from lrnn_jax.networks import AbstractRNN
+from lrnn_jax.networks import AbstractRNN, as_network
 from lrnn_jax.tasks import power_sum
 
 _FEW = 8  # rows of matrices whose products compile into the operations around them
@@ -68,7 +68,7 @@ def linear_loop(model: AbstractRNN, plant: AbstractPlant) -> LinearLoop:
 
     Source: [CL] eq. 9 (rank 1, double integrator).
     """
-    component(model, AbstractRNN, "model", "LowRankRNN(z, v, m, u, dt=…)")
+    as_network(model, "model")
     component(plant, AbstractPlant, "plant", "KIntegrator(2), a plant")
     if (model.inputs, model.outputs) != (plant.observations, plant.controls):
         raise ValueError(

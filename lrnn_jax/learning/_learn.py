@@ -76,11 +76,8 @@ def learn(
 
     Source: ours (theory in the README).
     """
-    epochs, record, throw = (
-        whole(epochs, "epochs", 0),
-        whole(record, "record"),
-        flag(throw, "throw"),
-    )
+    epochs, record = whole(epochs, "epochs", 0), whole(record, "record")
+    throw = flag(throw, "throw")
     data = Data(None if key is None else one_key(key), batches)
     if progress is not None:
         function(progress, "progress", "(epoch, epochs, loss)")

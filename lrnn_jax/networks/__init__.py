@@ -1,6 +1,7 @@
 """Networks of N neurons: low-rank and dense, one contract."""
 
 from lrnn_jax.networks._activation import (
+    READOUT,
     AbstractActivation,
     Erf,
     Identity,
@@ -11,18 +12,22 @@ from lrnn_jax.networks._activation import (
     Tanh,
     as_activation,
     gaussian_average,
+    read_out,
 )
 from lrnn_jax.networks._base import (
     AbstractOverlapRNN,
     AbstractRNN,
+    Equilibria,
     Simulation,
+    as_network,
     at_rest,
     read_after,
     scan_states,
 )
 from lrnn_jax.networks._checkpointed import CheckpointedRNN
-from lrnn_jax.networks._dense import DenseRNN, Factorisation, factorise, recurrent_drive
+from lrnn_jax.networks._dense import AbstractDenseRNN, CurrentRNN, DenseRNN, recurrent_drive
 from lrnn_jax.networks._erf import erf
+from lrnn_jax.networks._factorise import Factorisation, factorise
 from lrnn_jax.networks._files import load_network, save_network
 from lrnn_jax.networks._low_rank import LowRankRNN
 from lrnn_jax.networks._quadrature import AbstractQuadrature, GaussHermite, Sobol, gauss_hermite

@@ -6,9 +6,8 @@ from typing import Any
 import jax
 from jaxtyping import Array, Float
 
-from lrnn_jax._checks import component
 from lrnn_jax._scan import in_blocks
-from lrnn_jax.networks._base import AbstractRNN, Simulation, scan_states
+from lrnn_jax.networks._base import AbstractRNN, Simulation, as_network, scan_states
 
 
 def outputs_in_blocks(
@@ -66,7 +65,7 @@ class CheckpointedRNN(AbstractRNN):
     biased, initial_state = _inner("biased"), _inner("initial_state")
 
     def __check_init__(self) -> None:
-        component(self.network, AbstractRNN, "network", "LowRankRNN(z, v, m, u, dt=…)")
+        as_network(self.network)
 
     def step(
         self, state: Float[Array, "*batch state"], x: Float[Array, "*batch inputs"]

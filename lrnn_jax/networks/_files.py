@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from lrnn_jax._checks import component, shown
+from lrnn_jax._checks import as_dt, optional, shown
 from lrnn_jax._files import has_header, load_tree, read_arrays, save_tree
 from lrnn_jax._types import cast
 from lrnn_jax.networks._activation import (
@@ -18,20 +18,24 @@ from lrnn_jax.networks._activation import (
     Tanh,
     as_activation,
 )
-from lrnn_jax.networks._base import AbstractRNN
+from lrnn_jax.networks._base import AbstractRNN, as_network
 from lrnn_jax.networks._dense import WEIGHTS, DenseRNN
 from lrnn_jax.networks._low_rank import LowRankRNN
 
 _FORMATS = (
-    "either loading vectors z, v, m, u (each (neurons, columns)) and optional biases b (neurons), "
-    "or weights w (neurons, neurons), w_in (neurons, inputs), w_out (outputs, neurons) and "
-    "optional biases b; optional scalars: scale (of vectors), dt; optional text: activation"
+    "either loading vectors z, v, m, u (each (neurons, columns)) or weights w (neurons, neurons), "
+    "w_in (neurons, inputs), w_out (outputs, neurons); optional biases b and initial state h0 "
+    "(neurons); optional scalars: scale (of vectors), dt; optional text: activation"
 )
 _USED = (*"zvmu", *WEIGHTS, "b", "scale", "dt")
+_START = (
+    *("h0", "h_0", "x0", "x_0", "r0", "r_0", "s0", "h_init", "x_init"),
+    *("init_state", "initial_state", "hidden0", "state0"),
+)
+"""Usual names of the initial state."""
 _NEUTRAL: dict[str, float] = {
     name: value
     for names, value in (
-        ("h0 h_0 x0 x_0 r0 r_0 s0 h_init x_init init_state initial_state hidden0 state0", 0.0),
         ("bias biases b_rec brec b_hh bias_hh b_h b_ih bias_ih b_in bias_in", 0.0),
         ("b_out bout bias_out b_o out_bias output_bias readout_bias b_readout b_z c_out", 0.0),
         ("threshold thresholds theta thetas thr", 0.0),
@@ -58,8 +62,7 @@ def save_network(network: AbstractRNN, path: str | os.PathLike) -> None:
 
     Errors: OSError when the file cannot be written.
     """
-    component(network, AbstractRNN, "network", "LowRankRNN(z, v, m, u, dt=…)")
-    save_tree(network, path)
+    save_tree(as_network(network), path)
 
 
 def load_network(
@@ -75,8 +78,8 @@ def load_network(
 
     Arguments:
         path: a file of `save_network`; or one written by `numpy.savez`, holding either arrays
-            z, v, m, u, or w, w_in, w_out; optionally biases b, scalars `scale` and `dt`, and the
-            name of an `activation` ("linear", "tanh", "erf", "relu", "softplus").
+            z, v, m, u, or w, w_in, w_out; optionally biases b, initial state h0, scalars `scale`
+            and `dt`, and the name of an `activation` ("linear", "tanh", "erf", "relu", "softplus").
         dt: Euler step; needed when a file of yours has none, and goes before the file's.
         scale: s of loading vectors; goes before the file's; default N.
         activation: φ of a file of yours; goes before the file's; default linear.
@@ -88,29 +91,50 @@ def load_network(
     network otherwise.
 
     Errors: ValueError for a file that is missing, unreadable, pickled or holds other arrays, or
-    what changes a network and is not read (an initial state h0, a time constant tau, thresholds, a
-    read-out bias), or when dt is nowhere given; those of `LowRankRNN` and `DenseRNN`.
+    what changes a network and is not read (a time constant, thresholds, a read-out bias), or when
+    dt is nowhere given; those of `LowRankRNN` and `DenseRNN`.
     """
     dtype = None if dtype is None else _floating(dtype)
-    known, other = {"header", *_USED}, {*_NEUTRAL, *_PHI}
+    dt = None if dt is None else as_dt(dt)
+    scale = optional(scale, "scale", 0, open_start=True)
+    activation = None if activation is None else as_activation(activation)
+    like = None if like is None else as_network(like, "like")
+    known, other = {"header", *_USED}, {*_NEUTRAL, *_START, *_PHI}
     arrays = read_arrays(path, lambda name: name in known or name.lower() in other)
     if has_header(arrays):
         network = load_tree(path, like)
+        for name, option in (("dt", dt), ("scale", scale), ("activation", activation)):
+            if option is not None:
+                raise ValueError(f"{path} holds a whole network, with its own: leave out `{name}`.")
         if not isinstance(network, AbstractRNN):
             raise ValueError(
                 f"{path} holds a {type(network).__name__} and no network: load a learning curve "
                 f"with LearningCurve.load(path), and take its `model`."
             )
         return network if dtype is None else cast(network, dtype)
+    network = _from_arrays(arrays, path, dt, scale, activation)
+    return network if dtype is None else cast(network, dtype)
+
+
+def _from_arrays(
+    arrays: dict[str, Any],
+    path: str | os.PathLike,
+    dt: Any,
+    scale: Any,
+    activation: AbstractActivation | None,
+) -> AbstractRNN:
+    """A network from the arrays of a user's own file, of which what is not read is None."""
     held = ", ".join(arrays) or "nothing"
     arrays = {name: array for name, array in arrays.items() if array is not None}
-    phi = _activation(arrays, path) if activation is None else as_activation(activation)
+    phi = _activation(arrays, path) if activation is None else activation
     arrays = {name: array for name, array in arrays.items() if name.lower() not in _PHI}
     _check_numbers(arrays, path)
     if dt is None and (dt := _scalar(arrays, "dt", path)) is None:
         raise ValueError(f"{path} holds no `dt`: give the Euler step, e.g. dt=0.05 or --dt 0.05.")
     scale = _scalar(arrays, "scale", path) if scale is None else scale
-    options: dict[str, Any] = {"b": arrays.get("b"), "dt": dt, "activation": phi}
+    starts = [arrays.pop(name).squeeze() for name in list(arrays) if name.lower() in _START]
+    start = next((h0 for h0 in starts if h0.any()), None)
+    options: dict[str, Any] = {"b": arrays.get("b"), "h0": start, "dt": dt, "activation": phi}
     if all(name in arrays for name in "zvmu"):
         network = LowRankRNN(**{f: arrays[f] for f in "zvmu"}, scale=scale, **options)
         implied = _as_weights(network)
@@ -120,7 +144,7 @@ def load_network(
     else:
         raise ValueError(f"{path} must hold {_FORMATS}. It holds: {held}.")
     _check_complete(arrays, implied, path)
-    return network if dtype is None else cast(network, dtype)
+    return network
 
 
 def _as_weights(network: LowRankRNN) -> dict[str, np.ndarray]:
@@ -168,9 +192,8 @@ def _check_complete(
         names = ", ".join(f"`{name}`" for name in sorted(left))
         raise ValueError(
             f"{path} holds {names}, without which it is another network: make it from the arrays "
-            f"(an initial state is `rollout(state=…)`, a time constant enters as dt/τ, thresholds "
-            f"and biases as b; a read-out bias needs a class of your own, see the README), or "
-            f"leave them out of the file."
+            f"(a time constant enters as dt/τ, thresholds and biases as b; a read-out bias needs a "
+            f"class of your own, see the README), or leave them out of the file."
         )
 
 

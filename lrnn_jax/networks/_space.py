@@ -25,7 +25,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from lrnn_jax._checks import component, number
 from lrnn_jax._files import path_name
-from lrnn_jax.networks._base import AbstractOverlapRNN, AbstractRNN
+from lrnn_jax.networks._base import AbstractOverlapRNN, AbstractRNN, as_network
 from lrnn_jax.overlaps import Roles
 
 Weights = PyTree[Float[Array, "..."]]
@@ -110,7 +110,7 @@ class LeafSpace(AbstractSpace):
     coefficients, realisable = False, True
 
     def __init__(self, network: AbstractRNN):
-        self.network = network
+        self.network = as_network(network)
         arrays = _arrays(network)
         for name in network.frozen:
             if not _among(arrays, name):
@@ -166,7 +166,7 @@ class LeafSpace(AbstractSpace):
 
 def weight_space(model: AbstractRNN) -> AbstractSpace:
     """What learning moves in a model: what its class names, or else its arrays."""
-    return (model.space or LeafSpace)(model)
+    return (as_network(model, "model").space or LeafSpace)(model)
 
 
 def check_rates(values: Mapping[str, Any]) -> dict[str, Array]:
@@ -191,7 +191,7 @@ def _arrays(network: AbstractRNN) -> dict[str, Array]:
     """All floating-point arrays of a network but dt and those of its activation."""
     leaves = jax.tree_util.tree_leaves_with_path(eqx.filter(network, eqx.is_inexact_array))
     named = {path_name(path): leaf for path, leaf in leaves}
-    own = ("dt", "activation")
+    own = ("dt", "activation", "readout_activation")
     return {n: leaf for n, leaf in named.items() if not any(_within(n, field) for field in own)}
 
 

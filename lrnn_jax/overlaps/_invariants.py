@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from lrnn_jax._checks import component
 from lrnn_jax._types import Gram, is_traced
 from lrnn_jax.overlaps._geometry import root
 from lrnn_jax.overlaps._overlaps import AbstractOverlapModel, Overlaps
@@ -88,7 +89,9 @@ def invariants(
 
     Source: ours (the rank-1 balance: [LR]).
     """
-    return invariants_of(model.overlaps, rates or {}, model.frozen, linear=model.linear)
+    component(model, AbstractOverlapModel, "model", "a network, a reduction, or Overlaps")
+    rates = component({} if rates is None else rates, Mapping, "rates", '{"m": 0.0}')
+    return invariants_of(model.overlaps, rates, model.frozen, linear=model.linear)
 
 
 def invariants_of(

@@ -31,8 +31,7 @@ def loop_matrix(
     Source: [CL] eq. 9.
     """
     component(model, (AbstractRNN, LearningCurve), "model", "a network, a reduction or a curve")
-    component(plant, (AbstractPlant, ClosedLoop), "plant", "KIntegrator(2), or a ClosedLoop")
-    plant = plant.plant if isinstance(plant, ClosedLoop) else plant
+    plant = _plant(plant)
     if not isinstance(model, LearningCurve):
         return linear_loop(model, plant).matrix
     if model.roles is None:
@@ -42,6 +41,12 @@ def loop_matrix(
         )
     rnn = reduce(model.model)
     return jax.vmap(lambda gram: linear_loop(rnn.with_gram(gram), plant).matrix)(model.gram)
+
+
+def _plant(plant: Any) -> AbstractPlant:
+    """A plant, by itself or in a loop."""
+    component(plant, (AbstractPlant, ClosedLoop), "plant", "KIntegrator(2), or a ClosedLoop")
+    return plant.plant if isinstance(plant, ClosedLoop) else plant
 
 
 def spectrum(
@@ -120,6 +125,9 @@ def outliers(
 ) -> Complex[np.ndarray, "*record count"]:
     """The `count` eigenvalues farthest from `bulk` (1 − dt for a low-rank network)."""
     values, count = eigenvalues(values, 1), whole(count, "count")
+    bulk = eigenvalues(bulk, 0, "bulk")
+    if bulk.ndim or not np.isfinite(bulk):
+        raise ValueError(f"`bulk` is one number, 1 − dt for a low-rank network; got {shown(bulk)}.")
     order = np.argsort(-np.abs(values - bulk), axis=-1, kind="stable")[..., :count]
     return np.take_along_axis(values, order, axis=-1)
 
@@ -179,6 +187,9 @@ class LoopMatrix(eqx.Module):
     """
 
     plant: AbstractPlant | ClosedLoop
+
+    def __check_init__(self) -> None:
+        _plant(self.plant)
 
     def __call__(self, model: AbstractRNN) -> Float[Array, "d d"]:
         return loop_matrix(model, self.plant)

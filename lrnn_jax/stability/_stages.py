@@ -71,6 +71,8 @@ def stages(
     Source: [CL] fig. 3-5; found from the spectrum alone: ours.
     """
     component(curve, LearningCurve, "curve", "what learn(…) returns")
+    if (plant is None) == (values is None):
+        raise ValueError("Give the `plant` that was controlled, or eigenvalues as `values`.")
     values = spectrum(curve, plant) if values is None else eigenvalues(values, 2)
     if len(values) != len(curve.epochs):
         raise ValueError(

@@ -19,7 +19,7 @@ from lrnn_jax._checks import (
     shown,
     whole,
 )
-from lrnn_jax.networks import AbstractRNN
+from lrnn_jax.networks import AbstractRNN, as_network
 from lrnn_jax.tasks._base import (
     AbstractTask,
     Evaluation,
@@ -83,6 +83,7 @@ class AbstractFilter(AbstractTask):
     ) -> Float[Array, ""]:
         """L; `batch` is added to the target (label noise from `sample`)."""
         target = self.response if batch is None else Samples(self._noisy(batch))
+        as_network(model, "model")
         way = Evaluation.AUTO if batch is not None else self.evaluation
         return response_error(model, target, self.steps, evaluation=way)
 

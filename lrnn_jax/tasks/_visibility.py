@@ -78,11 +78,9 @@ def measured_visible(
             f"of its overlaps Q alone; got {shown(reduction)}."
         )
     component(objective, AbstractObjective, "objective", "ExponentialFilter(0.2, dt, steps)")
-    batch = None
-    if objective.stochastic:
-        if key is None:
-            raise ValueError(f"{type(objective).__name__} draws its data: pass `key`.")
-        batch = objective.sample(one_key(key))
+    if key is None and objective.stochastic:
+        raise ValueError(f"{type(objective).__name__} draws its data: pass `key`.")
+    batch = None if key is None else objective.sample(one_key(key))
     objective.check(reduction)
     roles = reduction.roles
 

@@ -9,7 +9,7 @@ import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from lrnn_jax._checks import as_float, component, number, one_key, whole, whole_or_none
-from lrnn_jax.networks import AbstractRNN
+from lrnn_jax.networks import AbstractRNN, as_network
 from lrnn_jax.reduced import linear_system, simplest
 from lrnn_jax.tasks._base import (
     AbstractTask,
@@ -97,7 +97,7 @@ class AbstractWhiteNoise(AbstractTask):
 
     def loss(self, model: AbstractRNN, batch: Pairs | None = None) -> Float[Array, ""]:
         """L of a minibatch, or ⟨L⟩ where `batch` is None."""
-        dt = model.dt.astype(model.dtype)
+        dt = as_network(model, "model").dt.astype(model.dtype)
         if batch is not None:
             return self.score(self.output(model, batch), batch)
         error = response_error(
@@ -243,7 +243,7 @@ class TeacherStudent(AbstractWhiteNoise):
     ):
         self.steps = steps = whole(steps, "steps")
         self.batch = batch = whole_or_none(batch, "batch", "the exact expectation")
-        component(teacher, AbstractRNN, "teacher", "LowRankRNN(z, v, m, u, dt=…)")
+        as_network(teacher, "teacher")
         if batch is None and not teacher.is_linear_system:
             raise ValueError(
                 "The expected loss is known for linear teachers without biases; give `batch` for "
