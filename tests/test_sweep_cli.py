@@ -75,9 +75,9 @@ def test_cells_with_one_seed_start_alike(written):
 
 
 def test_samples_of_whole_numbers_are_whole(written):
-    text = "[fixed]\nepochs = 3\nsteps = 20\n[sample]\ncount = 4\nn = [5, 9]\nlr = [0.01, 0.1]\n"
-    assert main(["sweep", written(text), "--store", "s"]) == 0
-    drawn = open_sweep("s")["n"].values
+    drawn = read_sweep(written("[sample]\ncount = 4\nn = [5, 9]\nlr = [0.01, 0.1]\n"))
+    assert drawn.static == ["n"]
+    drawn = drawn.design.columns["n"].values
     assert drawn.dtype.kind == "i"
     assert set(drawn) <= set(range(5, 10))
 
@@ -88,6 +88,7 @@ WRONG = {
     "spacing": ('[axes]\nlr = {from = 1, to = 2, count = 2, spacing = "logs"}', "`spacing` is one"),
     "table": ("[axis]\nlr = [1.0]", "Did you mean 'axes'"),
     "field": ("[axes]\nlrr = [1.0]", "Did you mean 'lr'"),
+    "words": ("[sample]\ncount = 2\ntask = [0, 1]", "[sample] `task` is no number"),
     "type": ('[axes]\nlr = ["fast"]', "`lr` is a number"),
     "whole": ("[axes]\nn = [1.5]", "`n` is a whole number"),
     "choice": ('[axes]\ntask = ["sine"]', "`task` is one of"),
@@ -129,6 +130,35 @@ WRONG = {
 def test_a_wrong_file_is_answered_clearly(written, capsys, text, answer):
     assert main(["sweep", written(text)]) == 2
     assert answer in capsys.readouterr().err
+
+
+ANYTHING = ("3", "-1", "1.5", "true", '"x"', "[]", "[1, 2]", '["x"]', "{}", "{x = 1}", "nan", "inf",
+            "1979-05-27", "[[1]]", "1e400", "99999999999999999999", "{from = 1, to = 2, count = 2}",
+            "{from = nan, to = 2, count = 2}", "[0.1, 0.2, 'log']", "[0.1, nan]")  # fmt: skip
+
+
+@pytest.mark.parametrize("table", ["sweep", "fixed", "axes", "zip", "sample"])
+def test_whatever_stands_in_a_file_is_taken_or_answered_with_its_place(written, table):
+    fields = [
+        field.name for field in dataclasses.fields(read_sweep(written(GOOD)).function.args[1])
+    ]
+    fields = {"sweep": ["run", "seed", "chunk", "preset"]}.get(table, fields)
+    if table == "sample":
+        fields = [*set(fields) - {"amplitude"}, "count", "method"]
+    rest = {"sweep": "[axes]\nlr = [0.1]\n", "fixed": "[zip]\nseed = [1]\n"}.get(table, "")
+    answers = []
+    for field in fields:
+        for value in ANYTHING:
+            line = f"[{table}]\n{field} = {value}\n{rest}"
+            if table == "sample":
+                line += "count = 2\n" * (field != "count") + "amplitude = [1, 2]\n"
+            try:
+                read_sweep(written(line))
+            except ValueError as error:
+                answers.append((field, line, str(error)))
+    unclear = [text for field, _, text in answers if field not in text or "\n" in text]
+    assert not unclear
+    assert len(answers) >= len(fields) * len(ANYTHING) / 2
 
 
 def test_other_things_are_run_when_they_are_handed_over(written, tmp_path):

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -19,11 +20,15 @@ import pytest
 import lrnn_jax as lrnn
 from lrnn_jax.sweeps import (
     OUTCOMES,
+    Axis,
+    Design,
     Labelled,
+    Runnable,
     Store,
     StoreError,
     grid,
     open_sweep,
+    read_sweep,
     sampled,
     summarise,
     zipped,
@@ -171,7 +176,7 @@ WRONG = {
     "unknown": (({"z": [1.0]}, square), {}, "no parameter 'z'"),
     "missing": (({"y": [1.0]}, square), {}, "needs values for x"),
     "empty": (({"x": []}, square), {}, "'x' is empty"),
-    "static": (({"x": [1.0]}, square), {"static": ("n",)}, "the axes are"),
+    "static": (({"x": [1.0]}, square), {"static": ("n",)}, "`static` takes names among x"),
     "key": (({"lr": [1.0], "rate": [1.0]}, cell), {}, "pass `key`"),
     "chunk": (({"x": [1.0]}, square), {"chunk": 0}, "`chunk` must"),
     "cells": (([{"x": 1.0}, {"y": 1.0}], square), {}, "Cell 1 has"),
@@ -189,6 +194,140 @@ WRONG = {
 def test_wrong_input_is_answered_clearly(arguments, options, answer):
     with pytest.raises(ValueError, match=answer):
         lrnn.sweep(*arguments, **options)
+
+
+ONE = {"cells": {"x": [1.0]}, "function": square}
+WHOLE = [0, -1, 1.5, True, "2", None, [1], np.ones(2)]
+FLAG = [1, 0.0, "no", None]
+ALSO = {"cells": "cells|axis|axes", "columns": "columns|axis", "path": "path|sweep file"}
+CURVES = []  # one, of a network that learned
+PATH = [3, "", ["s"], b"s", "a\0b"]
+BAD = {
+    lambda **o: lrnn.Sweep(**(ONE | o)): {
+        "cells": [3, "x", None, [], [1], {}, {"x": 1.0}, {"x": "sine"}, {"x": []}, {"y": [1.0]}],
+        "function": [3, "square", None, [square]],
+        "key": [0, 0.5, "key", jr.split(jr.key(0)), np.ones(2)],
+        "static": ["n", ("n",), 3, [1], {"x": 1}],
+        "labels": [3, ["x"], {"x": "rate"}, {"x": ("a",)}, {"x": (1, 2)}, {"x": ("a", "b", "c")}],
+        "chunk": WHOLE[:5],
+        "memory": WHOLE[:5],
+        "store": PATH,
+        "traced": FLAG,
+        "name": [3, ("a",)],
+    },
+    lambda **o: lrnn.Sweep(**ONE, store="unused").run(**o): {
+        "resume": FLAG,
+        "progress": FLAG,
+        "devices": [0, -1, 99, True, 1.5, "2", [], [1], ["cpu"]],
+        "shard": [3, "0/2", (0,), (2, 2), (-1, 2), (0, 1, 2), (0.5, 2), (0, True), ("0", "2")],
+    },
+    lambda **o: lrnn.Sweep(**ONE).plan(**o): {"devices": [0, "2", []], "measure": FLAG},
+    grid: {"x": [1.0, "sine", None, [], {}, np.float64(1), jnp.ones(()), [["a"], ["b"]]]},
+    lambda axis="cell", **o: zipped(axis, **o): {"x": [1.0, "sine", None, []], "axis": [3, None]},
+    lambda **o: sampled(**({"count": 2, "seed": 0, "lr": (1.0, 2.0)} | o)): {
+        "count": WHOLE,
+        "seed": WHOLE[1:],
+        "method": ["sobl", 3, None, ["sobol"]],
+        "axis": [3, None],
+        "lr": [1.0, None, (1,), (2, 1), (1, 1), (1, 2, "logs"), (0, 1, "log"), ("a", "b"), "ab",
+               (np.nan, 1), (0, np.inf), (1, 2, "log", 3), {"low": 1, "high": 2}],
+    },
+    lambda **o: Design(**o): {"axes": [3, None, [], (1,), ("x",), grid(x=[1.0])]},
+    lambda **o: Axis(**({"name": "x", "columns": grid(x=[1.0]).columns} | o)): {
+        "axis": [], "columns": [3, None, {"x": [1.0]}, {}],
+    },
+    lambda value=1.0, dims=(), **o: Labelled(value, *dims, **o): {
+        "value": ["a", None, {}, [[1], [1, 2]], object()],
+        "dims": [("epoch",), ("a", "b"), (3,)],
+        "labels": [3, ["a"], {"x": ("a",)}, {"x": "a"}],
+        "long_name": [3, None],
+        "units": [3, None],
+        "coordinate": [*FLAG, True],
+    },
+    lambda curve=None, **o: summarise(CURVES[0] if curve is None else curve, **o): {
+        "curve": [3, "curve", {}, cell],
+        "criterion": ["low", np.ones(2), np.nan, 1j],
+    },
+    open_sweep: {"path": [*PATH, None]},
+    Store: {"path": [*PATH, None]},
+    lambda path="x.toml", **o: read_sweep(path, **o): {
+        "path": [*PATH, None, "nothing.toml", "."],
+        "runs": [{"mine": 3}, {"mine": square}],
+    },
+    lambda **o: Runnable(**({"run": square, "presets": {"full": sampled}} | o)): {
+        "run": [3, None],
+        "check": [3, None],
+        "presets": [3, {}, [], {"full": 3}, {"full": {"x": 1.0}}],
+    },
+}  # fmt: skip
+
+
+def test_bad_input_is_answered_in_one_sentence_that_names_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.toml").write_text("[axes]\nlr = [0.1]\n")
+    CURVES.append(cell(jr.key(0), 0.1, 0.2))
+    tried, wrong = 0, []
+    for function, arguments in BAD.items():
+        for name, values in arguments.items():
+            for value in values:
+                tried += 1
+                try:
+                    function(**{name: value})
+                    wrong.append((name, value, "accepted"))
+                except (ValueError, TypeError, StoreError) as error:
+                    said = str(error)
+                    if (
+                        not re.search(ALSO.get(name, name), said)
+                        or "\n" in said
+                        or type(error).__module__[:5] == "jaxty"
+                    ):
+                        wrong.append((name, value, said))
+    assert not wrong, "\n".join(map(str, wrong))
+    assert tried > 150
+    assert os.listdir(tmp_path) == ["x.toml"]  # nothing was begun
+
+
+def test_values_out_of_range_are_known_before_anything_runs(tmp_path):
+    def run(lr, rate=0.2, dt=0.1):
+        net = lrnn.LowRankRNN.normalised(12, dt=dt, key=jr.key(0))
+        task = lrnn.ExponentialFilter(rate, dt, 20)
+        return lrnn.learn(lrnn.reduce(net), task, lrnn.Descent(lr), epochs=1, throw=False)
+
+    for cells, words in {
+        (("lr", (0.1, -0.1)),): "`lr` .*entry \\(1,\\) is -0.1",
+        (("lr", (1, 2, -3)),): "`lr` .*is -3",  # whole numbers
+        (("lr", (0.1,)), ("rate", (0.1, np.nan))): "`rate`",
+        (("lr", (0.1,)), ("dt", (0.1, 0.2, 2.0))): "`dt` is the Euler step.*entry \\(2,\\) is 2",
+    }.items():
+        cells = {name: list(values) for name, values in cells}
+        with pytest.raises(ValueError, match=words):
+            lrnn.sweep(cells, run, store=tmp_path / "s", progress=False)
+    assert os.listdir(tmp_path) == []  # so that another sweep can take the store
+
+
+def test_a_number_that_decides_a_shape_is_to_be_static():
+    def run(n):
+        return {"drawn": sampled(n, seed=0, x=(1.0, 2.0)).size}
+
+    with pytest.raises(ValueError, match=r"parameters n decides a shape.*static=\('n',\)"):
+        lrnn.sweep({"n": [10, 20]}, run)
+
+
+@pytest.mark.parametrize("traced", [True, False])
+def test_every_outcome_of_learning_is_one_of_a_sweep_s(traced):
+    outcomes = [name for name in OUTCOMES if name != "raised"]
+    results = [lrnn.RESULTS._name_to_item[name] for name in outcomes]
+    assert set(outcomes) == set(lrnn.RESULTS._name_to_item)
+
+    def run(number):
+        return {"": results[number], "y": 1.0}
+
+    cells = {"number": list(range(len(results)))}
+    data = lrnn.sweep(cells, run, static=("number",), traced=traced, progress=False)
+    meanings = data.result.attrs["flag_meanings"].split()
+    assert [meanings[code] for code in data.result.values] == outcomes
+    assert meanings[-1] == "not_run"
+    assert data.result.attrs["flag_values"] == [*range(len(OUTCOMES)), -1]
 
 
 def test_whole_numbers_of_numpy_are_whole(tmp_path):

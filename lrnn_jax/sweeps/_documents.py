@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lrnn_jax._checks import whole
-from lrnn_jax.sweeps._grid import Design
+from lrnn_jax.sweeps._grid import LARGEST, Design
 from lrnn_jax.sweeps._outputs import Spec
 from lrnn_jax.sweeps._store import StoreError
 
@@ -34,7 +34,6 @@ SPEC = {
     "labels": (dict, type(None)),
 }  # fmt: skip
 """What a group's variables hold."""
-LARGEST = 2**31 - 1
 NONSENSE = (ValueError, TypeError, LookupError, AttributeError, OverflowError)
 
 

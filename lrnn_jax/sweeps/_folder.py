@@ -53,7 +53,8 @@ class Store(AbstractStore):
     full disk, missing rights, and files that are damaged or of something else, with their names.
     """
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: Any):
+        path = as_path(path, "path")
         try:
             import zarr.errors
         except ImportError as error:
@@ -61,7 +62,7 @@ class Store(AbstractStore):
                 "A sweep's store needs zarr: pip install 'lrnn_jax[sweep]'."
             ) from error
         self._zarr: Any = zarr
-        self.path = Path(path)
+        self.path = path
         self._documents: dict[str, dict[str, Any]] = {}
         self._arrays: dict[tuple[int, str, str], Any] = {}
         self._markers: dict[tuple[int, int], dict[str, Any]] = {}
@@ -279,6 +280,13 @@ class Store(AbstractStore):
                 f"Cannot write to the store {self.path}: {reason}. All chunks marked complete are "
                 f"kept. {todo} and resume."
             ) from error
+
+
+def as_path(path: Any, name: str) -> Path:
+    """A path; ValueError for what cannot be one."""
+    if isinstance(path, (str, os.PathLike)) and str(path) and "\0" not in str(path):
+        return Path(path)
+    raise ValueError(f"`{name}` is a path, such as 'runs/rates'; got {path!r}.")
 
 
 def _checksum(values: np.ndarray, like: str = CHECKSUM) -> str:

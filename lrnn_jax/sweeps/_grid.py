@@ -12,8 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from lrnn_jax._checks import whole
+from lrnn_jax._checks import component, whole
 from lrnn_jax.sweeps._identity import ARRAYS
+
+LARGEST = 2**31 - 1
+"""Of numbers of cells."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,13 @@ class Column:
 class Axis:
     """One dimension of a sweep: a name, and one or more parameters that vary together along it."""
 
-    name: str
-    columns: dict[str, Column]
+    name: Any
+    columns: Any
 
     def __post_init__(self) -> None:
+        component(self.name, str, "axis", "'cell'")
+        for column in component(self.columns, dict, "columns", "those of `grid`").values():
+            component(column, Column, "columns", "those of `grid`")
         sizes = {name: len(column.values) for name, column in self.columns.items()}
         if len(set(sizes.values())) > 1:
             raise ValueError(
@@ -87,9 +93,11 @@ class Design:
     Errors: ValueError for two axes, or two parameters, of the same name.
     """
 
-    axes: tuple[Axis, ...]
+    axes: Any
 
     def __post_init__(self) -> None:
+        for axis in component(self.axes, tuple, "axes", "those of `grid`"):
+            component(axis, Axis, "axes", "those of `grid`")
         names = [axis.name for axis in self.axes]
         parameters = [name for axis in self.axes for name in axis.columns]
         for kind, all_names in (("axes", names), ("parameters", parameters)):
@@ -110,7 +118,8 @@ class Design:
             for axis in self.axes
         ]
 
-    def __mul__(self, other: "Design") -> "Design":
+    def __mul__(self, other: Any) -> "Design":
+        component(other, Design, "a factor of a design", "another one")
         return Design((*self.axes, *other.axes))
 
     @property
@@ -224,7 +233,7 @@ def grid(**axes: Any) -> Design:
     return Design(tuple(Axis(name, {name: _column(name, v)}) for name, v in axes.items()))
 
 
-def zipped(axis: str = "cell", /, **columns: Any) -> Design:
+def zipped(axis: Any = "cell", /, **columns: Any) -> Design:
     """Parameters that vary together, one cell a position: a list of cells, by parameter.
 
     Arguments:
@@ -238,7 +247,7 @@ def zipped(axis: str = "cell", /, **columns: Any) -> Design:
 
 
 def sampled(
-    count: Any, *, seed: Any, method: Any = "sobol", axis: str = "sample", **ranges: Any
+    count: Any, *, seed: Any, method: Any = "sobol", axis: Any = "sample", **ranges: Any
 ) -> Design:
     """Cells drawn from a box, by quasi-Monte-Carlo (scrambled), Latin hypercube or at random.
 
@@ -256,7 +265,7 @@ def sampled(
 
     if not ranges:
         raise ValueError("Give at least one range, e.g. lr=(1e-3, 1e-1, 'log').")
-    count, seed = whole(count, "count"), whole(seed, "seed", 0)
+    count, seed = whole(count, "count", 1, LARGEST), whole(seed, "seed", 0)
     boxes = {name: _range(name, ends) for name, ends in ranges.items()}
     engines = {"sobol": qmc.Sobol, "halton": qmc.Halton, "latin": qmc.LatinHypercube}
     rng, kind = np.random.default_rng(seed), one_of("method", method, (*engines, "uniform"))
@@ -277,11 +286,12 @@ def _range(name: str, ends: Any) -> tuple[float, float, bool]:
     with contextlib.suppress(TypeError, ValueError):
         low, high, *scale = ends
         logs = scale == ["log"]
-        if scale in ([], ["linear"], ["log"]) and low < high and (low > 0 or not logs):
+        within = low < high and math.isfinite(high - low) and (low > 0 or not logs)
+        if scale in ([], ["linear"], ["log"]) and within:
             return float(low), float(high), logs
     raise ValueError(
-        f"The range of {name!r} is (low, high) or (low, high, 'log') with low < high, and 0 < low "
-        f"for 'log'; got {ends!r}."
+        f"The range of {name!r} is (low, high) or (low, high, 'log') with finite low < high, and "
+        f"0 < low for 'log'; got {ends!r}."
     )
 
 

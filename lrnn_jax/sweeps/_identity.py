@@ -1,10 +1,12 @@
-"""What tells one computation from another: a digest of its program, or of a function's source."""
+"""What tells one sweep from another: its manifest, a digest of its program, or of its function."""
 
 import contextlib
 import functools
 import hashlib
 import inspect
+import json
 import re
+import textwrap
 import types
 from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any
@@ -48,6 +50,38 @@ def function_digest(function: Callable[..., Any]) -> str:
     for part in _told([function, type(function).__call__], {}):
         digest.update(part)
     return digest.hexdigest()
+
+
+def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between two sweeps, in sentences."""
+    before, after = _facts(there), _facts(now)
+    after["chunk"] = after["chunk"] or before.get("chunk")  # what is not asked for may be anything
+    if before.get("function") == f"functools.{after['function']}":  # of files, in earlier versions
+        before["function"] = after["function"]
+    # as text: NaN is the same NaN
+    different = [
+        name
+        for name in dict.fromkeys([*before, *after])
+        if json.dumps(before.get(name)) != json.dumps(after.get(name))
+    ]
+    if not different and json.dumps(there["design"]) != json.dumps(now["design"]):
+        return ["The axes are combined in another way or order."]
+    return [f"{n}: {_short(before.get(n))} there, {_short(after.get(n))} now." for n in different]
+
+
+def _facts(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a sweep what it is, by name."""
+    axes = [axis["columns"] for axis in manifest["design"]]
+    columns = {f"Axis {name!r}": v for columns in axes for name, v in columns.items()}
+    others = ("design", "hash", "labels", "program")
+    return columns | {name: value for name, value in manifest.items() if name not in others}
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "absent"
+    size = f"{len(value)} value(s) " if isinstance(value, list) else ""
+    return size + textwrap.shorten(str(value), 60, placeholder="…")
 
 
 def _constants(program: ClosedJaxpr | Jaxpr) -> Iterator[Any]:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from lrnn_jax._checks import component, flag, names, number, shown
 from lrnn_jax._results import OUTCOMES as LEARNING_OUTCOMES
 from lrnn_jax._results import RESULTS, outcome_code
 from lrnn_jax.learning import LearningCurve
@@ -41,22 +42,39 @@ class Labelled(eqx.Module):
     def __init__(
         self,
         value: Any,
-        *dims: str,
-        labels: Mapping[str, tuple[str, ...]] | None = None,
-        long_name: str = "",
-        units: str = "",
-        coordinate: bool = False,
+        *dims: Any,
+        labels: Any = None,
+        long_name: Any = "",
+        units: Any = "",
+        coordinate: Any = False,
     ):
+        if not isinstance(value, jax.Array) and not _is_numeric(value):
+            raise ValueError(f"`value` is an array of numbers; got {shown(value)}.")
         self.value = jnp.asarray(value)
-        if len(dims) != self.value.ndim:
+        if len(names(dims, "dims")) != self.value.ndim:
             raise ValueError(
-                f"An array of shape {self.value.shape} needs a name for each of its axes; got "
-                f"{dims}."
+                f"`dims` names each axis of an array of shape {self.value.shape}; got {dims}."
             )
+        self.coordinate = flag(coordinate, "coordinate")
         if coordinate and len(dims) != 1:
             raise ValueError(f"A `coordinate` has one axis; got {len(dims)}: {dims}.")
-        self.dims, self.labels = dims, dict(labels or {})
-        self.long_name, self.units, self.coordinate = long_name, units, coordinate
+        sizes = dict(zip(dims, self.value.shape))
+        self.labels = dict(component(labels or {}, Mapping, "labels", "{'overlap': ('zm', 'vu')}"))
+        for dim, places in self.labels.items():
+            if len(names(places, "labels")) != sizes.get(dim):
+                raise ValueError(
+                    f"`labels` has {len(places)} names for the axis {dim!r}; the array has "
+                    f"{sizes.get(dim, 'no')} positions along it."
+                )
+        self.dims, self.long_name = dims, component(long_name, str, "long_name", "'loss'")
+        self.units = component(units, str, "units", "'1'")
+
+
+def _is_numeric(value: Any) -> bool:
+    try:
+        return np.asarray(value).dtype.kind in "fiubc"
+    except (TypeError, ValueError):
+        return False
 
 
 @dataclass(frozen=True)
@@ -190,7 +208,7 @@ def _overlaps(name: str, curve: LearningCurve, epochs: Any, *dims: str) -> dict[
 
 
 def summarise(
-    curve: LearningCurve, criterion: Any = None, rates: dict[str, float] | None = None
+    curve: Any, criterion: Any = None, rates: dict[str, float] | None = None
 ) -> dict[str, Any]:
     """A few numbers in place of a curve: for sweeps too large to keep every epoch.
 
@@ -204,6 +222,12 @@ def summarise(
     change between first and last epoch of what gradient flow conserves), `stopped`, `result` and,
     with a criterion, `epochs_to_criterion`.
     """
+    component(curve, LearningCurve, "curve", "what `learn` returns")
+    if curve.loss.ndim != 1:
+        raise ValueError(f"`curve` is of one run; got losses of shape {curve.loss.shape}.")
+    dtype, below = curve.loss.dtype, None
+    if criterion is not None:
+        below = curve.loss < number(criterion, "criterion").astype(dtype)
     out: dict[str, Any] = {
         "final_loss": Labelled(curve.loss[-1], long_name="final loss", units=LOSS_UNITS),
         **_ending(curve),
@@ -214,9 +238,8 @@ def summarise(
         drift = ends.invariant_drift(rates)[-1]
         long_name = "largest change of a conserved quantity"
         out["invariant_drift"] = Labelled(drift, long_name=long_name, units="1")
-    if criterion is not None:
-        below = curve.loss < jnp.asarray(criterion).astype(curve.loss.dtype)
-        first = curve.epochs[jnp.argmax(below)].astype(curve.loss.dtype)
+    if below is not None:
+        first = curve.epochs[jnp.argmax(below)].astype(dtype)
         reached = jnp.where(jnp.any(below), first, jnp.nan)
         out["epochs_to_criterion"] = Labelled(reached, long_name="parameter updates to criterion")
     return out

@@ -17,6 +17,7 @@ from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 from jax.sharding import Mesh
 from jaxtyping import Array, PRNGKeyArray
 
+from lrnn_jax._checks import known_beforehand
 from lrnn_jax._devices import along, device_mesh, share_out
 from lrnn_jax.sweeps._grid import Design
 from lrnn_jax.sweeps._identity import program_digest
@@ -82,7 +83,8 @@ def trace(
 
     def flat(key: Any, values: Mapping[str, Any]) -> list[Any]:
         keyed = {"key": key} if takes_key else {}
-        outputs = variables(function(**keyed, **statics, **values))
+        with known_beforehand(list(values.values()), list(columns.values())):
+            outputs = variables(function(**keyed, **statics, **values))
         specs.update({name: Spec.of(variable) for name, variable in outputs.items()})
         return [variable.value for variable in outputs.values()]
 
@@ -90,8 +92,9 @@ def trace(
         program = jax.make_jaxpr(lambda key, *x: flat(key, dict(zip(numbers, x))))(
             jax.eval_shape(lambda: jr.key(0)), *numbers.values()
         )
-    except TypeError as error:
-        if not isinstance(error, _NEEDS_NUMBER) and "concrete" not in str(error):
+    except (TypeError, ValueError) as error:
+        words = ("concrete", "Tracer", "Traced")  # of our own checks, too
+        if not isinstance(error, _NEEDS_NUMBER) and not any(word in str(error) for word in words):
             raise
         raise ValueError(
             f"One of the parameters {', '.join(numbers)} decides a shape or a branch, but numbers "

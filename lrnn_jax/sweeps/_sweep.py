@@ -2,25 +2,23 @@
 
 import functools
 import inspect
-import json
 import os
-import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
-from typing import Any, SupportsIndex
+from typing import Any
 
 import jax
 import jax.random as jr
 import numpy as np
-from jaxtyping import PRNGKeyArray
 
-from lrnn_jax._checks import whole, whole_or_none
+from lrnn_jax._checks import component, flag, names, one_key, whole, whole_or_none
+from lrnn_jax._checks import function as as_function
 from lrnn_jax._devices import local_devices
 from lrnn_jax.sweeps._documents import manifest_hash
-from lrnn_jax.sweeps._folder import Store
+from lrnn_jax.sweeps._folder import Store, as_path
 from lrnn_jax.sweeps._grid import Group, as_design, groups, hint
-from lrnn_jax.sweeps._identity import function_digest
+from lrnn_jax.sweeps._identity import differences, function_digest
 from lrnn_jax.sweeps._pipeline import Batches, Job, OneByOne, progress_bar
 from lrnn_jax.sweeps._plan import GroupPlan, Traced, budget, fit, readable, trace
 from lrnn_jax.sweeps._store import AbstractStore, MemoryStore, StoreError, group_record
@@ -67,26 +65,29 @@ class Sweep:
     def __init__(
         self,
         cells: Any,
-        function: Callable[..., Any],
+        function: Any,
         *,
-        key: PRNGKeyArray | None = None,
-        static: str | Sequence[str] = (),
-        labels: Mapping[str, tuple[str, str]] | None = None,
-        chunk: SupportsIndex | None = None,
-        store: str | os.PathLike | None = None,
-        memory: SupportsIndex | None = None,
-        traced: bool = True,
-        name: str | None = None,
+        key: Any = None,
+        static: Any = (),
+        labels: Any = None,
+        chunk: Any = None,
+        store: Any = None,
+        memory: Any = None,
+        traced: Any = True,
+        name: Any = None,
     ):
-        self.design, self.function, self.key = as_design(cells), function, key
-        self.labels, self.store, self.traced = dict(labels or {}), store, traced
+        self.design = as_design(cells)
+        self.function = as_function(function, "function", "the parameters by name")
+        self.key = None if key is None else one_key(key)
+        self.labels = _as_labels(labels or {})
+        self.store = None if store is None else as_path(store, "store")
+        self.traced = flag(traced, "traced")
         self.chunk = whole_or_none(chunk, "chunk", "what fits into memory")
         self.memory = whole_or_none(memory, "memory", "half of what is free")
-        self.name = _name_of(function) if name is None else name
+        self.name = component(_name_of(function) if name is None else name, str, "name", "'rates'")
         columns = self.design.columns
-        asked = {static} if isinstance(static, str) else set(static)
-        if unknown := sorted(asked - columns.keys()):
-            raise ValueError(f"`static` names {unknown[0]!r}, but the axes are {list(columns)}.")
+        asked = (static,) if isinstance(static, str) else static
+        asked = set(names(list(asked) if isinstance(asked, set) else asked, "static", columns))
         asked |= {name for name, column in columns.items() if column.labels is not None}
         self.static = [name for name in columns if name in asked or not traced]
         self.takes_key = _check_parameters(function, list(columns))
@@ -94,14 +95,14 @@ class Sweep:
             raise ValueError("The function takes a key: pass `key` to the sweep, e.g. jr.key(0).")
         self.groups = groups(self.design, self.static)
 
-    def plan(self, *, devices: Any = None, measure: bool = False) -> list[GroupPlan]:
+    def plan(self, *, devices: Any = None, measure: Any = False) -> list[GroupPlan]:
         """What the sweep will take, before it is run: chunks, memory and, when measured, time.
 
         Arguments:
             devices: as for `run`.
             measure: compute one chunk of each group, twice, and keep nothing but its time.
         """
-        devices, plans = local_devices(devices), []
+        devices, measure, plans = local_devices(devices), flag(measure, "measure"), []
         if not self.traced:
             return [GroupPlan(g.labels, len(g.cells), 1, 0, 0, None) for g in self.groups]
         for group in self.groups:
@@ -120,10 +121,10 @@ class Sweep:
     def run(
         self,
         *,
-        resume: bool = False,
+        resume: Any = False,
         devices: Any = None,
-        shard: Sequence[SupportsIndex] | None = None,
-        progress: bool = True,
+        shard: Any = None,
+        progress: Any = True,
     ) -> Any:
         """Compute all cells that are not in the store yet.
 
@@ -143,6 +144,7 @@ class Sweep:
         Errors: ValueError when the store holds another sweep, saying what differs, or when memory
         does not suffice; StoreError when the store cannot be read or written.
         """
+        resume, progress = flag(resume, "resume"), flag(progress, "progress")
         processes = jax.process_count()
         shared = shard is not None or processes > 1
         if shared and self.store is None:
@@ -150,10 +152,13 @@ class Sweep:
         share = (jax.process_index(), processes) if shard is None else _share(shard)
         devices = local_devices(devices)
         manifest = self._manifest(devices[0].platform)
+        # what can be known to fail does so before there is a store
+        traced = {0: self._trace(self.groups[0])} if self.traced else {}
         store = self._open(manifest, resume or shared, share)
         with progress_bar(self.design.size, progress) as advance:
             for group in self.groups:
-                self._run_group(group, store, devices, share, advance)
+                done = traced.pop(group.index, None)
+                self._run_group(group, done, store, devices, share, advance)
         if processes > 1 and shard is None:
             from jax.experimental import multihost_utils
 
@@ -172,10 +177,10 @@ class Sweep:
         store = Store(self.store)
         new = store.manifest is None
         there = store.keep("manifest", manifest)
-        if differences := _differences(there, manifest):
+        if sentences := differences(there, manifest):
             raise ValueError(
                 f"The store {self.store} holds another sweep. "
-                + " ".join(differences)
+                + " ".join(sentences)
                 + " Choose another store, or make the sweep the same."
             )
         if not new and not resume:
@@ -225,6 +230,7 @@ class Sweep:
     def _run_group(
         self,
         group: Group,
+        traced: Traced | None,
         store: AbstractStore,
         devices: Sequence[Any],
         share: tuple[int, int],
@@ -238,7 +244,7 @@ class Sweep:
             worker = OneByOne(self.design, group, self.function, key, self._digest)
             Job(store, group, worker, 1, share, advance).run()
             return
-        traced, worker = self._trace(group), None
+        traced, worker = traced or self._trace(group), None
         if record is None:
             worker = self._batches(group, traced, devices, self.chunk)
             record = group_record(group, worker.compiled.batch, traced.specs, traced.digest)
@@ -267,7 +273,7 @@ class Sweep:
             )
 
 
-def sweep(cells: Any, function: Callable[..., Any], **options: Any) -> Any:
+def sweep(cells: Any, function: Any, **options: Any) -> Any:
     """Run a function over many cells: `Sweep(cells, function, …).run(…)`.
 
     Arguments:
@@ -277,12 +283,12 @@ def sweep(cells: Any, function: Callable[..., Any], **options: Any) -> Any:
 
     Returns: a labelled `xarray.Dataset`, axes of the design first.
     """
-    names = ("resume", "devices", "shard", "progress")
-    running = {name: options.pop(name) for name in names if name in options}
+    of_run = ("resume", "devices", "shard", "progress")
+    running = {name: options.pop(name) for name in of_run if name in options}
     return Sweep(cells, function, **options).run(**running)
 
 
-def open_sweep(path: str | os.PathLike) -> Any:
+def open_sweep(path: Any) -> Any:
     """The results in a store as one labelled `xarray.Dataset`, read when they are used.
 
     Cells that are not computed yet have `result` −1, and NaN elsewhere (whole numbers: −1). What
@@ -318,7 +324,18 @@ def _name_of(function: Callable[..., Any]) -> str:
         return f"{type(function).__module__}.{type(function).__name__}"
 
 
-def _share(shard: Sequence[SupportsIndex]) -> tuple[int, int]:
+def _as_labels(labels: Any) -> dict[str, tuple[str, str]]:
+    pairs = labels.items() if isinstance(labels, Mapping) else [("labels", labels)]
+    for name, pair in pairs:
+        if not isinstance(pair, (tuple, list)) or [type(text) for text in pair] != [str, str]:
+            raise ValueError(
+                f"`labels` are pairs by name, {{name: (long name, units)}}; got {pair!r} for "
+                f"{name!r}."
+            )
+    return dict(labels)
+
+
+def _share(shard: Any) -> tuple[int, int]:
     try:
         i, n = shard
     except (TypeError, ValueError):
@@ -343,35 +360,3 @@ def _check_parameters(function: Callable[..., Any], names: list[str]) -> bool:
     if missing := [n for n in needed if n not in (*names, "key")]:
         raise ValueError(f"The function needs values for {', '.join(missing)}: add axes for them.")
     return "key" in parameters
-
-
-def _differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What differs between two sweeps, in sentences."""
-    before, after = _facts(there), _facts(now)
-    after["chunk"] = after["chunk"] or before.get("chunk")  # what is not asked for may be anything
-    if before.get("function") == f"functools.{after['function']}":  # of files, in earlier versions
-        before["function"] = after["function"]
-    # as text: NaN is the same NaN
-    different = [
-        name
-        for name in dict.fromkeys([*before, *after])
-        if json.dumps(before.get(name)) != json.dumps(after.get(name))
-    ]
-    if not different and json.dumps(there["design"]) != json.dumps(now["design"]):
-        return ["The axes are combined in another way or order."]
-    return [f"{n}: {_shown(before.get(n))} there, {_shown(after.get(n))} now." for n in different]
-
-
-def _facts(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes a sweep what it is, by name."""
-    axes = [axis["columns"] for axis in manifest["design"]]
-    columns = {f"Axis {name!r}": v for columns in axes for name, v in columns.items()}
-    others = ("design", "hash", "labels", "program")
-    return columns | {name: value for name, value in manifest.items() if name not in others}
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "absent"
-    size = f"{len(value)} value(s) " if isinstance(value, list) else ""
-    return size + textwrap.shorten(str(value), 60, placeholder="…")
