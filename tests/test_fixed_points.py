@@ -24,7 +24,7 @@ def closure(vu, phi=lrnn.Erf(), vm=0.5):
 
 def bistable(vu):
     """κ > 0 with κ = vu κ G(κ²) of the erf closure: G = (1 + π κ²/2)^−½."""
-    return scipy.optimize.brentq(lambda k: vu / np.sqrt(1 + np.pi / 2 * k**2) - 1, 1e-6, 10)
+    return float(scipy.optimize.brentq(lambda k: vu / np.sqrt(1 + np.pi / 2 * k**2) - 1, 1e-6, 10))  # pyright: ignore[reportArgumentType]
 
 
 class TestClosure:

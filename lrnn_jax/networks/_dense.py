@@ -1,6 +1,6 @@
 """Dense recurrent networks."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -53,7 +53,7 @@ class AbstractDenseRNN(AbstractRNN):
     activation: AbstractActivation
     readout_activation: AbstractActivation = eqx.field(metadata=READOUT)
     frozen: tuple[str, ...] = eqx.field(static=True)
-    of_currents: eqx.AbstractClassVar[bool]
+    of_currents: ClassVar[bool]
     simulation = Simulation(scan_states, read_in_step)
 
     def __init__(
@@ -152,6 +152,7 @@ class DenseRNN(AbstractDenseRNN):
     """
 
     of_currents = False
+    __init__ = AbstractDenseRNN.__init__  # as type checkers would make one of the fields
 
     def step(
         self, state: Float[Array, "*batch n"], x: Float[Array, "*batch inputs"]
@@ -171,6 +172,7 @@ class CurrentRNN(AbstractDenseRNN):
     """
 
     of_currents = True
+    __init__ = AbstractDenseRNN.__init__
 
     def step(
         self, state: Float[Array, "*batch n"], x: Float[Array, "*batch inputs"]

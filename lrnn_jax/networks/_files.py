@@ -233,14 +233,14 @@ def _step(
 ) -> float:
     """dt/τ, from the layout where that says it, from arguments and the file otherwise."""
     dt, tau = (_agreed(name, arrays.get(name), options[name], path) for name in ("dt", "tau"))
-    if known is None and dt is None:
+    step = known if dt is None else float(dt) / (1.0 if tau is None else float(tau))
+    if step is None:
         raise ValueError(f"{path} holds no `dt`: give the Euler step, e.g. dt=0.05 or --dt 0.05.")
-    step = None if dt is None else float(dt) / (1.0 if tau is None else float(tau))
-    if known is not None and step not in (None, known):
+    if known not in (None, step):
         raise ValueError(
             f"{path} is a network of dt = {known:g}, the arguments say {step:g}: leave `dt` out."
         )
-    return known if step is None else step
+    return step
 
 
 def _agreed(name: str, held: Any, given: Any, path: str | os.PathLike) -> Any:

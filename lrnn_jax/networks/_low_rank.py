@@ -242,7 +242,7 @@ class LowRankRNN(AbstractOverlapRNN):
         cls, theta: Float[Array, "n k"], roles: Roles, scale: ArrayLike, **options: Any
     ) -> "LowRankRNN":
         """A network from its stacked vectors Θ, a column of ones left out; `options` as above."""
-        parts = roles.split(theta)
+        parts: dict[str, Any] = roles.split(theta)
         start = {"h0": parts.pop("h")} if roles.start else {}
         return cls(**parts, **start, scale=scale, **options)
 

@@ -102,7 +102,7 @@ class TrialSet(AbstractTrialTask):
                 f"{' and '.join(sorted(missing))} and has {', '.join(names) or 'none'}."
             )
         named = ("inputs", "target", "mask", "dt")
-        found = {name: np.asarray(source[name]) for name in named if name in names}
+        found: dict[str, Any] = {name: np.asarray(source[name]) for name in named if name in names}
         return cls(**found | options)
 
     @property
