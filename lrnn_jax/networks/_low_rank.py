@@ -202,7 +202,7 @@ class LowRankRNN(AbstractOverlapRNN):
             return x * jnp.sqrt(n) / jnp.linalg.norm(x)
 
         keys = jr.split(one_key(key), 4)
-        vectors = {f: family(k, c) for k, (f, c) in zip(keys, roles.sizes.items())}
+        vectors: dict[str, Any] = {f: family(k, c) for k, (f, c) in zip(keys, roles.sizes.items())}
         return cls(**vectors, scale=n, dt=dt, activation=activation, frozen=frozen)
 
     @classmethod
