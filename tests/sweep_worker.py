@@ -7,7 +7,8 @@ import time
 
 defaults = ["", "1", "", ""]
 store, devices, shard, coordinator = [*sys.argv[1:], *defaults[len(sys.argv) - 1 :]]
-os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
+compiled_fast = "--xla_backend_optimization_level=0"
+os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices} {compiled_fast}"
 
 import jax
 import jax.random as jr

@@ -85,8 +85,7 @@ def test_the_folder_holds_config_data_figures_and_report(finished):
     with xr.open_zarr(made / "data.zarr", consolidated=False, chunks=None) as data:
         assert data.overlaps.attrs["units"] == "1"
         assert data.overlaps.dtype == "float64"  # of a file in float32
-        final = float(data.loss.values[..., -1].ravel()[0])
-    assert final == found["final_loss"]
+        assert found["final_loss"] in data.loss.values[:, -1]  # of one of two methods
     assert "| must show | measured | holds |" in (made / "report.md").read_text()
 
 

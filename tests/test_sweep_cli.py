@@ -1,6 +1,7 @@
 """`lrnn-jax sweep`: files are checked before anything runs; stores resume and report."""
 
 import dataclasses
+import re
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +41,7 @@ def written(tmp_path, monkeypatch):
     return write
 
 
-def test_a_file_runs_and_reports(written, capsys):
+def test_a_file_runs_and_reports(written, capsys, tmp_path):
     assert main(["sweep", written(GOOD), "--store", "s"]) == 0
     printed = capsys.readouterr()
     assert "6 cells" in printed.err
@@ -56,6 +57,20 @@ def test_a_file_runs_and_reports(written, capsys):
     changed = GOOD.replace("epochs = 20", "epochs = 30")
     assert main(["sweep", written(changed), "--store", "s", "--resume"]) == 2
     assert "epochs" in capsys.readouterr().err
+    for file in ("groups/0.json", "manifest.json"):
+        (tmp_path / "s" / file).write_text("{")
+        for command in (["status", "s"], [written(GOOD), "--store", "s", "--resume"]):
+            assert main(["sweep", *command]) == 1
+            assert re.search(f"error: s/{file} cannot be read .*\n$", capsys.readouterr().err)
+
+
+def test_a_stopped_sweep_says_what_is_kept(written, capsys, monkeypatch):
+    def stopped(self, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lrnn.Sweep, "run", stopped)
+    assert main(["sweep", written(GOOD), "--store", "s"]) == 130
+    assert "interrupted; what is complete is kept in s: --resume" in capsys.readouterr().err
 
 
 def test_experiments_are_swept_too(written):

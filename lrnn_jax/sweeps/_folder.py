@@ -236,10 +236,11 @@ class Store(AbstractStore):
     def _known(self, index: int, unit: int) -> dict[str, Any] | None:
         """The marker of a chunk; None where there is none, or none of it that can be read."""
         if (index, unit) not in self._markers:
+            marker = None
             with contextlib.suppress(StoreError):
                 marker = read_document(self._marker(index, unit), "done")
-                if marker is not None and self._fits(index, unit, marker):
-                    self._markers[index, unit] = marker
+            if marker is not None and self._fits(index, unit, marker):
+                self._markers[index, unit] = marker
         return self._markers.get((index, unit))
 
     def _fits(self, index: int, unit: int, marker: dict[str, Any]) -> bool:
