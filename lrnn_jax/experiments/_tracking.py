@@ -118,12 +118,12 @@ class TrackingResults(AbstractResults):
         return (after / np.minimum(before, half)).max() if learned else None
 
     @claim(
-        "in the loop the open-loop student becomes worse before it becomes better: highest loss over "
-        "that of the untrained network",
+        "in the loop the open-loop student becomes worse before it becomes better: highest loss "
+        "over that of the untrained network",
         low=1.5,
         shown=lambda r: (
-            f"loss × dt from {0.1 * r.test_loss['open'][0]:.3g} to {0.1 * r.test_loss['open'].max():.3g} at epoch "
-            f"{r.open.epochs[np.argmax(r.test_loss['open'])]}"
+            f"loss × dt from {0.1 * r.test_loss['open'][0]:.3g} to "
+            f"{0.1 * r.test_loss['open'].max():.3g} at epoch {r.open.epochs[np.argmax(r.test_loss['open'])]}"
         ),
     )
     def student_rise(self) -> Any:
