@@ -143,6 +143,28 @@ def as_float(x: Any, name: str = "x") -> Array:
         return jnp.asarray(array)
 
 
+def shaped(x: Any, name: str, *shape: int | str) -> Array:
+    """Real numbers as an array of this shape.
+
+    Arguments:
+        x, name: the numbers and the argument's name.
+        shape: lengths of axes; the same word for axes of the same length; "…" first: any before.
+
+    Errors: ValueError for another shape.
+    """
+    x = as_float(x, name)
+    last = shape[1:] if shape[:1] == ("…",) else shape
+    fits = x.ndim >= len(last) if len(last) < len(shape) else x.ndim == len(shape)
+    known: dict[int | str, int] = {}
+    for length, wanted in zip(x.shape[::-1], last[::-1]):
+        known.setdefault(wanted, wanted if isinstance(wanted, int) else length)
+        fits = fits and known[wanted] == length
+    if not fits:
+        wanted = ", ".join(map(str, shape)) + "," * (len(shape) == 1)
+        raise ValueError(f"`{name}` must have shape ({wanted}); got {shown(x)}.")
+    return x
+
+
 def same_dtype(*arrays: Array | None) -> list[Any]:
     """The arrays in the widest of their dtypes."""
     widest = max((a.dtype for a in arrays if a is not None), key=lambda dtype: dtype.itemsize)

@@ -235,5 +235,5 @@ class TestGains:
         assert np.array_equal(found.stable, stable)
         assert np.array_equal(found.oscillatory, k2**2 + 4 * k1 < 0)
         assert found.log_loss[~found.stable].min() > found.log_loss[found.stable].min()
-        with pytest.raises(ValueError, match=r"shape \(\.\.\., 1, 2\)"):
+        with pytest.raises(ValueError, match=r"`gains`.*shape \(…, 1, 2\)"):
             lrnn.stability.gain_landscape(LOOP, gains[..., :1])

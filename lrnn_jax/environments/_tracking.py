@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from lrnn_jax._checks import number, optional, real_array
+from lrnn_jax._checks import number, optional, real_array, shaped
 from lrnn_jax.environments._base import AbstractPlant, as_plant_dt
 from lrnn_jax.environments._starts import AbstractStart, RandomPhases, as_start, check_noise
 
@@ -63,12 +63,10 @@ class TrackingPlant(AbstractPlant):
         start: AbstractStart | ArrayLike = RandomPhases(),
     ):
         self.dt = as_plant_dt(dt)
+        shaped(frequencies, "frequencies", "axes", "sinusoids")
         self.frequencies = real_array(frequencies, "frequencies")
-        if self.frequencies.ndim != 2 or 0 in self.frequencies.shape:
-            raise ValueError(
-                f"`frequencies` are given by axis, equally many for each, shape (axes, sinusoids); "
-                f"got {self.frequencies.shape}."
-            )
+        if 0 in self.frequencies.shape:
+            raise ValueError("`frequencies` must hold at least one, by axis.")
         self.amplitude, self.ramp = number(amplitude, "amplitude"), number(ramp, "ramp", 0)
         bound = optional(clamp, "clamp", 0, open_start=True)
         self.clamp = None if bound is None else float(bound)

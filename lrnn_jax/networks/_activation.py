@@ -4,7 +4,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
@@ -17,6 +17,11 @@ from lrnn_jax._types import is_traced
 from lrnn_jax.networks._erf import erf
 from lrnn_jax.networks._quadrature import trapezoid
 
+if TYPE_CHECKING:  # type checkers would take abstract class variables for fields
+    from typing import ClassVar as AbstractClassVar
+else:
+    from equinox import AbstractClassVar
+
 Values = Float[Array, "..."]
 
 
@@ -26,8 +31,8 @@ class AbstractActivation(eqx.Module):
     `linear` and `odd` (φ(−h) = −φ(h)) decide which theory applies.
     """
 
-    linear: eqx.AbstractVar[bool]
-    odd: eqx.AbstractVar[bool]
+    linear: AbstractClassVar[bool]
+    odd: AbstractClassVar[bool]
 
     @abstractmethod
     def __call__(self, h: Values) -> Values:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lrnn_jax._checks import as_float, component, shown
+from lrnn_jax._checks import as_float, component, shaped
 from lrnn_jax.networks._activation import AbstractActivation, Identity
 from lrnn_jax.overlaps import AbstractOverlapModel, Roles
 
@@ -224,9 +224,7 @@ class AbstractRNN(eqx.Module):
         noise: Float[Array, "*batch time state"] | None,
     ) -> tuple[Array, Array, Array | None]:
         """Arguments as users give them, checked, completed and with time first."""
-        inputs = as_float(inputs, "inputs").astype(self.dtype)
-        if inputs.ndim < 2:
-            raise ValueError(f"`inputs` has shape (…, time, inputs); got {shown(inputs)}.")
+        inputs = shaped(inputs, "inputs", "…", "time", "inputs").astype(self.dtype)
         if inputs.shape[-1] != self.inputs:
             raise ValueError(
                 f"{type(self).__name__} has {self.inputs} input channel(s), the input array "
@@ -238,12 +236,7 @@ class AbstractRNN(eqx.Module):
         else:
             state = self._state(state, (*trials, self.state_size))
         if noise is not None:
-            noise = as_float(noise, "noise").astype(self.dtype)
-            if noise.shape != (*trials, steps, self.state_size):
-                raise ValueError(
-                    f"`noise` must have shape {(*trials, steps, self.state_size)}, a number for "
-                    f"each trial, step and state variable; got {shown(noise)}."
-                )
+            noise = shaped(noise, "noise", *trials, steps, self.state_size).astype(self.dtype)
             noise = jnp.moveaxis(noise, -2, 0)
         return jnp.moveaxis(inputs, -2, 0), state, noise
 

@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lrnn_jax._checks import as_float, component, shown
+from lrnn_jax._checks import component, shaped
 from lrnn_jax.networks._low_rank import LowRankRNN
 
 
@@ -64,11 +64,7 @@ def share_outside_span(network: LowRankRNN, states: Float[Array, "*batch n"]) ->
     Source: ours.
     """
     component(network, LowRankRNN, "network", "LowRankRNN(z, v, m, u, dt=…)")
-    theta, states = network.vectors, as_float(states, "states")
-    if states.shape[-1:] != (network.state_size,):
-        raise ValueError(
-            f"`states` have shape (…, {network.state_size}), neurons last; got {shown(states)}."
-        )
+    theta, states = network.vectors, shaped(states, "states", "…", network.state_size)
     phi = network.activation(states).reshape(-1, theta.shape[0])
     root = jnp.sqrt(network.weighted(jnp.ones_like(theta))[:, 0])
     frame = jnp.linalg.qr(theta * root[:, None])[0]

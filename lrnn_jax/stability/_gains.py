@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from lrnn_jax._checks import component, real_array, shown
+from lrnn_jax._checks import component, real_array, shaped, shown
 from lrnn_jax._types import cast
 from lrnn_jax.environments import AbstractLinearPlant, ClosedLoop, LinearLoop, moments
 from lrnn_jax.networks import AbstractRNN
@@ -105,12 +105,8 @@ def gain_landscape(loop: ClosedLoop, gains: Float[Array, "*grid controls state"]
 
     Source: [CL] fig. 2.
     """
-    plant, gains = _linear_plant(loop), real_array(gains, "gains")
-    if gains.shape[-2:] != (plant.controls, plant.state_size):
-        raise ValueError(
-            f"`gains` of this plant have shape (..., {plant.controls}, {plant.state_size}), "
-            f"(controls, state); got {gains.shape}."
-        )
+    plant = _linear_plant(loop)
+    gains = real_array(shaped(gains, "gains", "…", plant.controls, plant.state_size), "gains")
     plant = cast(plant, gains.dtype)
     grid = gains.shape[:-2]
     log_loss = jax.vmap(lambda k: _log_loss(plant, loop, k))(gains.reshape(-1, *gains.shape[-2:]))

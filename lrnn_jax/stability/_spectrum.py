@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, Complex, Float
 
-from lrnn_jax._checks import as_float, component, number, shown, whole
+from lrnn_jax._checks import component, number, shaped, shown, whole
 from lrnn_jax.environments import AbstractPlant, ClosedLoop, linear_loop
 from lrnn_jax.learning import LearningCurve
 from lrnn_jax.networks import AbstractRNN
@@ -74,9 +74,7 @@ def spectrum(
         if plant is None:
             raise ValueError("The spectrum of a closed loop needs the `plant` of the controller.")
         model = loop_matrix(model, plant)
-    matrix = np.asarray(as_float(model, "model"))
-    if matrix.ndim < 2 or matrix.shape[-1] != matrix.shape[-2]:
-        raise ValueError(f"`model` as a matrix P has shape (…, d, d); got {matrix.shape}.")
+    matrix = np.asarray(shaped(model, "model", "…", "d", "d"))
     values = np.full(matrix.shape[:-1], np.nan + 0j)
     fine = np.isfinite(matrix).all(axis=(-2, -1))
     values[fine] = np.linalg.eigvals(matrix[fine])
@@ -168,12 +166,9 @@ def stability_epoch(
 
     Source: [CL] fig. 5.
     """
-    radii, limit = np.asarray(as_float(radii, "radii")), float(number(limit, "limit", 0))
-    if radii.ndim != 1:
-        raise ValueError(f"`radii` are those of one curve, shape (record,); got {shown(radii)}.")
-    epochs = np.arange(len(radii)) if epochs is None else np.asarray(as_float(epochs, "epochs"))
-    if epochs.shape != radii.shape:
-        raise ValueError(f"`epochs` are one for each of {len(radii)} radii; got {shown(epochs)}.")
+    radii, limit = np.asarray(shaped(radii, "radii", "record")), float(number(limit, "limit", 0))
+    epochs = np.arange(len(radii)) if epochs is None else epochs
+    epochs = np.asarray(shaped(epochs, "epochs", len(radii)))
     unstable = np.flatnonzero(~(radii < limit))
     first = unstable[-1] + 1 if len(unstable) else 0
     return int(epochs[first]) if first < len(radii) else -1

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float
 
-from lrnn_jax._checks import as_float, component, number, real_array, shown, whole
+from lrnn_jax._checks import component, number, real_array, shaped, shown, whole
 from lrnn_jax.environments import AbstractPlant, ClosedLoop
 from lrnn_jax.learning import LearningCurve
 from lrnn_jax.networks import AbstractOverlapRNN, AbstractRNN
@@ -79,9 +79,7 @@ def stages(
             f"`values` are eigenvalues at {len(curve.epochs)} recorded epochs; got {shown(values)}."
         )
     epochs = np.asarray(curve.epochs)
-    losses = np.asarray(as_float(curve.loss if loss is None else loss, "loss"))
-    if losses.shape != epochs.shape:
-        raise ValueError(f"`loss` is one for each of {len(epochs)} epochs; got {shown(losses)}.")
+    losses = np.asarray(shaped(curve.loss if loss is None else loss, "loss", len(epochs)))
     sizes = radius(values)
     stable = stability_epoch(sizes, epochs)
     last = len(epochs) if stable < 0 else int(np.flatnonzero(epochs == stable)[0])

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._checks import as_dt, number, one_key, real_array, shown, whole
+from lrnn_jax._checks import as_dt, number, one_key, real_array, shaped, whole
 from lrnn_jax._types import is_traced
 from lrnn_jax.tasks._base import AbstractTrialTask, Trials
 
@@ -48,9 +48,9 @@ class DecisionMaking(AbstractTrialTask):
             raise ValueError("`dt` sets the number of steps: pass it untraced, as a plain number.")
         self.batch = whole(batch, "batch")
         self.steps = round((FIXATION + STIMULUS + DELAY + RESPONSE) / float(self.dt))
-        self.coherences = real_array(coherences, "coherences", 0)
-        if self.coherences.ndim != 1 or not self.coherences.size:
-            raise ValueError(f"`coherences` is a list of magnitudes; got {shown(coherences)}.")
+        self.coherences = real_array(shaped(coherences, "coherences", "level"), "coherences", 0)
+        if not self.coherences.size:
+            raise ValueError("`coherences` must hold at least one magnitude.")
         self.noise = number(noise, "noise", 0)
 
     def sample(self, key: PRNGKeyArray) -> Trials:

@@ -11,12 +11,11 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from lrnn_jax._checks import (
     as_dt,
-    as_float,
     one_key,
     optional,
     real_array,
     same_dtype,
-    shown,
+    shaped,
     whole,
 )
 from lrnn_jax.networks import AbstractRNN, as_network
@@ -110,13 +109,7 @@ class AbstractFilter(AbstractTask):
         target = self.samples
         if batch is None:
             return target
-        noise = as_float(batch, "batch").astype(target.dtype)
-        if noise.shape != target.shape:
-            raise ValueError(
-                f"`batch` is label noise of shape {target.shape}, (time, inputs, outputs), as "
-                f"{type(self).__name__}.sample(key) draws it; got {shown(batch)}."
-            )
-        return target + noise
+        return target + shaped(batch, "batch", *target.shape).astype(target.dtype)
 
     def trials(self, batch: Float[Array, "time inputs outputs"] | None = None) -> Trials:
         """One trial an input channel: an impulse of 1/dt, and the response to become."""

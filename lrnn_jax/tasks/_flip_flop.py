@@ -8,7 +8,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._checks import as_dt, as_float, number, one_key, shown, whole
+from lrnn_jax._checks import as_dt, number, one_key, real_array, shaped, whole
 from lrnn_jax._types import is_traced
 from lrnn_jax.tasks._base import AbstractTrialTask, Trials
 
@@ -57,9 +57,7 @@ class FlipFlop(AbstractTrialTask):
         self.dt = as_dt(dt)
         self.steps = steps = whole(steps, "steps")
         self.batch = whole(batch, "batch")
-        if np.shape(as_float(wait, "wait")) != (2,):
-            raise ValueError(f"`wait` must be two times, (lowest, highest); got {shown(wait)}.")
-        low, high = (float(number(w, "wait")) for w in wait)
+        low, high = np.asarray(real_array(shaped(wait, "wait", 2), "wait")).tolist()
         if not is_traced(dt):
             step, scored = float(np.asarray(dt)), FIRST + PULSE + DELAY
             if not step <= low <= high:
