@@ -138,7 +138,7 @@ def as_float(x: Any, name: str = "x") -> Array:
     if not floating or isinstance(x, (int, float)) or array.dtype.itemsize > 8:
         array = array.astype(jnp.result_type(float))
     if is_traced(array):
-        return array
+        return jnp.asarray(array)
     with jax.ensure_compile_time_eval():  # so that it can be looked at inside a trace
         return jnp.asarray(array)
 

@@ -185,7 +185,8 @@ def _encode(x: Any, name: str, arrays: dict[str, Any]) -> Any:
     if type(x) is dict:
         return {"dict": {k: _encode(v, f"{name}[{k!r}]", arrays) for k, v in x.items()}}
     if isinstance(x, tuple) or (dataclasses.is_dataclass(x) and not isinstance(x, type)):
-        fields = x._asdict() if isinstance(x, tuple) else _arguments(x)
+        named = isinstance(x, tuple)
+        fields = x._asdict() if named else _arguments(x)  # pyright: ignore[reportAttributeAccessIssue]
         kind = type(x).__name__ if type(x).__name__ in _classes() else f"{type(x).__name__} (yours)"
         encoded = {k: _encode(v, f"{name}.{k}", arrays) for k, v in fields.items()}
         return {"class": kind, "fields": encoded}

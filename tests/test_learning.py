@@ -286,14 +286,14 @@ ELEMENTWISE = {
     "adam, every fourth": optax.MultiSteps(optax.adam(0.01), 4),
     "adam, accumulated": optax.chain(optax.scale_by_adam(), optax.apply_every(4), optax.scale(-1)),
     "adam, late": optax.adam(LATE),
-    "clip, late": optax.conditionally_transform(optax.clip(0.1), lambda step: step > 10**6),
+    "clip, late": optax.conditionally_transform(optax.clip(0.1), lambda step: step > 10**6),  # pyright: ignore[reportOperatorIssue]
     "same for all": each(jnp.ones_like),
     "rounded": each(lambda a: a.astype(int).astype(a.dtype)),
     "chosen": each(lambda a: jnp.where(jnp.sum(a) > 0, a, 2 * a)),
     "branches": each(lambda a: jax.lax.cond(jnp.sum(a) > 0, lambda: a, lambda: 2 * a)),
     "remembered": optax.GradientTransformation(  # moves by the signs of the epoch before
         optax.sgd(0.1, momentum=0.9).init,
-        lambda g, c, _: (c[0].trace, (optax.TraceState(jax.tree.map(jnp.sign, g)), c[1])),
+        lambda g, c, _: (c[0].trace, (optax.TraceState(jax.tree.map(jnp.sign, g)), c[1])),  # pyright: ignore[reportIndexIssue]
     ),
 }
 RAW_NORM = {

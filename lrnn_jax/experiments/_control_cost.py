@@ -104,7 +104,8 @@ def control_cost(config: ControlCostConfig, recorder: Recorder) -> ControlCostRe
 
     options: dict[str, Any] = {"batches": second, **config.pace}
     method, model = Descent(config.lr, clip=1.0), reduce(net)
-    before = recorder.learn("before", model, free, method, **options | {"batches": first})
+    untrained: dict[str, Any] = options | {"batches": first}
+    before = recorder.learn("before", model, free, method, **untrained)
     stable = stages(before, free).stable
     if stable < 0:
         raise ValueError(

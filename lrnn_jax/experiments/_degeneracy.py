@@ -111,7 +111,7 @@ class DegeneracyResults(AbstractResults):
         """Of log r.m.s. over log N, for both networks."""
         return np.polyfit(np.log(self.sizes), np.log(self.noise_rms), 1)[0]
 
-    table = final_overlaps
+    table: Any = final_overlaps
 
     def draw(self) -> Figure:
         figure, axes = figures.panels(2, 3, height=4.3)

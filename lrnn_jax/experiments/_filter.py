@@ -101,7 +101,7 @@ class FilterResults(AbstractResults):
         ideal = {"zm": amplitude, "zu*vm": amplitude * kept, "vu": kept}
         return max(abs(self.final[name] - ideal[name]) for name in ideal)
 
-    table = final_overlaps
+    table: Any = final_overlaps
 
     def draw(self) -> Figure:
         figure, axes = panels(2, 3, height=4.1)

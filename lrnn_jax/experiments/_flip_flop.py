@@ -133,7 +133,7 @@ class FlipFlopResults(AbstractResults):
         ranks = _normal_quantiles(len(self.loadings))
         return min(np.corrcoef(ranks, values)[0, 1] for values in self.loadings.T)
 
-    table = final_overlaps
+    table: Any = final_overlaps
 
     def draw(self) -> Figure:
         figure, axes = panels(2, 3, height=4.3)

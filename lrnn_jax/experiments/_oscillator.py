@@ -63,7 +63,7 @@ class OscillatorResults(AbstractResults):
     def eigenvalue_error(self) -> float:
         return abs(complex(*self.eigenvalue) - complex(*self.target_eigenvalue))
 
-    table = final_overlaps
+    table: Any = final_overlaps
 
     def draw(self) -> Figure:
         figure, axes = panels(2, 3, height=4.1)

@@ -71,7 +71,7 @@ class Recorder:
         """`learning.learn_sequence` likewise, with a label for each phase."""
         report = self.progress
         if report is not None and labels is not None:
-            options["progress"] = lambda phase, *now: report(labels[phase], *now)
+            options["progress"] = lambda phase, *now: report(labels[int(phase)], *now)
         return self.timed(name, lambda: learn_sequence(*problem, **options))
 
     def timed(self, name: str, work: Callable[[], T]) -> T:

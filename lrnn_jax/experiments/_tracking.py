@@ -123,7 +123,8 @@ class TrackingResults(AbstractResults):
         low=1.5,
         shown=lambda r: (
             f"loss × dt from {0.1 * r.test_loss['open'][0]:.3g} to "
-            f"{0.1 * r.test_loss['open'].max():.3g} at epoch {r.open.epochs[np.argmax(r.test_loss['open'])]}"
+            f"{0.1 * r.test_loss['open'].max():.3g} at epoch "
+            f"{r.open.epochs[np.argmax(r.test_loss['open'])]}"
         ),
     )
     def student_rise(self) -> Any:

@@ -142,7 +142,7 @@ def label_ends(
     look: dict[str, Any] = {"va": "center", "fontsize": 7, "annotation_clip": False}
     look |= {"xytext": (4, 0), "textcoords": "offset points"}
     for place, i in zip(places, order):
-        ax.annotate(labels[i], (ax.get_xlim()[1], place), color=colours[i], **look)
+        ax.annotate(labels[int(i)], (ax.get_xlim()[1], place), color=colours[i], **look)
     return ax
 
 

@@ -163,7 +163,7 @@ class _Reader:
             return kinds[0]
         if name == "integer_pow" and equation.params["y"] == 1:
             return kinds[0]
-        if name in ROW_BY_ROW and first.aval.shape[:1] == out.shape[:1]:
+        if name in ROW_BY_ROW and first is not None and first.aval.shape[:1] == out.shape[:1]:
             return kinds[0]
         return Kind.OTHER
 

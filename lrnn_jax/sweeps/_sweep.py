@@ -225,7 +225,14 @@ class Sweep:
             )
         compiled = fit(traced, devices, allowed, len(group.cells), wanted)
         key = jr.key(0) if self.key is None else self.key
-        return Batches(self.design, traced, compiled, key, traced.digest, compiled.mesh.size)
+        return Batches(
+            design=self.design,
+            traced=traced,
+            compiled=compiled,
+            key=key,
+            identity=traced.digest,
+            width=compiled.mesh.size,
+        )
 
     def _run_group(
         self,
@@ -239,9 +246,10 @@ class Sweep:
         name = f"groups/{group.index}"
         record = store.document(name)
         if not self.traced:
-            self._check_program(record and record["program"], self._digest, group)
+            self._check_program(record["program"] if record else None, self._digest, group)
             key = self.key if self.takes_key else None
-            worker = OneByOne(self.design, group, self.function, key, self._digest)
+            known = {"design": self.design, "group": group, "function": self.function}
+            worker = OneByOne(**known, key=key, identity=self._digest, width=1)
             Job(store, group, worker, 1, share, advance).run()
             return
         traced, worker = traced or self._trace(group), None

@@ -9,7 +9,7 @@ reduction Y_t = C Aᵗ B/dt, and the sum over time needs no simulation.
 from abc import abstractmethod
 from collections.abc import Callable
 from operator import mul
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -29,9 +29,9 @@ Sums = TypeVar("Sums")
 class AbstractResponse(eqx.Module):
     """The impulse response F of a target filter, and what is known of how it comes about."""
 
-    generator: eqx.AbstractVar[LinearSystem | None]
+    generator: ClassVar[Any] = None
     """A linear system with this response, where one is known."""
-    modes: eqx.AbstractVar["Modes | None"]
+    modes: ClassVar[Any] = None
     """F as a sum of exponentials, where it is one."""
 
     @abstractmethod
@@ -43,7 +43,6 @@ class Samples(AbstractResponse):
     """Any response, given as an array of shape (time, inputs, outputs)."""
 
     values: Float[Array, "time inputs outputs"]
-    generator = modes = None
 
     def samples(self, steps: int) -> Float[Array, "time inputs outputs"]:
         return self.values
@@ -53,7 +52,6 @@ class Generated(AbstractResponse):
     """The response F_t = C Aᵗ B of a linear system."""
 
     generator: LinearSystem
-    modes = None
 
     def samples(self, steps: int) -> Float[Array, "time inputs outputs"]:
         a, b, c = self.generator
