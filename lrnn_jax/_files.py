@@ -184,9 +184,9 @@ def _encode(x: Any, name: str, arrays: dict[str, Any]) -> Any:
         return {kind: [_encode(value, f"{name}[{i}]", arrays) for i, value in enumerate(x)]}
     if type(x) is dict:
         return {"dict": {k: _encode(v, f"{name}[{k!r}]", arrays) for k, v in x.items()}}
-    if isinstance(x, tuple) or (dataclasses.is_dataclass(x) and not isinstance(x, type)):
-        named = isinstance(x, tuple)
-        fields = x._asdict() if named else _arguments(x)  # pyright: ignore[reportAttributeAccessIssue]
+    named = issubclass(type(x), tuple)
+    if named or (dataclasses.is_dataclass(x) and not isinstance(x, type)):
+        fields = x._asdict() if named else _arguments(x)
         kind = type(x).__name__ if type(x).__name__ in _classes() else f"{type(x).__name__} (yours)"
         encoded = {k: _encode(v, f"{name}.{k}", arrays) for k, v in fields.items()}
         return {"class": kind, "fields": encoded}

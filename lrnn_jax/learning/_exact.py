@@ -140,9 +140,8 @@ class _Reader:
 
     def _result(self, equation: Any, kinds: list[Kind], out: Any) -> Kind:
         """The kind of one result of a single operation."""
-        name = equation.primitive.name
-        first, *rest = equation.invars or [None]
-        if name == "is_finite" or (name in ("eq", "ne") and rest[0] is first):
+        name, given = equation.primitive.name, equation.invars
+        if name == "is_finite" or (name in ("eq", "ne") and given[0] is given[1]):
             return Kind.FIXED  # whether numbers are finite: learning stops where they are not
         union = functools.reduce(lambda a, b: a | b, kinds, Kind.ZERO)
         if not union and name in (*SUMS, *ROW_BY_ROW, "mul", "select_n", "convert_element_type"):
@@ -163,7 +162,7 @@ class _Reader:
             return kinds[0]
         if name == "integer_pow" and equation.params["y"] == 1:
             return kinds[0]
-        if name in ROW_BY_ROW and first is not None and first.aval.shape[:1] == out.shape[:1]:
+        if name in ROW_BY_ROW and given[0].aval.shape[:1] == out.shape[:1]:
             return kinds[0]
         return Kind.OTHER
 

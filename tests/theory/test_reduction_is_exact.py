@@ -1,7 +1,5 @@
 """A network and its reduction learn alike, to rounding."""
 
-import itertools
-
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -14,15 +12,15 @@ import lrnn_jax as lrnn
 # Rounding over 60 epochs of sums over 60 neurons and 100 steps; all gaps seen are < 1e-12
 ROUNDING = 1e-11
 
-OPTIONS = {
-    "momentum": [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}],
-    "decay": [{}, {"weight_decay": 1e-2}],
-    "clip": [{}, {"clip": 0.3}],
-    "rates": [{}, {"rates": {"m": 0.0, "u": 0.5}}],
-}
-COMBINATIONS = [
-    {k: v for part in parts for k, v in part.items()}
-    for parts in itertools.product(*OPTIONS.values())
+NONE, PLAIN, AHEAD = {}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}
+DECAY, CLIP, RATES = {"weight_decay": 1e-2}, {"clip": 0.3}, {"rates": {"m": 0.0, "u": 0.5}}
+PAIRS = [  # every two of them together, and each without the other
+    NONE,
+    NONE | DECAY | CLIP | RATES,
+    PLAIN | CLIP,
+    PLAIN | DECAY | RATES,
+    AHEAD | RATES,
+    AHEAD | DECAY | CLIP,
 ]
 
 
@@ -35,8 +33,8 @@ def gap(net, task, method, epochs=60, **options):
     return max(float(distance.max), float(distance.loss)), reduced, full
 
 
-@pytest.mark.parametrize("options", COMBINATIONS, ids=str)
-def test_descent_with_every_combination_of_options(net, options):
+@pytest.mark.parametrize("options", PAIRS, ids=str)
+def test_descent_with_every_pair_of_options(net, options):
     noisy = lrnn.ExponentialFilter(rate=0.2, dt=0.05, steps=100, label_noise=0.1)
     error, _, _ = gap(net, noisy, lrnn.Descent(0.01, **options), key=jr.key(1))
     assert error < ROUNDING
