@@ -23,8 +23,8 @@ class Gaussianity(eqx.Module):
     """
 
     kurtosis: Float[Array, " vector"]
-    joint: Float[Array, ""]
-    chance: Float[Array, ""]
+    joint: Float[Array, "*batch"]
+    chance: Float[Array, "*batch"]
 
 
 def gaussianity(network: LowRankRNN) -> Gaussianity:
