@@ -22,7 +22,7 @@ class Gaussianity(eqx.Module):
     Source: ours ([LR] looks at each vector alone).
     """
 
-    kurtosis: Float[Array, " vector"]
+    kurtosis: Float[Array, "*batch vector"]
     joint: Float[Array, "*batch"]
     chance: Float[Array, "*batch"]
 
