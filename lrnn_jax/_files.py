@@ -186,7 +186,8 @@ def _encode(x: Any, name: str, arrays: dict[str, Any]) -> Any:
         return {"dict": {k: _encode(v, f"{name}[{k!r}]", arrays) for k, v in x.items()}}
     named = issubclass(type(x), tuple)
     if named or (dataclasses.is_dataclass(x) and not isinstance(x, type)):
-        fields = x._asdict() if named else _arguments(x)
+        given: Any = x
+        fields = given._asdict() if named else _arguments(x)
         kind = type(x).__name__ if type(x).__name__ in _classes() else f"{type(x).__name__} (yours)"
         encoded = {k: _encode(v, f"{name}.{k}", arrays) for k, v in fields.items()}
         return {"class": kind, "fields": encoded}
