@@ -113,7 +113,7 @@ def as_float(x: Any, name: str = "x") -> Array:
     Errors: ValueError for what holds no real numbers: bool, complex, text, objects.
     """
     try:
-        array = x if isinstance(x, jax.Array) else (jnp if is_traced(x) else np).asarray(x)
+        array: Any = x if isinstance(x, jax.Array) else (jnp if is_traced(x) else np).asarray(x)
     except Exception:
         raise ValueError(f"`{name}` must hold real numbers; got {shown(x)}.") from None
     if jnp.issubdtype(array.dtype, jnp.complexfloating):

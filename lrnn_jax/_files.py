@@ -184,8 +184,9 @@ def _encode(x: Any, name: str, arrays: dict[str, Any]) -> Any:
         return {kind: [_encode(value, f"{name}[{i}]", arrays) for i, value in enumerate(x)]}
     if type(x) is dict:
         return {"dict": {k: _encode(v, f"{name}[{k!r}]", arrays) for k, v in x.items()}}
+    kind_of: Any = type(x)
     if isinstance(x, tuple) or (dataclasses.is_dataclass(x) and not isinstance(x, type)):
-        named = x._fields if isinstance(x, tuple) else [f.name for f in dataclasses.fields(x)]
+        named = kind_of._fields if isinstance(x, tuple) else kind_of.__dataclass_fields__
         fields = {field: getattr(x, field) for field in named}
         kind = type(x).__name__ if type(x).__name__ in _classes() else f"{type(x).__name__} (yours)"
         encoded = {k: _encode(v, f"{name}.{k}", arrays) for k, v in fields.items()}

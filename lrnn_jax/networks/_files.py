@@ -5,6 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import ArrayLike
 
 from lrnn_jax._checks import as_dt, optional, shown
 from lrnn_jax._files import has_header, load_tree, read_arrays, save_tree
@@ -64,8 +65,8 @@ def save_network(network: AbstractRNN, path: str | os.PathLike) -> None:
 def load_network(
     path: str | os.PathLike,
     *,
-    dt: float | None = None,
-    scale: float | None = None,
+    dt: ArrayLike | None = None,
+    scale: ArrayLike | None = None,
     activation: AbstractActivation | None = None,
     dtype: Any = None,
     like: AbstractRNN | None = None,

@@ -203,7 +203,7 @@ def checked_batch(
             boolean = isinstance(part, (jax.Array, np.ndarray)) and part.dtype == bool
             part = as_float(part.astype(int) if boolean else part, f"{name}.{field}")
             trials = part.shape[:1] if trials is None else trials
-        if part is None or shape is None or part.shape != (*trials, *shape):  # pyright: ignore[reportGeneralTypeIssues]
+        if part is None or shape is None or part.shape != (*(trials or ()), *shape):
             wanted = f"an array of shape (trial, {', '.join(map(str, shape or ()))})"
             raise ValueError(
                 f"`{name}.{field}` of this {type(objective).__name__} must be "

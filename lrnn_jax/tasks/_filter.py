@@ -280,9 +280,9 @@ class OscillatingFilter(AbstractFilter):
         return self.amplitude.shape[0], self.amplitude.shape[1]
 
 
-def _per_channel(rate: ArrayLike, amplitude: ArrayLike) -> tuple[Array, Array]:
+def _per_channel(rates: ArrayLike, amplitudes: ArrayLike) -> tuple[Array, Array]:
     """Rate and amplitude as arrays, the amplitude always of shape (inputs, outputs)."""
-    rate, amplitude = same_dtype(real_array(rate, "rate"), real_array(amplitude, "amplitude"))
+    rate, amplitude = same_dtype(real_array(rates, "rate"), real_array(amplitudes, "amplitude"))
     shapes = [x.shape for x in (amplitude, rate) if x.ndim]
     shape = shapes[0] if shapes else (1, 1)
     if len(shape) != 2 or 0 in shape or len(set(shapes)) > 1:

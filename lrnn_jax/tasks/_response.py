@@ -9,7 +9,7 @@ reduction Y_t = C Aᵗ B/dt, and the sum over time needs no simulation.
 from abc import abstractmethod
 from collections.abc import Callable
 from operator import mul
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -29,9 +29,9 @@ Sums = TypeVar("Sums")
 class AbstractResponse(eqx.Module):
     """The impulse response F of a target filter, and what is known of how it comes about."""
 
-    generator: eqx.AbstractVar[LinearSystem | None]
+    generator: ClassVar[Any]
     """A linear system with this response, where one is known."""
-    modes: eqx.AbstractVar["Modes | None"]
+    modes: ClassVar[Any]
     """F as a sum of exponentials, where it is one."""
 
     @abstractmethod
