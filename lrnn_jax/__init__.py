@@ -11,7 +11,7 @@ from typing import Any as _Any
 # ruff: noqa: I001  (grouped by question)
 
 # networks, in neurons and in overlaps
-from lrnn_jax.networks import LowRankRNN, DenseRNN
+from lrnn_jax.networks import LowRankRNN, DenseRNN, CurrentRNN
 from lrnn_jax.reduced import ReducedRNN, MixtureRNN
 from lrnn_jax.overlaps import Overlaps
 from lrnn_jax.networks import Identity, Erf, Tanh, ReLU, OddActivation, SmoothActivation
@@ -30,6 +30,7 @@ from lrnn_jax.tasks import (
     TeacherStudent,
     FlipFlop,
     DecisionMaking,
+    TrialSet,
     Evaluation,
 )
 
@@ -58,7 +59,14 @@ from lrnn_jax.sweeps import Sweep, sweep
 
 # what was learned
 from lrnn_jax.networks import gaussianity
-from lrnn_jax.stability import spectrum, stability_epoch, stages, effective_gains, lqr_gain
+from lrnn_jax.stability import (
+    spectrum,
+    stability_epoch,
+    stages,
+    effective_gains,
+    lqr_gain,
+    fixed_points,
+)
 
 # how it ended
 from lrnn_jax._results import RESULTS, LearningError, Interrupted

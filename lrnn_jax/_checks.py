@@ -4,9 +4,10 @@ What is known before tracing raises ValueError, inside a trace too; of what is t
 and type are looked at.
 """
 
+import contextlib
 import operator
 import reprlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -18,6 +19,19 @@ from lrnn_jax._types import is_traced
 
 Kind = TypeVar("Kind")
 INF = float("inf")
+KNOWN: dict[int, np.ndarray] = {}
+"""All values that traced arrays will have, by their ids, where these are known beforehand."""
+
+
+@contextlib.contextmanager
+def known_beforehand(arrays: Sequence[Any], values: Sequence[np.ndarray]) -> Iterator[None]:
+    """Let checks of traced arrays look at all values that these will have, shape (cells, …)."""
+    KNOWN.update(zip(map(id, arrays), values))
+    try:
+        yield
+    finally:
+        for array in arrays:
+            del KNOWN[id(array)]
 
 
 def shown(x: Any) -> str:
@@ -113,7 +127,7 @@ def as_float(x: Any, name: str = "x") -> Array:
     Errors: ValueError for what holds no real numbers: bool, complex, text, objects.
     """
     try:
-        array: Any = x if isinstance(x, jax.Array) else (jnp if is_traced(x) else np).asarray(x)
+        array = x if isinstance(x, jax.Array) else (jnp if is_traced(x) else np).asarray(x)
     except Exception:
         raise ValueError(f"`{name}` must hold real numbers; got {shown(x)}.") from None
     if jnp.issubdtype(array.dtype, jnp.complexfloating):
@@ -124,7 +138,7 @@ def as_float(x: Any, name: str = "x") -> Array:
     if not floating or isinstance(x, (int, float)) or array.dtype.itemsize > 8:
         array = array.astype(jnp.result_type(float))
     if is_traced(array):
-        return array
+        return jnp.asarray(array)
     with jax.ensure_compile_time_eval():  # so that it can be looked at inside a trace
         return jnp.asarray(array)
 
@@ -177,10 +191,10 @@ def real_array(
 
     Errors: ValueError naming the first number that is outside, NaN or infinite.
     """
-    x = as_float(x, name)
-    if is_traced(x):
+    given, x = x, as_float(x, name)
+    values = KNOWN.get(id(given)) if is_traced(x) else np.asarray(x)
+    if values is None:
         return x
-    values = np.asarray(x)
     inside = (values > low if open_start else values >= low) & (
         values < high if open_end else values <= high
     )
@@ -209,7 +223,7 @@ def number(x: Any, name: str, *bounds: int | float, **options: Any) -> Float[Arr
     if array.ndim:
         meaning = options.get("meaning", "").removesuffix(" and")
         raise ValueError(f"`{name}`{meaning} is one number; got {shown(array)}.")
-    return real_array(array, name, *bounds, **options)
+    return real_array(x, name, *bounds, **options)
 
 
 def optional(x: Any, name: str, *bounds: int | float, **options: Any) -> Array | None:

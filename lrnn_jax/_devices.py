@@ -20,6 +20,8 @@ def local_devices(devices: Any = None) -> list[Any]:
     if devices is None:
         return there
     if isinstance(devices, (list, tuple)):
+        if not devices or not all(isinstance(device, jax.Device) for device in devices):
+            raise ValueError(f"`devices` lists devices of jax.devices(); got {devices!r}.")
         return list(devices)
     count = whole(devices, "devices")
     if count > len(there):

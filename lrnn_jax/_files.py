@@ -184,14 +184,18 @@ def _encode(x: Any, name: str, arrays: dict[str, Any]) -> Any:
         return {kind: [_encode(value, f"{name}[{i}]", arrays) for i, value in enumerate(x)]}
     if type(x) is dict:
         return {"dict": {k: _encode(v, f"{name}[{k!r}]", arrays) for k, v in x.items()}}
-    kind_of: Any = type(x)
-    if isinstance(x, tuple) or (dataclasses.is_dataclass(x) and not isinstance(x, type)):
-        named = kind_of._fields if isinstance(x, tuple) else kind_of.__dataclass_fields__
-        fields = {field: getattr(x, field) for field in named}
+    named = issubclass(type(x), tuple)
+    if named or (dataclasses.is_dataclass(x) and not isinstance(x, type)):
+        fields = x._asdict() if named else _arguments(x)
         kind = type(x).__name__ if type(x).__name__ in _classes() else f"{type(x).__name__} (yours)"
         encoded = {k: _encode(v, f"{name}.{k}", arrays) for k, v in fields.items()}
         return {"class": kind, "fields": encoded}
     return {"class": f"{type(x).__name__} (yours)", "fields": {}}
+
+
+def _arguments(x: Any) -> dict[str, Any]:
+    """What a dataclass was made of: its fields, by the names that its constructor has for them."""
+    return {f.metadata.get("argument", f.name): getattr(x, f.name) for f in dataclasses.fields(x)}
 
 
 def _decode(content: Any, arrays: dict[str, np.ndarray]) -> Any:

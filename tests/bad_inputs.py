@@ -27,7 +27,7 @@ import numpy as np
 import optax
 
 import lrnn_jax as lrnn
-from lrnn_jax import environments, learning, networks, overlaps, stability, sweeps
+from lrnn_jax import environments, learning, networks, overlaps, stability, sweeps, tasks
 
 jax.config.update("jax_enable_x64", True)
 PACKAGES = ("", "overlaps", "networks", "reduced", "tasks", "environments", "rules", "learning")
@@ -62,6 +62,24 @@ CALLS = {
         lrnn.DenseRNN,
         {"w": np.eye(3), "w_in": np.ones((3, 1)), "w_out": np.ones((1, 3)), "dt": DT},
     ),
+    "CurrentRNN": (
+        lrnn.CurrentRNN,
+        {"w": np.eye(3), "w_in": np.ones((3, 1)), "w_out": np.ones((1, 3)), "dt": DT},
+    ),
+    "TrialSet": (
+        lrnn.TrialSet,
+        {"inputs": np.ones((4, 5)), "target": np.ones((4, 5)), "dt": DT},
+    ),
+    "TrialSet.load": (
+        lrnn.TrialSet.load,
+        {"source": {"inputs": np.ones((4, 5)), "target": np.ones((4, 5)), "dt": DT}},
+    ),
+    "CrossEntropy": (tasks.CrossEntropy, {"classes": 3}),
+    "fixed_points": (lrnn.fixed_points, {"model": RED, "key": KEY, "starts": 3}),
+    "fixed_points_of_learning": (
+        stability.fixed_points_of_learning,
+        {"curve": CURVE, "key": KEY, "starts": 3},
+    ),
     "CheckpointedRNN": (networks.CheckpointedRNN, {"network": NET}),
     "rollout": (NET.rollout, {"inputs": np.ones((4, 1))}),
     "states": (NET.states, {"inputs": np.ones((4, 1))}),
@@ -75,6 +93,7 @@ CALLS = {
     ),
     "save_network": (lrnn.save_network, {"network": NET, "path": "net.npz"}),
     "load_network": (lrnn.load_network, {"path": "saved.npz"}),
+    "describe_file": (networks.describe_file, {"path": "vectors.npz", "dt": DT}),
     "weight_space": (networks.weight_space, {"model": NET}),
     "LeafSpace": (networks.LeafSpace, {"network": DENSE}),
     "Roles": (overlaps.Roles, {}),
@@ -222,12 +241,13 @@ NOT_CALLED = {
         Pairs Sensitivity LoopTrials Trajectories LinearLoop Scaled LinearSystem ClosureGap
         ClosureReport LearningCurve Phase Distance Decoding Law NoiseDrift Excursion Holonomy
         Landscape Stages Options LearningError Interrupted RESULTS UnknownOverlap StoreError
-        Evaluation Store Axis Design Runnable""",
+        Evaluation Store Axis Design Runnable FixedPoints FixedPointHistory""",
     "without arguments": """
-        Identity Erf Tanh ReLU Softplus Gradient VisibleOnly Plain Checkpointed ThroughReduction
-        RandomPhases Sobol GaussHermite Isospectral""",
+        Identity Erf Tanh ReLU Softplus Squared Gradient VisibleOnly Plain Checkpointed
+        ThroughReduction RandomPhases Sobol GaussHermite Isospectral""",
     "between layers, of what the layer above has checked": """
-        Simulation as_network Generated Modes Samples EpochLoss Data Problem NoisyStep GramSpace
+        Simulation Equilibria read_out as_network Generated Modes Samples EpochLoss Data
+        Problem NoisyStep GramSpace
         as_evaluation as_activation at_rest check_fits check_gram checked_batch
         choose_evaluation column_rates conserved_weights erf from_vector gauss_hermite
         gaussian_average gram_rank impulse_response invariants_of is_realisable linear_system
@@ -367,6 +387,7 @@ def main(share):
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         lrnn.save_network(NET, "saved.npz")
+        np.savez("vectors.npz", **VECTORS)
         CURVE.save("curve.npz")
         lrnn.sweep(*CALLS["sweep"][1].values(), store="store", progress=False)
         Path("sweep.toml").write_text('[sweep]\nrun = "learning"\n[axes]\nlr = [0.1]\n')

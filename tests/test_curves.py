@@ -1,6 +1,8 @@
 """Learning curves: lifting, distances, labels, and files."""
 
+import collections
 import json
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -62,13 +64,24 @@ def test_what_cannot_be_lifted(curve):
     with pytest.raises(ValueError, match="of a full network"):
         lrnn.lift(run(NET), NET)
     other = NET.with_vectors(1.5 * NET.vectors)
-    with pytest.raises(ValueError, match=r"not those the curve starts from"):
+    with pytest.raises(ValueError, match=r"not those that `curve` starts from"):
         lrnn.lift(curve, other)
     wide = lrnn.LowRankRNN.normalised(12, 2, dt=0.1, key=jr.key(0))
-    with pytest.raises(ValueError, match=r"not those the curve starts from"):
+    with pytest.raises(ValueError, match=r"not those that `curve` starts from"):
         lrnn.lift(curve, wide)
-    with pytest.raises(ValueError, match=r"Epoch 99 was not recorded; recorded are 0, 1"):
+    with pytest.raises(ValueError, match=r"`epoch` 99 was not recorded; recorded are 0, 1"):
         lrnn.lift(curve, NET, epoch=99)
+
+
+def test_another_network_is_told_apart_however_small_its_loadings():
+    """Also where only one vector is small: overlaps are compared in units of the lengths."""
+    small = NET.with_vectors(1e-4 * NET.vectors)
+    curve = run(lrnn.reduce(small), epochs=1)
+    assert gap(lrnn.lift(curve, small, 0).vectors, small.vectors) < 1e-19
+    quiet = lrnn.LowRankRNN(1e-6 * NET.z, NET.v, NET.m, NET.u, dt=0.1)
+    for mine, factor in ((small, 1.001), (quiet, jnp.array([[2.0, 1.0, 1.0, 1.0]]))):
+        with pytest.raises(ValueError, match="not those that `curve` starts from"):
+            lrnn.lift(run(lrnn.reduce(mine), epochs=1), mine.with_vectors(factor * mine.vectors))
 
 
 # --- curves -----------------------------------------------------------------------------------
@@ -240,6 +253,51 @@ def test_what_a_file_cannot_name_comes_from_a_model_of_the_same_structure(tmp_pa
     other = lrnn.learn(net, TASK, lrnn.Descent(0.1), epochs=4, watch=watch)
     with pytest.raises(ValueError, match=r"`like` has `epochs` of shape \(5,\).*has \(4,\)"):
         lrnn.LearningCurve.load(tmp_path / "curve.npz", like=other)
+
+
+class Seen(NamedTuple):
+    """What somebody watches."""
+
+    gram: jax.Array
+    inner: dict
+
+
+WATCHED = {
+    "containers": (lambda m: {"a": (m.dt, [m.dt > 0, None]), "b": {}}, False),
+    "dtypes": (
+        lambda m: [m.dt.astype(t) for t in ("float32", "int8", "uint16", "c16", bool)],
+        False,
+    ),
+    "numbers": (lambda m: {"count": 3, "share": 0.5, "yes": True}, False),
+    "modules": (lambda m: m.overlaps, False),
+    "named tuples": (lambda m: lrnn.learning.Law(m.dt, m.dt, m.dt), False),
+    "of your own": (lambda m: Seen(m.overlaps.gram, {"dt": m.dt}), True),
+}
+
+
+@pytest.mark.parametrize(("watch", "yours"), WATCHED.values(), ids=WATCHED)
+def test_whatever_is_watched_comes_back_from_a_file(tmp_path, watch, yours):
+    curve = run(epochs=2, watch=watch)
+    curve.save(tmp_path / "curve")
+    loaded = lrnn.LearningCurve.load(tmp_path / "curve", like=curve if yours else None)
+    assert eqx.tree_equal(loaded.watched, curve.watched)
+    assert type(loaded.watched) is type(curve.watched)
+
+
+LOST = {
+    "numbers as keys": lambda m: {1: m.dt},
+    "another dict": lambda m: collections.OrderedDict(a=m.dt),
+    "no dtype of NumPy": lambda m: m.overlaps.gram.astype(jnp.bfloat16),
+    "a model": lambda m: m,
+    "text": lambda m: "great",
+    "random keys": lambda m: jr.key(0),
+}
+
+
+@pytest.mark.parametrize("watch", LOST.values(), ids=LOST)
+def test_what_a_file_would_lose_is_refused_when_learning_starts(watch):
+    with pytest.raises(ValueError, match=r"`watch` must return .*; got"):
+        run(epochs=10**9, watch=watch)
 
 
 def test_batches_of_curves_are_not_saved_as_one(tmp_path):

@@ -56,6 +56,30 @@ def test_the_loop_is_what_it_says(plant):
         assert abs(loop.loss(model, batch) / cost - 1) < ROUNDING
 
 
+def test_noise_has_the_size_that_was_asked_for():
+    """Standard deviations, one or several, or a factor F of its covariance F Fᵀ."""
+    factor = np.array([[0.2, 0.0], [0.1, 0.3]])
+    sizes = {"noise": np.array([0.5, 0.0]), "observation_noise": 0.2}
+    matrices = np.array([[1.0, 0.1], [0.0, 1.0]]), np.array([[0.0], [0.1]]), np.eye(2)
+    cases = [
+        (lrnn.KIntegrator(2, dt=0.1, **sizes), np.diag(sizes["noise"]), np.array([[0.2]])),
+        (lrnn.LinearPlant(*matrices, dt=0.1, observation_noise=factor), None, factor),
+    ]
+    for plant, process, observation in cases:
+        loop = lrnn.ClosedLoop(plant, 4, 2000)
+        trials = loop.sample(jr.key(0))
+        net = network(1, inputs=plant.observations, outputs=plant.controls, dt=0.1)
+        run = loop.simulate(net, trials)
+        seen = run.observations - run.states[1:] @ plant.c.T
+        assert np.allclose(seen, jnp.moveaxis(trials.observation, 1, 0) @ observation.T, atol=1e-12)
+        free = run.states[:-1] @ plant.a.T + run.controls @ plant.b.T
+        moved = 0.0 if process is None else jnp.moveaxis(trials.process, 1, 0) @ process.T
+        assert np.allclose(run.states[1:] - free, moved, atol=1e-12)
+        for draws in (trials.observation, trials.process):
+            if draws is not None:  # of 8000 normal numbers or more: 5 standard errors
+                assert abs(float(jnp.var(draws)) - 1) < 5 * (2 / draws.size) ** 0.5
+
+
 def by_recursion(net, plant, horizon, beta):
     """⟨L⟩ by S_{t+1} = P S_t Pᵀ + G Gᵀ, with P and G from the equations of the loop, in NumPy."""
     s, dt = float(net.scale), float(net.dt)

@@ -90,6 +90,12 @@ class _Found(experiments.AbstractResults):
     point: experiments.Timing
     path: dict[str, np.ndarray] = experiments.labelled("a path", "step", units="m")
 
+    def table(self):
+        return {}
+
+    def draw(self):
+        return mpl.figure.Figure()
+
 
 def _found(off, kind=_Found):
     timing = experiments.Timing(1.0, 2.0)

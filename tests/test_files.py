@@ -43,7 +43,7 @@ def test_a_file_of_loading_vectors(tmp_path):
     assert gap(net.dt, 0.1) == 0
     for family, array in VECTORS.items():
         assert jnp.array_equal(getattr(net, family), array)
-    net = lrnn.load_network(str(path), dt=0.2, scale=3.0)
+    net = lrnn.load_network(str(path), tau=0.5, scale=3.0)
     assert (float(net.dt), float(net.scale)) == (0.2, 3.0)
     np.savez(path, **VECTORS, dt=np.array([0.1]), scale=5)
     assert lrnn.load_network(path).scale == 5
@@ -149,8 +149,11 @@ UNREADABLE = {
     "a flipped bit": (flipped, "not a readable"),
     "one array": (npy, r"not a readable \.npz"),
     "pickled": (npz(z=np.array([{"a": 1}], dtype=object)), r"'z\.npy' is pickled"),
-    "PyTorch": (checkpoint, r"'net/data\.pkl' is no NumPy array.*PyTorch"),
-    "old PyTorch": (lambda path: path.write_bytes(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j"), "not a read"),
+    "PyTorch": (checkpoint, r"'net/data\.pkl' is no NumPy array.*PyTorch|torch"),
+    "old PyTorch": (
+        lambda path: path.write_bytes(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j"),
+        "not a read|torch",
+    ),
     "7 TB": (huge, r"'z\.npy' is not as long as it says"),
     "encrypted": (patched(6, 8, b"\x01"), "not a readable"),
     "unknown compression": (patched(8, 10, b"\x61"), "not a readable"),
@@ -161,11 +164,11 @@ UNREADABLE = {
 }
 WRONG = {
     "a curve": (saved_curve, r"LearningCurve and no network.*LearningCurve\.load\(path\)"),
-    "initial state": (npz(**VECTORS, dt=0.1, h0=np.ones(5)), r"holds `h0`.*rollout\(state="),
-    "capitals": (npz(**VECTORS, dt=0.1, H0=np.ones(5)), "holds `H0`"),
-    "time constant": (npz(**VECTORS, dt=0.1, tau=0.2), r"holds `tau`.*dt/τ"),
+    "initial state": (npz(**VECTORS, dt=0.1, h0=np.ones(5)), r"one entry per neuron.*h \(5, 1\)"),
+    "capitals": (npz(**VECTORS, dt=0.1, Gain=np.full(5, 2.0)), "holds `Gain`"),
+    "time constants": (npz(**VECTORS, dt=0.1, Tau=np.full(5, 2.0)), r"`tau` must be one number"),
     "threshold": (npz(**WEIGHTS, dt=0.1, theta=np.ones(12)), "holds `theta`.*thresholds"),
-    "read-out bias": (npz(**WEIGHTS, dt=0.1, b_out=np.ones(3)), "holds `b_out`.*read-out bias"),
+    "read-out bias": (npz(**VECTORS, dt=0.1, b_out=np.ones(3)), "holds `b_out`.*read-out bias"),
     "recurrent bias": (npz(**WEIGHTS, dt=0.1, b_rec=np.ones(12)), "holds `b_rec`.*biases as b"),
     "feedback": (npz(**WEIGHTS, dt=0.1, w_fb=np.ones((12, 3))), "holds `w_fb`"),
     "a full-rank part": (npz(**VECTORS, dt=0.1, w=np.eye(12)), "holds `w`"),
@@ -229,6 +232,14 @@ def test_what_cannot_change_a_network_does_no_harm(tmp_path):
     np.savez(path, **VECTORS, **extras, **rest, task=settings, w=WEIGHTS["w"])
     net = lrnn.LowRankRNN(**VECTORS, dt=0.1)
     assert eqx.tree_equal(lrnn.load_network(path, dt=0.1), net)
+
+
+@pytest.mark.parametrize("name", ["h0", "X0", "initial_state"])
+def test_an_initial_state_is_that_of_the_file(name, tmp_path):
+    start, path = RNG.normal(size=12), tmp_path / "net.npz"
+    for arrays in (VECTORS, WEIGHTS):
+        np.savez(path, **arrays, dt=0.1, **{name: start[None]})
+        assert np.array_equal(lrnn.load_network(path).initial_state, start)
 
 
 def test_a_file_may_name_its_activation_and_be_computed_in_another_dtype(tmp_path):

@@ -60,6 +60,9 @@ def curve():
         ({"task": NOISY, "batches": [jnp.zeros((12, 8, 1, 1))]}, r"sample returns.*got \[array\]"),
         ({"model": TANH, "task": FLIPS, "batches": tuple(TRIALS)}, r"Trials\(inputs=.*got \(array"),
         ({"model": TANH, "task": FLIPS, "batches": SHORT}, r"\(epochs, trials, 60, 1\).*50, 1\)"),
+        ({"method": lrnn.Descent(0.1, rates={"u": -1.0})}, r"`rates\['u'\]` must lie.*; got -1"),
+        ({"method": lrnn.Descent(0.1, rates={"u": np.nan})}, r"`rates\['u'\]` must lie.*; got nan"),
+        ({"method": lrnn.Descent(0.1, rates={"u": np.ones(2)})}, r"`rates\['u'\]` is one number"),
         (
             {"model": DENSE, "method": lrnn.Descent(0.1, rates={"u": 0.5})},
             r"`rates` are for weights among .*'w_in'.*got 'u'",
@@ -264,6 +267,12 @@ def test_unrealisable_overlaps_are_a_result(method):
 
 # --- optimisers -------------------------------------------------------------------------------
 
+
+def each(change):
+    """The optimiser that makes its updates of gradients so."""
+    return optax.stateless(lambda g, _: jax.tree.map(change, g))
+
+
 LATE = optax.linear_schedule(0.0, 1e-2, 10, transition_begin=10**6)
 ELEMENTWISE = {
     "adam": optax.adam(0.01),
@@ -277,9 +286,15 @@ ELEMENTWISE = {
     "adam, every fourth": optax.MultiSteps(optax.adam(0.01), 4),
     "adam, accumulated": optax.chain(optax.scale_by_adam(), optax.apply_every(4), optax.scale(-1)),
     "adam, late": optax.adam(LATE),
-    "clip, late": optax.conditionally_transform(optax.clip(0.1), lambda step: step > 10**6),
-    "same for all": optax.stateless(lambda g, _: jax.tree.map(jnp.ones_like, g)),
-    "rounded": optax.stateless(lambda g, _: jax.tree.map(lambda a: jnp.round(a), g)),
+    "clip, late": optax.conditionally_transform(optax.clip(0.1), lambda step: step > 10**6),  # pyright: ignore[reportOperatorIssue]
+    "same for all": each(jnp.ones_like),
+    "rounded": each(lambda a: a.astype(int).astype(a.dtype)),
+    "chosen": each(lambda a: jnp.where(jnp.sum(a) > 0, a, 2 * a)),
+    "branches": each(lambda a: jax.lax.cond(jnp.sum(a) > 0, lambda: a, lambda: 2 * a)),
+    "remembered": optax.GradientTransformation(  # moves by the signs of the epoch before
+        optax.sgd(0.1, momentum=0.9).init,
+        lambda g, c, _: (c[0].trace, (optax.TraceState(jax.tree.map(jnp.sign, g)), c[1])),  # pyright: ignore[reportIndexIssue]
+    ),
 }
 RAW_NORM = {
     "clip_by_global_norm": optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.1)),
@@ -288,7 +303,7 @@ RAW_NORM = {
     "polyak": optax.polyak_sgd(),
 }
 COUNTING = {
-    "by N": optax.stateless(lambda g, _: jax.tree.map(lambda a: a / len(a), g)),
+    "by N": each(lambda a: a / len(a)),
     "muon": optax.contrib.muon(0.01),
 }
 EXACT = {
@@ -332,6 +347,12 @@ def test_optimisers_that_are_not_exact_are_refused_on_a_reduction(optimiser, why
 @pytest.mark.parametrize("optimiser", EXACT.values(), ids=EXACT)
 def test_linear_optimisers_are_accepted_on_a_reduction(optimiser):
     lrnn.Training(optimiser).fits(lrnn.networks.weight_space(RED))
+
+
+@pytest.mark.parametrize("model", [NET, RED], ids=["network", "reduction"])
+def test_line_searches_are_refused(model):
+    with pytest.raises(ValueError, match="`optimiser` searches along a line"):
+        run(model, method=lrnn.Training(optax.lbfgs()), epochs=1)
 
 
 def test_settings_of_a_linear_optimiser_may_be_traced():

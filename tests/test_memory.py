@@ -80,6 +80,12 @@ def test_excursions_are_read_off_the_curve():
     part = curve.overlaps.vector()[8:]
     assert largest(found.leftover - (part[-1] - part[0])) == 0
     assert largest(found.size - jnp.abs(part - part[:1]).max(0)) == 0
+    several = lrnn.Overlaps(jnp.stack([curve.gram, 2 * curve.gram]), curve.roles)
+    epochs = jnp.stack([curve.epochs] * 2)
+    batch = eqx.tree_at(lambda c: (c.gram, c.epochs), curve, (several.gram, epochs))
+    both = lrnn.learning.excursion(batch, 40, 65)
+    assert largest(both.size - jnp.stack([found.size, 2 * found.size])) == 0
+    assert largest(both.leftover - jnp.stack([found.leftover, 2 * found.leftover])) == 0
     for wrong in ((40, 63), (65, 40)):
         with pytest.raises(ValueError, match="recorded epochs"):
             lrnn.learning.excursion(curve, *wrong)
@@ -229,6 +235,47 @@ def test_given_the_overlaps_a_noisy_step_has_the_law_of_a_quadratic_form():
     third = third_moment(jnp.asarray(d), jnp.asarray(w))
     assert largest(law.third - third) < 1e-13
     assert largest(third) > 1e-5
+
+
+def test_the_noise_theory_is_the_exact_recursion_to_leading_order():
+    """Two epochs of two steps, over all label noise by quadrature, in NumPy.
+
+    y = (zm, (1 − dt) zm + dt zu vm), and Q' = (1 − ηΓ) Q (1 − ηΓ) with Γ of ∂L/∂(zm, zu, vm).
+    """
+    dt, lr, target = 0.3, 0.4, np.exp(-0.2 * 0.3 * np.arange(2))
+    theta = np.random.default_rng(3).normal(size=(6, 4))
+    red = lrnn.reduce(lrnn.LowRankRNN(*theta.T, dt=dt))
+
+    def step(q, noise):  # for all nodes at once
+        zm, zu, vm = q[:, 0, 2], q[:, 0, 3], q[:, 1, 2]
+        e = np.stack([zm, (1 - dt) * zm + dt * zu * vm], 1) - target - noise
+        gamma = np.zeros_like(q)
+        gamma[:, 0, 2] = 2 * dt * (e[:, 0] + (1 - dt) * e[:, 1])
+        gamma[:, 0, 3], gamma[:, 1, 2] = 2 * dt**2 * vm * e[:, 1], 2 * dt**2 * zu * e[:, 1]
+        turn = np.eye(4) - lr * (gamma + np.swapaxes(gamma, 1, 2))
+        return turn @ q @ turn
+
+    def law(q, w):
+        rows, columns = np.array(red.roles.pairs).T
+        vector = q[:, rows, columns]
+        mean = w @ vector
+        return mean, (vector - mean).T @ (w[:, None] * (vector - mean))
+
+    x, w = gauss_hermite((12, 12))  # exact for all powers that two quadratic steps have
+    errors = []
+    for sigma in (0.08, 0.04):
+        first = step(np.repeat(np.asarray(red.overlaps.gram)[None], len(x), 0), sigma * x)
+        second = step(np.repeat(first, len(x), 0), np.tile(sigma * x, (len(x), 1)))
+        exact = law(first, w), law(second, np.kron(w, w))
+        task = lrnn.ExponentialFilter(0.2, dt, 2, label_noise=sigma)
+        drift = lrnn.noise_drift(red, task, lrnn.Descent(lr), epochs=2, directions=0)
+        for found, expected in zip((drift.mean, drift.covariance), exact[0]):
+            assert largest(found[1] - expected) < 1e-13  # of one step exactly
+        found = drift.mean[2], drift.covariance[2]
+        errors.append([largest(a - b) for a, b in zip(found, exact[1])])
+        assert largest(exact[1][1]) > 1e3 * errors[-1][1]  # there is something to be right about
+    orders = np.log2(np.divide(*errors))
+    assert np.all(np.abs(orders - 4) < 0.1)  # the next order in σ
 
 
 def test_nodes_have_the_cumulants_of_the_law_they_stand_for():

@@ -161,9 +161,7 @@ def test_shape_errors_name_the_arrays():
         lrnn.Overlaps.from_vectors(z=x, v=x, m=x, u=np.ones((5, 2)), scale=1)
     with pytest.raises(ValueError, match=r"`m`.*shape \(1, 5, 1\)"):
         lrnn.Overlaps.from_vectors(z=x, v=x, m=np.ones((1, 5, 1)), u=x, scale=1)
-    with pytest.raises(
-        ValueError, match=r"rank 2, 1 input, 1 output, has shape \(6, 6\).*\(4, 4\)"
-    ):
+    with pytest.raises(ValueError, match=r"rank 2, 1 input, 1 output, has .*\(6, 6\).*\(4, 4\)"):
         lrnn.Overlaps.from_gram(np.eye(4), rank=2)
     with pytest.raises(ValueError, match="rank"):
         lrnn.Overlaps.from_gram(np.eye(2), rank=0)

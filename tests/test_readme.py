@@ -1,18 +1,35 @@
-"""The README's example runs, and its two commands are the ones that are tested."""
+"""All Python of the README runs, and its two commands are the ones that are tested."""
 
 import contextlib
 import io
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import matplotlib as mpl
 import pytest
 
 import lrnn_jax as lrnn
 
+mpl.use("Agg")
+
 README = (Path(__file__).parent.parent / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+SMALLER = {  # of all but the classes and networks of one's own, whose learning is tested
+    "n=500": "n=50",
+    "epochs=2000": "epochs=200",
+    "epochs=1000": "epochs=100",
+    '"epochs": 300': '"epochs": 150',
+    "normalised(600": "normalised(40",
+    '"epochs": 500, "key": jr.key(1), "record": 50': '"epochs": 4, "key": jr.key(1), "record": 2',
+    "normalised(100, dt=0.05": "normalised(10, dt=0.05",
+    "1e-2, 20)": "1e-2, 2)",
+    "np.arange(50)": "np.arange(2)",
+}
 
 
 def block(marker: str) -> str:
@@ -21,35 +38,78 @@ def block(marker: str) -> str:
     return found[1].strip()
 
 
-def test_example_runs_and_agrees():
-    code = block("example").replace("n=500", "n=50").replace("2000", "200")
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """What all blocks but the one for the start of a program define, run from top to bottom."""
     names: dict = {}
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed), jax.numpy_dtype_promotion("standard"):
-        exec(compile(code, "README", "exec"), names)
+    unused = set(SMALLER)
+    with (
+        contextlib.chdir(tmp_path_factory.mktemp("readme")),
+        contextlib.redirect_stdout(io.StringIO()) as printed,
+        jax.numpy_dtype_promotion("standard"),
+    ):
+        for code in BLOCKS:
+            if "os.environ" not in code:
+                for size in (size for size in SMALLER if size in code):
+                    code = code.replace(size, SMALLER[size])
+                    unused -= {size}
+                exec(compile(code, "README", "exec"), names)
+        assert Path("rates.png").exists()
+        names["data"].load()  # before its folder, named by a relative path, is left
+    mpl.pyplot.close("all")
+    assert not unused
+    return {**names, "printed": printed.getvalue()}
+
+
+def test_every_block_says_where_it_goes_on():
+    assert len(BLOCKS) == 7
+    for code in BLOCKS[1:]:
+        first = code.splitlines()[0]
+        assert first.endswith(
+            ("goes on from the block above", "goes on from the blocks above")
+        ) or (first == "import os  # at the very start of a program")
+
+
+def test_example_agrees(page):
     # rounding over 200 epochs; the README says 1e-14 at 2000
-    assert names["theory"].distance(names["truth"]).max < 1e-12
-    assert jnp.abs(names["theory"].gram[-1] - names["theory"].gram[0]).max() > 0.1
-    assert "zm" in printed.getvalue()
+    assert page["theory"].distance(page["truth"]).max < 1e-12
+    assert jnp.abs(page["theory"].gram[-1] - page["theory"].gram[0]).max() > 0.1
+    assert "zm" in page["printed"]
 
 
-def test_your_own_task_plant_and_activation_learn():
-    names = {"jax": jax, "jr": jax.random, "lrnn": lrnn}
-    with contextlib.redirect_stdout(io.StringIO()), jax.numpy_dtype_promotion("standard"):
-        exec(compile(block("yours"), "README", "exec"), names)
+def test_other_tasks_are_tasks_of_the_network(page):
+    reduced = lrnn.reduce(page["net"].__class__.normalised(50, 2, dt=0.05, key=jax.random.key(0)))
+    for kind in ("wave", "yours", "white", "teacher"):
+        assert page[kind].loss(reduced, page[kind].sample(jax.random.key(0))) > 0
+    assert page["curve"].loss[-1] < page["curve"].loss[0]
+
+
+def test_your_own_task_plant_and_activation_learn(page):
     for curve in ("held", "moored", "sailed"):
-        assert names[curve].loss[-1] < 0.5 * names[curve].loss[0]
-    assert names["flipped"].loss[-1] < 1e-2
+        assert page[curve].loss[-1] < 0.5 * page[curve].loss[0]
+    assert page["flipped"].loss[-1] < 1e-2
     for definition in block("yours").split("class ")[1:]:
         assert len(definition.split("\n\n\n")[0].splitlines()) <= 27
 
 
-def test_a_network_of_your_own_is_swept_saved_and_loaded(tmp_path):
-    names = {"jax": jax, "jr": jax.random, "lrnn": lrnn}
-    code = block("yours").replace('"epochs": 300', '"epochs": 2')
-    with contextlib.redirect_stdout(io.StringIO()), jax.numpy_dtype_promotion("standard"):
-        exec(compile(code, "README", "exec"), names)
-        gru, loop, curve = names["gru"], names["sail"], names["sailed"]
+def test_nonlinear_networks_loops_and_sweeps_run(page):
+    assert page["report"].verdict.startswith("closure")
+    assert page["limit"].distance(page["report"].closure).max > 0
+    assert len(page["stages"].verdicts) == 3
+    assert page["data"].result.sizes == {"lr": 2, "rate": 3, "number": 2}
+    assert (page["data"].result == 0).all()
+
+
+def test_the_flags_make_two_devices():
+    (code,) = (code for code in BLOCKS if "os.environ" in code)
+    code += "\nimport jax\nprint(jax.device_count())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "2", done.stderr
+
+
+def test_a_network_of_your_own_is_swept_saved_and_loaded(page, tmp_path):
+    gru, loop, curve = page["gru"], page["sail"], page["sailed"]
+    with jax.numpy_dtype_promotion("standard"):
         assert set(lrnn.networks.weight_space(gru).start) >= {"cell.weight_hh", "out.bias"}
         lrnn.save_network(curve.model, tmp_path / "gru.npz")
         again = lrnn.load_network(tmp_path / "gru.npz", like=gru)

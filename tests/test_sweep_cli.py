@@ -1,6 +1,7 @@
 """`lrnn-jax sweep`: files are checked before anything runs; stores resume and report."""
 
 import dataclasses
+import re
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +41,7 @@ def written(tmp_path, monkeypatch):
     return write
 
 
-def test_a_file_runs_and_reports(written, capsys):
+def test_a_file_runs_and_reports(written, capsys, tmp_path):
     assert main(["sweep", written(GOOD), "--store", "s"]) == 0
     printed = capsys.readouterr()
     assert "6 cells" in printed.err
@@ -56,6 +57,20 @@ def test_a_file_runs_and_reports(written, capsys):
     changed = GOOD.replace("epochs = 20", "epochs = 30")
     assert main(["sweep", written(changed), "--store", "s", "--resume"]) == 2
     assert "epochs" in capsys.readouterr().err
+    for file in ("groups/0.json", "manifest.json"):
+        (tmp_path / "s" / file).write_text("{")
+        for command in (["status", "s"], [written(GOOD), "--store", "s", "--resume"]):
+            assert main(["sweep", *command]) == 1
+            assert re.search(f"error: s/{file} cannot be read .*\n$", capsys.readouterr().err)
+
+
+def test_a_stopped_sweep_says_what_is_kept(written, capsys, monkeypatch):
+    def stopped(self, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lrnn.Sweep, "run", stopped)
+    assert main(["sweep", written(GOOD), "--store", "s"]) == 130
+    assert "interrupted; what is complete is kept in s: --resume" in capsys.readouterr().err
 
 
 def test_experiments_are_swept_too(written):
@@ -75,19 +90,20 @@ def test_cells_with_one_seed_start_alike(written):
 
 
 def test_samples_of_whole_numbers_are_whole(written):
-    text = "[fixed]\nepochs = 3\nsteps = 20\n[sample]\ncount = 4\nn = [5, 9]\nlr = [0.01, 0.1]\n"
-    assert main(["sweep", written(text), "--store", "s"]) == 0
-    drawn = open_sweep("s")["n"].values
+    drawn = read_sweep(written("[sample]\ncount = 4\nn = [5, 9]\nlr = [0.01, 0.1]\n"))
+    assert drawn.static == ["n"]
+    drawn = drawn.design.columns["n"].values
     assert drawn.dtype.kind == "i"
     assert set(drawn) <= set(range(5, 10))
 
 
 WRONG = {
     "ignored": ('[sweep]\nrun = "coupling"\nseed = 3\n[axes]\nrank = [1]', "one by one"),
-    "sample": ("[sample]\ncount = 4\nlr = 1.0", "[low, high]"),
+    "sample": ("[sample]\ncount = 4\nlr = 1.0", "[sample] The range of 'lr' is (low, high)"),
     "spacing": ('[axes]\nlr = {from = 1, to = 2, count = 2, spacing = "logs"}', "`spacing` is one"),
     "table": ("[axis]\nlr = [1.0]", "Did you mean 'axes'"),
     "field": ("[axes]\nlrr = [1.0]", "Did you mean 'lr'"),
+    "words": ("[sample]\ncount = 2\ntask = [0, 1]", "[sample] `task` is no number"),
     "type": ('[axes]\nlr = ["fast"]', "`lr` is a number"),
     "whole": ("[axes]\nn = [1.5]", "`n` is a whole number"),
     "choice": ('[axes]\ntask = ["sine"]', "`task` is one of"),
@@ -101,16 +117,16 @@ WRONG = {
     "fixed": ("fixed = []\n[axes]\nlr = [0.1]", "[fixed] is a table"),
     "zip": ("zip = 3", "[zip] is a table"),
     "drawn": ("sample = 3", "[sample] is a table"),
-    "runs": ("[sweep]\nrun = [1]\n[axes]\nlr = [0.1]", "`run` is text"),
+    "runs": ("[sweep]\nrun = [1]\n[axes]\nlr = [0.1]", "`run` is one of"),
     "chunk": ("[sweep]\nchunk = 1.5\n[axes]\nlr = [0.1]", "`chunk` must be a whole number"),
     "from": ('[axes]\nlr = {from = "a", to = 2, count = 2}', "`from of lr` is a number"),
     "count": ("[axes]\nlr = {from = 1, to = 2, count = 2.5}", "`count of lr` must be a whole"),
     "log": ('[axes]\nlr = {from = 0, to = 2, count = 2, spacing = "log"}', "of one sign"),
     "large": ("[axes]\nn = [100000000000000000000]", "`n` is a whole number"),
-    "samples": ('[sample]\ncount = "a"\nlr = [0.1, 0.2]', "`count of [sample]` must"),
+    "samples": ('[sample]\ncount = "a"\nlr = [0.1, 0.2]', "[sample] `count` must"),
     "method": ("[sample]\ncount = 2\nmethod = 3\nlr = [0.1, 0.2]", "`method` is one of"),
-    "scale": ("[sample]\ncount = 2\nlr = [0.1, 0.2, 3]", "`spacing of lr` is one of"),
-    "seed": ("[sample]\ncount = 2\nseed = -1\nlr = [0.1, 0.2]", "`seed of [sample]` must"),
+    "scale": ("[sample]\ncount = 2\nlr = [0.1, 0.2, 3]", "[sample] The range of 'lr' is"),
+    "seed": ("[sample]\ncount = 2\nseed = -1\nlr = [0.1, 0.2]", "[sample] `seed` must"),
     "preset": ('[sweep]\npreset = "quick"\n[axes]\nlr = [0.1]', "`preset` is one of full"),
     # what is out of range is known before anything is traced
     "negative": ("[axes]\nlr = [0.1, -0.1, 0.2]", "`lr` must lie in"),
@@ -129,6 +145,35 @@ WRONG = {
 def test_a_wrong_file_is_answered_clearly(written, capsys, text, answer):
     assert main(["sweep", written(text)]) == 2
     assert answer in capsys.readouterr().err
+
+
+ANYTHING = ("3", "-1", "1.5", "true", '"x"', "[]", "[1, 2]", '["x"]', "{}", "{x = 1}", "nan", "inf",
+            "1979-05-27", "[[1]]", "1e400", "99999999999999999999", "{from = 1, to = 2, count = 2}",
+            "{from = nan, to = 2, count = 2}", "[0.1, 0.2, 'log']", "[0.1, nan]")  # fmt: skip
+
+
+@pytest.mark.parametrize("table", ["sweep", "fixed", "axes", "zip", "sample"])
+def test_whatever_stands_in_a_file_is_taken_or_answered_with_its_place(written, table):
+    fields = [
+        field.name for field in dataclasses.fields(read_sweep(written(GOOD)).function.args[1])
+    ]
+    fields = {"sweep": ["run", "seed", "chunk", "preset"]}.get(table, fields)
+    if table == "sample":
+        fields = [*set(fields) - {"amplitude"}, "count", "method"]
+    rest = {"sweep": "[axes]\nlr = [0.1]\n", "fixed": "[zip]\nseed = [1]\n"}.get(table, "")
+    answers = []
+    for field in fields:
+        for value in ANYTHING:
+            line = f"[{table}]\n{field} = {value}\n{rest}"
+            if table == "sample":
+                line += "count = 2\n" * (field != "count") + "amplitude = [1, 2]\n"
+            try:
+                read_sweep(written(line))
+            except ValueError as error:
+                answers.append((field, line, str(error)))
+    unclear = [text for field, _, text in answers if field not in text or "\n" in text]
+    assert not unclear
+    assert len(answers) >= len(fields) * len(ANYTHING) / 2
 
 
 def test_other_things_are_run_when_they_are_handed_over(written, tmp_path):
@@ -154,7 +199,7 @@ def test_other_things_are_run_when_they_are_handed_over(written, tmp_path):
     assert data.attrs["function"] == "power 3 [('powers', (1, 3))]"
     with pytest.raises(ValueError, match="must not be negative"):
         read_sweep(written(text.replace("2.0", "-2.0")), runs={"power": power})
-    with pytest.raises(ValueError, match=r"Did you mean 'power'.*Known: learning, power"):
+    with pytest.raises(ValueError, match=r"one of learning, power; .*Did you mean 'power'"):
         read_sweep(written(text.replace('"power"', '"powr"')), runs={"power": power})
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import os
-import shutil
+import re
 import signal
 import socket
 import subprocess
@@ -20,11 +20,15 @@ import pytest
 import lrnn_jax as lrnn
 from lrnn_jax.sweeps import (
     OUTCOMES,
+    Axis,
+    Design,
     Labelled,
+    Runnable,
     Store,
     StoreError,
     grid,
     open_sweep,
+    read_sweep,
     sampled,
     summarise,
     zipped,
@@ -172,7 +176,7 @@ WRONG = {
     "unknown": (({"z": [1.0]}, square), {}, "no parameter 'z'"),
     "missing": (({"y": [1.0]}, square), {}, "needs values for x"),
     "empty": (({"x": []}, square), {}, "'x' is empty"),
-    "static": (({"x": [1.0]}, square), {"static": ("n",)}, "the axes are"),
+    "static": (({"x": [1.0]}, square), {"static": ("n",)}, "`static` takes names among x"),
     "key": (({"lr": [1.0], "rate": [1.0]}, cell), {}, "pass `key`"),
     "chunk": (({"x": [1.0]}, square), {"chunk": 0}, "`chunk` must"),
     "cells": (([{"x": 1.0}, {"y": 1.0}], square), {}, "Cell 1 has"),
@@ -190,6 +194,140 @@ WRONG = {
 def test_wrong_input_is_answered_clearly(arguments, options, answer):
     with pytest.raises(ValueError, match=answer):
         lrnn.sweep(*arguments, **options)
+
+
+ONE = {"cells": {"x": [1.0]}, "function": square}
+WHOLE = [0, -1, 1.5, True, "2", None, [1], np.ones(2)]
+FLAG = [1, 0.0, "no", None]
+ALSO = {"cells": "cells|axis|axes", "columns": "columns|axis", "path": "path|sweep file"}
+CURVES = []  # one, of a network that learned
+PATH = [3, "", ["s"], b"s", "a\0b"]
+BAD = {
+    lambda **o: lrnn.Sweep(**(ONE | o)): {
+        "cells": [3, "x", None, [], [1], {}, {"x": 1.0}, {"x": "sine"}, {"x": []}, {"y": [1.0]}],
+        "function": [3, "square", None, [square]],
+        "key": [0, 0.5, "key", jr.split(jr.key(0)), np.ones(2)],
+        "static": ["n", ("n",), 3, [1], {"x": 1}],
+        "labels": [3, ["x"], {"x": "rate"}, {"x": ("a",)}, {"x": (1, 2)}, {"x": ("a", "b", "c")}],
+        "chunk": WHOLE[:5],
+        "memory": WHOLE[:5],
+        "store": PATH,
+        "traced": FLAG,
+        "name": [3, ("a",)],
+    },
+    lambda **o: lrnn.Sweep(**ONE, store="unused").run(**o): {
+        "resume": FLAG,
+        "progress": FLAG,
+        "devices": [0, -1, 99, True, 1.5, "2", [], [1], ["cpu"]],
+        "shard": [3, "0/2", (0,), (2, 2), (-1, 2), (0, 1, 2), (0.5, 2), (0, True), ("0", "2")],
+    },
+    lambda **o: lrnn.Sweep(**ONE).plan(**o): {"devices": [0, "2", []], "measure": FLAG},
+    grid: {"x": [1.0, "sine", None, [], {}, np.float64(1), jnp.ones(()), [["a"], ["b"]]]},
+    lambda axis="cell", **o: zipped(axis, **o): {"x": [1.0, "sine", None, []], "axis": [3, None]},
+    lambda **o: sampled(**({"count": 2, "seed": 0, "lr": (1.0, 2.0)} | o)): {
+        "count": WHOLE,
+        "seed": WHOLE[1:],
+        "method": ["sobl", 3, None, ["sobol"]],
+        "axis": [3, None],
+        "lr": [1.0, None, (1,), (2, 1), (1, 1), (1, 2, "logs"), (0, 1, "log"), ("a", "b"), "ab",
+               (np.nan, 1), (0, np.inf), (1, 2, "log", 3), {"low": 1, "high": 2}],
+    },
+    lambda **o: Design(**o): {"axes": [3, None, [], (1,), ("x",), grid(x=[1.0])]},
+    lambda **o: Axis(**({"name": "x", "columns": grid(x=[1.0]).columns} | o)): {
+        "axis": [], "columns": [3, None, {"x": [1.0]}, {}],
+    },
+    lambda value=1.0, dims=(), **o: Labelled(value, *dims, **o): {
+        "value": ["a", None, {}, [[1], [1, 2]], object()],
+        "dims": [("epoch",), ("a", "b"), (3,)],
+        "labels": [3, ["a"], {"x": ("a",)}, {"x": "a"}],
+        "long_name": [3, None],
+        "units": [3, None],
+        "coordinate": [*FLAG, True],
+    },
+    lambda curve=None, **o: summarise(CURVES[0] if curve is None else curve, **o): {
+        "curve": [3, "curve", {}, cell],
+        "criterion": ["low", np.ones(2), np.nan, 1j],
+    },
+    open_sweep: {"path": [*PATH, None]},
+    Store: {"path": [*PATH, None]},
+    lambda path="x.toml", **o: read_sweep(path, **o): {
+        "path": [*PATH, None, "nothing.toml", "."],
+        "runs": [{"mine": 3}, {"mine": square}],
+    },
+    lambda **o: Runnable(**({"run": square, "presets": {"full": sampled}} | o)): {
+        "run": [3, None],
+        "check": [3, None],
+        "presets": [3, {}, [], {"full": 3}, {"full": {"x": 1.0}}],
+    },
+}  # fmt: skip
+
+
+def test_bad_input_is_answered_in_one_sentence_that_names_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.toml").write_text("[axes]\nlr = [0.1]\n")
+    CURVES.append(cell(jr.key(0), 0.1, 0.2))
+    tried, wrong = 0, []
+    for function, arguments in BAD.items():
+        for name, values in arguments.items():
+            for value in values:
+                tried += 1
+                try:
+                    function(**{name: value})
+                    wrong.append((name, value, "accepted"))
+                except (ValueError, TypeError, StoreError) as error:
+                    said = str(error)
+                    if (
+                        not re.search(ALSO.get(name, name), said)
+                        or "\n" in said
+                        or type(error).__module__[:5] == "jaxty"
+                    ):
+                        wrong.append((name, value, said))
+    assert not wrong, "\n".join(map(str, wrong))
+    assert tried > 150
+    assert os.listdir(tmp_path) == ["x.toml"]  # nothing was begun
+
+
+def test_values_out_of_range_are_known_before_anything_runs(tmp_path):
+    def run(lr, rate=0.2, dt=0.1):
+        net = lrnn.LowRankRNN.normalised(12, dt=dt, key=jr.key(0))
+        task = lrnn.ExponentialFilter(rate, dt, 20)
+        return lrnn.learn(lrnn.reduce(net), task, lrnn.Descent(lr), epochs=1, throw=False)
+
+    for cells, words in {
+        (("lr", (0.1, -0.1)),): "`lr` .*entry \\(1,\\) is -0.1",
+        (("lr", (1, 2, -3)),): "`lr` .*is -3",  # whole numbers
+        (("lr", (0.1,)), ("rate", (0.1, np.nan))): "`rate`",
+        (("lr", (0.1,)), ("dt", (0.1, 0.2, 2.0))): "`dt` is the Euler step.*entry \\(2,\\) is 2",
+    }.items():
+        cells = {name: list(values) for name, values in cells}
+        with pytest.raises(ValueError, match=words):
+            lrnn.sweep(cells, run, store=tmp_path / "s", progress=False)
+    assert os.listdir(tmp_path) == []  # so that another sweep can take the store
+
+
+def test_a_number_that_decides_a_shape_is_to_be_static():
+    def run(n):
+        return {"drawn": sampled(n, seed=0, x=(1.0, 2.0)).size}
+
+    with pytest.raises(ValueError, match=r"parameters n decides a shape.*static=\('n',\)"):
+        lrnn.sweep({"n": [10, 20]}, run)
+
+
+@pytest.mark.parametrize("traced", [True, False])
+def test_every_outcome_of_learning_is_one_of_a_sweep_s(traced):
+    outcomes = [name for name in OUTCOMES if name != "raised"]
+    results = [lrnn.RESULTS._name_to_item[name] for name in outcomes]
+    assert set(outcomes) == set(lrnn.RESULTS._name_to_item)
+
+    def run(number):
+        return {"": results[number], "y": 1.0}
+
+    cells = {"number": list(range(len(results)))}
+    data = lrnn.sweep(cells, run, static=("number",), traced=traced, progress=False)
+    meanings = data.result.attrs["flag_meanings"].split()
+    assert [meanings[code] for code in data.result.values] == outcomes
+    assert meanings[-1] == "not_run"
+    assert data.result.attrs["flag_values"] == [*range(len(OUTCOMES)), -1]
 
 
 def test_whole_numbers_of_numpy_are_whole(tmp_path):
@@ -247,40 +385,57 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
         lrnn.sweep({"x": [1.0]}, square, store=tmp_path / "file")
 
 
-def test_a_full_disk_loses_nothing_that_was_complete(tmp_path):
+def shown_is_right(data, whole):
+    """Whether each cell is what it should be, or not run."""
+    there = (data.result >= 0).values
+    return all(
+        np.array_equal(data[name].values[there], whole[name].values[there]) for name in whole
+    )
+
+
+@pytest.mark.parametrize("times", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_full_disk_loses_nothing_that_was_complete(tmp_path, times):
     resource = pytest.importorskip("resource")
 
-    def run(x, big):
-        return {"y": x * jr.normal(jr.key(0), (20_000 if big else 1,))}
+    def run(x):
+        return {"y": x * jr.normal(jr.key(0), (3000,))}
 
-    make = lambda: lrnn.Sweep(  # noqa: E731
-        {"big": [False, True], "x": [1.0, 2.0]}, run, static=("big",), chunk=2, store=tmp_path
-    )
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
-    try:
-        with pytest.raises(StoreError, match="disk is full"):
-            make().run()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert list(Store(tmp_path).done()) == [(0, 0)]
-    assert (make().run(resume=True).result == 0).all()
+    def make(store):
+        return lrnn.Sweep({"x": np.arange(1.0, 17.0)}, run, chunk=2, store=store)
+
+    whole, rng = make(None).run().load(), np.random.default_rng(0)
+    limits, failed = resource.getrlimit(resource.RLIMIT_FSIZE), 0
+    for _ in range(times):
+        # the first bytes of a small file, whole small files, whole small chunks
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(np.exp(rng.uniform(3, 12))), limits[1]))
+        try:
+            make(tmp_path / "s").run(resume=True)
+        except StoreError as error:
+            failed += "disk is full" in str(error)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        if (tmp_path / "s" / "manifest.json").exists():
+            assert shown_is_right(open_sweep(tmp_path / "s").load(), whole)
+        for marker in sorted((tmp_path / "s" / "done").glob("*.json"))[::2]:
+            marker.unlink()  # so that there is something left to write
+    print(f"\n{failed} of {times} runs met a full disk")
+    assert failed >= times / 2
+    assert make(tmp_path / "s").run(resume=True).load().identical(whole)
 
 
-@pytest.mark.parametrize("devices", [2, 4])
-def test_any_number_of_devices_gives_the_same_bits(tmp_path, reference, devices):
-    assert f"done 21 {devices}" in finished(start(tmp_path / "s", devices))
+def test_any_number_of_devices_gives_the_same_bits(tmp_path, reference):
+    assert "done 21 4" in finished(start(tmp_path / "s", 4))
     assert open_sweep(tmp_path / "s").load().identical(open_sweep(reference).load())
 
 
-def test_two_processes_and_job_arrays_share_a_store(tmp_path, reference):
-    jobs = [start(tmp_path / "free") for _ in range(2)]
-    jobs += [start(tmp_path / "array", 1, f"{i}/2") for i in range(2)]
-    for job in jobs:
-        finished(job)
-    for name in ("free", "array"):
-        assert open_sweep(tmp_path / name).load().identical(open_sweep(reference).load())
-        assert Store(tmp_path / name).damaged() == []
+def test_one_of_two_processes_is_killed_and_nothing_is_lost(tmp_path, monkeypatch, reference):
+    monkeypatch.setenv("SWEEP_PAUSE", "0.1")  # before each of 11 chunks is written
+    other = start(tmp_path / "s")
+    assert kill_at_random(tmp_path / "s", 1, np.random.default_rng(0)) == 1
+    assert 1 <= len(Store(tmp_path / "s").done()) < 11
+    assert "done 21 1" in finished(other)
+    assert open_sweep(tmp_path / "s").load().identical(open_sweep(reference).load())
+    assert Store(tmp_path / "s").damaged() == []
 
 
 def test_two_hosts_under_jax_distributed(tmp_path, reference):
@@ -293,15 +448,15 @@ def test_two_hosts_under_jax_distributed(tmp_path, reference):
     assert open_sweep(tmp_path / "s").load().identical(open_sweep(reference).load())
 
 
-def kill_at_random(path, kills, rng, longest=6.0):
-    """Start the worker again and again on one store, and kill it: at any moment since its start,
-    up to `longest` seconds, or just when a chunk has been written. Returns how often that left the
-    sweep incomplete."""
+def kill_at_random(path, kills, rng, longest=None):
+    """Start the worker again and again on one store, and kill it just when a chunk has been
+    written or, every other time, at any moment up to `longest` seconds since its start. Returns
+    how often that left the sweep incomplete."""
     incomplete = 0
     for number in range(kills):
         job = start(path)
         try:
-            if number % 2:
+            if number % 2 or longest is None:
                 before, deadline = len(list(path.glob("done/*.json"))), time.monotonic() + 120
                 while len(list(path.glob("done/*.json"))) == before and job.poll() is None:
                     assert time.monotonic() < deadline
@@ -316,27 +471,6 @@ def kill_at_random(path, kills, rng, longest=6.0):
         assert job.returncode in (0, -signal.SIGKILL), error[-2000:]
         incomplete += job.returncode != 0
     return incomplete
-
-
-def test_killed_and_resumed_is_as_if_never_interrupted(tmp_path, monkeypatch):
-    monkeypatch.setenv("SWEEP_REPEATS", "20")  # 210 chunks: not all written before a kill
-    begin = time.monotonic()
-    finished(start(tmp_path / "whole"))
-    # nearly all of this time is spent before the first chunk
-    longest = 0.8 * (time.monotonic() - begin)
-    assert kill_at_random(tmp_path / "s", 3, np.random.default_rng(0), longest) >= 2
-    finished(start(tmp_path / "s"))
-    assert open_sweep(tmp_path / "s").load().identical(open_sweep(tmp_path / "whole").load())
-
-
-def test_a_marker_that_cannot_be_read_counts_for_nothing(tmp_path, reference):
-    shutil.copytree(reference, tmp_path / "s")
-    store = Store(tmp_path / "s")
-    (tmp_path / "s" / "done" / "0-000003.json").write_text("")
-    shutil.rmtree(tmp_path / "s" / "data" / "0" / "loss" / "c" / "3")
-    assert not store.is_done(0, 3)
-    finished(start(tmp_path / "s"))
-    assert open_sweep(tmp_path / "s").load().identical(open_sweep(reference).load())
 
 
 def test_chunks_of_nothing_but_nan_are_not_damaged(tmp_path):

@@ -30,7 +30,7 @@ def page(folders: Sequence[Path]) -> str:
 
     Errors: ValueError naming a folder that is no run, and what is missing.
     """
-    parts = [_run(folder) for folder in folders]
+    parts = [_read(folder) for folder in folders]
     title = f"lrnn_jax: {len(folders)} runs"
     links = [
         f'<li><a href="#run{i}">{html.escape(str(folder))}</a>: {verdict}</li>'
@@ -48,13 +48,22 @@ def page(folders: Sequence[Path]) -> str:
     )
 
 
-def _run(folder: Path) -> tuple[str, str]:
-    """How many of a run's claims hold, and all about it."""
+def _read(folder: Path) -> tuple[str, str]:
     if missing := [name for name in FILES if not (folder / name).is_file()]:
         raise ValueError(
-            f"{folder} is not the folder of a finished run: it has no {', '.join(missing)}. "
-            f"Give folders that `lrnn-jax run NAME --out DIR` wrote."
+            f"{folder} is not the folder of a finished run, it has no {', '.join(missing)}: give "
+            f"folders that `lrnn-jax run NAME --out DIR` wrote."
         )
+    try:
+        return _run(folder)
+    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise ValueError(
+            f"{folder} holds no run that can be read ({error}): run it again, or leave it out."
+        ) from None
+
+
+def _run(folder: Path) -> tuple[str, str]:
+    """How many of a run's claims hold, and all about it."""
     config, found = (json.loads((folder / n).read_text(encoding="utf-8")) for n in FILES[:2])
     picture = base64.b64encode((folder / "figure.png").read_bytes()).decode()
     name = html.escape(found["experiment"])

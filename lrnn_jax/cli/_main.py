@@ -9,14 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from lrnn_jax._results import LearningError
 from lrnn_jax.cli._html import page
-from lrnn_jax.cli._output import save_curves, text, write
+from lrnn_jax.cli._output import describe, save_curves, text, write
+from lrnn_jax.cli._place import check_place, write_page
 from lrnn_jax.cli._progress import ProgressBar
 from lrnn_jax.cli._setup import setup_jax
 from lrnn_jax.cli._sweep import sweep_command
 from lrnn_jax.experiments import REGISTRY, AnalysisConfig, Recorder, analyse, get
 from lrnn_jax.networks import DenseRNN, LowRankRNN, factorise, load_network
+from lrnn_jax.sweeps import message_of
 
 HELP = """\
 usage: lrnn-jax [COMMAND] [OPTIONS]
@@ -62,7 +63,7 @@ def main(arguments: list[str]) -> int:
     Arguments:
         arguments: without the program's name.
 
-    Returns: the exit code: 0, 1 when a claim does not hold or learning failed, 2 for wrong input,
+    Returns: the exit code: 0, 1 when a claim does not hold or the work failed, 2 for wrong input,
     130 when interrupted.
     """
     command, *rest = arguments or ["run"]
@@ -90,18 +91,22 @@ def main(arguments: list[str]) -> int:
         return _complain(f"there is no command {command!r}.{hint} See lrnn-jax --help.")
     try:
         return commands[command](rest)
-    except LearningError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except (ValueError, KeyError) as error:
+    except BrokenPipeError:
+        raise
+    except (ValueError, ImportError) as error:
         return _complain(str(error))
-    except KeyboardInterrupt:
+    except OSError as error:
+        return _complain(f"{error.filename or 'a file'}: {error.strerror or error}.")
+    except (RuntimeError, MemoryError) as error:  # of learning, stores and devices
+        return _complain(message_of(error), 1)
+    except KeyboardInterrupt as stop:
+        print(f"\ninterrupted{stop}", file=sys.stderr)
         return 130
 
 
-def _complain(message: str) -> int:
+def _complain(message: str, code: int = 2) -> int:
     print(f"error: {message}", file=sys.stderr)
-    return 2
+    return code
 
 
 def _listing() -> str:
@@ -145,10 +150,7 @@ def _report(folders: tuple[Path, ...], out: Path = Path("report.html")) -> int:
     """
     if not folders:
         raise ValueError("report needs folders that `lrnn-jax run` wrote; see report --help.")
-    try:
-        out.write_text(page(folders), encoding="utf-8")
-    except OSError as error:
-        raise ValueError(f"Cannot write {out}: {error}. Choose a file with --out.") from None
+    write_page(out, page(folders))
     print(out.resolve())
     return 0
 
@@ -224,19 +226,23 @@ def _analyse(
 
 
 def _deliver(experiment: Any, config: Any, options: Options, name: str) -> bool:
-    """Run, write and print; where Ctrl-C ends the work, what was computed is kept in the folder's
-    `interrupted`. Returns: whether all claims hold."""
+    """Run, write and print; where Ctrl-C ends the work, what was computed is kept beside the
+    folder, in NAME-interrupted. Returns: whether all claims hold."""
     folder, bar = options.out or Path("runs") / name, ProgressBar()
+    check_place(folder)  # before anything is computed
     recorder = Recorder(bar)
     try:
         report = experiment.record(config, recorder)
     except KeyboardInterrupt:
         what = f" in {bar.what!r}" if bar.what else ""
-        kept = save_curves(recorder.curves.values(), folder / "interrupted")
-        print(f"\ninterrupted{what}; {kept}", file=sys.stderr)
-        raise
+        aside = folder.with_name(f"{folder.name}-interrupted")
+        kept = save_curves(recorder.curves.values(), aside)
+        raise KeyboardInterrupt(f"{what}; {kept}") from None
     finally:
         bar.close()
-    found = write(report, folder, options.format)
-    print(json.dumps(found) if options.json else text(found))
+    found = describe(report)
+    try:
+        found |= write(report, found, folder, options.format)
+    finally:  # also where it could not be written
+        print(json.dumps(found) if options.json else text(found))
     return all(claim.holds for claim in report.claims)

@@ -14,96 +14,103 @@ import jax
 import numpy as np
 
 import lrnn_jax
+from lrnn_jax.cli._place import fill_place, new_folder
 from lrnn_jax.figures import save
 from lrnn_jax.learning import LearningCurve
 
 Table = tuple[list[str], list[list[str]]]
 
 
-def write(report: Any, folder: Path, data_format: str = "zarr") -> dict[str, Any]:
-    """Write config.json, data, figure.png, figure.pdf, report.json and report.md into a folder.
+def describe(report: Any) -> dict[str, Any]:
+    """What report.json holds, but for paths: config, numbers, claims, timings, notes, table."""
+    found = {
+        "experiment": report.experiment.name,
+        "config": dataclasses.asdict(report.config),
+        **provenance(),
+        **report.values,
+        "claims": [claim._asdict() for claim in report.claims],
+        "seconds": {name: timing._asdict() for name, timing in report.seconds.items()},
+        "notes": report.experiment.notes(report.results),
+        "table": report.table,
+    }
+    # JSON by the book: numbers that are not finite become null
+    return json.loads(json.dumps(found, default=str), parse_constant=lambda _: None)
+
+
+def write(
+    report: Any, found: dict[str, Any], place: Path, data_format: str = "zarr"
+) -> dict[str, str]:
+    """Put config.json, data, figure.png, figure.pdf, report.json and report.md into a folder, all
+    at once.
 
     Arguments:
-        report: of a finished run.
-        folder: made if it is not there; files of the same names are replaced.
+        report, found: of a finished run, and what `describe` says of it.
+        place: made if it is not there; what an earlier run left in it goes.
         data_format: "zarr" or "netcdf".
 
-    Returns: what report.json holds: numbers, claims, timings, table and the paths "folder",
-    "figure", "data", "report".
+    Returns: the paths, which report.json holds too.
 
-    Errors: ValueError when the folder cannot be written.
+    Errors: ValueError when the folder cannot be written, or holds anything else.
     """
-    config = {"experiment": report.experiment.name, "config": dataclasses.asdict(report.config)}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(json.dumps(config | provenance(), indent=2) + "\n")
-        data = _write_data(report, folder, data_format)
-        figure = save(report.draw(), folder)
-        paths = {"folder": folder, "figure": figure, "data": data, "report": folder / "report.md"}
-        found = {
-            **report.values,
-            "claims": [claim._asdict() for claim in report.claims],
-            "seconds": {name: timing._asdict() for name, timing in report.seconds.items()},
-            "notes": report.experiment.notes(report.results),
-            "table": report.table,
-            **{name: str(path.resolve()) for name, path in paths.items()},
-        }
-        # JSON by the book: numbers that are not finite become null
-        found = json.loads(json.dumps(config | found, default=str), parse_constant=lambda _: None)
-        (folder / "report.json").write_text(json.dumps(found) + "\n")
+    names = {"folder": "", "figure": "figure.png", "report": "report.md"}
+    names["data"] = "data.nc" if data_format == "netcdf" else "data.zarr"
+    paths = {key: str((place / name).resolve()) for key, name in names.items()}
+
+    def fill(folder: Path) -> None:
+        kept = {key: found[key] for key in ("experiment", "config", *provenance())}
+        (folder / "config.json").write_text(json.dumps(kept, indent=2) + "\n")
+        _write_data(report, folder / names["data"])
+        save(report.draw(), folder)
+        (folder / "report.json").write_text(json.dumps(found | paths) + "\n")
         (folder / "report.md").write_text(markdown(found))
-    except OSError as error:
-        raise ValueError(
-            f"Cannot write into {folder}: {error}. Choose a folder with --out."
-        ) from None
-    return found
+
+    fill_place(place, fill)
+    return paths
 
 
-def save_curves(curves: Iterable[LearningCurve], folder: Path) -> str:
+def save_curves(curves: Iterable[LearningCurve], place: Path) -> str:
     """Save the curves of an interrupted run, members of batched ones one by one, as 1.npz, 2.npz, …
+    in a new folder.
 
     Returns: where, in words.
     """
-    members = (
+    members = [
         jax.tree.map(lambda x, i=i: x[i], curve)
         for curve in curves
         for i in np.ndindex(*curve.loss.shape[:-1])
-    )
+    ]
+    if not members:
+        return "nothing was computed yet"
     saved = 0
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = new_folder(place)
         for curve in members:
             with contextlib.suppress(ValueError):  # networks that no file can hold
                 curve.save(folder / f"{saved + 1}.npz")
                 saved += 1
     except OSError as error:
         return f"what was computed could not be kept: {error}"
-    if not saved:
-        return "nothing was computed yet"
     return f"{saved} learning curve(s) are kept in {folder.resolve()} (LearningCurve.load)"
 
 
-def _write_data(report: Any, folder: Path, data_format: str) -> Path:
+def _write_data(report: Any, path: Path) -> None:
     dataset = report.to_xarray()
     config = json.dumps(dataclasses.asdict(report.config))
     dataset.attrs |= {"config": config, **provenance()}
-    if data_format == "netcdf":
-        path = folder / "data.nc"
-        for name, variable in dataset.variables.items():
-            if variable.dtype == bool:
-                dataset[name] = variable.astype("int8")
-        try:
-            dataset.to_netcdf(path, engine="h5netcdf")
-        except (ImportError, ValueError) as error:
-            raise ValueError(
-                f"NetCDF needs an extra: pip install 'lrnn_jax[netcdf]' ({error})."
-            ) from None
-        return path
-    path = folder / "data.zarr"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # zarr's notes on its own string type and metadata
-        dataset.to_zarr(path, mode="w", consolidated=False)
-    return path
+    if path.suffix == ".zarr":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # zarr's notes on its own string type and metadata
+            dataset.to_zarr(path, mode="w", consolidated=False)
+        return
+    for name, variable in dataset.variables.items():
+        if variable.dtype == bool:
+            dataset[name] = variable.astype("int8")
+    try:
+        dataset.to_netcdf(path, engine="h5netcdf")
+    except (ImportError, ValueError) as error:
+        raise ValueError(
+            f"NetCDF needs an extra: pip install 'lrnn_jax[netcdf]' ({error})."
+        ) from None
 
 
 def provenance() -> dict[str, str]:
@@ -157,7 +164,8 @@ def text(found: dict[str, Any]) -> str:
         f"{'yes' if claim['holds'] else 'NO '}  {claim['text']}\n     {claim['measured']}"
         for claim in found["claims"]
     ]
-    parts.append("\n".join(f"{n:6}  {found[n]}" for n in ("figure", "data", "report")))
+    names = [name for name in ("figure", "data", "report") if name in found]
+    parts.append("\n".join(f"{name:6}  {found[name]}" for name in names))
     return "\n\n".join(parts)
 
 

@@ -20,6 +20,8 @@ def setup_jax(
         cache: folder that keeps compiled programs from run to run; None: none is kept.
         devices: into how many a CPU is divided; None leaves it as it is.
     """
+    if cache is not None:
+        cache.mkdir(parents=True, exist_ok=True)
     flags = os.environ.get("XLA_FLAGS", "")
     if "xla_backend_extra_options" not in flags:
         flags = f"{flags} {FUSE_LOOPS}".strip()

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from lrnn_jax import sweeps
+from lrnn_jax._checks import whole
 from lrnn_jax.cli._setup import setup_jax
 from lrnn_jax.experiments import REGISTRY, Experiment
 
@@ -54,6 +55,7 @@ def sweep_command(rest: list[str]) -> int:
     add("--cache", type=Path, help="folder of compiled programs, used again by later runs")
     options = parser.parse_args(rest)
     store = options.store or Path("runs") / options.file.stem
+    shard = _part(options.shard, "--shard") if options.shard else None
     _set_up(options)
     experiments = {name: _cell(experiment) for name, experiment in REGISTRY.items()}
     sweep = sweeps.read_sweep(options.file, store, runs=experiments)
@@ -62,12 +64,10 @@ def sweep_command(rest: list[str]) -> int:
         print(_plan(sweep, devices), file=sys.stderr)
         return 0
     print(f"{sweep.design.size} cells", file=sys.stderr)
-    shard = _part(options.shard, "--shard") if options.shard else None
     try:
         data = sweep.run(resume=options.resume, devices=devices, shard=shard)
-    except (sweeps.StoreError, MemoryError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"; what is complete is kept in {store}: --resume") from None
     codes, counts = np.unique(data.result.values, return_counts=True)
     ended = {int(code): int(count) for code, count in zip(codes, counts)}
     print(f"{_endings(ended)}\nstore  {store.resolve()}")
@@ -98,9 +98,14 @@ def _set_up(options: Any) -> None:
     """Platform, devices and processes, before any array is made."""
     if options.platform:
         jax.config.update("jax_platforms", {"gpu": "cuda"}.get(options.platform, options.platform))
-    setup_jax(options.dtype, options.cache, options.devices)
+    devices = options.devices
+    setup_jax(
+        options.dtype, options.cache, None if devices is None else whole(devices, "--devices")
+    )
+    if (options.coordinator is None) != (options.process is None):
+        raise ValueError("--coordinator and --process go together: give both.")
     if options.coordinator:
-        number, count = _part(options.process or "", "--process")
+        number, count = _part(options.process, "--process")
         jax.distributed.initialize(options.coordinator, count, number)
 
 

@@ -284,8 +284,8 @@ class ClosedLoop(AbstractObjective):
     def _expected(self, model: AbstractRNN, start: Float[Array, "state state"] | None) -> Scaled:
         """⟨L⟩ = tr(Q Σ_{t=1}^{T} ⟨x xᵀ⟩)/T + tr((R/T + β) Σ_{t<T} ⟨u uᵀ⟩)."""
         system, before, after = self.second_moments(model, start)
-        plant, n = cast(self.plant, model.dtype), self.plant.state_size
-        assert isinstance(plant, AbstractLinearPlant)
+        plant: Any = cast(self.plant, model.dtype)
+        n = plant.state_size
         beta = self.control_cost.astype(model.dtype)
         r = plant.r / self.horizon + beta * jnp.eye(plant.controls, dtype=model.dtype)
         weight = system.control.T @ r @ system.control

@@ -10,6 +10,7 @@ from lrnn_jax.experiments._base import (
     Report,
     Verdict,
     claim,
+    experiment,
     labelled,
 )
 from lrnn_jax.experiments._control_cost import ControlCostConfig, control_cost

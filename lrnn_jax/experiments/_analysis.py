@@ -8,7 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from lrnn_jax._results import RESULTS
-from lrnn_jax.experiments._base import AbstractResults, Columns, Experiment, claim, final_overlaps
+from lrnn_jax.experiments._base import (
+    AbstractResults,
+    Columns,
+    Experiment,
+    claim,
+    experiment,
+    final_overlaps,
+)
 from lrnn_jax.experiments._configs import AbstractConfig, within
 from lrnn_jax.experiments._panels import loss_panel, overlap_panels
 from lrnn_jax.experiments._recorder import Recorder
@@ -89,6 +96,28 @@ class AnalysisResults(AbstractResults):
         finite = self.descent.loss[jnp.isfinite(self.descent.loss)]
         return finite[-1] if finite.size else jnp.inf
 
+    def table(self) -> Columns:
+        """Every overlap; for many of them, norms of their blocks."""
+        if len(self.overlaps) <= 60:
+            return final_overlaps(self)
+        overlaps = self.descent.overlaps
+        families = list(overlaps.roles.sizes)
+        blocks = [(a, b) for i, a in enumerate(families) for b in families[i:]]
+        norms = [jnp.linalg.norm(overlaps.block(a, b), axis=(-2, -1)) for a, b in blocks]
+        return {
+            "block (Frobenius norm)": ([a + b for a, b in blocks], ""),
+            "loss sees it": (["yes" if a in "zv" and b in "mu" else "no" for a, b in blocks], ""),
+            "start": ([float(norm[0]) for norm in norms], ".6f"),
+            "descent": ([float(norm[-1]) for norm in norms], ".6f"),
+        }
+
+    def draw(self) -> Figure:
+        figure, axes = panels(1, 3, height=2.3)
+        others = {} if self.flow is None else {"flow": self.flow}
+        loss_panel(axes[0], above=0.0, **others, predicted=self.descent)
+        overlap_panels(axes[1:], theory=self.descent)
+        return figure
+
 
 def analyse(network: LowRankRNN, factorisation: Factorisation | None = None) -> Experiment:
     """Overlaps of a network, what a loss sees of them, what is conserved, and how it would learn:
@@ -100,18 +129,13 @@ def analyse(network: LowRankRNN, factorisation: Factorisation | None = None) -> 
 
     Source: ours.
     """
-    return Experiment(
-        name="analyse",
-        source="ours",
-        summary="what the theory says about your own network",
-        full=AnalysisConfig(),
-        quick=AnalysisConfig(),
-        run=lambda config, recorder: _run(network, factorisation, config, recorder),
-        draw=_draw,
-        seconds=(10, 10),
-        table=_table,
-        notes=_notes,
-    )
+
+    @experiment(source="ours", quick=AnalysisConfig(), seconds=(10, 10), notes=_notes)
+    def analyse(config: AnalysisConfig, recorder: Recorder) -> AnalysisResults:
+        """What the theory says about your own network."""
+        return _run(network, factorisation, config, recorder)
+
+    return analyse
 
 
 def _run(
@@ -187,27 +211,3 @@ def _notes(r: AnalysisResults) -> list[str]:
 def _some(words: Sequence[str], most: int = 15) -> str:
     more = f", … ({len(words)} in all)" if len(words) > most else ""
     return ", ".join(words[:most]) + more
-
-
-def _table(r: AnalysisResults) -> Columns:
-    """Every overlap; for many of them, norms of their blocks."""
-    if len(r.overlaps) <= 60:
-        return final_overlaps(r)
-    overlaps = r.descent.overlaps
-    families = list(overlaps.roles.sizes)
-    blocks = [(a, b) for i, a in enumerate(families) for b in families[i:]]
-    norms = [jnp.linalg.norm(overlaps.block(a, b), axis=(-2, -1)) for a, b in blocks]
-    return {
-        "block (Frobenius norm)": ([a + b for a, b in blocks], ""),
-        "loss sees it": (["yes" if a in "zv" and b in "mu" else "no" for a, b in blocks], ""),
-        "start": ([float(norm[0]) for norm in norms], ".6f"),
-        "descent": ([float(norm[-1]) for norm in norms], ".6f"),
-    }
-
-
-def _draw(r: AnalysisResults) -> Figure:
-    figure, axes = panels(1, 3, height=2.3)
-    others = {} if r.flow is None else {"flow": r.flow}
-    loss_panel(axes[0], above=0.0, **others, predicted=r.descent)
-    overlap_panels(axes[1:], theory=r.descent)
-    return figure

@@ -1,14 +1,16 @@
 """What an experiment is: configs, a run, claims about its results, a table and a picture."""
 
+import abc
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import equinox as eqx
+import jax
 import numpy as np
 
-from lrnn_jax.experiments._recorder import Progress, Recorder, Timing
+from lrnn_jax.experiments._recorder import Progress, Recorder, Timing, curves_in
 from lrnn_jax.figures import Figure, letter, style
 from lrnn_jax.learning import LearningCurve
 from lrnn_jax.sweeps import Labelled
@@ -96,6 +98,14 @@ class AbstractResults(eqx.Module):
     `--json`. Other fields, such as the config, stay inside. Claims are methods under `claim`.
     """
 
+    @abc.abstractmethod
+    def table(self) -> Columns:
+        """Columns of the printed table."""
+
+    @abc.abstractmethod
+    def draw(self) -> Figure:
+        """The figure; style and panel letters are given to it."""
+
     @classmethod
     def claims(cls) -> tuple[Claim, ...]:
         """What these results must show, in the order of definition."""
@@ -105,20 +115,20 @@ class AbstractResults(eqx.Module):
 
     def curves(self) -> dict[str, LearningCurve]:
         """The learning curves by name."""
-        return {n: x for n, x in _flat(self._own()).items() if isinstance(x, LearningCurve)}
+        parts = [curves_in({name: value}) for name, value in self._own().items()]
+        return {name: curve for part in parts for name, curve in part.items()}
 
     def arrays(self) -> dict[str, Labelled]:
         """The labelled arrays by name."""
         out = {}
         for field in (field for field in fields(self) if field.metadata):
-            about, value = field.metadata, getattr(self, field.name)
-            many = value if isinstance(value, dict) else {"": value}
-            for key, array in many.items():
-                name, words = (
-                    f"{x}{by}{key}" if key else x
-                    for x, by in ((field.name, "_"), (about["name"], ", "))
+            name, dims, units = field.metadata.values()
+            value = getattr(self, field.name)
+            for key, array in value.items() if isinstance(value, dict) else [("", value)]:
+                place, words = (
+                    (f"{field.name}_{key}", f"{name}, {key}") if key else (field.name, name)
                 )
-                out[name] = Labelled(array, *about["dims"], long_name=words, units=about["units"])
+                out[place] = Labelled(array, *dims, long_name=words, units=units)
         return out
 
     def numbers(self) -> dict[str, Any]:
@@ -127,13 +137,6 @@ class AbstractResults(eqx.Module):
 
     def _own(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self) if not f.metadata}
-
-
-def _flat(tree: dict[str, Any]) -> dict[str, Any]:
-    """Dicts within a dict taken apart, their keys appended."""
-    dicts = {n: x for n, x in tree.items() if isinstance(x, dict)}
-    parts = {f"{n}_{key}": x for n, many in dicts.items() for key, x in many.items()}
-    return {n: x for n, x in tree.items() if n not in dicts} | parts
 
 
 R = TypeVar("R", bound=AbstractResults)
@@ -169,34 +172,33 @@ def named(curve: LearningCurve) -> dict[str, tuple[Any, str]]:
 
 @dataclass(frozen=True)
 class Experiment(Generic[C, R]):
-    """A named experiment; called with a config, it runs.
+    """A named experiment; called with a config, it runs. Made by `experiment`.
 
     Arguments:
         name: on the command line and in `lrnn_jax.experiments`.
-        source: paper and figure.
         summary: what it shows, one line.
-        full, quick: configs of the paper's size and of a small one.
-        run: takes a config and a `Recorder`, which does the work, and returns the results, which
-            know what they must show.
-        draw: the figure; style and panel letters are given to it.
+        run: takes a config and a `Recorder`, which does the work, and returns the results.
+        source: paper and figure.
+        quick: a config of a small size.
         seconds: that the command takes at full and at quick size, start and compiling included, on
             2 CPU cores (full size: with `--devices 2` where there is this option).
-        table: columns of the printed table; default the overlaps that curves end with.
-        notes: lines that are printed before it.
+        notes: lines that are printed before the table.
         devices: how many a config wants; None: whatever there is.
     """
 
     name: str
-    source: str
     summary: str
-    full: C
-    quick: C
     run: Callable[[C, Recorder], R]
-    draw: Callable[[R], Figure]
+    source: str
+    quick: C
     seconds: tuple[int, int]
-    table: Callable[[R], Columns] = final_overlaps
     notes: Callable[[R], list[str]] = lambda results: []
     devices: Callable[[C], int | None] = lambda config: None
+
+    @property
+    def full(self) -> C:
+        """The config of the paper's size: all defaults."""
+        return type(self.quick)()
 
     def __call__(self, config: C | None = None, progress: Progress | None = None) -> "Report":
         """Run it.
@@ -213,6 +215,17 @@ class Experiment(Generic[C, R]):
         judged = [claim.judge(results) for claim in results.claims()]
         verdicts = tuple(verdict for verdict in judged if verdict is not None)
         return Report(self, config, results, verdicts, dict(recorder.seconds))
+
+
+def experiment(**given: Any) -> Callable[[Callable[[Any, Recorder], Any]], Experiment]:
+    """Turn a function that runs it into an `Experiment` of its name, with the other arguments
+    `given`; the first line of its docstring is the summary."""
+
+    def made(run: Callable[[Any, Recorder], Any]) -> Experiment:
+        summary = (run.__doc__ or "").splitlines()[0].rstrip(".")
+        return Experiment(run.__name__, summary, run, **given)
+
+    return made
 
 
 @dataclass(frozen=True)
@@ -241,14 +254,14 @@ class Report:
     @property
     def table(self) -> Table:
         """Header and rows of the printed table."""
-        given = self.experiment.table(self.results)
+        given = self.results.table()
         cells = (_cells(*column) for column in given.values())
         return list(given), [list(row) for row in zip(*cells, strict=True)]
 
     def draw(self) -> Figure:
         """The experiment's figure, in the package's style."""
         with style():
-            figure = self.experiment.draw(self.results)
+            figure = self.results.draw()
             letter(figure.axes)
         return figure
 
@@ -278,11 +291,7 @@ class Report:
 
 
 def _is_plain(value: Any) -> bool:
-    if isinstance(value, (tuple, list)):
-        return all(map(_is_plain, value))
-    if isinstance(value, dict):
-        return all(map(_is_plain, value.values()))
-    return value is None or isinstance(value, (bool, int, float, str))
+    return all(isinstance(leaf, (bool, int, float, str)) for leaf in jax.tree.leaves(value))
 
 
 def plain(value: Any) -> Any:

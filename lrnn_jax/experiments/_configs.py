@@ -8,6 +8,7 @@ import jax.random as jr
 import numpy as np
 
 from lrnn_jax.networks import LowRankRNN
+from lrnn_jax.overlaps import degenerate_twin
 
 
 def within(default: Any, low: float, high: float | Callable[[Any], float]) -> Any:
@@ -36,6 +37,12 @@ class AbstractConfig:
                     f"`{bounded.name}` must lie between {low:g} and {high:g}; got {value}."
                 )
 
+    @property
+    def pace(self) -> dict[str, Any]:
+        """Options of `learn`: how long, what is kept of it and how many devices share it."""
+        names = [f.name for f in fields(self) if f.name in ("epochs", "record", "devices")]
+        return {name: getattr(self, name) for name in names}
+
 
 @dataclass(frozen=True)
 class AbstractFilterConfig(AbstractConfig):
@@ -57,6 +64,20 @@ class AbstractFilterConfig(AbstractConfig):
     def network(self, *, n: int | None = None, rank: int = 1) -> LowRankRNN:
         """The network at epoch 0, also of another size than `n`."""
         return LowRankRNN.normalised(n or self.n, rank, dt=self.dt, key=jr.key(self.seed))
+
+
+@dataclass(frozen=True)
+class AbstractTwinConfig(AbstractFilterConfig):
+    """A network with the same visible overlaps as the normalised one, and other invisible ones."""
+
+    uu: float = 2.048
+    """UᵀU/N of the second network (about 1 in the first)."""
+    mu: float = 0.8
+    """MᵀU/N of the second network (about 0 in the first)."""
+
+    def twin(self, n: int | None = None) -> LowRankRNN:
+        """The second network at epoch 0, also of another size than `n`."""
+        return degenerate_twin(self.network(n=n), uu=self.uu, mu=self.mu)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 import jax.random as jr
 import numpy as np
 
-from lrnn_jax.experiments._base import AbstractResults, Columns, Experiment, claim
+from lrnn_jax.experiments._base import AbstractResults, Columns, claim, experiment
 from lrnn_jax.experiments._configs import AbstractLoopConfig, within
 from lrnn_jax.experiments._controllers import (
     double_integrator,
@@ -60,19 +60,52 @@ class ControlCostResults(AbstractResults):
     def max_radius(self) -> float:
         return max(self.radius)
 
+    def table(self) -> Columns:
+        k1, k2 = zip(*self.gains)
+        given = {"β": (self.config.costs, "g"), "⟨Σu²⟩": (self.effort, ".3g")}
+        given |= {"k₁": (k1, ".3f"), "k₂": (k2, ".3f"), "max |λ|": (self.radius, ".4f")}
+        return given
 
-def _run(config: ControlCostConfig, recorder: Recorder) -> ControlCostResults:
-    """Learning goes on from the stability epoch with a control cost; full network and theory."""
+    def draw(self) -> Figure:
+        figure, (loss, zm, gaps) = panels(1, 3, height=2.4)
+        epochs = np.asarray(next(iter(self.full.values())).epochs)
+        some = slice(None, None, max(1, len(epochs) // 60))  # batches make losses jump: show some
+        losses, overlaps = [], []
+        for (beta, full), colour in zip(self.full.items(), shades(len(self.full))):
+            for curve, label, look in (
+                (full, rf"$\beta$ = {beta}", {"color": colour, **SIMULATION}),
+                (self.reduced[beta], None, THEORY),
+            ):
+                losses.append((None, curve.loss[some], look))
+                overlaps.append((label, curve["zm"], look))
+        plot_lines(loss, epochs[some], losses, above=0).set_ylabel("loss $L$")
+        plot_lines(zm, epochs, overlaps).set_ylabel(r"$\sigma_{zm}$")
+        for ax in (loss, zm):
+            ax.set(xlabel="epoch after stability", xlim=(0, epochs[-1]))
+        worst = np.max([gap(full, self.reduced[beta]) for beta, full in self.full.items()], axis=0)
+        plot_gap(gaps, epochs, {r"full − theory, worst $\beta$": worst})
+        return figure
+
+
+@experiment(
+    source="[CL] fig. 5",
+    quick=ControlCostConfig(n=20, batch=10, epochs=500, costs=(0.0, 2.0)),
+    seconds=(18, 12),
+)
+def control_cost(config: ControlCostConfig, recorder: Recorder) -> ControlCostResults:
+    """A stable policy is refined under several prices of control.
+
+    Learning goes on from the stability epoch with a control cost; full network and theory.
+    """
     free = double_integrator(config.steps, 2.0)
     keys = jr.split(jr.key(config.seed), 3)
     net = low_rank_controller(config.n, key=keys[0])
     first, second = (initial_states(free, config.epochs, config.batch, key=key) for key in keys[1:])
 
-    def learned(name: str, model: Any, loop: Any, batches: Any, label: Any = None) -> LearningCurve:
-        options: dict[str, Any] = {"epochs": config.epochs, "batches": batches, "label": label}
-        return recorder.learn(name, model, loop, Descent(config.lr, clip=1.0), **options)
-
-    before = learned("before", reduce(net), free, first)
+    options: dict[str, Any] = {"batches": second, **config.pace}
+    method, model = Descent(config.lr, clip=1.0), reduce(net)
+    untrained: dict[str, Any] = options | {"batches": first}
+    before = recorder.learn("before", model, free, method, **untrained)
     stable = stages(before, free).stable
     if stable < 0:
         raise ValueError(
@@ -84,8 +117,9 @@ def _run(config: ControlCostConfig, recorder: Recorder) -> ControlCostResults:
     for beta in config.costs:
         name, loop = f"{beta:g}", double_integrator(config.steps, 2.0, control_cost=beta)
         label = f"full network, β = {name}"
-        full[name] = learned(f"full_{name}", start, trial_by_trial(loop), second, label)
-        reduced[name] = learned(f"reduced_{name}", reduce(start), loop, second)
+        simulated = start, trial_by_trial(loop), method
+        full[name] = recorder.learn(f"full_{name}", *simulated, label=label, **options)
+        reduced[name] = recorder.learn(f"reduced_{name}", reduce(start), loop, method, **options)
         ends.append(reduced[name].model)
     return ControlCostResults(
         config=config,
@@ -96,45 +130,3 @@ def _run(config: ControlCostConfig, recorder: Recorder) -> ControlCostResults:
         gains=[effective_gains(end, free)[0].tolist() for end in ends],
         radius=[float(radius(spectrum(end, free))) for end in ends],
     )
-
-
-def _table(r: ControlCostResults) -> Columns:
-    k1, k2 = zip(*r.gains)
-    given = {"β": (r.config.costs, "g"), "⟨Σu²⟩": (r.effort, ".3g")}
-    given |= {"k₁": (k1, ".3f"), "k₂": (k2, ".3f"), "max |λ|": (r.radius, ".4f")}
-    return given
-
-
-def _draw(r: ControlCostResults) -> Figure:
-    """Loss and gains for every price of control, theory over simulation."""
-    figure, (loss, zm, gaps) = panels(1, 3, height=2.4)
-    epochs = np.asarray(next(iter(r.full.values())).epochs)
-    some = slice(None, None, max(1, len(epochs) // 60))  # batches make losses jump: show some
-    losses, overlaps = [], []
-    for (beta, full), colour in zip(r.full.items(), shades(len(r.full))):
-        for curve, label, look in (
-            (full, rf"$\beta$ = {beta}", {"color": colour, **SIMULATION}),
-            (r.reduced[beta], None, THEORY),
-        ):
-            losses.append((None, curve.loss[some], look))
-            overlaps.append((label, curve["zm"], look))
-    plot_lines(loss, epochs[some], losses, above=0).set_ylabel("loss $L$")
-    plot_lines(zm, epochs, overlaps).set_ylabel(r"$\sigma_{zm}$")
-    for ax in (loss, zm):
-        ax.set(xlabel="epoch after stability", xlim=(0, epochs[-1]))
-    worst = np.max([gap(full, r.reduced[beta]) for beta, full in r.full.items()], axis=0)
-    plot_gap(gaps, epochs, {r"full − theory, worst $\beta$": worst})
-    return figure
-
-
-control_cost = Experiment(
-    name="control_cost",
-    source="[CL] fig. 5",
-    summary="a stable policy is refined under several prices of control",
-    full=ControlCostConfig(),
-    quick=ControlCostConfig(n=20, batch=10, epochs=500, costs=(0.0, 2.0)),
-    run=_run,
-    draw=_draw,
-    seconds=(18, 12),
-    table=_table,
-)

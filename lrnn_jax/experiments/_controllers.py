@@ -37,6 +37,4 @@ def initial_states(
     loop: ClosedLoop, epochs: int, batch: int, *, key: PRNGKeyArray
 ) -> Float[Array, "epoch trial start"]:
     """Where the trials of each epoch start, one epoch more for the final loss."""
-    plant = loop.plant
-    flat = plant.sample(key, (epochs + 1) * batch)
-    return flat.reshape(epochs + 1, batch, plant.start_size)
+    return loop.plant.sample(key, (epochs + 1) * batch).reshape(epochs + 1, batch, -1)

@@ -6,12 +6,12 @@ from typing import Any
 import jax.random as jr
 import numpy as np
 
-from lrnn_jax.experiments._base import AbstractResults, Columns, Experiment, claim, labelled
+from lrnn_jax.experiments._base import AbstractResults, Columns, claim, experiment, labelled
 from lrnn_jax.experiments._configs import AbstractConfig, within
 from lrnn_jax.experiments._recorder import Recorder
 from lrnn_jax.figures import TEXT, Figure, panels, plot_coupling
 from lrnn_jax.networks import LowRankRNN
-from lrnn_jax.overlaps import Coupling, Roles
+from lrnn_jax.overlaps import Coupling, Overlaps, Roles, from_vector
 from lrnn_jax.overlaps import coupling as coupling_of
 
 
@@ -55,8 +55,26 @@ class CouplingResults(AbstractResults):
     def more_entries(self) -> int:
         return self.entries["nonlinear"] - self.entries["linear"]
 
+    def table(self) -> Columns:
+        c = self.linear
+        rows = {f"d{a}/dt": [c.entry(a, b) or "·" for b in c.names] for a in c.names}
+        driven = {f"−∂L/∂{b}": x for b, x, d in zip(c.names, zip(*rows.values()), c.drives) if d}
+        return {"": (list(rows), "")} | {name: (entries, "") for name, entries in driven.items()}
 
-def _run(config: CouplingConfig, recorder: Recorder) -> CouplingResults:
+    def draw(self) -> Figure:
+        few = len(self.names) <= 10
+        width = TEXT if few else TEXT * 1.6
+        ratios = [int(seen.sum()) for seen in self.drives.values()]
+        figure, axes = panels(1, 2, height=width * 0.5, width=width, width_ratios=ratios)
+        for ax, (kind, seen) in zip(axes, self.drives.items()):
+            plot_coupling(ax, self.latex, self.entries_of, seen, text=few)
+            ax.set_xlabel(f"{kind} network")
+        return figure
+
+
+@experiment(source="[LR] fig. 11", quick=CouplingConfig(), seconds=(4, 5))
+def coupling(config: CouplingConfig, recorder: Recorder) -> CouplingResults:
+    """Which overlap enters which learning equation, for any rank."""
     roles = Roles(outputs=config.outputs, rank=config.rank, inputs=config.inputs)
     found = recorder.timed(
         "both maps",
@@ -81,44 +99,9 @@ def _error(config: CouplingConfig, found: Coupling) -> np.ndarray:
         50, config.rank, config.inputs, config.outputs, dt=0.1, key=jr.key(config.seed)
     )
     overlaps = net.overlaps
-    pairs = overlaps.roles.pairs
-    slope = np.asarray(jr.normal(jr.key(config.seed + 1), (len(pairs),)))
-    gamma = np.zeros(overlaps.gram.shape)
-    for value, (i, j) in zip(slope, pairs):
-        gamma[i, j] += value
-        gamma[j, i] += value
-    q = np.asarray(overlaps.gram)
-    rows, columns = np.array(pairs).T
-    direct = -(gamma @ q + q @ gamma)[rows, columns]
-    generated = -np.asarray(found.matrix(overlaps.vector())) @ slope
-    return direct - generated
-
-
-def _table(r: CouplingResults) -> Columns:
-    c = r.linear
-    rows = {f"d{a}/dt": [c.entry(a, b) or "·" for b in c.names] for a in c.names}
-    driven = {f"−∂L/∂{b}": x for b, x, d in zip(c.names, zip(*rows.values()), c.drives) if d}
-    return {"": (list(rows), "")} | {name: (entries, "") for name, entries in driven.items()}
-
-
-def _draw(r: CouplingResults) -> Figure:
-    few = len(r.names) <= 10
-    width = TEXT if few else TEXT * 1.6
-    ratios = [int(seen.sum()) for seen in r.drives.values()]
-    figure, axes = panels(1, 2, height=width * 0.5, width=width, width_ratios=ratios)
-    for ax, (kind, seen) in zip(axes, r.drives.items()):
-        plot_coupling(ax, r.latex, r.entries_of, seen, text=few).set_xlabel(f"{kind} network")
-    return figure
-
-
-coupling = Experiment(
-    name="coupling",
-    source="[LR] fig. 11",
-    summary="which overlap enters which learning equation, for any rank",
-    full=CouplingConfig(),
-    quick=CouplingConfig(),
-    run=_run,
-    draw=_draw,
-    seconds=(4, 5),
-    table=_table,
-)
+    slope = jr.normal(jr.key(config.seed + 1), (len(overlaps.names),))
+    gamma = from_vector(slope, overlaps.roles)
+    gamma, q = gamma + np.diag(np.diag(gamma)), overlaps.gram
+    direct = Overlaps(-(gamma @ q + q @ gamma), overlaps.roles).vector()
+    generated = -found.matrix(overlaps.vector()) @ slope
+    return np.asarray(direct - generated)

@@ -10,28 +10,23 @@ import jax.random as jr
 import numpy as np
 
 from lrnn_jax import figures
-from lrnn_jax.experiments._base import AbstractResults, Experiment, claim, labelled
-from lrnn_jax.experiments._configs import AbstractFilterConfig, within
+from lrnn_jax.experiments._base import AbstractResults, claim, experiment, final_overlaps, labelled
+from lrnn_jax.experiments._configs import AbstractTwinConfig, within
 from lrnn_jax.experiments._panels import responses
 from lrnn_jax.experiments._recorder import Recorder
 from lrnn_jax.figures import FIRST, INVISIBLE, SECOND, THEORY, VISIBLE, Axes, Figure
 from lrnn_jax.learning import Descent, LearningCurve
 from lrnn_jax.networks import LowRankRNN
-from lrnn_jax.overlaps import degenerate_twin
 from lrnn_jax.reduced import reduce
 from lrnn_jax.tasks import ExponentialFilter
 
 
 @dataclass(frozen=True)
-class DegeneracyConfig(AbstractFilterConfig):
+class DegeneracyConfig(AbstractTwinConfig):
     """Same visible overlaps, other invisible ones: same output, other learning. [LR] fig. 2."""
 
     rate: float = within(0.2, 0, 1e3)
     """c*, decay rate of the target [1 / membrane time constant]."""
-    uu: float = 2.048
-    """UᵀU/N of the second network (about 1 in the first)."""
-    mu: float = 0.8
-    """MᵀU/N of the second network (about 0 in the first)."""
     noise: float = within(0.5, 0, 1e3)
     """Standard deviation of the hidden noise, per unit and step."""
     early: int = within(300, 1, lambda config: config.epochs)
@@ -78,10 +73,22 @@ class DegeneracyResults(AbstractResults):
         return max(self.noise_slopes(), key=lambda slope: abs(slope + 0.5))
 
     @claim(
+        "and the outputs of both alike, since the twin has the same zz, zv and vv: larger r.m.s. "
+        "over smaller (5 % of chance)",
+        high=1.25,
+    )
+    def noise_alike(self) -> Any:
+        return max(max(pair) / min(pair) for pair in self.noise_rms)
+
+    @claim(
         lambda r: f"after {r.config.early} epochs the outputs differ clearly: largest |Δy|", low=0.1
     )
     def output_gap_early(self) -> Any:
         return _apart(self.early)
+
+    @claim("and the learning curves have: largest ratio of losses at one epoch", low=10)
+    def loss_ratio(self) -> Any:
+        return np.exp(np.abs(np.log(self.full.loss / self.full_twin.loss)).max())
 
     @claim(
         "one has a plateau: epochs before the steepest fall of log L in which it falls at less "
@@ -104,21 +111,64 @@ class DegeneracyResults(AbstractResults):
         """Of log r.m.s. over log N, for both networks."""
         return np.polyfit(np.log(self.sizes), np.log(self.noise_rms), 1)[0]
 
+    table: Any = final_overlaps
+
+    def draw(self) -> Figure:
+        figure, axes = figures.panels(2, 3, height=4.3)
+        looks, epochs = {"first": FIRST, "second": SECOND}, np.asarray(self.full.epochs)
+        thin, early = (
+            {**looks, "second": {**SECOND, "linewidth": 1.4}},
+            f"epoch {self.config.early}",
+        )
+        for ax, y, look, when in (
+            (axes[0, 0], self.before, thin, "epoch 0"),
+            (axes[0, 2], self.early, looks, early),
+        ):
+            lines = [(f"network {i}", y[n], look[n]) for i, n in enumerate(look, 1)]
+            figures.plot_lines(ax, self.time, [*lines, ("target", y["target"], THEORY)])
+            ax.set(xlabel=r"time ($\tau$)", ylabel=f"response, {when}")
+        for name, look in looks.items():
+            band = np.percentile(self.noisy[name], [5, 95], axis=0)
+            axes[0, 1].fill_between(self.time, *band, color=look["color"], alpha=0.35, lw=0)
+            axes[0, 1].plot(self.time, self.noisy[name][0], color=look["color"], linewidth=0.9)
+        figures.plot_lines(axes[0, 1], self.time, [("no noise", self.before["first"], THEORY)])
+        axes[0, 1].set(xlabel=r"time ($\tau$)", ylabel="with hidden noise")
+        lines = [
+            ("network 1", self.full.loss, FIRST),
+            ("theory", self.reduced.loss, THEORY),
+            ("network 2", self.full_twin.loss, SECOND),
+            (None, self.reduced_twin.loss, THEORY),
+        ]
+        lines = [(label, np.asarray(loss), look) for label, loss, look in lines]
+        figures.plot_lines(axes[1, 0], epochs, lines, above=1e-14).set(
+            xlabel="epoch", ylabel=r"loss $L$"
+        )
+        seen = np.isin(self.full.overlaps.names, self.full.visibility.visible)
+        _both_networks(axes[1, 1], self, seen, VISIBLE)
+        _both_networks(axes[1, 2], self, ~seen, INVISIBLE)
+        return figure
+
 
 def _apart(outputs: dict[str, Any]) -> Any:
     return np.abs(outputs["first"] - outputs["second"]).max()
 
 
-def _run(config: DegeneracyConfig, recorder: Recorder) -> DegeneracyResults:
-    """Both networks by autodiff, and their exact reductions."""
+@experiment(
+    source="[LR] fig. 2",
+    quick=DegeneracyConfig(n=100, steps=200, epochs=1000, lr=1e-2, early=150),
+    seconds=(16, 12),
+)
+def degeneracy(config: DegeneracyConfig, recorder: Recorder) -> DegeneracyResults:
+    """Two networks that compute the same and learn differently.
+
+    Both networks by autodiff, and their exact reductions.
+    """
     task = ExponentialFilter(config.rate, config.dt, config.steps)
-    net, twin = _networks(config, config.n)
+    net, twin, method = config.network(), config.twin(), Descent(config.lr)
     for kind, model in (("", net), ("_twin", twin)):
         for name, start in (("full", model), ("reduced", reduce(model))):
             label = f"full network{kind.replace('_', ', ')}" if name == "full" else None
-            recorder.learn(
-                name + kind, start, task, Descent(config.lr), epochs=config.epochs, label=label
-            )
+            recorder.learn(name + kind, start, task, method, label=label, **config.pace)
     curves, sizes = recorder.curves, (config.n // 4, config.n, 4 * config.n)
     theories: dict[str, Any] = {"first": curves["reduced"], "second": curves["reduced_twin"]}
     then = {n: c.model.with_gram(c.gram[config.early]) for n, c in theories.items()}
@@ -134,11 +184,6 @@ def _run(config: DegeneracyConfig, recorder: Recorder) -> DegeneracyResults:
         early=responses(task, **then),
         noisy=dict(zip(("first", "second"), noisy)),
     )
-
-
-def _networks(config: DegeneracyConfig, n: int) -> tuple[LowRankRNN, LowRankRNN]:
-    net = config.network(n=n)
-    return net, degenerate_twin(net, uu=config.uu, mu=config.mu)
 
 
 def _impulse(config: DegeneracyConfig) -> jax.Array:
@@ -159,7 +204,7 @@ def _noisy_outputs(config: DegeneracyConfig, *nets: LowRankRNN) -> list[jax.Arra
 
 def _noise_rms(config: DegeneracyConfig, n: int) -> tuple[float, ...]:
     """Root-mean-square deviation of both networks' noisy outputs from the noiseless one."""
-    net, twin = _networks(config, n)
+    net, twin = config.network(n=n), config.twin(n)
     clean = net.rollout(_impulse(config))[:, 0]
     noisy = _noisy_outputs(config, net, twin)
     return tuple(float(jnp.sqrt(jnp.mean((y - clean[None]) ** 2))) for y in noisy)
@@ -170,39 +215,6 @@ def plateau(loss: np.ndarray) -> int:
     slope = -np.gradient(np.log(np.maximum(loss, 1e-12)))
     steepest = int(np.argmax(np.where(loss > 1e-2 * loss[0], slope, -np.inf)))
     return int((slope[:steepest] < 0.2 * slope[0]).sum())
-
-
-def _draw(r: DegeneracyResults) -> Figure:
-    figure, axes = figures.panels(2, 3, height=4.3)
-    looks, epochs = {"first": FIRST, "second": SECOND}, np.asarray(r.full.epochs)
-    thin, early = {**looks, "second": {**SECOND, "linewidth": 1.4}}, f"epoch {r.config.early}"
-    for ax, y, look, when in (
-        (axes[0, 0], r.before, thin, "epoch 0"),
-        (axes[0, 2], r.early, looks, early),
-    ):
-        lines = [(f"network {i}", y[n], look[n]) for i, n in enumerate(look, 1)]
-        figures.plot_lines(ax, r.time, [*lines, ("target", y["target"], THEORY)])
-        ax.set(xlabel=r"time ($\tau$)", ylabel=f"response, {when}")
-    for name, look in looks.items():
-        band = np.percentile(r.noisy[name], [5, 95], axis=0)
-        axes[0, 1].fill_between(r.time, *band, color=look["color"], alpha=0.35, lw=0)
-        axes[0, 1].plot(r.time, r.noisy[name][0], color=look["color"], linewidth=0.9)
-    figures.plot_lines(axes[0, 1], r.time, [("no noise", r.before["first"], THEORY)])
-    axes[0, 1].set(xlabel=r"time ($\tau$)", ylabel="with hidden noise")
-    lines = [
-        ("network 1", r.full.loss, FIRST),
-        ("theory", r.reduced.loss, THEORY),
-        ("network 2", r.full_twin.loss, SECOND),
-        (None, r.reduced_twin.loss, THEORY),
-    ]
-    lines = [(label, np.asarray(loss), look) for label, loss, look in lines]
-    figures.plot_lines(axes[1, 0], epochs, lines, above=1e-14).set(
-        xlabel="epoch", ylabel=r"loss $L$"
-    )
-    seen = np.isin(r.full.overlaps.names, r.full.visibility.visible)
-    _both_networks(axes[1, 1], r, seen, VISIBLE)
-    _both_networks(axes[1, 2], r, ~seen, INVISIBLE)
-    return figure
 
 
 def _both_networks(
@@ -219,15 +231,3 @@ def _both_networks(
     figures.label_ends(ax, values[-1], symbols, [str(line.get_color()) for line in lines])
     kind = "visible" if colours is VISIBLE else "invisible"
     ax.set(xlabel="epoch", ylabel=f"loss-{kind} overlaps (1: –, 2: ···)")
-
-
-degeneracy = Experiment(
-    name="degeneracy",
-    source="[LR] fig. 2",
-    summary="two networks that compute the same and learn differently",
-    full=DegeneracyConfig(),
-    quick=DegeneracyConfig(n=100, steps=200, epochs=1000, lr=1e-2, early=150),
-    run=_run,
-    draw=_draw,
-    seconds=(16, 12),
-)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from lrnn_jax.experiments._base import AbstractResults, Experiment, claim, labelled
+from lrnn_jax.experiments._base import AbstractResults, claim, experiment, final_overlaps, labelled
 from lrnn_jax.experiments._configs import AbstractFilterConfig, within
 from lrnn_jax.experiments._panels import gap_panel, loss_panel, overlap_panels, responses
 from lrnn_jax.experiments._recorder import Recorder
@@ -43,8 +43,6 @@ class FilterResults(AbstractResults):
     reduced: LearningCurve
     flow: LearningCurve
     direct: LearningCurve
-    max_abs_dloss: float
-    max_abs_dq_flow: float
     final: dict[str, float]
     half_losses: Any
     time: Any = labelled("time", "time", units="membrane time constants")
@@ -55,6 +53,14 @@ class FilterResults(AbstractResults):
     @claim("full network = reduced descent: largest |ΔQ| of all overlaps and epochs", high=1e-10)
     def max_abs_dq(self) -> Any:
         return self.reduced.distance(self.full).max
+
+    @claim("and their losses: largest |ΔL|", high=1e-10)
+    def max_abs_dloss(self) -> Any:
+        return self.reduced.distance(self.full).loss
+
+    @claim("flow is within O(η) of descent, drawn with η itself: largest |ΔQ|", high=0.2)
+    def max_abs_dq_flow(self) -> Any:
+        return self.flow_gap[0]
 
     @claim("flow is descent's limit: the difference halves with η, order", low=0.95, high=1.05)
     def flow_order(self) -> Any:
@@ -81,6 +87,10 @@ class FilterResults(AbstractResults):
         true, direct = np.asarray(self.half_losses).T
         return np.mean((direct > 0.5) & (true < 1e-4))
 
+    @claim("the response after learning is the target's, as exactly: largest |Δy|", high=2e-3)
+    def response_error(self) -> Any:
+        return abs(self.output["after"] - self.output["target"]).max()
+
     @claim(
         "final zm, zu·vm, vu = a*, a*(1 − c*), 1 − c*, but for the Euler step",
         high=2e-3,
@@ -91,28 +101,47 @@ class FilterResults(AbstractResults):
         ideal = {"zm": amplitude, "zu*vm": amplitude * kept, "vu": kept}
         return max(abs(self.final[name] - ideal[name]) for name in ideal)
 
+    table: Any = final_overlaps
 
-def _run(config: FilterConfig, recorder: Recorder) -> FilterResults:
-    """The full network by autodiff through its simulation; its exact reduction; gradient flow; and
-    "direct" descent, which ignores the invisible overlaps."""
+    def draw(self) -> Figure:
+        figure, axes = panels(2, 3, height=4.1)
+        plot_response(axes[0, 0], self.time, self.output)
+        loss_panel(
+            axes[0, 1], full=self.full, reduced=self.reduced, flow=self.flow, direct=self.direct
+        )
+        pairs = {
+            "full − exact theory": (self.full, self.reduced),
+            "full − flow": (self.full, self.flow),
+        }
+        gap_panel(axes[0, 2], pairs)
+        overlap_panels(axes[1, :2], theory=self.reduced, simulation=self.full)
+        plot_order(axes[1, 2], np.asarray(self.flow_lr), np.asarray(self.flow_gap))
+        return figure
+
+
+@experiment(
+    source="[LR] fig. 1, 5",
+    quick=FilterConfig(n=100, steps=200, epochs=1000, lr=1e-2, halvings=3, starts=200),
+    seconds=(17, 15),
+)
+def filter(config: FilterConfig, recorder: Recorder) -> FilterResults:
+    """A 500-neuron network and its 4×4 theory learn an exponential filter alike.
+
+    The full network by autodiff through its simulation; its exact reduction; gradient flow; and
+    "direct" descent, which ignores the invisible overlaps.
+    """
     task = ExponentialFilter(config.rate, config.dt, config.steps, config.amplitude)
-    net, descent = config.network(), Descent(config.lr)
-    reduction = reduce(net)
-
-    def learned(name: str, model: Any, method: Any, label: str | None = None) -> LearningCurve:
-        return recorder.learn(name, model, task, method, epochs=config.epochs, label=label)
-
-    full = learned("full", net, descent, "full network")
-    reduced = learned("reduced", reduction, descent)
-    learned("flow", reduction, Flow(config.lr))
-    learned("direct", reduction, Descent(config.lr, rule=VisibleOnly()))
+    net, method = config.network(), Descent(config.lr)
+    reduction, direct = reduce(net), Descent(config.lr, rule=VisibleOnly())
+    full = recorder.learn("full", net, task, method, label="full network", **config.pace)
+    recorder.learn("reduced", reduction, task, method, **config.pace)
+    recorder.learn("flow", reduction, task, Flow(config.lr), **config.pace)
+    recorder.learn("direct", reduction, task, direct, **config.pace)
     rates, gaps = recorder.timed("flow order", lambda: flow_gaps(config, reduction, task))
     zm, zu, vm, vu = (float(full[name][-1]) for name in ("zm", "zu", "vm", "vu"))
     return FilterResults(
         config=config,
         **recorder.curves,
-        max_abs_dloss=float(reduced.distance(full).loss),
-        max_abs_dq_flow=float(gaps[0]),
         final={"zm": zm, "zu*vm": zu * vm, "vu": vu},
         half_losses=recorder.timed("many starts", lambda: _half_losses(config, task)),
         time=config.dt * np.arange(config.steps),
@@ -151,26 +180,3 @@ def _half_losses(config: FilterConfig, task: Any) -> Any:
         return jnp.stack([run.loss[-1] for run in runs])
 
     return jax.jit(jax.vmap(both))(jr.split(jr.key(config.seed), config.starts))
-
-
-def _draw(r: FilterResults) -> Figure:
-    figure, axes = panels(2, 3, height=4.1)
-    plot_response(axes[0, 0], r.time, r.output)
-    loss_panel(axes[0, 1], full=r.full, reduced=r.reduced, flow=r.flow, direct=r.direct)
-    pairs = {"full − exact theory": (r.full, r.reduced), "full − flow": (r.full, r.flow)}
-    gap_panel(axes[0, 2], pairs)
-    overlap_panels(axes[1, :2], theory=r.reduced, simulation=r.full)
-    plot_order(axes[1, 2], np.asarray(r.flow_lr), np.asarray(r.flow_gap))
-    return figure
-
-
-filter = Experiment(
-    name="filter",
-    source="[LR] fig. 1, 5",
-    summary="a 500-neuron network and its 4×4 theory learn an exponential filter alike",
-    full=FilterConfig(),
-    quick=FilterConfig(n=100, steps=200, epochs=1000, lr=1e-2, halvings=3, starts=200),
-    run=_run,
-    draw=_draw,
-    seconds=(17, 15),
-)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 from scipy.special import ndtri
 
-from lrnn_jax.experiments._base import AbstractResults, Experiment, claim, labelled
+from lrnn_jax.experiments._base import AbstractResults, claim, experiment, final_overlaps, labelled
 from lrnn_jax.experiments._configs import AbstractConfig, within
 from lrnn_jax.experiments._panels import gap, loss_panel, overlap_panels
 from lrnn_jax.experiments._recorder import Recorder
@@ -46,11 +46,6 @@ class AbstractFlipFlopConfig(AbstractConfig):
     """Devices that share the trials of an epoch; on a CPU, cores."""
     seed: int = 0
     """Random seed of the initial network, the trials and whatever else is drawn."""
-
-    def options(self, key: PRNGKeyArray) -> dict[str, Any]:
-        """How long to learn, on which trials, and what to keep."""
-        fields = {name: getattr(self, name) for name in ("epochs", "record", "devices")}
-        return fields | {"key": key}
 
     def task(self) -> FlipFlop:
         """The flip-flop."""
@@ -110,6 +105,10 @@ class FlipFlopResults(AbstractResults):
     def nodes_error(self) -> float:
         return self.relative_error["population"]
 
+    @claim("the network of N neurons is off by 1/√N: relative error of Q × √N", high=3)
+    def network_error(self) -> float:
+        return self.relative_error["full"] * self.config.n**0.5
+
     @claim(
         "the closure's own error exceeds that of the nodes: times",
         low=1,
@@ -118,13 +117,57 @@ class FlipFlopResults(AbstractResults):
     def closure_error(self) -> float:
         return self.relative_error["closure"] / self.relative_error["population"]
 
+    @claim(
+        "because loadings leave the Gaussian law: joint fourth cumulant over that of a Gaussian "
+        "sample",
+        low=1.5,
+    )
+    def joint_over_chance(self) -> Any:
+        return self.joint["full"][-1] / self.chance
 
-def _run(config: FlipFlopConfig, recorder: Recorder) -> FlipFlopResults:
-    """A nonlinear network, its closure and its infinite width, on the same trials."""
+    @claim(
+        "which no vector shows by itself: lowest correlation of quantiles with normal ones",
+        low=0.97,
+    )
+    def quantile_correlation(self) -> Any:
+        ranks = _normal_quantiles(len(self.loadings))
+        return min(np.corrcoef(ranks, values)[0, 1] for values in self.loadings.T)
+
+    table: Any = final_overlaps
+
+    def draw(self) -> Figure:
+        figure, axes = panels(2, 3, height=4.3)
+        curves = {"full": self.full, "closure": self.closure, "population": self.population}
+        loss_panel(axes[0, 0], full=self.full, closure=self.closure, population=self.population)
+        overlap_panels(
+            axes[0, 1:], theory=self.population, simulation=self.full, closure=self.closure
+        )
+        gaps = {name: gap(curve, self.finer) for name, curve in curves.items()}
+        label = rf"largest $|\Delta Q|$ to {self.config.finer} nodes"
+        plot_methods(axes[1, 0], self.full.epochs, gaps, label, above=1e-6)
+        _quantiles(axes[1, 1], self.loadings)
+        joint = {"full": self.joint["full"]}
+        plot_methods(axes[1, 2], self.full.epochs, joint, "joint fourth cumulant")
+        axes[1, 2].axhline(float(self.chance), color="0.6", linewidth=0.8, label="Gaussian sample")
+        axes[1, 2].legend()
+        return figure
+
+
+@experiment(
+    source="[LR] fig. 4a-c",
+    quick=FlipFlopConfig(**SMALL, n=200, batch=8, lr=0.2, epochs=250, record=10),
+    seconds=(162, 19),
+    devices=lambda config: config.devices,
+)
+def flip_flop(config: FlipFlopConfig, recorder: Recorder) -> FlipFlopResults:
+    """A nonlinear network, its Gaussian closure and its infinite width learn a flip-flop.
+
+    A nonlinear network, its closure and its infinite width, on the same trials.
+    """
     keys = jr.split(jr.key(config.seed), 3)
     task, net, method = config.task(), config.network(keys[0]), Descent(config.lr)
     nodes, more = (population(net, n, key=keys[2]) for n in (config.nodes, config.finer))
-    options = config.options(keys[1])
+    options = {"key": keys[1], **config.pace}
     told = recorder.reporter("full network")
     full = recorder.timed(
         "full network and closure",
@@ -160,25 +203,13 @@ def loss_ratio(curve: LearningCurve) -> float:
     return float(jnp.mean(curve.loss[-5:]) / curve.loss[0])
 
 
-def _draw(r: FlipFlopResults) -> Figure:
-    figure, axes = panels(2, 3, height=4.3)
-    curves = {"full": r.full, "closure": r.closure, "population": r.population}
-    loss_panel(axes[0, 0], full=r.full, closure=r.closure, population=r.population)
-    overlap_panels(axes[0, 1:], theory=r.population, simulation=r.full, closure=r.closure)
-    gaps = {name: gap(curve, r.finer) for name, curve in curves.items()}
-    label = rf"largest $|\Delta Q|$ to {r.config.finer} nodes"
-    plot_methods(axes[1, 0], r.full.epochs, gaps, label, above=1e-6)
-    _quantiles(axes[1, 1], r.loadings)
-    joint = {"full": r.joint["full"]}
-    plot_methods(axes[1, 2], r.full.epochs, joint, "joint fourth cumulant")
-    axes[1, 2].axhline(float(r.chance), color="0.6", linewidth=0.8, label="Gaussian sample")
-    axes[1, 2].legend()
-    return figure
+def _normal_quantiles(count: int) -> np.ndarray:
+    return ndtri((np.arange(count) + 0.5) / count)
 
 
 def _quantiles(ax: Axes, loadings: Any) -> None:
     """Quantiles of loadings against those of the normal law, and histograms in an inset."""
-    ranks = ndtri((np.arange(len(loadings)) + 0.5) / len(loadings))
+    ranks = _normal_quantiles(len(loadings))
     some = np.unique(np.linspace(0, len(ranks) - 1, 40).astype(int))
     edges = np.linspace(-3.5, 3.5, 22)
     inset = ax.inset_axes((0.58, 0.06, 0.42, 0.34))
@@ -192,16 +223,3 @@ def _quantiles(ax: Axes, loadings: Any) -> None:
     inset.set(xticks=(), yticks=(), xlim=(-3.5, 3.5))
     ax.set(xlabel="normal quantile", ylabel="loading / its s.d.")
     ax.legend(handletextpad=0.1, loc="upper left")
-
-
-flip_flop = Experiment(
-    name="flip_flop",
-    source="[LR] fig. 4a-c",
-    summary="a nonlinear network, its Gaussian closure and its infinite width learn a flip-flop",
-    full=FlipFlopConfig(),
-    quick=FlipFlopConfig(**SMALL, n=200, batch=8, lr=0.2, epochs=250, record=10),
-    run=_run,
-    draw=_draw,
-    seconds=(162, 19),
-    devices=lambda config: config.devices,
-)

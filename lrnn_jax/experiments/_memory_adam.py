@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import optax
 
-from lrnn_jax.experiments._base import AbstractResults, Columns, Experiment, claim, labelled, named
+from lrnn_jax.experiments._base import AbstractResults, Columns, claim, experiment, labelled, named
 from lrnn_jax.experiments._configs import within
 from lrnn_jax.experiments._memory_aba import AbstractTwoFiltersConfig
 from lrnn_jax.experiments._panels import loss_panel, overlap_panels
@@ -38,11 +38,11 @@ class MemoryAdamResults(AbstractResults):
     leftover: dict[str, Any] = labelled("overlaps, last A − first A", "overlap")
     invariant_drift: dict[str, Any] = labelled("change of what flow conserves", "epoch")
 
-    @claim("Adam solves A at the end too: loss", high=1e-3)
+    @claim("both solve A at the end: larger loss", high=1e-3)
     def final_loss(self) -> Any:
-        return self.adam.loss[-1]
+        return max(self.adam.loss[-1], self.descent.loss[-1])
 
-    @claim("and zu·vm is 1 − c*: difference", high=0.02)
+    @claim("and Adam's zu·vm is 1 − c*: difference", high=0.02)
     def product_error(self) -> Any:
         product = self.adam["zu"][-1] * self.adam["vm"][-1]
         return abs(product - (1 - self.config.rate_a))
@@ -57,8 +57,27 @@ class MemoryAdamResults(AbstractResults):
     def invariants_lost(self) -> Any:
         return self.invariant_drift["adam"][-1] / self.invariant_drift["descent"][-1]
 
+    def table(self) -> Columns:
+        given = {"last A − first A, Adam": (self.leftover["adam"], "+.4f")}
+        return named(self.adam) | given | {"… descent": (self.leftover["descent"], "+.1e")}
 
-def _run(config: MemoryAdamConfig, recorder: Recorder) -> MemoryAdamResults:
+    def draw(self) -> Figure:
+        figure, axes = panels(2, 2, height=4.2)
+        loss_panel(axes[0, 0], adam=self.adam, descent=self.descent, above=1e-10)
+        drift, label = self.invariant_drift, "change of invariants"
+        plot_methods(axes[0, 1], self.adam.epochs, drift, label, above=1e-4)
+        overlap_panels(axes[1], simulation=self.adam)
+        bounds = [i * self.config.epochs for i in range(len(PHASES) + 1)]
+        for ax in axes.flat:
+            shade_phases(ax, bounds, PHASES)
+        return figure
+
+
+@experiment(
+    source="[LR] fig. 7", quick=MemoryAdamConfig(n=60, steps=100, epochs=1000), seconds=(18, 10)
+)
+def memory_adam(config: MemoryAdamConfig, recorder: Recorder) -> MemoryAdamResults:
+    """Adam keeps none of what gradient flow conserves."""
     net, adam = config.twin(), Training(optax.adam(config.adam_lr))
     labels = [f"Adam, {name}" for name in PHASES]
     for name, model, method in (("adam", net, adam), ("descent", reduce(net), Descent(config.lr))):
@@ -72,33 +91,3 @@ def _run(config: MemoryAdamConfig, recorder: Recorder) -> MemoryAdamResults:
         leftover={n: excursion(c, first, last).leftover for n, c in curves.items()},
         invariant_drift={n: c.invariant_drift() for n, c in curves.items()},
     )
-
-
-def _table(r: MemoryAdamResults) -> Columns:
-    given = {"last A − first A, Adam": (r.leftover["adam"], "+.4f")}
-    return named(r.adam) | given | {"… descent": (r.leftover["descent"], "+.1e")}
-
-
-def _draw(r: MemoryAdamResults) -> Figure:
-    figure, axes = panels(2, 2, height=4.2)
-    loss_panel(axes[0, 0], adam=r.adam, descent=r.descent, above=1e-10)
-    drift, label = r.invariant_drift, "change of invariants"
-    plot_methods(axes[0, 1], r.adam.epochs, drift, label, above=1e-4)
-    overlap_panels(axes[1], simulation=r.adam)
-    bounds = [i * r.config.epochs for i in range(len(PHASES) + 1)]
-    for ax in axes.flat:
-        shade_phases(ax, bounds, PHASES)
-    return figure
-
-
-memory_adam = Experiment(
-    name="memory_adam",
-    source="[LR] fig. 7",
-    summary="Adam keeps none of what gradient flow conserves",
-    full=MemoryAdamConfig(),
-    quick=MemoryAdamConfig(n=60, steps=100, epochs=1000),
-    run=_run,
-    draw=_draw,
-    seconds=(18, 10),
-    table=_table,
-)

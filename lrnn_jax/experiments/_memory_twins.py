@@ -11,13 +11,13 @@ import jax.random as jr
 import numpy as np
 
 from lrnn_jax import figures
-from lrnn_jax.experiments._base import AbstractResults, Columns, Experiment, claim, labelled
+from lrnn_jax.experiments._base import AbstractResults, Columns, claim, experiment, labelled
 from lrnn_jax.experiments._configs import AbstractConfig, within
 from lrnn_jax.experiments._recorder import Recorder
 from lrnn_jax.figures import FIRST, INVISIBLE, SECOND, VISIBLE, Axes, Figure
 from lrnn_jax.learning import Descent, LearningCurve, Slowed, decoding_accuracy, learn
 from lrnn_jax.networks import Erf
-from lrnn_jax.overlaps import Overlaps, random_overlaps, visible
+from lrnn_jax.overlaps import Overlaps, Roles, random_overlaps
 from lrnn_jax.reduced import ReducedRNN
 from lrnn_jax.tasks import AbstractObjective, DecisionMaking, FlipFlop, TeacherStudent
 
@@ -105,12 +105,16 @@ class MemoryTwinsResults(AbstractResults):
     @claim(
         "after C they are near chance on the visible overlaps with read-out noise",
         high=0.65,
-        shown=lambda r: "{visible_noisy[2]:.2f}; without {visible_quiet[2]:.2f}".format(
-            **r.accuracy
+        shown=lambda r: (
+            f"{r.accuracy['visible_noisy'][2]:.2f}; without {r.accuracy['visible_quiet'][2]:.2f}"
         ),
     )
     def after_c_visible(self) -> float:
         return self.accuracy["visible_noisy"][2]
+
+    @claim("from which they can be read without it", low=0.65)
+    def after_c_visible_quiet(self) -> float:
+        return self.accuracy["visible_quiet"][2]
 
     @claim("but well above on the invisible ones with noise", low=0.65)
     def after_c_invisible(self) -> float:
@@ -124,9 +128,50 @@ class MemoryTwinsResults(AbstractResults):
         gaps = [x[stage] for name, x in self.twin_gap.items() if (name in self.visible) == visible]
         return np.mean(gaps)
 
+    def table(self) -> Columns:
+        by_stage = zip(self.stages, np.array(list(self.accuracy.values())).T)
+        given = {"decoded from": (list(self.accuracy), "")}
+        return given | {stage: (x, ".2f") for stage, x in by_stage}
 
-def _run(config: MemoryTwinsConfig, recorder: Recorder) -> MemoryTwinsResults:
-    """Both twins of a pair see the same trials of C; A and B have trials of their own."""
+    def draw(self) -> Figure:
+        figure, axes = figures.panels(2, 3, height=4.4)
+        bounds = (0, self.epoch[-1], 2 * self.epoch[-1])
+        for twin, (label, colour) in enumerate(LOOKS):
+            look: dict[str, Any] = {"color": colour, "linewidth": 0.7, "alpha": 0.6}
+            lines = [self.loss[:, pair, twin].ravel() for pair in range(self.config.pairs)]
+            shown = [(None if i else label, line, look) for i, line in enumerate(lines)]
+            figures.plot_lines(
+                axes[0, 0], np.append(self.epoch, self.epoch + bounds[1]), shown, above=1e-6
+            )
+        axes[0, 0].set(xlabel="epoch", ylabel=r"loss $L$")
+        figures.shade_phases(axes[0, 0], bounds, ("A or B", "C"))
+        _plane(axes[0, 1], self, "zm", "vu")
+        _plane(axes[0, 2], self, "zv", "zz")
+        _gaps(axes[1, 0], self)
+        for ax, kind, noise in ((axes[1, 1], "quiet", 0), (axes[1, 2], "noisy", self.config.noise)):
+            for i, (seen, colour, line) in enumerate(DECODED):
+                values, places = self.accuracies[f"{seen}_{kind}"], np.arange(3) + 0.12 * (i - 0.5)
+                look = {"color": colour, "fmt": line, "capsize": 2, "label": seen}
+                ax.errorbar(places, values.mean(axis=1), values.std(axis=1), **look)
+            ax.axhline(0.5, color="0.5", linewidth=0.8, linestyle=":")
+            ax.set_xticks(range(3), [stage.replace(" ", "\n", 1) for stage in self.stages])
+            ax.set(xlabel=f"read-out noise {noise:g}", ylabel="test accuracy", ylim=(0, 1.08))
+            ax.legend(loc="lower right")
+        return figure
+
+
+@experiment(
+    source="[LR] fig. 4d-f, 9, 10",
+    quick=MemoryTwinsConfig(
+        pairs=6, dt=0.2, steps=80, batch=12, epochs=2500, lr=0.1, lr_c=0.02, record=100
+    ),
+    seconds=(601, 26),
+)
+def memory_twins(config: MemoryTwinsConfig, recorder: Recorder) -> MemoryTwinsResults:
+    """What twins learned first is written in overlaps that no loss can see.
+
+    Both twins of a pair see the same trials of C; A and B have trials of their own.
+    """
     keys = jr.split(jr.key(config.seed), config.pairs)
     start = jax.vmap(lambda k: random_overlaps(key=k).gram)(keys)[:, None]
     fast = Slowed(Descent(config.lr), below=config.below, factor=5.0)
@@ -139,7 +184,7 @@ def _run(config: MemoryTwinsConfig, recorder: Recorder) -> MemoryTwinsResults:
     # learning goes on in float32 here and there, decoding in the session's precision
     stages = jnp.stack([history[0, :, :, 0], *history[..., -1, :]]).astype(float)
     names = last.overlaps.names
-    seen = visible(jax.tree.map(lambda a: a[0, 0], last.model)).visible
+    seen = last.visibility.visible
     shown, accuracies = np.isin(names, seen), {}
     for kind, mask in (("visible", shown), ("invisible", ~shown)):
         for noisy, noise in (("quiet", 0.0), ("noisy", config.noise)):
@@ -186,10 +231,8 @@ def _learn_all(
         return jax.tree.map(lambda a: jnp.asarray(a, config.precision), tree)
 
     def one(gram: Any, task: Any, method: Any, key: Any) -> LearningCurve:
-        like = random_overlaps(key=jr.key(0))
-        model = ReducedRNN(Overlaps(gram, like.roles), dt=task.dt, activation=Erf())
-        options: dict[str, Any] = {"epochs": config.epochs, "record": config.record}
-        return learn(model, task, method, key=key, throw=False, **options)
+        model = ReducedRNN(Overlaps(gram, Roles()), dt=task.dt, activation=Erf())
+        return learn(model, task, method, key=key, throw=False, **config.pace)
 
     compiled = jax.jit(jax.vmap(one, in_axes=(0, None, None, None)))
     task, method = cast(twin_tasks(config)[name]), cast(method)
@@ -215,37 +258,6 @@ def _learn_all(
     return jax.tree.map(lambda *a: jnp.stack(a), *runs)
 
 
-def _table(r: MemoryTwinsResults) -> Columns:
-    by_stage = zip(r.stages, np.array(list(r.accuracy.values())).T)
-    given = {"decoded from": (list(r.accuracy), "")}
-    return given | {stage: (x, ".2f") for stage, x in by_stage}
-
-
-def _draw(r: MemoryTwinsResults) -> Figure:
-    figure, axes = figures.panels(2, 3, height=4.4)
-    bounds = (0, r.epoch[-1], 2 * r.epoch[-1])
-    for twin, (label, colour) in enumerate(LOOKS):
-        look: dict[str, Any] = {"color": colour, "linewidth": 0.7, "alpha": 0.6}
-        lines = [r.loss[:, pair, twin].ravel() for pair in range(r.config.pairs)]
-        shown = [(None if i else label, line, look) for i, line in enumerate(lines)]
-        figures.plot_lines(axes[0, 0], np.append(r.epoch, r.epoch + bounds[1]), shown, above=1e-6)
-    axes[0, 0].set(xlabel="epoch", ylabel=r"loss $L$")
-    figures.shade_phases(axes[0, 0], bounds, ("A or B", "C"))
-    _plane(axes[0, 1], r, "zm", "vu")
-    _plane(axes[0, 2], r, "zv", "zz")
-    _gaps(axes[1, 0], r)
-    for ax, kind, noise in ((axes[1, 1], "quiet", 0), (axes[1, 2], "noisy", r.config.noise)):
-        for i, (seen, colour, line) in enumerate(DECODED):
-            values, places = r.accuracies[f"{seen}_{kind}"], np.arange(3) + 0.12 * (i - 0.5)
-            look = {"color": colour, "fmt": line, "capsize": 2, "label": seen}
-            ax.errorbar(places, values.mean(axis=1), values.std(axis=1), **look)
-        ax.axhline(0.5, color="0.5", linewidth=0.8, linestyle=":")
-        ax.set_xticks(range(3), [stage.replace(" ", "\n", 1) for stage in r.stages])
-        ax.set(xlabel=f"read-out noise {noise:g}", ylabel="test accuracy", ylim=(0, 1.08))
-        ax.legend(loc="lower right")
-    return figure
-
-
 def _plane(ax: Axes, r: MemoryTwinsResults, *pair: str) -> None:
     """Paths of all networks in the plane of two overlaps, through both tasks."""
     x, y = (r.overlaps[name] for name in pair)
@@ -269,18 +281,3 @@ def _gaps(ax: Axes, r: MemoryTwinsResults) -> None:
     ax.set_xticks(range(len(order)), [r.latex[name] for name in order], rotation=90)
     ax.set_ylabel("mean |difference| of twins")
     ax.legend(title="visible | invisible")
-
-
-memory_twins = Experiment(
-    name="memory_twins",
-    source="[LR] fig. 4d-f, 9, 10",
-    summary="what twins learned first is written in overlaps that no loss can see",
-    full=MemoryTwinsConfig(),
-    quick=MemoryTwinsConfig(
-        pairs=6, dt=0.2, steps=80, batch=12, epochs=2500, lr=0.1, lr_c=0.02, record=100
-    ),
-    run=_run,
-    draw=_draw,
-    seconds=(601, 26),
-    table=_table,
-)

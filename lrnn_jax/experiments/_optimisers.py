@@ -7,7 +7,7 @@ import jax.random as jr
 import numpy as np
 import optax
 
-from lrnn_jax.experiments._base import AbstractResults, Columns, Experiment, claim, labelled
+from lrnn_jax.experiments._base import AbstractResults, Columns, claim, experiment, labelled
 from lrnn_jax.experiments._configs import within
 from lrnn_jax.experiments._flip_flop import SMALL, AbstractFlipFlopConfig, loss_ratio
 from lrnn_jax.experiments._panels import loss_panel
@@ -45,6 +45,18 @@ class OptimisersResults(AbstractResults):
     )
     chance: Any = labelled("joint cumulant of a Gaussian sample")
 
+    @claim("all learn the task: last loss over the first, the largest", high=0.1)
+    def loss_left(self) -> float:
+        return max(self.loss_ratio.values())
+
+    @claim(
+        "loadings stay near the Gaussian law by small steps: joint fourth cumulant over that of a "
+        "Gaussian sample",
+        high=3,
+    )
+    def small_over_chance(self) -> Any:
+        return self.joint["small"] / self.chance
+
     @claim(
         "loadings leave the Gaussian law further by large steps and by Adam than by small ones: "
         "joint fourth cumulants, the lower one over that of small steps",
@@ -68,13 +80,43 @@ class OptimisersResults(AbstractResults):
         least_gaussian = max(self.joint, key=self.joint.__getitem__)
         return self.closure_error[least_gaussian] / max(self.closure_error.values())
 
+    def table(self) -> Columns:
+        kurtosis = zip("zvmu", np.array(list(self.kurtosis.values())).T)
+        given = {
+            "optimiser": (list(self.joint), ""),
+            "loss, last / first": (self.loss_ratio, ".2g"),
+            "joint cumulant": (self.joint, ".3g"),
+            "error of the closure": (self.closure_error, ".2%"),
+        }
+        return given | {f"kurtosis of {vector}": (x, ".2f") for vector, x in kurtosis}
 
-def _run(config: OptimisersConfig, recorder: Recorder) -> OptimisersResults:
-    """The closure cannot follow Adam, but it can be asked at every epoch what output it gives at
-    the network's own overlaps: the difference to the network's is its error there."""
+    def draw(self) -> Figure:
+        figure, (loss, joint, error) = panels(1, 3, height=2.3)
+        loss_panel(loss, small=self.small, large=self.large, adam=self.adam)
+        epochs, chance = np.asarray(self.small.epochs), float(self.chance)
+        plot_methods(joint, epochs, self.cumulant, "joint fourth cumulant", legend=False)
+        joint.axhline(chance, color="0.6", linewidth=0.8)
+        joint.text(epochs[-1], chance, "Gaussian sample", ha="right", va="bottom", fontsize=7)
+        percent = {name: 100 * gap for name, gap in self.gap.items()}
+        plot_methods(error, epochs, percent, "error of the closure (%)", legend=False)
+        return figure
+
+
+@experiment(
+    source="[LR] fig. 8",
+    quick=OptimisersConfig(**SMALL, batch=5, epochs=150, adam=0.02),
+    seconds=(151, 15),
+    devices=lambda config: config.devices,
+)
+def optimisers(config: OptimisersConfig, recorder: Recorder) -> OptimisersResults:
+    """Larger steps and Adam make loadings less Gaussian, and the closure worse.
+
+    The closure cannot follow Adam, but it can be asked at every epoch what output it gives at
+    the network's own overlaps: the difference to the network's is its error there.
+    """
     keys = jr.split(jr.key(config.seed), 3)
     task, net = config.task(), config.network(keys[0])
-    options = config.options(keys[1]) | {"watch": ClosureGap(task.sample(keys[2]).inputs)}
+    options = config.pace | {"watch": ClosureGap(task.sample(keys[2]).inputs), "key": keys[1]}
     methods = {
         "small": Descent(config.small),
         "large": Descent(config.large),
@@ -95,40 +137,3 @@ def _run(config: OptimisersConfig, recorder: Recorder) -> OptimisersResults:
         gap={name: x["gap"] for name, x in seen.items()},
         chance=seen["small"]["chance"][0],
     )
-
-
-def _table(r: OptimisersResults) -> Columns:
-    kurtosis = zip("zvmu", np.array(list(r.kurtosis.values())).T)
-    given = {
-        "optimiser": (list(r.joint), ""),
-        "loss, last / first": (r.loss_ratio, ".2g"),
-        "joint cumulant": (r.joint, ".3g"),
-        "error of the closure": (r.closure_error, ".2%"),
-    }
-    return given | {f"kurtosis of {vector}": (x, ".2f") for vector, x in kurtosis}
-
-
-def _draw(r: OptimisersResults) -> Figure:
-    figure, (loss, joint, error) = panels(1, 3, height=2.3)
-    loss_panel(loss, small=r.small, large=r.large, adam=r.adam)
-    epochs, chance = np.asarray(r.small.epochs), float(r.chance)
-    plot_methods(joint, epochs, r.cumulant, "joint fourth cumulant", legend=False)
-    joint.axhline(chance, color="0.6", linewidth=0.8)
-    joint.text(epochs[-1], chance, "Gaussian sample", ha="right", va="bottom", fontsize=7)
-    percent = {name: 100 * gap for name, gap in r.gap.items()}
-    plot_methods(error, epochs, percent, "error of the closure (%)", legend=False)
-    return figure
-
-
-optimisers = Experiment(
-    name="optimisers",
-    source="[LR] fig. 8",
-    summary="larger steps and Adam make loadings less Gaussian, and the closure worse",
-    full=OptimisersConfig(),
-    quick=OptimisersConfig(**SMALL, batch=5, epochs=150, adam=0.02),
-    run=_run,
-    draw=_draw,
-    seconds=(151, 15),
-    devices=lambda config: config.devices,
-    table=_table,
-)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lrnn_jax.experiments._base import AbstractResults, Experiment, claim, labelled
+from lrnn_jax.experiments._base import AbstractResults, claim, experiment, final_overlaps, labelled
 from lrnn_jax.experiments._configs import AbstractFilterConfig, within
 from lrnn_jax.experiments._panels import gap_panel, loss_panel, overlap_panels, responses
 from lrnn_jax.experiments._recorder import Recorder
@@ -34,7 +34,6 @@ class OscillatorResults(AbstractResults):
     config: OscillatorConfig
     full: LearningCurve
     reduced: LearningCurve
-    final_loss: float
     eigenvalue: tuple[float, float]
     target_eigenvalue: tuple[float, float]
     time: Any = labelled("time", "time", units="membrane time constants")
@@ -44,6 +43,14 @@ class OscillatorResults(AbstractResults):
     @claim("the 21 overlaps of full and reduced network agree: largest |ΔQ|", high=1e-10)
     def max_abs_dq(self) -> Any:
         return self.reduced.distance(self.full).max
+
+    @claim("the oscillation is learned: last loss", high=1e-3)
+    def final_loss(self) -> Any:
+        return self.full.loss[-1]
+
+    @claim("and the response is the target's: largest |Δy| (the target starts at 1)", high=0.05)
+    def response_error(self) -> Any:
+        return abs(self.output["after"] - self.output["target"]).max()
 
     @claim(
         lambda r: (
@@ -56,14 +63,35 @@ class OscillatorResults(AbstractResults):
     def eigenvalue_error(self) -> float:
         return abs(complex(*self.eigenvalue) - complex(*self.target_eigenvalue))
 
+    table: Any = final_overlaps
 
-def _run(config: OscillatorConfig, recorder: Recorder) -> OscillatorResults:
-    """The full network by autodiff through its simulation, and its exact reduction."""
+    def draw(self) -> Figure:
+        figure, axes = panels(2, 3, height=4.1)
+        plot_response(axes[0, 0], self.time, self.output)
+        loss_panel(axes[0, 1], full=self.full, reduced=self.reduced)
+        gap_panel(axes[0, 2], {"full − exact theory": (self.full, self.reduced)})
+        overlap_panels(axes[1, :2], theory=self.reduced, simulation=self.full)
+        target = complex(*self.target_eigenvalue)
+        values = self.eigenvalues["real"] + 1j * self.eigenvalues["imag"]
+        targets = (target, target.conjugate())
+        plot_eigenvalues(axes[1, 2], np.asarray(self.full.epochs), values, targets)
+        return figure
+
+
+@experiment(
+    source="[LR] fig. 12",
+    quick=OscillatorConfig(n=60, steps=200, epochs=3000, lr=1e-2),
+    seconds=(21, 12),
+)
+def oscillator(config: OscillatorConfig, recorder: Recorder) -> OscillatorResults:
+    """A rank-2 network and its 21 overlaps learn a damped oscillation alike.
+
+    The full network by autodiff through its simulation, and its exact reduction.
+    """
     task = OscillatingFilter(config.rate, config.frequency, config.dt, config.steps)
     net, method = config.network(rank=2), Descent(config.lr)
-    often: dict[str, Any] = {"epochs": config.epochs, "record": config.record}
-    full = recorder.learn("full", net, task, method, label="full network", **often)
-    recorder.learn("reduced", reduce(net), task, method, **often)
+    full = recorder.learn("full", net, task, method, label="full network", **config.pace)
+    recorder.learn("reduced", reduce(net), task, method, **config.pace)
     values = np.linalg.eigvals(np.asarray(full.overlaps.block("v", "u")))
     values = np.take_along_axis(values, values.imag.argsort(axis=-1), axis=-1)
     # what the wanted poles e^{(−c* ± iω*) dt} of the sampled target are in terms of VᵀU/s
@@ -72,35 +100,9 @@ def _run(config: OscillatorConfig, recorder: Recorder) -> OscillatorResults:
     return OscillatorResults(
         config=config,
         **recorder.curves,
-        final_loss=float(full.loss[-1]),
         eigenvalue=(float(values[-1, 1].real), float(values[-1, 1].imag)),
         target_eigenvalue=(float(target.real), float(target.imag)),
         time=config.dt * np.arange(config.steps),
         output=responses(task, before=net, after=full.model),
         eigenvalues={"real": values.real, "imag": values.imag},
     )
-
-
-def _draw(r: OscillatorResults) -> Figure:
-    figure, axes = panels(2, 3, height=4.1)
-    plot_response(axes[0, 0], r.time, r.output)
-    loss_panel(axes[0, 1], full=r.full, reduced=r.reduced)
-    gap_panel(axes[0, 2], {"full − exact theory": (r.full, r.reduced)})
-    overlap_panels(axes[1, :2], theory=r.reduced, simulation=r.full)
-    target = complex(*r.target_eigenvalue)
-    values = r.eigenvalues["real"] + 1j * r.eigenvalues["imag"]
-    targets = (target, target.conjugate())
-    plot_eigenvalues(axes[1, 2], np.asarray(r.full.epochs), values, targets)
-    return figure
-
-
-oscillator = Experiment(
-    name="oscillator",
-    source="[LR] fig. 12",
-    summary="a rank-2 network and its 21 overlaps learn a damped oscillation alike",
-    full=OscillatorConfig(),
-    quick=OscillatorConfig(n=60, steps=200, epochs=3000, lr=1e-2),
-    run=_run,
-    draw=_draw,
-    seconds=(21, 12),
-)

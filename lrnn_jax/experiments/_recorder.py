@@ -71,11 +71,7 @@ class Recorder:
         """`learning.learn_sequence` likewise, with a label for each phase."""
         report = self.progress
         if report is not None and labels is not None:
-
-            def tell(phase: int, epoch: int, epochs: int, loss: float) -> None:
-                report(labels[phase], epoch, epochs, loss)
-
-            options["progress"] = tell
+            options["progress"] = lambda phase, *now: report(labels[int(phase)], *now)
         return self.timed(name, lambda: learn_sequence(*problem, **options))
 
     def timed(self, name: str, work: Callable[[], T]) -> T:
@@ -89,10 +85,9 @@ class Recorder:
         return result
 
     def _keep(self, name: str, result: Any) -> None:
-        for path, leaf in jax.tree.leaves_with_path(result, is_leaf=_is_curve):
-            if _is_curve(leaf) and not any(leaf is other for other in self.curves.values()):
-                place = jax.tree_util.keystr(path, simple=True, separator="_")
-                self.curves[f"{name}_{place}" if place else name] = leaf
+        for place, curve in curves_in({name: result}).items():
+            if not any(curve is other for other in self.curves.values()):
+                self.curves[place] = curve
 
     def reporter(self, label: str | None) -> Callable[[int, int, float], None] | None:
         """A callback for what takes `progress=` as `learn` does; None where nobody listens."""
@@ -102,5 +97,8 @@ class Recorder:
         return lambda epoch, epochs, loss: report(label, epoch, epochs, loss)
 
 
-def _is_curve(tree: Any) -> bool:
-    return isinstance(tree, LearningCurve)
+def curves_in(tree: Any) -> dict[str, LearningCurve]:
+    """The learning curves in a pytree by their place in it, e.g. "full_0.5"."""
+    leaves = jax.tree.leaves_with_path(tree, is_leaf=lambda x: isinstance(x, LearningCurve))
+    named = {jax.tree_util.keystr(path, simple=True, separator="_"): x for path, x in leaves}
+    return {name: x for name, x in named.items() if isinstance(x, LearningCurve)}

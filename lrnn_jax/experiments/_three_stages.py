@@ -10,7 +10,7 @@ import numpy as np
 
 from lrnn_jax import figures, stability
 from lrnn_jax.environments import ClosedLoop, FixedStart, KIntegrator
-from lrnn_jax.experiments._base import AbstractResults, Columns, Experiment, claim, labelled
+from lrnn_jax.experiments._base import AbstractResults, Columns, claim, experiment, labelled
 from lrnn_jax.experiments._configs import AbstractLoopConfig, within
 from lrnn_jax.experiments._controllers import (
     double_integrator,
@@ -78,6 +78,20 @@ class ThreeStagesResults(AbstractResults):
     def outlier_gap(self) -> Any:
         return self.outlier_gaps.max()
 
+    @claim(
+        "the expected loss, without any batch, leads to the same end: ratio of losses, mean of the "
+        "last tenth",
+        low=0.5,
+        high=2,
+    )
+    def expected_ratio(self) -> Any:
+        last = len(self.expected.loss) * 9 // 10
+        return self.expected.loss[last:].mean() / self.reduced.loss[last:].mean()
+
+    @claim("zm turns negative for good: share of starts", low=1)
+    def share_negative_feedback(self) -> Any:
+        return np.mean(np.asarray(self.many_zm)[:, -1] < 0)
+
     @claim("the spectrum shows three stages: a complex pair leads, share of starts", low=1)
     def share_complex_pair(self) -> Any:
         return np.mean([found.oscillatory >= 0 for found in self.starts])
@@ -85,6 +99,11 @@ class ThreeStagesResults(AbstractResults):
     @claim("then the loop becomes stable for good, and is refined: share of starts", low=0.9)
     def share_stable(self) -> Any:
         return np.mean([found.stable >= 0 for found in self.starts])
+
+    @claim("refined: largest loss at the end over that when it became stable", high=0.9)
+    def refinement(self) -> Any:
+        losses = [found.losses for found in self.starts if found.stable >= 0]
+        return max((end / stable for *_, stable, end in losses), default=None)
 
     @claim(
         "the formula of stage 1 has the loop's size for |zm| ≥ 0.1 (at zm = 0 it misses the growth "
@@ -95,24 +114,69 @@ class ThreeStagesResults(AbstractResults):
         off = np.abs(np.log(self.stage_one["formula"] / self.stage_one["loop"]))
         return np.exp(off[np.abs(self.zm) > 0.099].max())
 
+    def table(self) -> Columns:
+        pair, stable, losses, turns, _ = zip(*self.starts)
+        given = {
+            "start": (range(len(pair)), ""),
+            "complex pair": (pair, ""),
+            "stable": (stable, ""),
+        }
+        when = "loss before", "at pair", "when stable", "end"
+        given |= {name: (loss, ".3g") for name, loss in zip(when, zip(*losses))}
+        return given | {"turns of |λ|": (turns, "")}
 
-def _run(config: ThreeStagesConfig, recorder: Recorder) -> ThreeStagesResults:
+    def draw(self) -> Figure:
+        figure, axes = figures.panels(2, 3, height=4.3)
+        epochs = np.asarray(self.full.epochs)
+        loss_panel(axes[0, 0], full=self.full, reduced=self.reduced, expected=self.expected)
+        pair, stable = (self.stages.oscillatory, INVISIBLE[1]), (self.stages.stable, OTHERS[2])
+        figures.mark_epochs(axes[0, 0], {"complex pair": pair, "stable": stable})
+        gap_panel(axes[0, 1], {"full − exact theory": (self.full, self.reduced)})
+        overlap_panels(axes[0, 2:], theory=self.reduced, simulation=self.full)
+        angle = np.linspace(-np.pi, np.pi, 400)
+        axes[1, 0].plot(np.cos(angle), np.sin(angle), color="0.6", linewidth=0.8, zorder=0)
+        paths = zip(self.eigenvalue["real"].T, self.eigenvalue["imag"].T)
+        for (x, y), colour in zip(paths, (VISIBLE[1], VISIBLE[3], INVISIBLE[2], OTHERS[0])):
+            axes[1, 0].plot(x, y, color=colour, linewidth=1.2)
+            axes[1, 0].plot(x[0], y[0], "o", color=colour, markersize=4, markerfacecolor="w")
+            axes[1, 0].plot(x[-1], y[-1], "o", color=colour, markersize=4)
+        axes[1, 0].axhline(0, color="0.85", linewidth=0.6, zorder=0)
+        axes[1, 0].set(xlabel=r"Re $\lambda$", ylabel=r"Im $\lambda$")
+        axes[1, 0].set_aspect("equal", adjustable="datalim")
+        looks = {"loop": {"color": VISIBLE[2], **SIMULATION}, "formula": THEORY}
+        lines = [(name, self.stage_one[name], look) for name, look in looks.items()]
+        figures.plot_lines(axes[1, 1], self.zm, lines, above=0)
+        axes[1, 1].set(xlabel=r"$\sigma_{zm}$", ylabel=r"$\frac{1}{2}\sum_t\|x_t\|^2$, stage 1")
+        thin = {"color": VISIBLE[1], "linewidth": 0.8, "alpha": 0.7}
+        shown = self.many_zm[:10]
+        figures.plot_lines(axes[1, 2], epochs, [(None, zm, thin) for zm in shown])
+        axes[1, 2].axhline(0, color="0.6", linewidth=0.8, zorder=0)
+        axes[1, 2].set(xlabel="epoch", ylabel=rf"$\sigma_{{zm}}$, {len(shown)} starts")
+        axes[1, 2].set_xlim(0, min(300, epochs[-1]))
+        return figure
+
+
+@experiment(
+    source="[CL] fig. 3-5",
+    quick=ThreeStagesConfig(n=20, batch=10, epochs=1000, seeds=3, seed=0),
+    seconds=(23, 22),
+)
+def three_stages(config: ThreeStagesConfig, recorder: Recorder) -> ThreeStagesResults:
+    """A low-rank controller learns in three stages, exactly as its overlaps say."""
     loop = double_integrator(config.steps, config.width)
     keys = jr.split(jr.key(config.seed), config.seeds + 1)
     batches = initial_states(loop, config.epochs, config.batch, key=keys[-1])
     net, method = low_rank_controller(config.n, key=keys[0]), Descent(config.lr, clip=config.clip)
 
-    def learned(name: str, model: Any, loop: ClosedLoop, **options: Any) -> LearningCurve:
-        return recorder.learn(name, model, loop, method, epochs=config.epochs, **options)
-
-    options: dict[str, Any] = {"label": "full network", "watch": stability.LoopMatrix(loop)}
-    full = learned("full", net, trial_by_trial(loop), batches=batches, **options)
-    reduced = learned("reduced", reduce(net), loop, batches=batches)
-    expected = learned("expected", reduce(net), loop)
+    options: dict[str, Any] = {"batches": batches, **config.pace}
+    seen: dict[str, Any] = {"label": "full network", "watch": stability.LoopMatrix(loop)}
+    full = recorder.learn("full", net, trial_by_trial(loop), method, **seen, **options)
+    reduced = recorder.learn("reduced", reduce(net), loop, method, **options)
+    expected = recorder.learn("expected", reduce(net), loop, method, **config.pace)
 
     def one(key: Any) -> LearningCurve:
         start = reduce(low_rank_controller(config.n, key=key))
-        return learn(start, loop, method, epochs=config.epochs, batches=batches, throw=False)
+        return learn(start, loop, method, throw=False, **options)
 
     many = recorder.timed("many starts", lambda: jax.jit(jax.vmap(one))(keys[:-1]))
     singles = (jax.tree.map(lambda x, i=i: x[i], many) for i in range(config.seeds))
@@ -137,16 +201,18 @@ def _run(config: ThreeStagesConfig, recorder: Recorder) -> ThreeStagesResults:
 def _stage_one(steps: int) -> dict[str, np.ndarray]:
     """½ Σ_t ‖x_t‖² of the loop under zm alone from x_0 = (1, −1), and the formula, over zm."""
     loop = ClosedLoop(KIntegrator(2), steps, start=FixedStart(jnp.array([1.0, -1.0])))
-    others = dict.fromkeys(("zu", "vm", "vu", "mu", "zv"), 0.0)
-    norms = dict.fromkeys(("mm", "uu", "vv", "zz"), 1.0)
+    values = dict.fromkeys(("zu", "vm", "vu", "mu", "zv"), 0.0)
+    values |= dict.fromkeys(("mm", "uu", "vv", "zz"), 1.0)
 
-    def simulated(zm: float) -> float:
-        overlaps = Overlaps.from_values(zm=zm, **others, **norms)
-        # T times the mean over time of half the norm, and x_0
-        return float(steps * loop.loss(ReducedRNN(overlaps, dt=1.0))) + 1.0
+    def simulated(zm: Any) -> Any:
+        overlaps = Overlaps.from_values(zm=0.0, **values)
+        model = ReducedRNN(Overlaps(overlaps.with_entries(zm=zm), overlaps.roles), dt=1.0)
+        return (
+            steps * loop.loss(model) + 1.0
+        )  # T times the mean over time of half the norm, and x_0
 
     formula = np.asarray(stability.stage_one_loss(FEEDBACKS, steps))
-    return {"loop": np.array([simulated(float(zm)) for zm in FEEDBACKS]), "formula": formula}
+    return {"loop": np.asarray(jax.vmap(simulated)(FEEDBACKS)), "formula": formula}
 
 
 def _outlier_gaps(matrices: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -158,56 +224,3 @@ def _outlier_gaps(matrices: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.array(
         [np.abs(np.diff(stability.track(np.stack(pair)), axis=0)).max() for pair in pairs]
     )
-
-
-def _table(r: ThreeStagesResults) -> Columns:
-    pair, stable, losses, turns, _ = zip(*r.starts)
-    given = {"start": (range(len(pair)), ""), "complex pair": (pair, ""), "stable": (stable, "")}
-    when = "loss before", "at pair", "when stable", "end"
-    given |= {name: (loss, ".3g") for name, loss in zip(when, zip(*losses))}
-    return given | {"turns of |λ|": (turns, "")}
-
-
-def _draw(r: ThreeStagesResults) -> Figure:
-    """Loss and its stages, exactness, overlaps, eigenvalues, formula of stage 1, many starts."""
-    figure, axes = figures.panels(2, 3, height=4.3)
-    epochs = np.asarray(r.full.epochs)
-    loss_panel(axes[0, 0], full=r.full, reduced=r.reduced, expected=r.expected)
-    pair, stable = (r.stages.oscillatory, INVISIBLE[1]), (r.stages.stable, OTHERS[2])
-    figures.mark_epochs(axes[0, 0], {"complex pair": pair, "stable": stable})
-    gap_panel(axes[0, 1], {"full − exact theory": (r.full, r.reduced)})
-    overlap_panels(axes[0, 2:], theory=r.reduced, simulation=r.full)
-    angle = np.linspace(-np.pi, np.pi, 400)
-    axes[1, 0].plot(np.cos(angle), np.sin(angle), color="0.6", linewidth=0.8, zorder=0)
-    paths = zip(r.eigenvalue["real"].T, r.eigenvalue["imag"].T)
-    for (x, y), colour in zip(paths, (VISIBLE[1], VISIBLE[3], INVISIBLE[2], OTHERS[0])):
-        axes[1, 0].plot(x, y, color=colour, linewidth=1.2)
-        axes[1, 0].plot(x[0], y[0], "o", color=colour, markersize=4, markerfacecolor="w")
-        axes[1, 0].plot(x[-1], y[-1], "o", color=colour, markersize=4)
-    axes[1, 0].axhline(0, color="0.85", linewidth=0.6, zorder=0)
-    axes[1, 0].set(xlabel=r"Re $\lambda$", ylabel=r"Im $\lambda$")
-    axes[1, 0].set_aspect("equal", adjustable="datalim")
-    looks = {"loop": {"color": VISIBLE[2], **SIMULATION}, "formula": THEORY}
-    lines = [(name, r.stage_one[name], look) for name, look in looks.items()]
-    figures.plot_lines(axes[1, 1], r.zm, lines, above=0)
-    axes[1, 1].set(xlabel=r"$\sigma_{zm}$", ylabel=r"$\frac{1}{2}\sum_t\|x_t\|^2$, stage 1")
-    thin = {"color": VISIBLE[1], "linewidth": 0.8, "alpha": 0.7}
-    figures.plot_lines(axes[1, 2], epochs, [(None, zm, thin) for zm in r.many_zm[:10]])
-    axes[1, 2].axhline(0, color="0.6", linewidth=0.8, zorder=0)
-    axes[1, 2].set(
-        xlabel="epoch", ylabel=r"$\sigma_{zm}$, ten starts", xlim=(0, min(300, epochs[-1]))
-    )
-    return figure
-
-
-three_stages = Experiment(
-    name="three_stages",
-    source="[CL] fig. 3-5",
-    summary="a low-rank controller learns in three stages, exactly as its overlaps say",
-    full=ThreeStagesConfig(),
-    quick=ThreeStagesConfig(n=20, batch=10, epochs=1000, seeds=3, seed=0),
-    run=_run,
-    draw=_draw,
-    seconds=(23, 22),
-    table=_table,
-)

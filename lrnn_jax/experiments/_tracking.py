@@ -1,5 +1,6 @@
 """`tracking`: a controller learns to follow a reference, one frequency after another."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ import optax
 from jaxtyping import Array, Float
 
 from lrnn_jax.environments import ClosedLoop, TrackingPlant
-from lrnn_jax.experiments._base import AbstractResults, Columns, Experiment, claim, labelled
+from lrnn_jax.experiments._base import AbstractResults, Columns, claim, experiment, labelled
 from lrnn_jax.experiments._configs import AbstractLoopConfig, within
 from lrnn_jax.experiments._recorder import Recorder
 from lrnn_jax.figures import DASHES, VISIBLE, Figure, panels
@@ -35,6 +36,9 @@ class TrackingConfig(AbstractLoopConfig):
     """Keep every n-th epoch."""
     student: bool = True
     """Train an open-loop student of the trained controller as well (on white noise, expected)."""
+    student_frozen: tuple[str, ...] = ()
+    """Weights that the student does not learn (the controller doesn't learn "w_in"; a student
+    that doesn't either never gets there)."""
     wanted: int = within(4, 1, 4)
     """How many of the four frequencies should be acquired in these epochs."""
 
@@ -113,9 +117,61 @@ class TrackingResults(AbstractResults):
         learned = self.config.wanted == len(self.frequency)
         return (after / np.minimum(before, half)).max() if learned else None
 
+    @claim(
+        "in the loop the open-loop student becomes worse before it becomes better: highest loss "
+        "over that of the untrained network",
+        low=1.5,
+        shown=lambda r: (
+            f"loss × dt from {0.1 * r.test_loss['open'][0]:.3g} to "
+            f"{0.1 * r.test_loss['open'].max():.3g} at epoch "
+            f"{r.open.epochs[np.argmax(r.test_loss['open'])]}"
+        ),
+    )
+    def student_rise(self) -> Any:
+        loss = self.test_loss.get("open")
+        return None if loss is None else loss.max() / loss[0]
 
-def _run(config: TrackingConfig, recorder: Recorder) -> TrackingResults:
-    """A dense linear controller learns to track, and a student of it on white noise."""
+    @claim("and ends near its teacher: loss over the teacher's", high=1.5)
+    def student_end(self) -> Any:
+        ends = {name: loss[-1] for name, loss in self.test_loss.items()}
+        return ends["open"] / ends["closed"] if "open" in ends else None
+
+    def table(self) -> Columns:
+        losses = dict(zip(("before", "after"), self.parts["closed"][[0, -1]]))
+        given = {"frequency": (self.frequency, "g"), "below 1 at epoch": (self.first_below_1, "d")}
+        given |= {f"loss {when}": (x, ".3g") for when, x in losses.items()}
+        off = self.eigenvalue_distance
+        return given | {f"|Im λ − ω| {when}": (x, ".3g") for when, x in off.items()}
+
+    def draw(self) -> Figure:
+        figure, (*axes, plane) = panels(1, 1 + len(self.parts), height=2.5)
+        for ax, (name, parts) in zip(axes, self.parts.items()):
+            for frequency, part, colour, dash in zip(self.frequency, parts.T, VISIBLE, DASHES):
+                ax.plot(self.closed.epochs, part, dash, color=colour, label=f"{frequency:g}")
+            ax.axhline(1, color="0.8", linewidth=0.6, zorder=0)
+            ax.set(xlabel="epoch", ylabel=f"loss by frequency, {name} loop", yscale="log")
+            ax.set_xlim(0, self.config.epochs)
+            ax.legend(title=r"frequency ($1/\tau$)", title_fontsize=7)
+        for omega in 2 * np.pi * self.frequency:
+            for height in (omega, -omega):
+                plane.axhline(height, color="0.75", linewidth=0.7, zorder=0)
+        plane.plot(
+            self.eigenvalue["real"], self.eigenvalue["imag"], "o", color=VISIBLE[1], markersize=3
+        )
+        plane.set(xlabel=r"Re $\lambda(W)$", ylabel=r"Im $\lambda(W)$; lines: $\pm\omega$")
+        return figure
+
+
+@experiment(
+    source="[CL] fig. 6",
+    quick=TrackingConfig(n=20, batch=10, epochs=600, lr=4e-3, student=False, wanted=1),
+    seconds=(220, 8),
+)
+def tracking(config: TrackingConfig, recorder: Recorder) -> TrackingResults:
+    """A controller learns to track a reference, one frequency after another.
+
+    A dense linear controller learns to track, and a student of it on white noise.
+    """
     plant = TrackingPlant(dt=0.1)
     loop = ClosedLoop(plant, config.steps, config.batch)
     keys, bound = jr.split(jr.key(config.seed), 5), 1 / np.sqrt(config.n)
@@ -127,15 +183,14 @@ def _run(config: TrackingConfig, recorder: Recorder) -> TrackingResults:
         frozen=("w_in",),
     )
     meter = _Meter(loop, plant.sample(keys[3], config.batch))
-    options: dict[str, Any] = {"epochs": config.epochs, "record": config.record, "watch": meter}
-
-    def learned(name: str, objective: Any, key: Any) -> LearningCurve:
-        method, label = Training(optax.adam(config.lr)), f"{name} loop"
-        return recorder.learn(name, net, objective, method, label=label, key=key, **options)
-
-    closed = learned("closed", loop, keys[4])
+    method, options = Training(optax.adam(config.lr)), {"watch": meter, **config.pace}
+    closed = recorder.learn(
+        "closed", net, loop, method, label="closed loop", key=keys[4], **options
+    )
     if config.student:
-        learned("open", TeacherStudent(closed.model, config.steps), None)
+        teacher = TeacherStudent(closed.model, config.steps)
+        pupil = dataclasses.replace(net, frozen=config.student_frozen)
+        recorder.learn("open", pupil, teacher, method, label="open loop", **options)
     epochs, stride = np.asarray(closed.epochs), max(len(closed.epochs) // 10, 1)
     loss, parts, w = (np.asarray(x) for x in closed.watched)
     below = parts < 1
@@ -156,42 +211,3 @@ def _run(config: TrackingConfig, recorder: Recorder) -> TrackingResults:
         test_loss={name: loss for name, (loss, _, _) in watched.items()},
         parts={name: np.asarray(parts) for name, (_, parts, _) in watched.items()},
     )
-
-
-def _table(r: TrackingResults) -> Columns:
-    losses = dict(zip(("before", "after"), r.parts["closed"][[0, -1]]))
-    given = {"frequency": (r.frequency, "g"), "below 1 at epoch": (r.first_below_1, "d")}
-    given |= {f"loss {when}": (x, ".3g") for when, x in losses.items()}
-    off = r.eigenvalue_distance
-    return given | {f"|Im λ − ω| {when}": (x, ".3g") for when, x in off.items()}
-
-
-def _draw(r: TrackingResults) -> Figure:
-    """Loss by frequency in closed and open loop, and eigenvalues of W."""
-    figure, (*axes, plane) = panels(1, 1 + len(r.parts), height=2.5)
-    for ax, (name, parts) in zip(axes, r.parts.items()):
-        for frequency, part, colour, dash in zip(r.frequency, parts.T, VISIBLE, DASHES):
-            ax.plot(r.closed.epochs, part, dash, color=colour, label=f"{frequency:g}")
-        ax.axhline(1, color="0.8", linewidth=0.6, zorder=0)
-        ax.set(xlabel="epoch", ylabel=f"loss by frequency, {name} loop", yscale="log")
-        ax.set_xlim(0, r.config.epochs)
-        ax.legend(title=r"frequency ($1/\tau$)", title_fontsize=7)
-    for omega in 2 * np.pi * r.frequency:
-        for height in (omega, -omega):
-            plane.axhline(height, color="0.75", linewidth=0.7, zorder=0)
-    plane.plot(r.eigenvalue["real"], r.eigenvalue["imag"], "o", color=VISIBLE[1], markersize=3)
-    plane.set(xlabel=r"Re $\lambda(W)$", ylabel=r"Im $\lambda(W)$; lines: $\pm\omega$")
-    return figure
-
-
-tracking = Experiment(
-    name="tracking",
-    source="[CL] fig. 6",
-    summary="a controller learns to track a reference, one frequency after another",
-    full=TrackingConfig(),
-    quick=TrackingConfig(n=20, batch=10, epochs=600, lr=4e-3, student=False, wanted=1),
-    run=_run,
-    draw=_draw,
-    seconds=(220, 8),
-    table=_table,
-)

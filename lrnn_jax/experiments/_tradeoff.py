@@ -7,7 +7,7 @@ from typing import Any
 import jax.random as jr
 import numpy as np
 
-from lrnn_jax.experiments._base import AbstractResults, Columns, Experiment, claim, labelled
+from lrnn_jax.experiments._base import AbstractResults, Columns, claim, experiment, labelled
 from lrnn_jax.experiments._configs import AbstractConfig, within
 from lrnn_jax.experiments._controllers import double_integrator, low_rank_controller
 from lrnn_jax.experiments._recorder import Recorder
@@ -65,6 +65,10 @@ class TradeoffResults(AbstractResults):
         changes = self._changes("T", self.config.episodes)
         return changes[0] - changes[-1]
 
+    @claim("also of those in between: change from one length to the next, the largest", high=0)
+    def episode_order(self) -> Any:
+        return max(np.diff(self._changes("T", self.config.episodes)), default=None)
+
     def _changes(self, symbol: str, values: tuple[float, ...]) -> list[float]:
         return [self.change[f"{symbol} = {value:g}"] for value in sorted(values)]
 
@@ -72,10 +76,38 @@ class TradeoffResults(AbstractResults):
         """|λ| over epochs, by objective."""
         return dict(zip(self.change, np.hypot(self.path["real"], self.path["imag"])))
 
+    def table(self) -> Columns:
+        sizes = zip(("before", "after"), np.array(list(self.sizes().values())).T[[0, -1]])
+        given = {"objective": (list(self.change), "")}
+        given |= {f"|λ| {when}": (size, ".4f") for when, size in sizes}
+        ends = {"Re λ": self.path["real"], "Im λ": self.path["imag"]}
+        return given | {name: (path[:, -1], ".4f") for name, path in ends.items()}
 
-def _run(config: TradeoffConfig, recorder: Recorder) -> TradeoffResults:
-    """Both kinds of objective are descended with the network's true learning dynamics on its
-    overlaps ([CL] descends on the four visible overlaps)."""
+    def draw(self) -> Figure:
+        figure, axes = panels(1, 2, height=2.5, width=TEXT * 0.75, sharey=True)
+        for ax, symbol, title in zip(axes, "αT", ("long-term weight", "steps of an episode")):
+            sizes = {name: size for name, size in self.sizes().items() if name.startswith(symbol)}
+            looks = zip(shades(len(sizes)), itertools.cycle(DASHES))
+            for (name, size), (colour, dash) in zip(sizes.items(), looks):
+                ax.plot(size, color=colour, linestyle=dash, linewidth=1.6, label=name)
+            ax.axhline(1, color="0.6", linewidth=0.8, zorder=0)
+            ax.set(xlabel="epoch from the start in stage 2", ylabel=r"$|\lambda_{1,2}|$")
+            ax.set_xlim(0, self.config.epochs)
+            ax.legend(title=title, title_fontsize=7, loc="lower left", labelspacing=0.15)
+        return figure
+
+
+@experiment(
+    source="[CL] fig. 4",
+    quick=TradeoffConfig(n=20, alphas=(0.0, 0.5, 1.0), episodes=(8, 64)),
+    seconds=(20, 12),
+)
+def tradeoff(config: TradeoffConfig, recorder: Recorder) -> TradeoffResults:
+    """Short-term cost against long-term stability of the closed loop.
+
+    Both kinds of objective are descended with the network's true learning dynamics on its
+    overlaps ([CL] descends on the four visible overlaps).
+    """
     loop, method = double_integrator(50, 2.0), Descent(config.lr, clip=1.0)
     begin = reduce(low_rank_controller(config.n, key=jr.key(config.seed)))
     before = recorder.learn("before", begin, loop, Descent(0.01, clip=1.0), epochs=600)
@@ -98,39 +130,3 @@ def _run(config: TradeoffConfig, recorder: Recorder) -> TradeoffResults:
         change=dict(zip(objectives, change.tolist())),
         path={"real": np.real(paths), "imag": np.imag(paths)},
     )
-
-
-def _table(r: TradeoffResults) -> Columns:
-    sizes = zip(("before", "after"), np.array(list(r.sizes().values())).T[[0, -1]])
-    given = {"objective": (list(r.change), "")}
-    given |= {f"|λ| {when}": (size, ".4f") for when, size in sizes}
-    ends = {"Re λ": r.path["real"], "Im λ": r.path["imag"]}
-    return given | {name: (path[:, -1], ".4f") for name, path in ends.items()}
-
-
-def _draw(r: TradeoffResults) -> Figure:
-    """Size of the leading eigenvalue under different objectives and episode lengths."""
-    figure, axes = panels(1, 2, height=2.5, width=TEXT * 0.75, sharey=True)
-    for ax, symbol, title in zip(axes, "αT", ("long-term weight", "steps of an episode")):
-        sizes = {name: size for name, size in r.sizes().items() if name.startswith(symbol)}
-        looks = zip(shades(len(sizes)), itertools.cycle(DASHES))
-        for (name, size), (colour, dash) in zip(sizes.items(), looks):
-            ax.plot(size, color=colour, linestyle=dash, linewidth=1.6, label=name)
-        ax.axhline(1, color="0.6", linewidth=0.8, zorder=0)
-        ax.set(xlabel="epoch from the start in stage 2", ylabel=r"$|\lambda_{1,2}|$")
-        ax.set_xlim(0, r.config.epochs)
-        ax.legend(title=title, title_fontsize=7, loc="lower left", labelspacing=0.15)
-    return figure
-
-
-tradeoff = Experiment(
-    name="tradeoff",
-    source="[CL] fig. 4",
-    summary="short-term cost against long-term stability of the closed loop",
-    full=TradeoffConfig(),
-    quick=TradeoffConfig(n=20, alphas=(0.0, 0.5, 1.0), episodes=(8, 64)),
-    run=_run,
-    draw=_draw,
-    seconds=(20, 12),
-    table=_table,
-)

@@ -1,12 +1,15 @@
-"""Single panels: arrays in, Axes out, no computing."""
+"""Single panels: arrays in, Axes out, no computing.
+
+Each function draws into its first argument, `ax`, and returns it; epochs have the shape (record,).
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, NullLocator
+from scipy.optimize import isotonic_regression
 
 from lrnn_jax.figures._style import INVISIBLE, OTHERS, SIMULATION, THEORY, VISIBLE
 
@@ -21,11 +24,14 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "expected": ("expected loss", _DOTTED),
     "closure": ("Gaussian closure", _DOTTED),
     "population": ("infinite width", THEORY),
+    "before": ("before learning", {"color": OTHERS[0], "linestyle": "-.", "linewidth": 1.2}),
+    "after": ("after learning", {**SIMULATION, "color": VISIBLE[2]}),
+    "target": ("target", THEORY),
     "small": ("small steps", {**SIMULATION, "color": VISIBLE[2]}),
     "large": ("large steps", {"color": INVISIBLE[1], "linewidth": 1.6}),
     "adam": ("Adam", {"color": OTHERS[2], "linestyle": "-.", "linewidth": 1.6}),
 }
-"""How each learning method is called and drawn."""
+"""How each learning method, and each response, is called and drawn."""
 FIRST: dict[str, Any] = {**SIMULATION, "color": VISIBLE[2]}
 """The first of two compared networks."""
 SECOND: dict[str, Any] = {**SIMULATION, "color": INVISIBLE[3]}
@@ -42,7 +48,6 @@ def plot_lines(
     """Several lines over one x.
 
     Arguments:
-        ax: where to draw.
         x: shape (point,).
         lines: (label or None, values of shape (point,), how they are drawn).
         above: the axis is logarithmic, and only what is above this is drawn.
@@ -68,15 +73,13 @@ def plot_methods(
     """Something over epochs by learning method.
 
     Arguments:
-        ax: where to draw.
-        epochs: shape (record,).
         values: by name in `METHODS`, shape (record,).
         label: what it is.
         above: as in `plot_lines`.
         legend: name the methods.
     """
-    looks = {name: METHODS[name] for name in values}
-    lines = [(name if legend else None, values[n], look) for n, (name, look) in looks.items()]
+    looks = [(METHODS[name], y) for name, y in values.items()]
+    lines = [(name if legend else None, y, look) for (name, look), y in looks]
     plot_lines(ax, epochs, lines, above=above).set(xlabel="epoch", ylabel=label)
     return ax
 
@@ -84,14 +87,7 @@ def plot_methods(
 def plot_loss(
     ax: Axes, epochs: np.ndarray, losses: Mapping[str, np.ndarray], *, above: float = 0.0
 ) -> Axes:
-    """Loss over epochs on a logarithmic axis.
-
-    Arguments:
-        ax: where to draw.
-        epochs: shape (record,).
-        losses: by name in `METHODS`, shape (record,).
-        above: as in `plot_lines`.
-    """
+    """`plot_methods` of losses."""
     plot_methods(ax, epochs, losses, r"loss $L$", above=above)
     if len(losses) > 2:  # room for the legend below the lines
         low, high = np.log10(ax.get_ylim())
@@ -111,8 +107,6 @@ def plot_overlaps(
     """Overlaps over epochs, in blues (visible) or reds (invisible), named at their right ends.
 
     Arguments:
-        ax: where to draw.
-        epochs: shape (record,).
         simulation, theory: overlaps, shape (record, overlap); one may be None. Theory is dashed
             over simulation.
         symbols: LaTeX names of the overlaps.
@@ -120,14 +114,12 @@ def plot_overlaps(
     """
     colours = VISIBLE if visible else INVISIBLE
     colours = [colours[i % len(colours)] for i in range(len(symbols))]
-    for i, colour in enumerate(colours):
-        if simulation is not None:
-            ax.plot(epochs, simulation[:, i], color=colour, **SIMULATION)
-        if theory is not None:
-            line: dict[str, Any] = THEORY if simulation is not None else {"color": colour}
-            ax.plot(epochs, theory[:, i], **line)
-    shown = simulation if simulation is not None else theory
+    shown, look = (theory, {}) if simulation is None else (simulation, SIMULATION)
     assert shown is not None
+    for values, colour in zip(shown.T, colours):
+        ax.plot(epochs, values, color=colour, **look)
+    if simulation is not None and theory is not None:
+        ax.plot(epochs, theory, **THEORY)
     ax.set(xlabel="epoch", ylabel="overlap", xlim=(epochs[0], epochs[-1]))
     if len(symbols) <= 15:
         label_ends(ax, shown[-1], symbols, colours)
@@ -137,45 +129,25 @@ def plot_overlaps(
 def label_ends(
     ax: Axes, heights: np.ndarray, labels: Sequence[str], colours: Sequence[str]
 ) -> Axes:
-    """Name lines at their right ends, moved apart where they would overlap.
+    """Name lines at their right ends: as near as is possible within the axis without overlap.
 
     Arguments:
-        ax: with its lines drawn.
-        heights: of the lines' ends, shape (line,); labels and colours likewise.
+        heights, labels, colours: of the lines' ends, shape (line,).
     """
     low, high = ax.get_ylim()
     room = (high - low) * min(0.085, 1.0 / max(len(labels), 1))
-    order = [int(i) for i in np.argsort(heights, kind="stable")]
-    places = np.asarray(heights, float)[order]
-    for _ in range(200):
-        for i in range(len(places) - 1):
-            overlap = room - (places[i + 1] - places[i])
-            if overlap > 0:
-                places[i] -= overlap / 2
-                places[i + 1] += overlap / 2
-    right = ax.get_xlim()[1]
+    order, steps = np.argsort(heights, kind="stable"), room * np.arange(len(labels))
+    places = isotonic_regression(np.asarray(heights, float)[order] - steps).x
+    places = np.clip(places, low, high - steps[-1]) + steps
+    look: dict[str, Any] = {"va": "center", "fontsize": 7, "annotation_clip": False}
+    look |= {"xytext": (4, 0), "textcoords": "offset points"}
     for place, i in zip(places, order):
-        ax.annotate(
-            labels[i],
-            (right, place),
-            xytext=(4, 0),
-            textcoords="offset points",
-            color=colours[i],
-            va="center",
-            fontsize=7,
-            annotation_clip=False,
-        )
+        ax.annotate(labels[int(i)], (ax.get_xlim()[1], place), color=colours[i], **look)
     return ax
 
 
 def plot_gap(ax: Axes, epochs: np.ndarray, gaps: Mapping[str, np.ndarray]) -> Axes:
-    """Differences between curves over epochs, on a logarithmic axis.
-
-    Arguments:
-        ax: where to draw.
-        epochs: shape (record,).
-        gaps: absolute differences by label, shape (record,); zeros are drawn at 1e-17.
-    """
+    """Absolute differences by label over epochs, on a logarithmic axis; zeros at 1e-17."""
     looks = ({"color": VISIBLE[0]}, _DOTTED)
     drawn = {label: np.maximum(gap, 1e-17) for label, gap in gaps.items()}
     plot_lines(ax, epochs, [(*line, look) for line, look in zip(drawn.items(), looks)], above=0.0)
@@ -184,13 +156,8 @@ def plot_gap(ax: Axes, epochs: np.ndarray, gaps: Mapping[str, np.ndarray]) -> Ax
 
 
 def plot_order(ax: Axes, rates: np.ndarray, gaps: np.ndarray, order: float = 1.0) -> Axes:
-    """Difference of flow and descent against the learning rate, with the expected slope.
-
-    Arguments:
-        ax: where to draw.
-        rates, gaps: learning rates η and largest differences, shape (halving,).
-        order: the slope of the dashed line.
-    """
+    """Largest differences of flow and descent against the learning rates η, both of shape
+    (halving,), with the expected slope, `order`."""
     ax.loglog(rates, gaps, "o", color=VISIBLE[1], markersize=5, label="measured")
     line = gaps[-1] * (rates / rates[-1]) ** order
     ax.loglog(rates, line, label=rf"$\propto\eta^{{{order:g}}}$", **THEORY)
@@ -203,22 +170,10 @@ def plot_order(ax: Axes, rates: np.ndarray, gaps: np.ndarray, order: float = 1.0
 
 
 def plot_response(ax: Axes, time: np.ndarray, outputs: Mapping[str, np.ndarray]) -> Axes:
-    """Impulse responses over time, in membrane time constants.
-
-    Arguments:
-        ax: where to draw.
-        time: shape (time,).
-        outputs: "target", "before", "after": shape (time,).
-    """
-    looks: dict[str, tuple[str, dict[str, Any]]] = {
-        "before": ("before learning", {"color": OTHERS[0], "linestyle": "-.", "linewidth": 1.2}),
-        "after": ("after learning", {**SIMULATION, "color": VISIBLE[2]}),
-        "target": ("target", THEORY),
-    }
-    drawn = [
-        (label, outputs[name], look) for name, (label, look) in looks.items() if name in outputs
-    ]
-    plot_lines(ax, time, drawn).set(xlabel=r"time ($\tau$)", ylabel="impulse response")
+    """Impulse responses "target", "before", "after" over time in membrane time constants, all of
+    shape (time,)."""
+    shown = {name: outputs[name] for name in ("before", "after", "target") if name in outputs}
+    plot_methods(ax, time, shown, "impulse response").set(xlabel=r"time ($\tau$)")
     return ax
 
 
@@ -233,8 +188,6 @@ def plot_eigenvalues(
     """Paths of eigenvalues in the complex plane over learning; crosses mark the targets.
 
     Arguments:
-        ax: where to draw.
-        epochs: shape (record,), for the end points' label.
         values: complex, shape (record, eigenvalue).
         targets: where they should end.
         symbol: what they are, in LaTeX.
@@ -249,11 +202,9 @@ def plot_eigenvalues(
     ax.set(xlabel=f"Re ${symbol}$", ylabel=f"Im ${symbol}$")
     marks = [("o", OTHERS[0], "epoch 0"), ("o", VISIBLE[0], f"epoch {epochs[-1]}")]
     marks += [("x", "#1a1a1a", "target")] * bool(targets)
-    handles = [
-        Line2D([], [], marker=mark, linestyle="", color=colour, markersize=5, label=label)
-        for mark, colour, label in marks
-    ]
-    ax.legend(handles=handles)
+    for mark, colour, label in marks:
+        ax.plot([], [], mark, color=colour, markersize=5, label=label)
+    ax.legend()
     return ax
 
 
@@ -271,7 +222,6 @@ def plot_coupling(
     vanish, those of the loss-visible overlaps.
 
     Arguments:
-        ax: where to draw.
         symbols: LaTeX names of the overlaps.
         entries: what stands at (velocity, gradient), empty where nothing does.
         visible: loss-visible overlaps, shape (overlap,).
@@ -299,30 +249,19 @@ def plot_coupling(
 
 
 def mark_epochs(ax: Axes, epochs: dict[str, tuple[int, str]]) -> Axes:
-    """Thin vertical lines at epochs, named above the panel.
-
-    Arguments:
-        ax: with its lines drawn.
-        epochs: by name: epoch and colour; negative ones are left out.
-    """
-    for name, (epoch, colour) in epochs.items():
+    """Thin vertical lines at two epochs at most, given with a colour by name, in the legend;
+    negative epochs are left out."""
+    looks = zip(epochs.items(), (":", "-."))
+    for (name, (epoch, colour)), line in looks:
         if epoch >= 0:
-            ax.axvline(epoch, color=colour, linewidth=0.8, linestyle=":", zorder=0)
-            ax.annotate(
-                name, (epoch, 0.98), xycoords=("data", "axes fraction"), xytext=(3, 0),
-                textcoords="offset points", color=colour, fontsize=6.5, va="top", rotation=90,
-            )  # fmt: skip
+            ax.axvline(epoch, color=colour, linewidth=0.9, linestyle=line, zorder=0, label=name)
+    ax.legend()
     return ax
 
 
 def shade_phases(ax: Axes, bounds: Sequence[int], names: Sequence[str]) -> Axes:
-    """Name the phases of a sequence of tasks above the panel, every other one shaded.
-
-    Arguments:
-        ax: with its lines drawn.
-        bounds: epochs where phases begin, and the end of the last one.
-        names: one a phase.
-    """
+    """Name the phases of a sequence of tasks above the panel, every other one shaded; `bounds` are
+    the epochs where phases begin, and the end of the last one."""
     for i, name in enumerate(names):
         if i % 2:
             ax.axvspan(bounds[i], bounds[i + 1], color="0.92", zorder=-1, linewidth=0)

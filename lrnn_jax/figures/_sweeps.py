@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from lrnn_jax.figures._style import COLUMN, TEXT, style
+from lrnn_jax.figures._style import COLUMN, TEXT, panels, style
 
 PHASES = ("#08306b", "#d95f02", "#7fb8dc", "#1b7837", "#f4a582", "#7a7a7a", "#67000d")
 MISSING = "#d9d9d9"
@@ -22,7 +21,6 @@ def plot_heatmap(
     """A quantity over two parameters; cells without a value (diverged, not run) grey and hatched.
 
     Arguments:
-        ax: where to draw.
         x, y: parameter values, shapes (columns,), (rows,); logarithmic axes where evenly spaced so.
         values: shape (rows, columns).
         norm: how values become colours; default linear from smallest to largest.
@@ -50,7 +48,6 @@ def plot_phases(
     """A phase diagram: which of several kinds each cell is of, with a legend of those that occur.
 
     Arguments:
-        ax: where to draw.
         x, y: parameter values, shapes (columns,), (rows,).
         codes: whole numbers, shape (rows, columns); −1 for cells of no kind.
         names: of the codes 0, 1, ….
@@ -98,28 +95,24 @@ def draw_sweep(
             f"e.g. data.isel(epoch=-1), or average over them."
         )
     values = np.asarray(array.transpose(*axes).values)
-    panels = values if over is not None else values[None]
+    multiples = values if over is not None else values[None]
     kinds = array.attrs.get("flag_meanings", "").split()
-    finite = panels[np.isfinite(panels)] if not kinds else panels
-    finite = finite[finite > 0] if log else finite
-    ends = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
-    norm = (LogNorm if log else Normalize)(*ends)
+    finite = multiples[np.isfinite(multiples) & (multiples > (0 if log else -np.inf))]
+    norm = (LogNorm if log else Normalize)(*(finite.min(), finite.max()) if finite.size else (0, 1))
     with style():
-        columns = min(len(panels), 3)
-        rows = -(-len(panels) // columns)
-        width = COLUMN if columns == 1 else TEXT
-        size = (width, rows * (2.6 if columns == 1 else 2.1))
-        figure, grid = plt.subplots(
-            rows, columns, figsize=size, squeeze=False, sharex=True, sharey=True
-        )
+        columns = min(len(multiples), 3)
+        rows = -(-len(multiples) // columns)
+        width, height = (COLUMN, 2.6) if columns == 1 else (TEXT, 2.1)
+        alike: dict[str, Any] = {"squeeze": False, "sharex": True, "sharey": True}
+        figure, grid = panels(rows, columns, height=rows * height, width=width, **alike)
         image = None
-        present = [int(code) for code in np.unique(panels) if code >= 0] if kinds else []
-        for ax, panel in zip(grid.flat, panels):
+        present = np.unique(multiples[multiples >= 0]).tolist() if kinds else []
+        for ax, values in zip(grid.flat, multiples):
             if kinds:
-                plot_phases(ax, data[x].values, data[y].values, panel, kinds, present=present)
+                plot_phases(ax, data[x].values, data[y].values, values, kinds, present=present)
             else:
-                image = plot_heatmap(ax, data[x].values, data[y].values, panel, norm=norm)
-        for ax in grid.flat[len(panels) :]:
+                image = plot_heatmap(ax, data[x].values, data[y].values, values, norm=norm)
+        for ax in grid.flat[len(multiples) :]:
             ax.set_visible(False)
         if over is not None:
             for ax, value in zip(grid.flat, data[over].values):
@@ -135,9 +128,8 @@ def draw_sweep(
 
 def _title(array: Any, name: str, gap: str = " ") -> str:
     units = array.attrs.get("units", "")
-    return array.attrs.get("long_name", name) + (
-        f"{gap}({units})" if units not in ("", "1") else ""
-    )
+    suffix = f"{gap}({units})" if units not in ("", "1") else ""
+    return array.attrs.get("long_name", name) + suffix
 
 
 def _log(values: np.ndarray) -> bool:

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lrnn_jax.figures._style import COLUMN, OTHERS, SIMULATION, THEORY, VISIBLE, style
+from lrnn_jax.figures._style import COLUMN, OTHERS, SIMULATION, THEORY, VISIBLE, panels, style
 
 
 def plot_trial(
@@ -21,16 +20,15 @@ def plot_trial(
     """One trial over time; the scored part is shaded.
 
     Arguments:
-        ax: where to draw.
         time: in membrane time constants, shape (time,).
         inputs: shape (time, inputs).
         target: shape (time, outputs).
         mask: 1 where scored, shape (time,).
         output: a network's output, shape (time, outputs), or None.
     """
-    step = np.diff(time, append=2 * time[-1] - time[-2]) if len(time) > 1 else np.ones(1)
+    step = time[-1] - time[-2] if len(time) > 1 else 1.0
     edges = np.flatnonzero(np.diff(np.concatenate([[0], mask > 0, [0]])))
-    ends = np.append(time, time[-1] + step[-1])
+    ends = np.append(time, time[-1] + step)
     for start, end in edges.reshape(-1, 2):
         ax.axvspan(float(ends[start]), float(ends[end]), color="0.92", linewidth=0, zorder=-1)
     look: dict[str, Any] = {"color": OTHERS[0], "linewidth": 1.0, "drawstyle": "steps-post"}
@@ -68,9 +66,9 @@ def draw_trials(trials: Any, dt: Any, outputs: Any = None, *, count: int = 3) ->
             f"`outputs` have the shape of the targets, {target.shape}; got {np.shape(outputs)}."
         )
     time = float(dt) * np.arange(inputs.shape[1])
+    size: dict[str, Any] = {"height": 1.1 * shown + 0.4, "width": 1.5 * COLUMN}
     with style():
-        size = (1.5 * COLUMN, 1.1 * shown + 0.4)
-        figure, axes = plt.subplots(shown, 1, figsize=size, sharex=True, squeeze=False)
+        figure, axes = panels(shown, 1, **size, sharex=True, squeeze=False)
         for i, ax in enumerate(axes[:, 0]):
             output = None if outputs is None else np.asarray(outputs[i])
             plot_trial(ax, time, inputs[i], target[i], mask[i], output)

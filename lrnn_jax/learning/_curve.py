@@ -64,6 +64,7 @@ class LearningCurve(eqx.Module):
         stopped: epoch of an early end; −1 if there was none.
         result: how the run ended.
         model: the network or reduction at the end (of a diverged run: the last finite one).
+        held_out: loss on the data that learning did not see, shape (..., record); None without.
         watched: what `learn(watch=…)` returned, a pytree of arrays of shape (..., record, …).
         roles: the columns of Q; None for networks without loading vectors.
     """
@@ -75,6 +76,7 @@ class LearningCurve(eqx.Module):
     stopped: Int[Array, "*batch"]
     result: RESULTS
     model: AbstractRNN
+    held_out: Float[Array, "*batch record"] | None = None
     watched: Any = None
     roles: Roles | None = eqx.field(static=True, default=None)
 

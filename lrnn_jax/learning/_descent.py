@@ -17,7 +17,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from lrnn_jax._checks import component, flag, number, optional, shown, whole
 from lrnn_jax.learning._method import AbstractUpdate, Step
-from lrnn_jax.networks import AbstractSpace, Weights
+from lrnn_jax.networks import AbstractSpace, Weights, check_rates
 from lrnn_jax.rules import AbstractRule, Gradient
 
 LearningRate = Float[Array, ""] | Callable[[Any], Any]
@@ -54,13 +54,10 @@ def rate_at(lr: LearningRate, epoch: Any) -> Float[Array, ""]:
 def as_rates(rates: Mapping[str, ArrayLike] | None) -> dict[str, Any]:
     """Multipliers as arrays; their names are checked against the model by `learn`.
 
-    Errors: ValueError for what is no mapping, for names that are no strings, and for a value that
-    is not one number, or negative or not finite.
+    Errors: ValueError for what is no mapping from names, and for a value that is not one number, or
+    negative or not finite.
     """
-    given = component({} if rates is None else rates, Mapping, "rates", '{"m": 0.5}')
-    if wrong := [name for name in given if not isinstance(name, str)]:
-        raise ValueError(f"`rates` are by name, such as {{'m': 0.5}}; got {shown(wrong[0])}.")
-    return {name: number(rate, f"rates[{name!r}]", 0) for name, rate in given.items()}
+    return check_rates({} if rates is None else rates)
 
 
 def as_rule(rule: AbstractRule) -> AbstractRule:

@@ -19,8 +19,8 @@ from jax.extend.core import ClosedJaxpr, Literal
 
 from lrnn_jax._types import is_traced
 
-NEURONS = 61, 67
-"""Rows of the weights on which optimisers are read: no columns are as many."""
+NEURONS = 61, 67, 71, 73, 79, 83, 89
+"""Rows of the weights on which optimisers are read: two of these, as many as no columns are."""
 
 
 class Kind(enum.IntFlag):
@@ -53,11 +53,11 @@ def obstacle(optimiser: optax.GradientTransformation, columns: dict[str, int]) -
         optimiser: any.
         columns: of the weights, by family.
     """
-    (start, step), other = (_programs(optimiser, columns, rows) for rows in NEURONS)
-    if _text((start, step), NEURONS[0]) != _text(other, NEURONS[1]):
+    few, many, *_ = (rows for rows in NEURONS if rows not in columns.values())
+    programs = _programs(optimiser, columns, few)
+    if _text(programs, few) != _text(_programs(optimiser, columns, many), many):
         return "its numbers depend on the number of neurons, which a reduction does not have"
-    reader = _Reader()
-    n = len(columns)
+    reader, (start, step), n = _Reader(few), programs, len(columns)
     kept = reader.read(start, [Kind.LINEAR] * n)
     while True:
         change = reader.read(step, [*kept, *[Kind.LINEAR] * (2 * n), Kind.FIXED])
@@ -84,9 +84,20 @@ def _programs(
 
 
 def updated(optimiser: Any, memory: Any, weights: Any, slope: Any, loss: Any) -> tuple[Any, Any]:
-    """An optimiser's change; those that ask for the loss and its gradient are given them."""
+    """An optimiser's change; those that ask for the loss and its gradient are given them.
+
+    Errors: ValueError for line searches, which ask for the loss as a function.
+    """
     update = optax.with_extra_args_support(optimiser).update
-    return update(slope, memory, weights, value=loss, grad=slope)
+    try:
+        return update(slope, memory, weights, value=loss, grad=slope)
+    except TypeError as error:
+        if "value_fn" not in str(error):
+            raise
+        raise ValueError(
+            "This `optimiser` searches along a line, for which it asks for the loss as a function "
+            "(`value_fn`): Training takes optimisers that go by the loss and its gradient."
+        ) from None
 
 
 def _text(programs: tuple[ClosedJaxpr, ClosedJaxpr], rows: int) -> list[str]:
@@ -98,16 +109,17 @@ def _text(programs: tuple[ClosedJaxpr, ClosedJaxpr], rows: int) -> list[str]:
 class _Reader:
     """Follows kinds through a program; remembers the first operation that was not linear."""
 
-    def __init__(self):
+    def __init__(self, rows: int):
+        self.rows = rows
         self.why: str | None = None
 
     def read(self, program: ClosedJaxpr, kinds: list[Kind]) -> list[Kind]:
         """Kinds of the results, from those of the arguments."""
-        constants = [_constant(x) for x in program.consts]
+        constants = [self._constant(x) for x in program.consts]
         known = dict(zip([*program.jaxpr.constvars, *program.jaxpr.invars], [*constants, *kinds]))
 
         def kind(x: Any) -> Kind:
-            return _constant(x.val) if isinstance(x, Literal) else known[x]
+            return self._constant(x.val) if isinstance(x, Literal) else known[x]
 
         for equation in program.jaxpr.eqns:
             given = [kind(x) for x in equation.invars]
@@ -124,7 +136,41 @@ class _Reader:
         if name == "cond":
             branches = [self.read(branch, kinds[1:]) for branch in equation.params["branches"]]
             return [_chosen(kinds[0], cases) for cases in zip(*branches)]
-        return [_result(equation, name, kinds, out.aval) for out in equation.outvars]
+        return [self._result(equation, kinds, out.aval) for out in equation.outvars]
+
+    def _result(self, equation: Any, kinds: list[Kind], out: Any) -> Kind:
+        """The kind of one result of a single operation."""
+        name, given = equation.primitive.name, equation.invars
+        if name == "is_finite" or (name in ("eq", "ne") and given[0] is given[1]):
+            return Kind.FIXED  # whether numbers are finite: learning stops where they are not
+        union = functools.reduce(lambda a, b: a | b, kinds, Kind.ZERO)
+        if not union and name in (*SUMS, *ROW_BY_ROW, "mul", "select_n", "convert_element_type"):
+            return Kind.ZERO
+        if (name == "mul" and Kind.ZERO in kinds) or (name == "div" and not kinds[0]):
+            return Kind.ZERO
+        if union <= Kind.FIXED:
+            return Kind.OTHER if self.rows in out.shape and name not in ELEMENTWISE else Kind.FIXED
+        if name in SUMS:
+            return union
+        if name == "select_n":
+            return _chosen(kinds[0], kinds[1:])
+        if kinds in ([Kind.LINEAR, Kind.FIXED], [Kind.FIXED, Kind.LINEAR]) and name == "mul":
+            return Kind.LINEAR
+        if kinds == [Kind.LINEAR, Kind.FIXED] and name == "div":
+            return Kind.LINEAR
+        if name == "convert_element_type" and jnp.issubdtype(out.dtype, jnp.floating):
+            return kinds[0]
+        if name == "integer_pow" and equation.params["y"] == 1:
+            return kinds[0]
+        if name in ROW_BY_ROW and given[0].aval.shape[:1] == out.shape[:1]:
+            return kinds[0]
+        return Kind.OTHER
+
+    def _constant(self, x: Any) -> Kind:
+        if self.rows in np.shape(x):
+            return Kind.OTHER
+        known = not isinstance(x, jax.Array) or not (is_traced(x) or _is_key(x))
+        return Kind.ZERO if known and not np.any(np.asarray(x)) else Kind.FIXED
 
 
 def _inner(equation: Any) -> ClosedJaxpr | None:
@@ -137,13 +183,6 @@ def _inner(equation: Any) -> ClosedJaxpr | None:
     return None
 
 
-def _constant(x: Any) -> Kind:
-    if NEURONS[0] in np.shape(x):
-        return Kind.OTHER
-    known = not isinstance(x, jax.Array) or not (is_traced(x) or _is_key(x))
-    return Kind.ZERO if known and not np.any(np.asarray(x)) else Kind.FIXED
-
-
 def _is_key(x: jax.Array) -> bool:
     return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
@@ -152,32 +191,3 @@ def _chosen(which: Kind, cases: Any) -> Kind:
     """Of one of several arrays, by a number of some kind."""
     joined = functools.reduce(lambda a, b: a | b, cases)
     return Kind.OTHER if which & Kind.LINEAR and joined else joined
-
-
-def _result(equation: Any, name: str, kinds: list[Kind], out: Any) -> Kind:
-    """The kind of one result of a single operation."""
-    first, *rest = equation.invars or [None]
-    if name == "is_finite" or (name in ("eq", "ne") and rest[0] is first):
-        return Kind.FIXED  # whether numbers are finite: learning stops where they are not
-    union = functools.reduce(lambda a, b: a | b, kinds, Kind.ZERO)
-    if not union and name in (*SUMS, *ROW_BY_ROW, "mul", "select_n", "convert_element_type"):
-        return Kind.ZERO
-    if (name == "mul" and Kind.ZERO in kinds) or (name == "div" and not kinds[0]):
-        return Kind.ZERO
-    if union <= Kind.FIXED:
-        return Kind.OTHER if NEURONS[0] in out.shape and name not in ELEMENTWISE else Kind.FIXED
-    if name in SUMS:
-        return union
-    if name == "select_n":
-        return _chosen(kinds[0], kinds[1:])
-    if kinds in ([Kind.LINEAR, Kind.FIXED], [Kind.FIXED, Kind.LINEAR]) and name == "mul":
-        return Kind.LINEAR
-    if kinds == [Kind.LINEAR, Kind.FIXED] and name == "div":
-        return Kind.LINEAR
-    if name == "convert_element_type" and jnp.issubdtype(out.dtype, jnp.floating):
-        return kinds[0]
-    if name == "integer_pow" and equation.params["y"] == 1:
-        return kinds[0]
-    if name in ROW_BY_ROW and first.aval.shape[:1] == out.shape[:1]:
-        return kinds[0]
-    return Kind.OTHER

@@ -28,6 +28,18 @@ class Options(TypedDict, total=False):
     throw: bool
 
 
+def as_objective(objective: Any) -> AbstractObjective:
+    """The objective itself; ValueError for anything else."""
+    such_as = "ExponentialFilter(…), or ClosedLoop(…)"
+    return component(objective, AbstractObjective, "objective", such_as)
+
+
+def as_method(method: Any) -> AbstractMethod:
+    """The method itself; ValueError for anything else."""
+    such_as = "Descent(0.1), or Training(optax.adam(1e-3))"
+    return component(method, AbstractMethod, "method", such_as)
+
+
 def learn(
     model: AbstractRNN,
     objective: AbstractObjective,
@@ -76,11 +88,8 @@ def learn(
 
     Source: ours (theory in the README).
     """
-    epochs, record, throw = (
-        whole(epochs, "epochs", 0),
-        whole(record, "record"),
-        flag(throw, "throw"),
-    )
+    epochs, record = whole(epochs, "epochs", 0), whole(record, "record")
+    throw = flag(throw, "throw")
     data = Data(None if key is None else one_key(key), batches)
     if progress is not None:
         function(progress, "progress", "(epoch, epochs, loss)")
@@ -102,8 +111,8 @@ def _problem(
 ) -> Problem:
     """What is to be learned, checked as far as it does not depend on the method."""
     component(model, AbstractRNN, "model", "LowRankRNN(…), or reduce(network)")
-    component(objective, AbstractObjective, "objective", "ExponentialFilter(…), or ClosedLoop(…)")
-    component(method, AbstractMethod, "method", "Descent(0.1), or Training(optax.adam(1e-3))")
+    as_objective(objective)
+    as_method(method)
     component(simulate, AbstractSimulate, "simulate", "Plain(), or ThroughReduction()")
     learner = simulate.learner(model)
     space = method.rule.space(learner)

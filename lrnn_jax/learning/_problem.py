@@ -63,6 +63,8 @@ class Data(eqx.Module):
                 f"`batches` hold the data of each epoch along their first axis, at least "
                 f"{least} of them; got arrays of shapes {shapes}."
             )
+        if any(_kind(leaf) not in "fiub" for leaf in jax.tree.leaves(self.batches)):
+            raise ValueError(f"`batches` must hold real numbers; got {shown(self.batches)}.")
         if not objective.stochastic:
             return
         drawn = jax.eval_shape(objective.sample, jr.key(0) if self.key is None else self.key)
@@ -88,6 +90,7 @@ class Record(NamedTuple):
     loss: Float[Array, "..."]
     gram: Float[Array, "..."]
     transform: Float[Array, "..."] | None
+    held_out: Float[Array, "..."] | None
     watched: Any
 
 
@@ -129,11 +132,14 @@ class Problem(eqx.Module):
 
     def record(self, weights: Weights, loss: Float[Array, ""]) -> Record:
         """What is kept of weights and their loss."""
-        space = self.space
-        watched = None
+        space, unseen = self.space, self.objective.held_out
+        held_out = watched = None
+        if unseen is not None:
+            model = self.simulate.simulated(self.space.model(weights))
+            held_out = self.objective.loss(model, unseen)
         if self.watch is not None:
             watched = jax.tree.map(jnp.asarray, self.watch(self.learned(weights)))
-        return Record(loss, space.gram(weights), space.transform(weights), watched)
+        return Record(loss, space.gram(weights), space.transform(weights), held_out, watched)
 
     def curve(
         self, epochs: Any, history: Record, stopped: Any, result: RESULTS, weights: Weights
@@ -155,8 +161,9 @@ def _arrays(tree: Any) -> str:
 
 
 def _kind(x: Any) -> str:
-    """Whether these are floating-point or whole numbers, or bool: precision may differ."""
-    return jnp.result_type(x).kind
+    """Whether these are floating-point ("f") or whole numbers, or bool: precision may differ."""
+    dtype = x.dtype if isinstance(x, (jax.Array, jax.ShapeDtypeStruct)) else np.asarray(x).dtype
+    return dtype.kind if isinstance(dtype, np.dtype) else "none"
 
 
 def check_watch(watch: Watch, model: Any) -> None:

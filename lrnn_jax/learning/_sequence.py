@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial, reduce
-from typing import NamedTuple, Unpack
+from typing import Any, NamedTuple, Unpack
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -13,18 +14,23 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from lrnn_jax._checks import component, function, one_key, shown, whole
 from lrnn_jax._results import RESULTS, LearningError
 from lrnn_jax.learning._curve import LearningCurve
-from lrnn_jax.learning._learn import Options, learn
+from lrnn_jax.learning._learn import Options, as_method, as_objective, learn
 from lrnn_jax.learning._method import AbstractMethod
 from lrnn_jax.networks import AbstractRNN
 from lrnn_jax.tasks import AbstractObjective
 
+PHASES = "[(task, Descent(0.1), 100)]: objective, method and epochs of each"
 
-class Phase(NamedTuple):
-    """Part of a sequence: an objective, how it is learned, and for how many epochs."""
 
-    objective: AbstractObjective
-    method: AbstractMethod
-    epochs: int
+class Phase(eqx.Module):
+    """Part of a sequence: an objective, how it is learned, and for how many epochs.
+
+    Errors: ValueError for what is none of these.
+    """
+
+    objective: AbstractObjective = eqx.field(converter=as_objective)
+    method: AbstractMethod = eqx.field(converter=as_method)
+    epochs: int = eqx.field(converter=partial(whole, name="epochs", least=0), static=True)
 
 
 def learn_sequence(
@@ -55,22 +61,18 @@ def learn_sequence(
 
     Source: ours; the A-B-A protocol: [LR] fig. 3.
     """
-    such_as = "[(task, Descent(0.1), 100)]: objective, method and epochs of each"
-    if not component(phases, Sequence, "phases", such_as):
+    if not component(phases, Sequence, "phases", PHASES):
         raise ValueError("`phases` is empty: give at least one (objective, method, epochs).")
+    parts = [_phase(phase) for phase in phases]
     if progress is not None:
         function(progress, "progress", "(phase, epoch, epochs, loss)")
     curves: list[LearningCurve] = []
-    for i, phase in enumerate(phases):
-        if not isinstance(phase, tuple) or len(phase) != 3:
-            raise ValueError(f"`phases` must be such as {such_as}; got {shown(phase)}.")
-        objective, method, epochs = phase
+    for i, part in enumerate(parts):
         seen = None if progress is None else partial(progress, i)
         phase_key = None if key is None else jr.fold_in(one_key(key), i)
+        shared: Any = {"epochs": part.epochs, "key": phase_key, "progress": seen, **options}
         try:
-            curve = learn(
-                model, objective, method, epochs=epochs, key=phase_key, progress=seen, **options
-            )
+            curve = learn(model, part.objective, part.method, **shared)
         except LearningError as error:
             raise LearningError(
                 f"Phase {i + 1} of {len(phases)}: {error}", join_curves(*curves, error.curve)
@@ -78,6 +80,14 @@ def learn_sequence(
         curves.append(curve)
         model = curve.model
     return join_curves(*curves)
+
+
+def _phase(phase: Any) -> Phase:
+    if isinstance(phase, tuple) and len(phase) == 3:
+        return Phase(*phase)
+    if isinstance(phase, Phase):
+        return phase
+    raise ValueError(f"`phases` must be such as {PHASES}; got {shown(phase)}.")
 
 
 def join_curves(*curves: LearningCurve) -> LearningCurve:

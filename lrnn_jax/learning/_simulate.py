@@ -58,7 +58,7 @@ class Checkpointed(AbstractSimulate):
         return model
 
     def simulated(self, model: AbstractRNN) -> AbstractRNN:
-        return CheckpointedRNN(model)
+        return CheckpointedRNN(model)  # pyright: ignore[reportCallIssue]
 
     def learned(self, space: AbstractSpace, weights: Weights, model: AbstractRNN) -> AbstractRNN:
         return space.model(weights)

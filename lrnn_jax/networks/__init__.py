@@ -1,6 +1,7 @@
 """Networks of N neurons: low-rank and dense, one contract."""
 
 from lrnn_jax.networks._activation import (
+    READOUT,
     AbstractActivation,
     Erf,
     Identity,
@@ -11,10 +12,12 @@ from lrnn_jax.networks._activation import (
     Tanh,
     as_activation,
     gaussian_average,
+    read_out,
 )
 from lrnn_jax.networks._base import (
     AbstractOverlapRNN,
     AbstractRNN,
+    Equilibria,
     Simulation,
     as_network,
     at_rest,
@@ -22,9 +25,10 @@ from lrnn_jax.networks._base import (
     scan_states,
 )
 from lrnn_jax.networks._checkpointed import CheckpointedRNN
-from lrnn_jax.networks._dense import DenseRNN, Factorisation, factorise, recurrent_drive
+from lrnn_jax.networks._dense import AbstractDenseRNN, CurrentRNN, DenseRNN, recurrent_drive
 from lrnn_jax.networks._erf import erf
-from lrnn_jax.networks._files import load_network, save_network
+from lrnn_jax.networks._factorise import Factorisation, factorise
+from lrnn_jax.networks._files import describe_file, load_network, save_network
 from lrnn_jax.networks._low_rank import LowRankRNN
 from lrnn_jax.networks._quadrature import AbstractQuadrature, GaussHermite, Sobol, gauss_hermite
 from lrnn_jax.networks._space import (
@@ -32,6 +36,7 @@ from lrnn_jax.networks._space import (
     LeafSpace,
     Loss,
     Weights,
+    check_rates,
     column_rates,
     weight_space,
 )

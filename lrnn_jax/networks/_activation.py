@@ -109,6 +109,28 @@ class Erf(AbstractActivation):
         return gaussian_average(_square(self), 0, mean, variance)
 
 
+READOUT = {"argument": "readout"}
+"""Of the field `readout_activation`: what constructors call it."""
+
+
+def read_out(
+    activation: AbstractActivation, readout: AbstractActivation | None
+) -> AbstractActivation:
+    """What is read out: φ(h) with the network's own φ, or h itself.
+
+    Errors: ValueError for a read-out of neither.
+    """
+    readout = component(
+        activation if readout is None else readout, AbstractActivation, "readout", "Identity()"
+    )
+    if not readout.linear and type(readout) is not type(activation):
+        raise ValueError(
+            f"`readout` is Identity(), to read out h, or None, to read out φ(h) with the network's "
+            f"own {type(activation).__name__}; got {type(readout).__name__}."
+        )
+    return readout
+
+
 class AbstractSmooth(AbstractActivation):
     """A smooth φ whose averages are taken by quadrature (see `gaussian_average`)."""
 

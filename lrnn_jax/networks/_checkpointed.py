@@ -64,8 +64,8 @@ class CheckpointedRNN(AbstractRNN):
     inputs, outputs, state_size = _inner("inputs"), _inner("outputs"), _inner("state_size")
     biased, initial_state = _inner("biased"), _inner("initial_state")
 
-    def __init__(self, network: AbstractRNN):
-        self.network = as_network(network)
+    def __check_init__(self) -> None:
+        as_network(self.network)
 
     def step(
         self, state: Float[Array, "*batch state"], x: Float[Array, "*batch inputs"]

@@ -1,52 +1,60 @@
-"""Dense recurrent networks, and their best low-rank approximation."""
+"""Dense recurrent networks."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from lrnn_jax._checks import as_dt, component, names, number, real_array, same_dtype, whole
-from lrnn_jax.networks._activation import AbstractActivation, Identity, as_activation
-from lrnn_jax.networks._base import AbstractRNN, Simulation, at_rest, read_in_step, scan_states
-from lrnn_jax.networks._low_rank import LowRankRNN
+from lrnn_jax._checks import as_dt, names, real_array, same_dtype
+from lrnn_jax.networks._activation import (
+    READOUT,
+    AbstractActivation,
+    Identity,
+    as_activation,
+    read_out,
+)
+from lrnn_jax.networks._base import AbstractRNN, Simulation, read_in_step, scan_states
 
 WEIGHTS = ("w", "w_in", "w_out")
-FAMILIES = {"w": ("v", "u"), "w_in": ("m",), "w_out": ("z",), "b": ("b",)}
-"""The loading vectors that become of each array of weights."""
 
 
-class DenseRNN(AbstractRNN):
+class AbstractDenseRNN(AbstractRNN):
     """A network with an unconstrained recurrent weight matrix.
-
-        h_{t+1} = (1 − dt) h_t + dt φ(W h_t + W_in x_t + b),      y_t = W_out h_{t+1}
 
     Arguments:
         w: W, recurrent weights, shape (N, N).
         w_in: W_in, input weights, shape (N, d_in).
         w_out: W_out, read-out weights, shape (d_out, N).
         b: biases, shape (N,); None: none, and none are learned.
+        h0: h_0, the state that every trial starts from, shape (N,), learned likewise; None: 0.
+        c: bias of the read-out, shape (d_out,), learned likewise; None: none.
         dt: Euler step in membrane time constants, in (0, 1].
         activation: φ.
-        frozen: arrays that do not learn, among "w", "w_in", "w_out", "b".
+        readout: ψ of the read-out y_t = W_out ψ(h_{t+1}) + c; None: as the class says.
+        frozen: arrays that do not learn, among "w", "w_in", "w_out", "b", "h0", "c".
 
     Errors: ValueError for arrays that do not fit each other, entries that are not finite, dt
     outside (0, 1], or an unknown name in `frozen`.
 
-    Source: [CL] eq. 1 (dense controllers).
+    Class variable:
+        of_currents: whether h are currents, of which W sums φ(h), and φ(h) is read out; else h are
+            rates themselves.
     """
 
     w: Float[Array, "n n"]
     w_in: Float[Array, "n inputs"]
     w_out: Float[Array, "outputs n"]
     b: Float[Array, " n"] | None
+    h0: Float[Array, " n"] | None
+    c: Float[Array, " outputs"] | None
     dt: Float[Array, ""]
     activation: AbstractActivation
+    readout_activation: AbstractActivation = eqx.field(metadata=READOUT)
     frozen: tuple[str, ...] = eqx.field(static=True)
+    of_currents: ClassVar[bool]
     simulation = Simulation(scan_states, read_in_step)
-    initial_state = at_rest
 
     def __init__(
         self,
@@ -55,13 +63,17 @@ class DenseRNN(AbstractRNN):
         w_out: ArrayLike,
         b: ArrayLike | None = None,
         *,
+        h0: ArrayLike | None = None,
+        c: ArrayLike | None = None,
         dt: ArrayLike,
         activation: AbstractActivation = Identity(),
+        readout: AbstractActivation | None = None,
         frozen: tuple[str, ...] = (),
     ):
-        arrays = (real_array(x, f) for f, x in zip(WEIGHTS, (w, w_in, w_out)))
-        b = None if b is None else real_array(b, "b")
-        self.w, self.w_in, self.w_out, self.b = same_dtype(*arrays, b)
+        arrays = [real_array(x, f) for f, x in zip(WEIGHTS, (w, w_in, w_out))]
+        more = {"b": b, "h0": h0, "c": c}
+        arrays += [None if x is None else real_array(x, f) for f, x in more.items()]
+        self.w, self.w_in, self.w_out, self.b, self.h0, self.c = same_dtype(*arrays)
         shapes = {name: getattr(self, name).shape for name in WEIGHTS}
         n, inputs, outputs = shapes["w"][:1], shapes["w_in"][1:], shapes["w_out"][:1]
         wanted = {"w": n + n, "w_in": n + inputs, "w_out": outputs + n}
@@ -70,16 +82,23 @@ class DenseRNN(AbstractRNN):
                 f"A dense network of N neurons takes w (N, N), w_in (N, inputs) and w_out "
                 f"(outputs, N); got {', '.join(f'{k} {v}' for k, v in shapes.items())}."
             )
-        if self.b is not None and self.b.shape != n:
-            raise ValueError(f"`b` holds one bias for each of {n[0]} neurons; got {self.b.shape}.")
+        for name, each, size in (("b", self.b, n), ("h0", self.h0, n), ("c", self.c, outputs)):
+            if each is not None and each.shape != size:
+                of = "outputs" if name == "c" else "neurons"
+                raise ValueError(
+                    f"`{name}` holds one number for each of {size[0]} {of}; got {each.shape}."
+                )
         self.dt = as_dt(dt)
         self.activation = as_activation(activation)
+        default = self.activation if self.of_currents else Identity()
+        self.readout_activation = read_out(self.activation, default if readout is None else readout)
         self.frozen = names(frozen, "frozen", self.weights)
 
     @property
     def weights(self) -> tuple[str, ...]:
         """Names of all arrays of weights, frozen ones too."""
-        return WEIGHTS if self.b is None else (*WEIGHTS, "b")
+        more = {"b": self.b, "h0": self.h0, "c": self.c}
+        return (*WEIGHTS, *(name for name, array in more.items() if array is not None))
 
     @property
     def inputs(self) -> int:
@@ -95,23 +114,71 @@ class DenseRNN(AbstractRNN):
 
     @property
     def biased(self) -> bool:
-        return self.b is not None
+        return any(x is not None for x in (self.b, self.h0, self.c))
 
     @property
     def dtype(self) -> jnp.dtype:
         return self.w.dtype
 
+    @property
+    def initial_state(self) -> Float[Array, " n"]:
+        return jnp.zeros(self.state_size, self.dtype) if self.h0 is None else self.h0
+
+    def drive(
+        self, rates: Float[Array, "*batch n"], x: Float[Array, "*batch inputs"]
+    ) -> Float[Array, "*batch n"]:
+        """W r + W_in x + b."""
+        drive = recurrent_drive(self.w, rates) + x @ self.w_in.T
+        if self.b is None:
+            return drive
+        return drive + self.b.reshape(*[1] * (drive.ndim - 1), -1)
+
+    def readout(self, state: Float[Array, "*batch n"]) -> Float[Array, "*batch outputs"]:
+        y = self.readout_activation(state) @ self.w_out.T
+        return y if self.c is None else y + self.c.reshape(*[1] * (y.ndim - 1), -1)
+
+
+class DenseRNN(AbstractDenseRNN):
+    """A dense network of rates; with dt = 1 and Tanh, `torch.nn.RNN` followed by `nn.Linear`.
+
+        h_{t+1} = (1 − dt) h_t + dt φ(W h_t + W_in x_t + b),      y_t = W_out h_{t+1} + c
+
+    (PyTorch's W = weight_hh_l0, W_in = weight_ih_l0, b = bias_ih_l0 + bias_hh_l0, and the linear
+    layer's weight and bias are W_out and c.)
+
+    Arguments, errors: as for `AbstractDenseRNN`.
+
+    Source: [CL] eq. 1 (dense controllers).
+    """
+
+    of_currents = False
+    __init__ = AbstractDenseRNN.__init__  # as type checkers would make one of the fields
+
     def step(
         self, state: Float[Array, "*batch n"], x: Float[Array, "*batch inputs"]
     ) -> Float[Array, "*batch n"]:
         dt = self.dt.astype(self.dtype)
-        drive = recurrent_drive(self.w, state) + x @ self.w_in.T
-        if self.b is not None:
-            drive = drive + self.b.reshape(*[1] * (drive.ndim - 1), -1)
-        return (1 - dt) * state + dt * self.activation(drive)
+        return (1 - dt) * state + dt * self.activation(self.drive(state, x))
 
-    def readout(self, state: Float[Array, "*batch n"]) -> Float[Array, "*batch outputs"]:
-        return state @ self.w_out.T
+
+class CurrentRNN(AbstractDenseRNN):
+    """A dense network of currents; `factorise` makes it a `LowRankRNN`, exactly for any φ.
+
+        h_{t+1} = (1 − dt) h_t + dt (W φ(h_t) + W_in x_t + b),      y_t = W_out φ(h_{t+1}) + c
+
+    Arguments, errors: as for `AbstractDenseRNN`.
+
+    Source: Sompolinsky, Crisanti & Sommers 1988.
+    """
+
+    of_currents = True
+    __init__ = AbstractDenseRNN.__init__
+
+    def step(
+        self, state: Float[Array, "*batch n"], x: Float[Array, "*batch inputs"]
+    ) -> Float[Array, "*batch n"]:
+        dt = self.dt.astype(self.dtype)
+        return (1 - dt) * state + dt * self.drive(self.activation(state), x)
 
 
 @jax.custom_jvp
@@ -131,90 +198,3 @@ def _recurrent_drive_jvp(primals: Any, tangents: Any) -> Any:
     # the barrier keeps XLA from folding the turn back into the product
     turned = jax.lax.optimization_barrier(jnp.tensordot(dw, state, (1, -1)))
     return recurrent_drive(w, state), dstate @ w.T + jnp.moveaxis(turned, 0, -1)
-
-
-class Factorisation(eqx.Module):
-    """A low-rank network made from a dense one, and what was left out.
-
-    Arguments:
-        network: the low-rank network.
-        singular_values: of the recurrent matrix, descending, shape (N,).
-        rank: r, how many were kept.
-        energy: share of Σσ² kept.
-        discarded: Frobenius norm of W − UVᵀ/s over that of W.
-        largest_discarded: spectral norm of what was discarded (the next singular value).
-    """
-
-    network: LowRankRNN
-    singular_values: Float[np.ndarray, " n"]
-    rank: int = eqx.field(static=True)
-    energy: float = eqx.field(static=True)
-    discarded: float = eqx.field(static=True)
-    largest_discarded: float = eqx.field(static=True)
-
-    def __str__(self) -> str:
-        return (
-            f"rank {self.rank} of {len(self.singular_values)}: {self.energy:.6%} of Σσ² kept; "
-            f"discarded ‖W − UVᵀ/s‖/‖W‖ = {self.discarded:.3g}, "
-            f"largest discarded singular value {self.largest_discarded:.3g}"
-        )
-
-
-def factorise(
-    network: DenseRNN, *, rank: int | None = None, energy: float | None = None, scale: float = 1.0
-) -> Factorisation:
-    """The best low-rank approximation of a linear dense network, by singular value decomposition.
-
-        W = A Σ Bᵀ  →  U = A_r (s Σ_r)^½,  V = B_r (s Σ_r)^½,  M = W_in,  Z = s W_outᵀ
-
-    so that UVᵀ/s is the nearest matrix of rank r to W, and UᵀU = VᵀV. Biases stay as they are, and
-    what becomes of frozen weights is frozen.
-
-    Arguments:
-        network: a linear `DenseRNN`.
-        rank: r to keep; or
-        energy: keep the fewest singular values whose Σσ² reaches this share, in (0, 1]
-            (default 0.99 when no rank is given).
-        scale: s of the result; with 1, M and Z are the given input and output weights.
-
-    Errors: ValueError when both are given, either is out of range, or φ is not linear (then the
-    dense and the low-rank network apply φ at different places and cannot be the same).
-
-    Source: ours.
-    """
-    component(network, DenseRNN, "network", "DenseRNN(w, w_in, w_out, dt=…)")
-    if not network.activation.linear:
-        raise ValueError(
-            "Only a linear dense network equals a low-rank one after factorising W: with another "
-            "φ, the dense network applies it to the input of a neuron, the low-rank one to its "
-            "activity. Build a LowRankRNN from loading vectors instead."
-        )
-    if rank is not None and energy is not None:
-        raise ValueError("Give `rank` or `energy`, not both.")
-    scale = float(number(scale, "scale", 0, open_start=True))
-    a, sigma, bt = np.linalg.svd(np.asarray(network.w))
-    size = np.linalg.norm(sigma)
-    kept = np.cumsum((sigma / size) ** 2) if size else np.ones_like(sigma)
-    if rank is None:
-        share = number(0.99 if energy is None else energy, "energy", 0, 1, open_start=True)
-        rank = min(int(np.searchsorted(kept, float(share) * (1 - 1e-12))) + 1, len(sigma))
-    rank = whole(rank, "rank", most=len(sigma))
-    half = np.sqrt(scale * sigma[:rank])
-    low_rank = LowRankRNN(
-        z=scale * np.asarray(network.w_out).T,
-        v=bt[:rank].T * half,
-        m=network.w_in,
-        u=a[:, :rank] * half,
-        scale=scale,
-        b=network.b,
-        dt=network.dt,
-        frozen=tuple(f for name in network.frozen for f in FAMILIES[name]),
-    )
-    return Factorisation(
-        network=low_rank,
-        singular_values=sigma,
-        rank=rank,
-        energy=float(kept[rank - 1]),
-        discarded=float(np.linalg.norm(sigma[rank:]) / (size or 1)),
-        largest_discarded=float(sigma[rank]) if rank < len(sigma) else 0.0,
-    )

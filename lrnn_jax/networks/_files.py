@@ -1,14 +1,16 @@
 """Networks in files: a user's own arrays, and what this package saved."""
 
 import os
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike
 
-from lrnn_jax._checks import as_dt, optional, shown
-from lrnn_jax._files import has_header, load_tree, read_arrays, save_tree
+from lrnn_jax._checks import component, number, shown
+from lrnn_jax._files import has_header, load_tree, save_tree
 from lrnn_jax._types import cast
 from lrnn_jax.networks._activation import (
     AbstractActivation,
@@ -21,23 +23,33 @@ from lrnn_jax.networks._activation import (
 )
 from lrnn_jax.networks._base import AbstractRNN, as_network
 from lrnn_jax.networks._dense import WEIGHTS, DenseRNN
+from lrnn_jax.networks._layouts import Layout, is_of_layout, read_file, recognise, renamed
 from lrnn_jax.networks._low_rank import LowRankRNN
 
 _FORMATS = (
-    "either loading vectors z, v, m, u (each (neurons, columns)) and optional biases b (neurons), "
-    "or weights w (neurons, neurons), w_in (neurons, inputs), w_out (outputs, neurons) and "
-    "optional biases b; optional scalars: scale (of vectors), dt; optional text: activation"
+    "either loading vectors z, v, m, u (each (neurons, columns)) or weights w (neurons, neurons), "
+    "w_in (neurons, inputs), w_out (outputs, neurons); optional biases b and initial state h0 "
+    "(neurons); optional scalars: scale (of vectors), dt; optional text: activation"
 )
-_USED = (*"zvmu", *WEIGHTS, "b", "scale", "dt")
+_USED = (*"zvmu", *WEIGHTS, "b", "scale", "dt", "tau")
+_START = (
+    *("h0", "h_0", "x0", "x_0", "r0", "r_0", "s0", "h_init", "x_init"),
+    *("init_state", "initial_state", "hidden0", "state0"),
+)
+"""Usual names of the initial state."""
+_READ_BIAS = (
+    *("b_out", "bout", "bias_out", "b_o", "out_bias", "output_bias"),
+    *("readout_bias", "b_readout", "b_z", "c_out"),
+)
+"""Usual names of the bias of the read-out."""
 _NEUTRAL: dict[str, float] = {
     name: value
     for names, value in (
-        ("h0 h_0 x0 x_0 r0 r_0 s0 h_init x_init init_state initial_state hidden0 state0", 0.0),
         ("bias biases b_rec brec b_hh bias_hh b_h b_ih bias_ih b_in bias_in", 0.0),
-        ("b_out bout bias_out b_o out_bias output_bias readout_bias b_readout b_z c_out", 0.0),
+        (" ".join(_READ_BIAS), 0.0),
         ("threshold thresholds theta thetas thr", 0.0),
         ("w_fb wfb w_feedback feedback w_skip w_direct", 0.0),
-        ("tau taus tau_m tau_rec tau_neuron time_constant time_constants gain gains", 1.0),
+        ("taus tau_m tau_rec tau_neuron time_constant time_constants gain gains", 1.0),
     )
     for name in names.split()
 }
@@ -45,6 +57,12 @@ _NEUTRAL: dict[str, float] = {
 _ACTIVATIONS = {
     **dict.fromkeys(("identity", "linear", "none"), Identity()),
     **{"tanh": Tanh(), "erf": Erf(), "relu": ReLU(), "softplus": Softplus()},
+}
+_positive = partial(number, low=0, open_start=True)
+_CHECKS = {
+    **{name: partial(_positive, name=name) for name in ("dt", "tau", "scale")},
+    "activation": as_activation,
+    "readout": as_activation,
 }
 _PHI = ("activation", "nonlinearity", "phi", "transfer_function")
 
@@ -66,20 +84,30 @@ def load_network(
     path: str | os.PathLike,
     *,
     dt: ArrayLike | None = None,
+    tau: ArrayLike | None = None,
     scale: ArrayLike | None = None,
     activation: AbstractActivation | None = None,
+    readout: AbstractActivation | None = None,
+    names: Mapping[str, str] | None = None,
     dtype: Any = None,
     like: AbstractRNN | None = None,
 ) -> AbstractRNN:
-    """A network from an `.npz` file: loading vectors, weight matrices, or what was saved here.
+    """A network from a file: of PyTorch, of other programs, of your own, or what was saved here.
 
     Arguments:
-        path: a file of `save_network`; or one written by `numpy.savez`, holding either arrays
-            z, v, m, u, or w, w_in, w_out; optionally biases b, scalars `scale` and `dt`, and the
-            name of an `activation` ("linear", "tanh", "erf", "relu", "softplus").
-        dt: Euler step; needed when a file of yours has none, and goes before the file's.
-        scale: s of loading vectors; goes before the file's; default N.
-        activation: φ of a file of yours; goes before the file's; default linear.
+        path: a file of `save_network`; or one that holds z, v, m, u, or w, w_in, w_out, perhaps
+            biases b, initial state h0, numbers `scale`, `dt`, `tau`, and the name of an
+            `activation` ("linear", "tanh", "erf", "relu", "softplus"); or a state dict with
+            `torch.nn.RNN` and a linear read-out, or with vectors m (write) and n (read), inputs wi
+            or w_inp, read-out wo or w_out, their scales, h0 or x0. As `.npz`, PyTorch's `.pt`,
+            `.safetensors` or `.mat` (see `describe_file` for what is recognised).
+        dt, tau: Euler step and membrane time constant in one unit; the network's dt is dt/tau.
+            Needed where the file has no dt.
+        scale: s of loading vectors; default N.
+        activation: φ; default linear, for files of other programs tanh.
+        readout: `Identity()` where h is read out in place of φ(h).
+        names: the file's names of our arrays, e.g. {"z": "arr_3", "v": "arr_0.T"}, where ".T"
+            turns one.
         dtype: floating dtype to compute in, e.g. "float64"; default the file's.
         like: for a saved network of a class of your own, or with an activation made of a function:
             a network of the same structure, whose arrays are replaced.
@@ -87,20 +115,58 @@ def load_network(
     Returns: a `LowRankRNN` for vectors, a `DenseRNN` for matrices (see `factorise`), the saved
     network otherwise.
 
-    Errors: ValueError for a file that is missing, unreadable, pickled or holds other arrays, or
-    what changes a network and is not read (an initial state h0, a time constant tau, thresholds, a
-    read-out bias), or when dt is nowhere given; those of `LowRankRNN` and `DenseRNN`.
+    Errors: ValueError for a file that is missing, unreadable, pickled or holds other arrays, that
+    says otherwise than an argument, or holds what changes a network and is not read (thresholds, a
+    read-out bias of vectors), or when dt is nowhere given; those of the networks' classes.
     """
+    options = {"dt": dt, "tau": tau, "scale": scale, "activation": activation, "readout": readout}
+    return _load(path, options, names, dtype, like)[0]
+
+
+def describe_file(
+    path: str | os.PathLike,
+    *,
+    dt: ArrayLike | None = None,
+    tau: ArrayLike | None = None,
+    scale: ArrayLike | None = None,
+    activation: AbstractActivation | None = None,
+    readout: AbstractActivation | None = None,
+    names: Mapping[str, str] | None = None,
+) -> str:
+    """What `load_network` makes of a file, in a sentence.
+
+    Arguments, errors: as there.
+    """
+    options = {"dt": dt, "tau": tau, "scale": scale, "activation": activation, "readout": readout}
+    network, sentence = _load(path, options, names, None, None)
+    roles = "" if network.roles is None else f", rank {network.roles.rank}"
+    phi = type(network.activation).__name__
+    return (
+        f"A {type(network).__name__} of {network.state_size} neurons{roles}, {network.inputs} "
+        f"input(s) and {network.outputs} output(s), φ = {phi}, dt = {float(network.dt):g}, read "
+        f"from {sentence}."
+    )
+
+
+def _load(
+    path: str | os.PathLike, options: dict[str, Any], names: Any, dtype: Any, like: Any
+) -> tuple[AbstractRNN, str]:
+    """The network, and what was recognised."""
     dtype = None if dtype is None else _floating(dtype)
-    dt = None if dt is None else as_dt(dt)
-    scale = optional(scale, "scale", 0, open_start=True)
-    activation = None if activation is None else as_activation(activation)
+    names = component({} if names is None else names, Mapping, "names", '{"z": "arr_3"}')
+    for name, check in _CHECKS.items():
+        options[name] = None if options[name] is None else check(options[name])
     like = None if like is None else as_network(like, "like")
-    known, other = {"header", *_USED}, {*_NEUTRAL, *_PHI}
-    arrays = read_arrays(path, lambda name: name in known or name.lower() in other)
+    mapped = {theirs.removesuffix(".T") for theirs in names.values()} | {*names.values()}
+
+    def wanted(name: str) -> bool:
+        plain = name in {"header", *_USED} or name.lower() in {*_NEUTRAL, *_START, *_PHI, "tau"}
+        return plain or name in mapped or is_of_layout(name)
+
+    arrays = read_file(path, wanted)
     if has_header(arrays):
         network = load_tree(path, like)
-        for name, option in (("dt", dt), ("scale", scale), ("activation", activation)):
+        for name, option in {**options, "names": names or None}.items():
             if option is not None:
                 raise ValueError(f"{path} holds a whole network, with its own: leave out `{name}`.")
         if not isinstance(network, AbstractRNN):
@@ -108,32 +174,92 @@ def load_network(
                 f"{path} holds a {type(network).__name__} and no network: load a learning curve "
                 f"with LearningCurve.load(path), and take its `model`."
             )
-        return network if dtype is None else cast(network, dtype)
+        return (network if dtype is None else cast(network, dtype)), "what save_network wrote"
+    arrays = renamed(arrays, names, path)
+    if dtype is not None:  # before anything is computed of them
+        floating = (n for n, a in arrays.items() if a is not None and a.dtype.kind == "f")
+        arrays |= {name: arrays[name].astype(dtype) for name in [*floating]}
+    network, sentence = _from_arrays(arrays, path, options)
+    return (network if dtype is None else cast(network, dtype)), sentence
+
+
+def _from_arrays(
+    arrays: dict[str, Any], path: str | os.PathLike, options: dict[str, Any]
+) -> tuple[AbstractRNN, str]:
+    """A network from the arrays of a file, of which what is not read is None; and its layout."""
     held = ", ".join(arrays) or "nothing"
     arrays = {name: array for name, array in arrays.items() if array is not None}
-    phi = _activation(arrays, path) if activation is None else activation
+    arrays = {"tau" if name.lower() == "tau" else name: a for name, a in arrays.items()}
+    layout = recognise(arrays, path)
+    if layout is None:
+        layout = _own(arrays, path, held)
+    else:
+        _check_complete({n: a for n, a in arrays.items() if n.lower() in _NEUTRAL}, {}, path)
+    arguments = dict(layout.arguments)
+    arguments["dt"] = _step(arguments.get("dt"), arrays, options, path)
+    for name in ("scale", "activation", "readout"):
+        if options[name] is not None:
+            arguments[name] = _agreed(name, arrays.get(name), options[name], path)
+    network = layout.kind(**arguments)
+    return network, layout.sentence
+
+
+def _own(arrays: dict[str, Any], path: str | os.PathLike, held: str) -> Layout:
+    """Arrays by our names."""
+    phi = _activation(arrays, path)
     arrays = {name: array for name, array in arrays.items() if name.lower() not in _PHI}
     _check_numbers(arrays, path)
-    if dt is None and (dt := _scalar(arrays, "dt", path)) is None:
-        raise ValueError(f"{path} holds no `dt`: give the Euler step, e.g. dt=0.05 or --dt 0.05.")
-    scale = _scalar(arrays, "scale", path) if scale is None else scale
-    options: dict[str, Any] = {"b": arrays.get("b"), "dt": dt, "activation": phi}
+    starts = [arrays.pop(name).squeeze() for name in list(arrays) if name.lower() in _START]
+    start = next((h0 for h0 in starts if h0.any()), None)
+    arguments: dict[str, Any] = {"b": arrays.get("b"), "h0": start, "activation": phi}
     if all(name in arrays for name in "zvmu"):
-        network = LowRankRNN(**{f: arrays[f] for f in "zvmu"}, scale=scale, **options)
-        implied = _as_weights(network)
+        arguments |= {f: arrays[f] for f in "zvmu"} | {"scale": _scalar(arrays, "scale", path)}
+        layout = Layout(LowRankRNN, arguments, "loading vectors z, v, m, u")
+        implied = _as_weights(arguments)
     elif all(name in arrays for name in WEIGHTS):
-        network = DenseRNN(**{name: arrays[name] for name in WEIGHTS}, **options)
+        biases = [arrays.pop(name).ravel() for name in list(arrays) if name.lower() in _READ_BIAS]
+        arguments |= {name: arrays[name] for name in WEIGHTS}
+        arguments["c"] = next((c for c in biases if c.any()), None)
+        layout = Layout(DenseRNN, arguments, "weights w, w_in, w_out")
         implied = dict.fromkeys("zvmu", np.full(1, np.nan)) | {"scale": np.ones(1)}
     else:
         raise ValueError(f"{path} must hold {_FORMATS}. It holds: {held}.")
     _check_complete(arrays, implied, path)
-    return network if dtype is None else cast(network, dtype)
+    return layout
 
 
-def _as_weights(network: LowRankRNN) -> dict[str, np.ndarray]:
+def _step(
+    known: float | None, arrays: dict[str, Any], options: dict[str, Any], path: str | os.PathLike
+) -> float:
+    """dt/τ, from the layout where that says it, from arguments and the file otherwise."""
+    dt, tau = (_agreed(name, arrays.get(name), options[name], path) for name in ("dt", "tau"))
+    step = known if dt is None else float(dt) / (1.0 if tau is None else float(tau))
+    if step is None:
+        raise ValueError(f"{path} holds no `dt`: give the Euler step, e.g. dt=0.05 or --dt 0.05.")
+    if known not in (None, step):
+        raise ValueError(
+            f"{path} is a network of dt = {known:g}, the arguments say {step:g}: leave `dt` out."
+        )
+    return step
+
+
+def _agreed(name: str, held: Any, given: Any, path: str | os.PathLike) -> Any:
+    """An option from the file or from the arguments, which must not contradict each other."""
+    number = None if held is None or held.dtype.kind in "US" else _scalar({name: held}, name, path)
+    if given is None or number is None:
+        return number if given is None else given
+    if abs(number - float(given)) > 1e-6 * abs(number):
+        raise ValueError(
+            f"{path} says that `{name}` is {number:g}, the argument {float(given):g}: leave it "
+            f"out, or mend the file."
+        )
+    return given
+
+
+def _as_weights(arguments: dict[str, Any]) -> dict[str, np.ndarray]:
     """W, W_in and W_out of a low-rank network."""
-    z, v, m, u = (np.asarray(x) for x in (network.z, network.v, network.m, network.u))
-    s = np.asarray(network.scale)
+    z, v, m, u = (np.reshape(arguments[f], (len(arguments[f]), -1)) for f in "zvmu")
+    s = len(z) if arguments["scale"] is None else arguments["scale"]
     return {"w": u @ v.T / s, "w_in": m, "w_out": z.T / s}
 
 
@@ -175,9 +301,8 @@ def _check_complete(
         names = ", ".join(f"`{name}`" for name in sorted(left))
         raise ValueError(
             f"{path} holds {names}, without which it is another network: make it from the arrays "
-            f"(an initial state is `rollout(state=…)`, a time constant enters as dt/τ, thresholds "
-            f"and biases as b; a read-out bias needs a class of your own, see the README), or "
-            f"leave them out of the file."
+            f"(a time constant enters as dt/τ, thresholds and biases as b; a read-out bias of "
+            f"vectors needs a class of your own, see the README), or leave them out of the file."
         )
 
 

@@ -11,8 +11,14 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from lrnn_jax._checks import as_columns, as_dt, as_scale, names, one_key, same_dtype, whole
 from lrnn_jax._types import is_traced
-from lrnn_jax.networks._activation import AbstractActivation, Identity, as_activation
-from lrnn_jax.networks._base import AbstractOverlapRNN, Simulation, at_rest, scan_states
+from lrnn_jax.networks._activation import (
+    READOUT,
+    AbstractActivation,
+    Identity,
+    as_activation,
+    read_out,
+)
+from lrnn_jax.networks._base import AbstractOverlapRNN, Equilibria, Simulation, scan_states
 from lrnn_jax.networks._space import AbstractSpace, Loss, Weights, column_rates
 from lrnn_jax.networks._vectors import transport, vectors_with_overlaps
 from lrnn_jax.overlaps import Overlaps, Roles, one_set, stack
@@ -64,17 +70,36 @@ def share_rates(
         h = network.advance(h, kappa, x)
         h = h if kick is None else h + kick
         rates = network.activation(h)
-        return (h, network.project(rates, network.v)), network.project(rates, network.z)
+        read = h if network.readout_activation.linear else rates
+        return (h, network.project(rates, network.v)), network.project(read, network.z)
 
     kappa = network.project(network.activation(state), network.v)
     (end, _), outputs = jax.lax.scan(body, (state, kappa), (inputs, noise))
     return end, outputs
 
 
+def state_of_latents(
+    network: "LowRankRNN", kappa: Float[Array, " rank"], x: Float[Array, " inputs"]
+) -> Float[Array, " n"]:
+    """h = U κ + M x + b."""
+    h = network.u @ kappa + network.m @ x
+    return h if network.b is None else h + network.b[:, 0]
+
+
+def drift_of_latents(
+    network: "LowRankRNN", kappa: Float[Array, " rank"], x: Float[Array, " inputs"]
+) -> Float[Array, " rank"]:
+    """(1/s) Vᵀφ(h) − κ."""
+    h = state_of_latents(network, kappa, x)
+    return network.project(network.activation(h), network.v) - kappa
+
+
 class LowRankRNN(AbstractOverlapRNN):
     """A network of N neurons whose recurrent weights have rank r.
 
         h_{t+1} = h_t + dt (−h_t + (1/s) U Vᵀ φ(h_t) + M x_t + b),      y_t = (1/s) Zᵀ φ(h_{t+1})
+
+    from h_0, and with y_t = (1/s) Zᵀ h_{t+1} where the activity itself is read out.
 
     Arguments:
         z: Z, read-out vectors, shape (N, d_out).
@@ -85,12 +110,16 @@ class LowRankRNN(AbstractOverlapRNN):
             array of shape (N,) gives neuron j the weight 1/s_j in place of 1/s: (1/s)Σ_i becomes
             Σ_j x_j/s_j (see `population`).
         b: biases, shape (N,); None: none. They learn like the vectors.
+        h0: h_0, the state that every trial starts from, shape (N,); None: 0. It learns likewise, is
+            the family "h" of vectors, and its latent starts at 1 and decays.
         dt: Euler step in membrane time constants, in (0, 1].
         activation: φ.
+        readout: `Identity()` to read out h in place of φ(h); None: φ(h).
         frozen: vectors that do not learn: families ("m") or single columns ("u2").
 
     Errors: ValueError for arrays that do not fit each other, entries that are not finite, dt
-    outside (0, 1], scale ≤ 0, rank > N; UnknownOverlap for a wrong name in `frozen`.
+    outside (0, 1], scale ≤ 0, rank > N, a read-out of neither h nor φ(h); UnknownOverlap for a
+    wrong name in `frozen`.
 
     Source: [LR] eq. 1.
     """
@@ -100,12 +129,14 @@ class LowRankRNN(AbstractOverlapRNN):
     m: Float[Array, "n inputs"]
     u: Float[Array, "n rank"]
     b: Float[Array, "n 1"] | None
+    h0: Float[Array, "n 1"] | None
     scale: Float[Array, "*neuron"]
     dt: Float[Array, ""]
     activation: AbstractActivation
+    readout_activation: AbstractActivation = eqx.field(metadata=READOUT)
     frozen: tuple[str, ...] = eqx.field(static=True)
     simulation = Simulation(scan_states, share_rates)
-    initial_state = at_rest
+    equilibria = Equilibria(lambda network: network.v.shape[1], state_of_latents, drift_of_latents)
     space = VectorSpace
 
     def __init__(
@@ -117,14 +148,16 @@ class LowRankRNN(AbstractOverlapRNN):
         scale: ArrayLike | None = None,
         *,
         b: ArrayLike | None = None,
+        h0: ArrayLike | None = None,
         dt: ArrayLike,
         activation: AbstractActivation = Identity(),
+        readout: AbstractActivation | None = None,
         frozen: tuple[str, ...] = (),
     ):
-        given = {"z": z, "v": v, "m": m, "u": u, "b": b}
-        vectors = (None if x is None and f == "b" else as_columns(x, f) for f, x in given.items())
-        self.z, self.v, self.m, self.u, self.b = same_dtype(*vectors)
-        _, roles = stack(z=self.z, v=self.v, m=self.m, u=self.u, b=self.b)
+        vectors = [as_columns(x, f) for f, x in {"z": z, "v": v, "m": m, "u": u}.items()]
+        vectors += [None if x is None else as_columns(x, f) for f, x in (("b", b), ("h0", h0))]
+        self.z, self.v, self.m, self.u, self.b, self.h0 = same_dtype(*vectors)
+        _, roles = stack(z=self.z, v=self.v, m=self.m, u=self.u, b=self.b, h=self.h0)
         n = self.z.shape[0]
         whole(roles.rank, "rank", most=n)
         self.scale = as_scale(n if scale is None else scale)
@@ -134,6 +167,7 @@ class LowRankRNN(AbstractOverlapRNN):
             )
         self.dt = as_dt(dt)
         self.activation = as_activation(activation)
+        self.readout_activation = read_out(self.activation, readout)
         self.frozen = names(frozen, "frozen")
         roles.frozen_columns(self.frozen)
 
@@ -168,7 +202,7 @@ class LowRankRNN(AbstractOverlapRNN):
             return x * jnp.sqrt(n) / jnp.linalg.norm(x)
 
         keys = jr.split(one_key(key), 4)
-        vectors = {f: family(k, c) for k, (f, c) in zip(keys, roles.sizes.items())}
+        vectors: dict[str, Any] = {f: family(k, c) for k, (f, c) in zip(keys, roles.sizes.items())}
         return cls(**vectors, scale=n, dt=dt, activation=activation, frozen=frozen)
 
     @classmethod
@@ -208,30 +242,34 @@ class LowRankRNN(AbstractOverlapRNN):
         cls, theta: Float[Array, "n k"], roles: Roles, scale: ArrayLike, **options: Any
     ) -> "LowRankRNN":
         """A network from its stacked vectors Θ, a column of ones left out; `options` as above."""
-        return cls(**roles.split(theta), scale=scale, **options)
+        parts: dict[str, Any] = roles.split(theta)
+        start = {"h0": parts.pop("h")} if roles.start else {}
+        return cls(**parts, **start, scale=scale, **options)
 
     @property
     def roles(self) -> Roles:
         """What each column of `vectors` is."""
         counts = self.z.shape[1], self.v.shape[1], self.m.shape[1]
-        return Roles(*counts, bias=self.b is not None, means=self._means)
+        start = self.h0 is not None
+        return Roles(*counts, bias=self.b is not None, start=start, means=self._means)
 
     @property
     def _means(self) -> bool:
         """Whether the theory of this network needs the means of its vectors."""
         phi = self.activation
-        return not phi.linear and (not phi.odd or self.b is not None)
+        return not phi.linear and (not phi.odd or self.biased)
 
     @property
     def vectors(self) -> Float[Array, "n k"]:
-        """Θ = [Z | V | M | U]; then b, and the column of ones where the theory needs means."""
-        parts = {"z": self.z, "v": self.v, "m": self.m, "u": self.u, "b": self.b}
+        """Θ = [Z | V | M | U]; then b, h_0, and the column of ones where the theory needs means."""
+        parts = {"z": self.z, "v": self.v, "m": self.m, "u": self.u, "b": self.b, "h": self.h0}
         return stack(**parts, means=self._means)[0]
 
     def with_vectors(self, theta: Float[Array, "n k"]) -> "LowRankRNN":
         """The same network with other loading vectors Θ, columns as in `vectors`."""
         parts = self.roles.split(theta)
-        return eqx.tree_at(lambda net: [getattr(net, f) for f in parts], self, [*parts.values()])
+        fields = ["h0" if family == "h" else family for family in parts]
+        return eqx.tree_at(lambda net: [getattr(net, f) for f in fields], self, [*parts.values()])
 
     def transformed(self, transform: Float[Array, "k k"]) -> "LowRankRNN":
         """The same network with vectors Θ T: what learning makes of it."""
@@ -261,11 +299,15 @@ class LowRankRNN(AbstractOverlapRNN):
 
     @property
     def biased(self) -> bool:
-        return self.b is not None
+        return self.b is not None or self.h0 is not None
 
     @property
     def dtype(self) -> jnp.dtype:
         return self.z.dtype
+
+    @property
+    def initial_state(self) -> Float[Array, " n"]:
+        return jnp.zeros(self.state_size, self.dtype) if self.h0 is None else self.h0[:, 0]
 
     def moved_to(self, overlaps: Overlaps) -> "LowRankRNN":
         centre = jnp.zeros_like(self.vectors)
@@ -292,7 +334,7 @@ class LowRankRNN(AbstractOverlapRNN):
         return self.advance(state, self.project(self.activation(state), self.v), x)
 
     def readout(self, state: Float[Array, "*batch n"]) -> Float[Array, "*batch outputs"]:
-        return self.project(self.activation(state), self.z)
+        return self.project(self.readout_activation(state), self.z)
 
     def advance(
         self,

@@ -172,6 +172,8 @@ def weight_space(model: AbstractRNN) -> AbstractSpace:
 def check_rates(values: Mapping[str, Any]) -> dict[str, Array]:
     """The multipliers as numbers of at least 0."""
     component(values, Mapping, "rates", '{"m": 0.0}, a number by name')
+    for name in values:
+        component(name, str, "rates", '{"m": 0.0}, by names')
     return {name: number(rate, f"rates[{name!r}]", 0) for name, rate in values.items()}
 
 
@@ -191,7 +193,7 @@ def _arrays(network: AbstractRNN) -> dict[str, Array]:
     """All floating-point arrays of a network but dt and those of its activation."""
     leaves = jax.tree_util.tree_leaves_with_path(eqx.filter(network, eqx.is_inexact_array))
     named = {path_name(path): leaf for path, leaf in leaves}
-    own = ("dt", "activation")
+    own = ("dt", "activation", "readout_activation")
     return {n: leaf for n, leaf in named.items() if not any(_within(n, field) for field in own)}
 
 

@@ -22,9 +22,9 @@ class Gaussianity(eqx.Module):
     Source: ours ([LR] looks at each vector alone).
     """
 
-    kurtosis: Float[Array, " vector"]
-    joint: Float[Array, ""]
-    chance: Float[Array, ""]
+    kurtosis: Float[Array, "*batch vector"]
+    joint: Float[Array, "*batch"]
+    chance: Float[Array, "*batch"]
 
 
 def gaussianity(network: LowRankRNN) -> Gaussianity:

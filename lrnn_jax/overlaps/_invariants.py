@@ -50,9 +50,9 @@ class Invariants(eqx.Module):
         At most the drift, and of the order of an error of Q also where J D⁻¹ Q is defective: its
         eigenvalues then move by the square root of any error, rounding too.
         """
-        shift = other.spectrum[..., None, None] * jnp.eye(self.matrix.shape[-1])
+        eye = jnp.eye(self.matrix.shape[-1], dtype=self.matrix.dtype)
         with jax.numpy_rank_promotion("allow"):
-            shifted = self.matrix[..., None, :, :] - shift.astype(self.matrix.dtype)
+            shifted = self.matrix[..., None, :, :] - other.spectrum[..., None, None] * eye
         smallest = jnp.linalg.svd(shifted, compute_uv=False)[..., -1]
         return self._largest(jnp.max(smallest, axis=-1), other)
 

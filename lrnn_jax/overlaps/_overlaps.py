@@ -96,6 +96,7 @@ class Overlaps(AbstractOverlapModel):
         m: ArrayLike,
         u: ArrayLike,
         b: ArrayLike | None = None,
+        h: ArrayLike | None = None,
         scale: ArrayLike,
         means: bool = False,
     ) -> "Overlaps":
@@ -103,13 +104,13 @@ class Overlaps(AbstractOverlapModel):
 
         Arguments:
             z, v, m, u: columns, shapes (N, d_out), (N, r), (N, d_in), (N, r); (N,) is one column.
-            b: biases, shape (N,), or None.
+            b, h: biases and initial states, shape (N,), or None.
             scale: s; N for vectors with entries of order 1 [LR], 1 for order 1/√N [CL].
             means: add the column of ones.
 
         Errors: ValueError for arrays that do not fit each other.
         """
-        theta, roles = stack(z=z, v=v, m=m, u=u, b=b, means=means)
+        theta, roles = stack(z=z, v=v, m=m, u=u, b=b, h=h, means=means)
         s = number(scale, "scale", 0, open_start=True).astype(theta.dtype)
         return cls(theta.T @ theta / s, roles)
 
@@ -122,19 +123,21 @@ class Overlaps(AbstractOverlapModel):
         outputs: int = 1,
         *,
         bias: bool = False,
+        start: bool = False,
         means: bool = False,
     ) -> "Overlaps":
-        """Overlaps from a Gram matrix, columns in the order Z, V, M, U (then b and ones).
+        """Overlaps from a Gram matrix, columns in the order Z, V, M, U (then b, h and ones).
 
         Arguments:
-            matrix: Q, shape (..., k, k), k = outputs + 2 rank + inputs (+ bias + means).
+            matrix: Q, shape (..., k, k), k = outputs + 2 rank + inputs (+ bias + start
+                + means).
             rank, inputs, outputs: r, d_in, d_out.
-            bias, means: whether there is a column of biases, of ones.
+            bias, start, means: whether there is a column of biases, of initial states, of ones.
 
         Errors: ValueError when the shape does not fit the roles, an entry is not finite, or Q is
         asymmetric or not positive semidefinite (then no vectors have these overlaps).
         """
-        roles = Roles(outputs=outputs, rank=rank, inputs=inputs, bias=bias, means=means)
+        roles = Roles(outputs, rank, inputs, bias=bias, start=start, means=means)
         gram = real_array(matrix, "matrix")
         _check_shape(gram, roles, "matrix")
         return cls(check_gram(gram), roles)
@@ -334,10 +337,12 @@ def stack(
     m: ArrayLike,
     u: ArrayLike,
     b: ArrayLike | None = None,
+    h: ArrayLike | None = None,
     means: bool = False,
 ) -> tuple[Float[Array, "n k"], Roles]:
-    """Θ = [Z | V | M | U], then b and ones where asked for, and its roles."""
-    given = {"z": z, "v": v, "m": m, "u": u} | ({} if b is None else {"b": b})
+    """Θ = [Z | V | M | U], then b, h and ones where asked for, and its roles."""
+    given = {"z": z, "v": v, "m": m, "u": u}
+    given |= {f: x for f, x in (("b", b), ("h", h)) if x is not None}
     parts = dict(zip(given, same_dtype(*(as_columns(x, f) for f, x in given.items()))))
     shapes = ", ".join(f"{f} {x.shape}" for f, x in parts.items())
     if len({x.shape[0] for x in parts.values()}) > 1:
@@ -346,10 +351,10 @@ def stack(
         )
     if parts["v"].shape[1] != parts["u"].shape[1]:
         raise ValueError(f"`v` and `u` need one column per rank, equally many; got {shapes}.")
-    if "b" in parts and parts["b"].shape[1] != 1:
-        raise ValueError(f"`b` holds one bias per neuron, a single column; got {shapes}.")
+    if any(parts[f].shape[1] != 1 for f in "bh" if f in parts):
+        raise ValueError(f"`b` and `h` hold one number per neuron, a single column; got {shapes}.")
     counts = (parts[f].shape[1] for f in "zvm")
-    roles = Roles(*counts, bias="b" in parts, means=flag(means, "means"))
+    roles = Roles(*counts, bias="b" in parts, start="h" in parts, means=flag(means, "means"))
     if means:
         parts["o"] = jnp.ones_like(parts["z"][:, :1])
     return jnp.concatenate(list(parts.values()), axis=1), roles

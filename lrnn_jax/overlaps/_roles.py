@@ -12,10 +12,9 @@ from jaxtyping import Array, Float
 
 from lrnn_jax._checks import component, flag, whole
 
-LETTERS = "zvmubo"
+LETTERS = "zvmubho"
 """The families of vectors in the order of their columns: read-out, reading, input, writing, biases,
-ones. Reserved, between biases and ones: h (initial state), f (feedback; c, g for what is fixed in
-time)."""
+initial state, ones. Reserved, before ones: f (feedback; c, g for what is fixed in time)."""
 _NAME = re.compile(rf"([{LETTERS}])(\d*)([{LETTERS}])(\d*)")
 
 
@@ -28,13 +27,15 @@ class UnknownOverlap(KeyError, ValueError):
 
 @dataclass(frozen=True)
 class Roles:
-    """The columns of Θ = [Z | V | M | U], then b and 1 where there are such: k of them.
+    """The columns of Θ = [Z | V | M | U], then b, h and 1 where there are such: k of them.
 
     Arguments:
         outputs: d_out, columns of Z (read-out).
         rank: r, columns of V (read from the recurrent dynamics) and of U (write into them).
         inputs: d_in, columns of M (input weights).
         bias: whether there is a column b of biases, which writes like an input of 1.
+        start: whether there is a column h of initial states, which writes like an input whose
+            latent is 1 at the start and decays.
         means: whether there is a last column of ones, "o", which never learns: its overlaps are the
             means of the other vectors, e.g. zo = Σ_i z_i / s.
 
@@ -46,6 +47,7 @@ class Roles:
     rank: int = 1
     inputs: int = 1
     bias: bool = False
+    start: bool = False
     means: bool = False
 
     def __post_init__(self) -> None:
@@ -58,7 +60,8 @@ class Roles:
     def sizes(self) -> dict[str, int]:
         """Number of columns of each family."""
         sizes = {"z": self.outputs, "v": self.rank, "m": self.inputs, "u": self.rank}
-        return sizes | ({"b": 1} if self.bias else {}) | ({"o": 1} if self.means else {})
+        more = {"b": self.bias, "h": self.start, "o": self.means}
+        return sizes | {family: 1 for family, there in more.items() if there}
 
     @property
     def size(self) -> int:
@@ -72,7 +75,7 @@ class Roles:
 
     @property
     def right(self) -> int:
-        """End of the columns of [M U], or [M U b], the side of Θ that writes: left … right − 1."""
+        """End of the columns of [M U b h], the side of Θ that writes: left … right − 1."""
         return self.size - int(self.means)
 
     @cached_property
@@ -104,7 +107,7 @@ class Roles:
         s = [(i, j) for i in range(left) for j in range(left, right)]
         r = [(i, j) for i in range(left, right) for j in range(i + 1, right)]
         p = [(i, j) for i in range(left) for j in range(i + 1, left)]
-        order = (f for f in "mubvz" if f in self.sizes)
+        order = (f for f in "mubhvz" if f in self.sizes)
         norms = [(i, i) for f in order for i in range(*self.slices[f].indices(k))]
         means = [(i, k - 1) for i in range(k)] if self.means else []
         return tuple(s + r + p + norms + means)
@@ -188,7 +191,7 @@ class Roles:
 
         inputs = f"{self.inputs} input{'s' * (self.inputs > 1)}"
         outputs = f"{self.outputs} output{'s' * (self.outputs > 1)}"
-        more = ", biases" * self.bias + ", means" * self.means
+        more = ", biases" * self.bias + ", initial state" * self.start + ", means" * self.means
         return f"rank {self.rank}, {inputs}, {outputs}{more}"
 
     def _unknown(self, name: str, known: list[str], kind: str) -> str:

@@ -10,11 +10,12 @@ from jaxtyping import Array, Bool, Float
 
 from lrnn_jax._types import tiny_matmul
 from lrnn_jax.networks import (
+    AbstractActivation,
     AbstractOverlapRNN,
     AbstractSpace,
+    Equilibria,
     Loss,
     Weights,
-    at_rest,
     column_rates,
 )
 from lrnn_jax.overlaps import Overlaps, Roles, is_realisable, range_projector
@@ -95,15 +96,32 @@ class GramSpace(AbstractSpace):
         return row if row is None else row.reshape(*[1] * (self.projector.ndim - 2), 1, -1)
 
 
+def state_of_latents(
+    reduction: "AbstractReduction", kappa: Float[Array, " rank"], x: Float[Array, " inputs"]
+) -> Float[Array, " d"]:
+    """(x, κ_u), then κ_b = 1 and κ_h = 0 where there are such."""
+    return jnp.concatenate([x, kappa, reduction.fixed_drive(x)])
+
+
+def drift_of_latents(
+    reduction: "AbstractReduction", kappa: Float[Array, " rank"], x: Float[Array, " inputs"]
+) -> Float[Array, " rank"]:
+    """⟨v φ⟩ − κ_u."""
+    state = state_of_latents(reduction, kappa, x)
+    roles = reduction.roles
+    return reduction.read(state, roles.outputs, roles.left, reduction.activation) - kappa
+
+
 class AbstractReduction(AbstractOverlapRNN):
     """What all networks of a few latents share: overlaps with roles, and κ for a state.
 
-    κ = (κ_m, κ_u[, κ_b]) moves by κ' = κ + dt (−κ + (x, ⟨v φ⟩[, 1])), and y = ⟨z φ⟩; a reduction
-    says what the averages ⟨θ φ⟩ over neurons are.
+    κ = (κ_m, κ_u[, κ_b][, κ_h]) moves by κ' = κ + dt (−κ + (x, ⟨v φ⟩[, 1][, 0])) from 0, but for
+    κ_h(0) = 1 of an initial state, and y = ⟨z φ⟩, or ⟨z h⟩; a reduction says what the averages
+    ⟨θ φ⟩ over neurons are.
     """
 
     space = GramSpace
-    initial_state = at_rest
+    equilibria = Equilibria(lambda reduced: reduced.roles.rank, state_of_latents, drift_of_latents)
 
     @property
     @abstractmethod
@@ -121,7 +139,11 @@ class AbstractReduction(AbstractOverlapRNN):
 
     @abstractmethod
     def read(
-        self, state: Float[Array, "*batch d"], start: int, stop: int
+        self,
+        state: Float[Array, "*batch d"],
+        start: int,
+        stop: int,
+        activation: AbstractActivation,
     ) -> Float[Array, "*batch read"]:
         """(1/s) Σ_i θ_i φ(h_i) for the columns θ = start … stop − 1 of [Z V]."""
 
@@ -143,7 +165,12 @@ class AbstractReduction(AbstractOverlapRNN):
 
     @property
     def biased(self) -> bool:
-        return self.roles.bias
+        return self.roles.bias or self.roles.start
+
+    @property
+    def initial_state(self) -> Float[Array, " d"]:
+        rest = jnp.zeros(self.state_size, self.dtype)
+        return rest.at[-1].set(1) if self.roles.start else rest
 
     @property
     def dtype(self) -> jnp.dtype:
@@ -152,10 +179,12 @@ class AbstractReduction(AbstractOverlapRNN):
     def system(self) -> LinearSystem:
         """The latents' linear dynamics.
 
-        Errors: ValueError for nonlinear φ, or with biases.
+        Errors: ValueError for nonlinear φ, or with biases or an initial state.
         """
         if not self.is_linear_system:
-            raise ValueError("Only a linear network without biases is a linear system.")
+            raise ValueError(
+                "Only a linear network without biases or initial state is a linear system."
+            )
         dt, s = self.dt.astype(self.dtype), self.overlaps.S
         inputs, rank = self.roles.inputs, self.roles.rank
         s_z, s_v = s[: self.roles.outputs], s[self.roles.outputs :]
@@ -166,10 +195,14 @@ class AbstractReduction(AbstractOverlapRNN):
     def step(
         self, state: Float[Array, "*batch d"], x: Float[Array, "*batch inputs"]
     ) -> Float[Array, "*batch d"]:
-        drive = [x, self.read(state, self.roles.outputs, self.roles.left)]
-        if self.biased:
-            drive.append(jnp.ones_like(x[..., :1]))
-        return state + self.dt.astype(self.dtype) * (jnp.concatenate(drive, axis=-1) - state)
+        recurrent = self.read(state, self.roles.outputs, self.roles.left, self.activation)
+        drive = jnp.concatenate([x, recurrent, self.fixed_drive(x)], axis=-1)
+        return state + self.dt.astype(self.dtype) * (drive - state)
 
     def readout(self, state: Float[Array, "*batch d"]) -> Float[Array, "*batch outputs"]:
-        return self.read(state, 0, self.roles.outputs)
+        return self.read(state, 0, self.roles.outputs, self.readout_activation)
+
+    def fixed_drive(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch more"]:
+        """What κ_b and κ_h are driven by, as far as there are such: 1 and 0."""
+        drive = [1.0] * self.roles.bias + [0.0] * self.roles.start
+        return jnp.broadcast_to(jnp.asarray(drive, x.dtype), (*x.shape[:-1], len(drive)))

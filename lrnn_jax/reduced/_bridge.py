@@ -29,9 +29,8 @@ def reduce(network: AbstractRNN) -> ReducedRNN:
             f"network use factorise(network, rank=…).network."
         )
     network.check_reducible()
-    return ReducedRNN(
-        network.overlaps, dt=network.dt, activation=network.activation, frozen=network.frozen
-    )
+    options = {"dt": network.dt, "activation": network.activation, "frozen": network.frozen}
+    return ReducedRNN(network.overlaps, readout=network.readout_activation, **options)
 
 
 def linear_system(network: AbstractRNN) -> LinearSystem | None:

@@ -109,8 +109,9 @@ def check_closure(roles: Roles, activation: AbstractActivation) -> None:
     """Raise ValueError unless the roles have the means that φ needs."""
     if activation.linear or roles.means:
         return
-    needs = "biases" if roles.bias else f"{type(activation).__name__}, which is not odd,"
-    if roles.bias or not activation.odd:
+    needs = f"{type(activation).__name__}, which is not odd,"
+    needs = "biases or an initial state" if roles.bias or roles.start else needs
+    if roles.bias or roles.start or not activation.odd:
         raise ValueError(
             f"The Gaussian closure with {needs} needs the means of the vectors: add the column of "
             f"ones with overlaps.with_means(z=…, v=…, …), or reduce a network, which has it."

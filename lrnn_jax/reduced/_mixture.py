@@ -11,7 +11,14 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from lrnn_jax._checks import as_dt, component, names, one_key, real_array, shown, whole
 from lrnn_jax._types import is_traced
-from lrnn_jax.networks import AbstractActivation, Identity, LowRankRNN, as_activation
+from lrnn_jax.networks import (
+    READOUT,
+    AbstractActivation,
+    Identity,
+    LowRankRNN,
+    as_activation,
+    read_out,
+)
 from lrnn_jax.overlaps import Overlaps, one_set
 from lrnn_jax.reduced._base import AbstractReduction
 from lrnn_jax.reduced._closure import check_closure, gaussian_read
@@ -35,6 +42,7 @@ class MixtureRNN(AbstractReduction):
         weights: π, positive, Σ π = 1, shape (population,).
         dt: Euler step in membrane time constants, in (0, 1].
         activation: φ; without means linear or odd.
+        readout: `Identity()` to read out h in place of φ(h); None: φ(h).
         frozen: vectors that do not learn: families ("m") or single columns ("u2").
 
     Errors: ValueError for no populations, other numbers of them and of weights, different roles,
@@ -48,6 +56,7 @@ class MixtureRNN(AbstractReduction):
     weights: Float[Array, " population"]
     dt: Float[Array, ""]
     activation: AbstractActivation
+    readout_activation: AbstractActivation = eqx.field(metadata=READOUT)
     frozen: tuple[str, ...] = eqx.field(static=True)
 
     def __init__(
@@ -57,6 +66,7 @@ class MixtureRNN(AbstractReduction):
         *,
         dt: ArrayLike,
         activation: AbstractActivation = Identity(),
+        readout: AbstractActivation | None = None,
         frozen: tuple[str, ...] = (),
     ):
         weights, laws = real_array(weights, "weights", 0, open_start=True), _stacked(populations)
@@ -71,6 +81,7 @@ class MixtureRNN(AbstractReduction):
         self.weights = weights
         self.dt = as_dt(dt)
         self.activation = as_activation(activation)
+        self.readout_activation = read_out(self.activation, readout)
         self.frozen = names(frozen, "frozen")
         check_closure(laws.roles, activation)
         laws.roles.frozen_columns(self.frozen)
@@ -104,10 +115,14 @@ class MixtureRNN(AbstractReduction):
         )
 
     def read(
-        self, state: Float[Array, "*batch d"], start: int, stop: int
+        self,
+        state: Float[Array, "*batch d"],
+        start: int,
+        stop: int,
+        activation: AbstractActivation,
     ) -> Float[Array, "*batch read"]:
         def each(gram: Float[Array, "k k"]) -> Float[Array, "*batch read"]:
-            return gaussian_read(Overlaps(gram, self.roles), self.activation, state, start, stop)
+            return gaussian_read(Overlaps(gram, self.roles), activation, state, start, stop)
 
         parts = jax.vmap(each)(self.populations.gram)
         return jnp.tensordot(self.weights.astype(self.dtype), parts, axes=1)
@@ -124,6 +139,7 @@ class MixtureRNN(AbstractReduction):
         bounds = np.round(n * np.cumsum(np.asarray(self.weights))).astype(int)
         sizes = np.diff(bounds, prepend=0)
         options = {"dt": self.dt, "activation": self.activation, "frozen": self.frozen}
+        options["readout"] = self.readout_activation
         parts = [
             LowRankRNN.with_overlaps(Overlaps(gram, self.roles), int(size), key=k, **options)
             for gram, size, k in zip(self.populations.gram, sizes, jr.split(key, len(sizes)))

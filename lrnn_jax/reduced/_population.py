@@ -42,8 +42,8 @@ def population(
     nodes follow and the closure does not).
 
     Arguments:
-        overlaps: Q_0; or a network or mixture to take it, dt, φ and frozen columns from. A mixture
-            of P populations gets nodes/P nodes in each.
+        overlaps: Q_0; or a network or mixture to take it, dt, φ, read-out and frozen columns from.
+            A mixture of P populations gets nodes/P nodes in each.
         nodes: about how many.
         dt, activation, frozen: of the network; left out when a network is given.
         quadrature: `Sobol()` or `GaussHermite()`.
@@ -57,10 +57,11 @@ def population(
     component(overlaps, AbstractOverlapModel, "overlaps", such_as)
     component(quadrature, AbstractQuadrature, "quadrature", "Sobol(), or GaussHermite()")
     nodes, key = whole(nodes, "nodes"), one_key(key)
-    laws, shares = one_set(overlaps.overlaps), np.ones(1)
+    laws, shares, readout = one_set(overlaps.overlaps), np.ones(1), None
     if isinstance(overlaps, AbstractOverlapRNN):
         dt = overlaps.dt if dt is None else dt
         activation = overlaps.activation if activation is None else activation
+        readout = overlaps.readout_activation
         frozen = frozen or overlaps.frozen
     if isinstance(overlaps, AbstractReduction):
         laws, shares = overlaps.laws, np.ravel(np.asarray(overlaps.shares))
@@ -69,16 +70,14 @@ def population(
     activation = Identity() if activation is None else as_activation(activation)
     roles, k = laws.roles, laws.roles.size
     halved = activation.odd and not roles.means
-    parts, scales = [], []
+    pieces = []
     for gram, share in zip(laws.gram.reshape(-1, k, k), shares):
         key, now = jr.split(key)
         each = -(-nodes // len(shares))
         theta, w = _nodes(Overlaps(gram, roles), each, quadrature, halved, now)
-        parts.append(theta)
-        scales.append(1 / (share * w))
-    theta = jnp.asarray(np.concatenate(parts), laws.gram.dtype)
-    scale = jnp.asarray(np.concatenate(scales), theta.dtype)
-    options = {"dt": dt, "activation": activation, "frozen": frozen}
+        pieces.append((theta, 1 / (share * w)))
+    theta, scale = (jnp.asarray(np.concatenate(a), laws.gram.dtype) for a in zip(*pieces))
+    options = {"dt": dt, "activation": activation, "readout": readout, "frozen": frozen}
     return LowRankRNN.from_stack(theta, roles, scale, **options)
 
 

@@ -4,7 +4,15 @@ import equinox as eqx
 from jaxtyping import Array, ArrayLike, Float
 
 from lrnn_jax._checks import as_dt, names
-from lrnn_jax.networks import AbstractActivation, Identity, Simulation, as_activation, read_after
+from lrnn_jax.networks import (
+    READOUT,
+    AbstractActivation,
+    Identity,
+    Simulation,
+    as_activation,
+    read_after,
+    read_out,
+)
 from lrnn_jax.overlaps import Overlaps, one_set
 from lrnn_jax.reduced._base import AbstractReduction
 from lrnn_jax.reduced._closure import activity, check_closure, closure_states, gaussian_read
@@ -23,12 +31,13 @@ class ReducedRNN(AbstractReduction):
         (1/N) Σ_i θ_i φ(h_i) = g (S_θ κ − μ_θ μ_h) + μ_θ ⟨φ⟩,   μ_h = μ_right κ,   Δ = κᵀRκ − μ_h²
 
     for θ = z, v, with g and ⟨φ⟩ the averages of φ' and φ over N(μ_h, Δ). Biases are one latent
-    more, κ_b' = κ_b + dt (1 − κ_b).
+    more, κ_b' = κ_b + dt (1 − κ_b), an initial state another, κ_h' = κ_h − dt κ_h from κ_h = 1.
 
     Arguments:
         overlaps: Q and roles; for nonlinear φ in the scaling s = N.
         dt: Euler step in membrane time constants, in (0, 1].
         activation: φ; without means linear or odd.
+        readout: `Identity()` to read out h in place of φ(h); None: φ(h).
         frozen: vectors that do not learn: families ("m") or single columns ("u2").
 
     Errors: ValueError for a batch of overlaps, dt outside (0, 1], or nonlinear φ without the means
@@ -40,6 +49,7 @@ class ReducedRNN(AbstractReduction):
     overlaps: Overlaps
     dt: Float[Array, ""]
     activation: AbstractActivation
+    readout_activation: AbstractActivation = eqx.field(metadata=READOUT)
     frozen: tuple[str, ...] = eqx.field(static=True)
     simulation = Simulation(closure_states, read_after)
 
@@ -49,11 +59,13 @@ class ReducedRNN(AbstractReduction):
         *,
         dt: ArrayLike,
         activation: AbstractActivation = Identity(),
+        readout: AbstractActivation | None = None,
         frozen: tuple[str, ...] = (),
     ):
         self.overlaps = one_set(overlaps)
         self.dt = as_dt(dt)
         self.activation = as_activation(activation)
+        self.readout_activation = read_out(self.activation, readout)
         self.frozen = names(frozen, "frozen")
         check_closure(self.roles, activation)
         self.roles.frozen_columns(self.frozen)
@@ -76,9 +88,13 @@ class ReducedRNN(AbstractReduction):
         return self.with_gram(overlaps.gram)
 
     def read(
-        self, state: Float[Array, "*batch d"], start: int, stop: int
+        self,
+        state: Float[Array, "*batch d"],
+        start: int,
+        stop: int,
+        activation: AbstractActivation,
     ) -> Float[Array, "*batch read"]:
-        return gaussian_read(self.overlaps, self.activation, state, start, stop)
+        return gaussian_read(self.overlaps, activation, state, start, stop)
 
     def activity(
         self, state: Float[Array, "*batch d"]

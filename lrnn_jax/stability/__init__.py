@@ -1,5 +1,11 @@
-"""Stability of closed loops: spectrum, stages of learning, gains."""
+"""Stability: spectrum, stages of learning and gains of closed loops; fixed points."""
 
+from lrnn_jax.stability._fixed_points import (
+    FixedPointHistory,
+    FixedPoints,
+    fixed_points,
+    fixed_points_of_learning,
+)
 from lrnn_jax.stability._gains import Landscape, effective_gains, gain_landscape, lqr_gain
 from lrnn_jax.stability._spectrum import (
     LoopMatrix,

@@ -123,10 +123,10 @@ def outliers(
 ) -> Complex[np.ndarray, "*record count"]:
     """The `count` eigenvalues farthest from `bulk` (1 − dt for a low-rank network)."""
     values, count = eigenvalues(values, 1), whole(count, "count")
-    centre = eigenvalues(bulk, 0, "bulk")
-    if centre.ndim or not np.isfinite(centre):
+    point = eigenvalues(bulk, 0, "bulk")
+    if point.ndim or not np.isfinite(point):
         raise ValueError(f"`bulk` is one number, 1 − dt for a low-rank network; got {shown(bulk)}.")
-    order = np.argsort(-np.abs(values - centre), axis=-1, kind="stable")[..., :count]
+    order = np.argsort(-np.abs(values - bulk), axis=-1, kind="stable")[..., :count]
     return np.take_along_axis(values, order, axis=-1)
 
 

@@ -1,23 +1,23 @@
 """Sweep files: a table of what is run, of what stays, and of what varies."""
 
+import contextlib
 import dataclasses
 import functools
-import os
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
 
-from lrnn_jax._checks import whole, whole_or_none
-from lrnn_jax.sweeps._grid import Design, grid, hint, sampled, zipped
+from lrnn_jax._checks import component, function, whole, whole_or_none
+from lrnn_jax.sweeps._folder import as_path
+from lrnn_jax.sweeps._grid import LARGEST, Design, grid, hint, one_of, sampled, zipped
 from lrnn_jax.sweeps._learning import LABELS, STATIC, Learning, Real, Whole
 from lrnn_jax.sweeps._sweep import Sweep
 
 TABLES = ("sweep", "fixed", "axes", "zip", "sample")
 HEAD = ("run", "seed", "chunk", "preset")
-METHODS = ("sobol", "halton", "latin", "uniform")
 RANGE = ("from", "to", "count", "spacing")
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
@@ -37,23 +37,27 @@ class Runnable:
         traced: False for what runs on the host, cell by cell, and has its seed among its fields.
     """
 
-    run: Callable[[Any, int], Any]
-    presets: Mapping[str, Any]
-    check: Callable[[Any], None] = lambda config: None
+    run: Any
+    presets: Any
+    check: Any = lambda config: None
     static: tuple[str, ...] = ()
     labels: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
     traced: bool = True
+
+    def __post_init__(self) -> None:
+        function(self.run, "run", "a config and a seed")
+        function(self.check, "check", "a config")
+        configs = self.presets.values() if isinstance(self.presets, Mapping) else ()
+        if not configs or not all(dataclasses.is_dataclass(config) for config in configs):
+            raise ValueError(
+                f"`presets` are configs (dataclasses) by name, at least one; got {self.presets!r}."
+            )
 
 
 LEARNING = Runnable(Learning.run, {"full": Learning()}, Learning.check, STATIC, LABELS)
 
 
-def read_sweep(
-    path: str | os.PathLike,
-    store: str | os.PathLike | None = None,
-    *,
-    runs: Mapping[str, Runnable] | None = None,
-) -> Sweep:
+def read_sweep(path: Any, store: Any = None, *, runs: Mapping[str, Any] | None = None) -> Sweep:
     """The sweep that a file describes, checked.
 
         [sweep]  run = "learning", seed = 0, chunk, preset    what is run
@@ -71,23 +75,28 @@ def read_sweep(
 
     Errors: ValueError for what is wrong in the file, naming table and field, with suggestions.
     """
-    head, fixed, *varied = _tables(path)
-    name = check_value("run", head.get("run", "learning"), str)
+    head, fixed, *varied = _tables(as_path(path, "path"))
     runnables = {"learning": LEARNING, **(runs or {})}
-    _known([name], runnables, "`run`")
-    runnable = runnables[name]
-    if not runnable.traced and (ignored := [key for key in ("chunk", "seed") if key in head]):
-        raise ValueError(
-            f"[sweep] {' and '.join(ignored)}: {name!r} runs its cells one by one, each with the "
-            f"`seed` among its own fields."
-        )
-    presets = runnable.presets
-    preset = one_of("preset", head.get("preset", next(iter(presets))), tuple(presets))
-    seed = check_value("seed", head.get("seed", 0), int)
-    default = presets[preset]
+    for value in runnables.values():
+        component(value, Runnable, "runs", "{'mine': Runnable(run, {'full': Config()})}")
+    with _table("sweep"):
+        _known(head, HEAD, "field")
+        name = one_of("run", head.get("run", "learning"), runnables)
+        runnable = runnables[name]
+        ignored = [key for key in ("chunk", "seed") if key in head and not runnable.traced]
+        if ignored:
+            raise ValueError(
+                f"`{ignored[0]}`: {name!r} runs its cells one by one, each with the `seed` among "
+                f"its own fields."
+            )
+        presets = runnable.presets
+        default = presets[one_of("preset", head.get("preset", next(iter(presets))), presets)]
+        seed = check_value("seed", head.get("seed", 0), int)
+        chunk = whole_or_none(head.get("chunk"), "chunk", "what fits into memory")
     kinds = {field.name: field.type for field in dataclasses.fields(default)}
-    _known(fixed, kinds, "field of [fixed]")
-    fixed = {key: check_value(key, value, kinds[key]) for key, value in fixed.items()}
+    with _table("fixed"):
+        _known(fixed, kinds, "field")
+        fixed = {key: check_value(key, value, kinds[key]) for key, value in fixed.items()}
     design = _design(varied, kinds)
     if twice := set(fixed) & set(design.columns):
         raise ValueError(f"Both fixed and swept: {', '.join(sorted(twice))}.")
@@ -99,10 +108,11 @@ def read_sweep(
         functools.partial(_run_cell, runnable.run, config, seed),
         static=[field for field in runnable.static if field in design.columns],
         labels={key: text for key, text in runnable.labels.items() if key in design.columns},
-        chunk=whole_or_none(head.get("chunk"), "chunk", "what fits into memory"),
+        chunk=chunk,
         store=store,
         traced=runnable.traced,
-        name=f"{name} {seed if runnable.traced else preset} {sorted(fixed.items())}",
+        name=f"{name} {seed if runnable.traced else head.get('preset', next(iter(presets)))} "
+        f"{sorted(fixed.items())}",
     )
 
 
@@ -110,53 +120,60 @@ def _run_cell(run: Callable[[Any, int], Any], config: Any, seed: int, /, **field
     return run(dataclasses.replace(config, **fields), seed)
 
 
+def _tables(path: Path) -> list[dict[str, Any]]:
+    """The tables of a file, those that it lacks empty."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is not a readable sweep file: {error}.") from None
+    _known(content, TABLES, "table")
+    for name, table in content.items():
+        if not isinstance(table, dict):
+            raise ValueError(f"[{name}] is a table, with a line for each field; got {table!r}.")
+    return [content.get(name, {}) for name in TABLES]
+
+
+@contextlib.contextmanager
+def _table(name: str) -> Iterator[None]:
+    """Say in which table something is wrong."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"[{name}] {error}") from None
+
+
 def _design(tables: list[dict[str, Any]], kinds: Mapping[str, Any]) -> Design:
     """The design of [axes], [zip] and [sample]."""
-    axes, together, drawn = tables
+    *listed, drawn = tables
+    options = {key: drawn.pop(key) for key in ("count", "seed", "method") if key in drawn}
     parts = []
-    for table, columns, combine in (("axes", axes, grid), ("zip", together, zipped)):
-        _known(columns, kinds, f"field of [{table}]")
-        if columns:
-            parts.append(
-                combine(**{key: _values(key, v, kinds[key]) for key, v in columns.items()})
-            )
-    if drawn:
-        parts.append(_sample(drawn, kinds))
+    for name, columns, combine in zip(TABLES[2:], listed, (grid, zipped)):
+        with _table(name):
+            _known(columns, kinds, "field")
+            values = {key: _values(key, value, kinds[key]) for key, value in columns.items()}
+            parts += [combine(**values)] if values else []
+    with _table("sample"):
+        _known(drawn, kinds, "field")
+        if texts := [key for key in drawn if kinds[key] not in (int, float, Real, Whole)]:
+            raise ValueError(f"`{texts[0]}` is no number: list its values in [axes] or [zip].")
+        if drawn or options:
+            sample = sampled(**{"count": 0, "seed": 0, **options}, **drawn)
+            columns = {name: column.values for name, column in sample.columns.items()}
+            wholes = {n: np.rint(x).astype(int) for n, x in columns.items() if _is_whole(kinds[n])}
+            parts.append(zipped("sample", **columns | wholes))
     if not parts:
         raise ValueError("The file sweeps nothing: give [axes], [zip] or [sample].")
     return functools.reduce(lambda one, other: one * other, parts)
-
-
-def _sample(drawn: dict[str, Any], kinds: Mapping[str, Any]) -> Design:
-    """Cells drawn from ranges; whole-number fields get rounded values."""
-    options = {key: drawn.pop(key) for key in ("count", "seed", "method") if key in drawn}
-    _known(drawn, kinds, "field of [sample]")
-    for name, ends in drawn.items():
-        if not isinstance(ends, list) or len(ends) not in (2, 3):
-            raise ValueError(f"[sample] {name} is [low, high] or [low, high, 'log']; got {ends}.")
-        ends[:2] = [check_value(name, end, float) for end in ends[:2]]
-        ends[2:] = [one_of(f"spacing of {name}", scale, ("linear", "log")) for scale in ends[2:]]
-    count = whole(options.pop("count", 0), "count of [sample]")
-    seed = whole(options.pop("seed", 0), "seed of [sample]", 0)
-    options = {key: one_of(key, method, METHODS) for key, method in options.items()}
-    ranges: dict[str, Any] = {name: tuple(ends) for name, ends in drawn.items()}
-    design = sampled(count, seed=seed, **options, **ranges)
-    columns = {
-        name: np.rint(column.values).astype(int) if kinds[name] in (int, Whole) else column.values
-        for name, column in design.columns.items()
-    }
-    return zipped("sample", **columns)
 
 
 def _values(name: str, values: Any, kind: Any) -> list[Any]:
     """Values of an axis: a list, or {from, to, count, spacing}."""
     if isinstance(values, dict):
         _known(values, RANGE, f"field of the range of {name}")
-        for key in RANGE[:3]:
-            if key not in values:
-                raise ValueError(f"The range of {name} needs {key!r}: {{from, to, count}}.")
+        if missing := [key for key in RANGE[:3] if key not in values]:
+            raise ValueError(f"The range of {name} needs {missing[0]!r}: {{from, to, count}}.")
         low, high = (check_value(f"{key} of {name}", values[key], float) for key in ("from", "to"))
-        count = whole(values["count"], f"count of {name}")
+        count = whole(values["count"], f"count of {name}", 1, LARGEST)
         spacing = one_of("spacing", values.get("spacing", "linear"), ("linear", "log"))
         if not np.isfinite(high - low) or (spacing == "log" and low * high <= 0):
             raise ValueError(
@@ -164,26 +181,16 @@ def _values(name: str, values: Any, kind: Any) -> list[Any]:
                 f"spacing 'log', two of one sign."
             )
         made = (np.geomspace if spacing == "log" else np.linspace)(low, high, count)
-        is_whole = kind in (int, Whole)
-        values = np.unique(np.round(made)).astype(int).tolist() if is_whole else made.tolist()
+        values = (np.unique(np.rint(made)).astype(int) if _is_whole(kind) else made).tolist()
     if not isinstance(values, list):
         raise ValueError(f"The axis {name} is a list or {{from, to, count}}; got {values!r}.")
+    if not values:
+        raise ValueError(f"The axis {name!r} is empty: give it at least one value.")
     return [check_value(name, value, kind) for value in values]
 
 
-def _tables(path: str | os.PathLike) -> list[dict[str, Any]]:
-    """The tables of a file, those that it lacks empty."""
-    try:
-        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is not a readable sweep file: {error}.") from None
-    _known(content, TABLES, "table")
-    for name, table in content.items():
-        if not isinstance(table, dict):
-            raise ValueError(f"[{name}] is a table, with a line for each field; got {table!r}.")
-    tables = [content.get(name, {}) for name in TABLES]
-    _known(tables[0], HEAD, "field of [sweep]")
-    return tables
+def _is_whole(kind: Any) -> bool:
+    return kind in (int, Whole)
 
 
 def _known(names: Any, known: Any, what: str) -> None:
@@ -202,7 +209,12 @@ def check_value(name: str, value: Any, kind: Any) -> Any:
     if get_origin(kind) is Literal:
         return one_of(name, value, get_args(kind))
     if get_origin(kind) is tuple:
-        return _tuple(name, value, get_args(kind))
+        kinds, many = get_args(kind), Ellipsis in get_args(kind)
+        if not isinstance(value, list) or not (many or len(value) == len(kinds)):
+            expected = "a list" if many else f"a list of {len(kinds)} values"
+            raise ValueError(f"`{name}` is {expected}; got {value!r}.")
+        each = kinds[:1] * len(value) if many else kinds
+        return tuple(check_value(name, x, kind) for x, kind in zip(value, each))
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind is float and number and not abs(value) > 2**1023:
         return float(value)
@@ -211,22 +223,3 @@ def check_value(name: str, value: Any, kind: Any) -> Any:
     if kind is int and isinstance(value, int) and number and abs(value) < 2**63:
         return value
     raise ValueError(f"`{name}` is {WORDS.get(kind, kind)}; got {value!r}.")
-
-
-def _tuple(name: str, values: Any, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
-    size = None if kinds[-1] is Ellipsis else len(kinds)
-    if not isinstance(values, list) or size not in (None, len(values)):
-        expected = "a list" if size is None else f"a list of {size} values"
-        raise ValueError(f"`{name}` is {expected}; got {values!r}.")
-    each = kinds if size else kinds[:1] * len(values)
-    return tuple(check_value(name, value, kind) for value, kind in zip(values, each))
-
-
-def one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> Any:
-    """The value, if it is one of those allowed.
-
-    Errors: ValueError listing them.
-    """
-    if value in allowed:
-        return value
-    raise ValueError(f"`{name}` is one of {', '.join(map(str, allowed))}; got {value!r}.")

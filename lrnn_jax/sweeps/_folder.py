@@ -3,30 +3,35 @@
 import contextlib
 import errno
 import hashlib
-import json
 import os
 import socket
-import tempfile
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lrnn_jax.sweeps._outputs import fill_of
+from lrnn_jax.sweeps._documents import read_document, write_beside
+from lrnn_jax.sweeps._outputs import Spec, fill_of
 from lrnn_jax.sweeps._store import AbstractStore, StoreError, specs_of
 
 try:
     import fcntl
 except ImportError:  # no such locks on this system: chunks may be computed twice, to the same bytes
     fcntl = None
+try:
+    import google_crc32c
+except ImportError:  # it comes with zarr
+    google_crc32c = None
 
-MANIFEST = {"function": str, "design": list, "static": list, "labels": dict, "versions": dict}
-GROUP = {"cells": int, "chunk": int, "program": str, "variables": dict}
-MARKER = {"start": int, "cells": int, "checksums": dict, "outcomes": dict, "raised": dict}
-"""Fields that documents and markers hold at least."""
+CRC: dict[str, Callable[[int, Any], int]] = {"crc32": lambda crc, data: zlib.crc32(data, crc)}
+CHECKSUM = "crc32"
+if google_crc32c is not None:
+    CRC["crc32c"] = google_crc32c.extend
+    # without its C code it is slow
+    CHECKSUM = "crc32c" if google_crc32c.implementation == "c" else "crc32"
 
 
 class Store(AbstractStore):
@@ -48,7 +53,8 @@ class Store(AbstractStore):
     full disk, missing rights, and files that are damaged or of something else, with their names.
     """
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: Any):
+        path = as_path(path, "path")
         try:
             import zarr.errors
         except ImportError as error:
@@ -56,7 +62,8 @@ class Store(AbstractStore):
                 "A sweep's store needs zarr: pip install 'lrnn_jax[sweep]'."
             ) from error
         self._zarr: Any = zarr
-        self.path = Path(path)
+        self.path = path
+        self._documents: dict[str, dict[str, Any]] = {}
         self._arrays: dict[tuple[int, str, str], Any] = {}
         self._markers: dict[tuple[int, int], dict[str, Any]] = {}
 
@@ -84,6 +91,8 @@ class Store(AbstractStore):
     def write(
         self, index: int, unit: int, arrays: Mapping[str, np.ndarray], note: Mapping[str, Any]
     ) -> None:
+        if self.is_done(index, unit):
+            return  # another process was first
         sums, start = {}, note["start"]
         with self._guard():
             for name, values in arrays.items():
@@ -91,38 +100,39 @@ class Store(AbstractStore):
                     values = np.full_like(values, np.nan)  # of one sign and payload
                 self._array(index, name, "r+")[start : start + len(values)] = values
                 sums[name] = _checksum(values)
-            marker = {**note, "checksums": sums, "host": socket.gethostname(), "time": time.time()}
+            about = {"host": socket.gethostname(), "time": time.time()}
+            marker = {**note, "checksums": sums, "of": self._identity(index), **about}
             path = self._marker(index, unit)
-            os.replace(_beside(path, marker), path)
+            os.replace(write_beside(path, marker), path)
 
     def done(self) -> dict[tuple[int, int], dict[str, Any]]:
         """The markers of all complete chunks, by (group, chunk)."""
-        names = (path.stem.partition("-") for path in (self.path / "done").glob("*-*.json"))
-        places = [(int(i), int(u)) for i, _, u in names if i.isdecimal() and u.isdecimal()]
-        return {place: mark for place in places if (mark := self._known(*place)) is not None}
+        marks = {place: self._known(*place) for place in self._places("done")}
+        return {place: mark for place, mark in marks.items() if mark is not None}
+
+    def _places(self, folder: str) -> list[tuple[int, int]]:
+        """The chunks that the files of a folder are named after."""
+        names = (path.stem.partition("-") for path in (self.path / folder).glob("*-*"))
+        return [(int(i), int(unit)) for i, _, unit in names if i.isdecimal() and unit.isdecimal()]
 
     def is_done(self, index: int, unit: int) -> bool:
         return self._known(index, unit) is not None
 
     def damaged(self, share: tuple[int, int] = (0, 1)) -> list[tuple[int, int]]:
-        """The chunks that are marked complete, but whose data are not what was written.
-
-        Arguments:
-            share: (i, n) to look at each n-th chunk of a group only, from the i-th on.
-        """
+        """The chunks that are marked complete, but whose data are not what was written; of n
+        shares of each group, the i-th."""
         return sorted(
             place
             for place, marker in self.done().items()
-            if place[1] % share[1] == share[0]
+            if sum(place) % share[1] == share[0]
             and any(self.read(*place, name) is None for name in marker["checksums"])
         )
 
-    def discard_damaged(self, share: tuple[int, int]) -> None:
-        """Count the chunks that `damaged` finds as not computed."""
-        for place in self.damaged(share):
-            with self._guard():
-                self._marker(*place).unlink(missing_ok=True)
-            self._markers.pop(place, None)
+    def discard(self, place: tuple[int, int]) -> None:
+        """Count a chunk as not computed."""
+        with self._guard():
+            self._marker(*place).unlink(missing_ok=True)
+        self._markers.pop(place, None)
 
     @contextlib.contextmanager
     def lock(self, index: int, unit: int) -> Iterator[bool]:
@@ -136,7 +146,7 @@ class Store(AbstractStore):
         path = self.path / "locks" / f"{index}-{unit:06d}"
         with self._guard():
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(path, os.O_CREAT | os.O_RDWR)
+            handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -152,46 +162,64 @@ class Store(AbstractStore):
     def held(self) -> int:
         """How many chunks are in the hands of processes; what a killed one left does not count."""
         count = 0
-        for path in (self.path / "locks").glob("*-*"):
-            index, _, unit = path.name.partition("-")
-            with self.lock(int(index), int(unit)) as free:
+        for place in self._places("locks"):
+            with contextlib.suppress(StoreError), self.lock(*place) as free:  # a disk to read only
                 count += not free
         return count
 
     def document(self, name: str) -> dict[str, Any] | None:
-        of_group = {} if name.endswith(".coordinates") else GROUP
-        return _read(self.path / f"{name}.json", MANIFEST if name == "manifest" else of_group)
+        if name not in self._documents:
+            of_group = "coordinates" if name.endswith(".coordinates") else "groups"
+            kind = "manifest" if name == "manifest" else of_group
+            if (content := read_document(self.path / f"{name}.json", kind)) is None:
+                return None
+            self._documents[name] = content
+        return self._documents[name]
 
     def keep(self, name: str, content: Mapping[str, Any]) -> dict[str, Any]:
-        if (there := self.document(name)) is not None:
-            return there
-        path = self.path / f"{name}.json"
-        with self._guard():
-            temporary = _beside(path, content)
-            with contextlib.suppress(FileExistsError):
-                os.link(temporary, path)
-            os.unlink(temporary)
+        if self.document(name) is None:
+            path = self.path / f"{name}.json"
+            with self._guard():
+                if name == "manifest":
+                    self._check_empty()
+                temporary = write_beside(path, content)
+                with contextlib.suppress(FileExistsError):  # another process was first
+                    os.link(temporary, path)
+                os.unlink(temporary)
         return self.document(name) or {}
 
-    def _make_array(self, index: int, name: str) -> None:
-        record = self.document(f"groups/{index}") or {}
-        spec = specs_of(record)[name]
+    def _array(self, index: int, name: str, mode: str) -> Any:
+        """The zarr array of a group's variable; made, to write to, where it is not there."""
+        if (index, name, mode) not in self._arrays:
+            folder = self.path / "data" / str(index) / name
+            record = self.document(f"groups/{index}") or {}
+            spec = specs_of(record)[name]
+            layout = {
+                "shape": (record["cells"], *spec.shape),
+                "chunks": (record["chunk"], *(max(n, 1) for n in spec.shape)),
+                "dtype": np.dtype(spec.dtype),
+            }
+            try:
+                if mode == "r+" and not (folder / "zarr.json").exists():
+                    self._make_array(index, name, spec, layout)
+                array: Any = self._zarr.open_array(folder, mode=mode)
+                if layout != {"shape": array.shape, "chunks": array.chunks, "dtype": array.dtype}:
+                    raise ValueError(f"it does not fit groups/{index}.json")
+            except OSError:
+                raise
+            except Exception as error:  # whatever a damaged file makes zarr say
+                raise StoreError(
+                    f"{folder / 'zarr.json'} is damaged ({error}): restore it, or delete {folder} "
+                    f"and resume, which computes what it held again."
+                ) from error
+            self._arrays[index, name, mode] = array
+        return self._arrays[index, name, mode]
+
+    def _make_array(self, index: int, name: str, spec: Spec, layout: Mapping[str, Any]) -> None:
         group = self._zarr.open_group(self.path / "data", mode="a", zarr_format=3)
+        names, fill = ("cell", *spec.dims), fill_of(spec.dtype)
         with contextlib.suppress(self._zarr.errors.ContainsArrayError):  # another process was first
-            group.create_array(
-                f"{index}/{name}",
-                shape=(record["cells"], *spec.shape),
-                chunks=(record["chunk"], *(max(n, 1) for n in spec.shape)),
-                dtype=spec.dtype,
-                fill_value=fill_of(spec.dtype),
-                dimension_names=("cell", *spec.dims),
-            )
-
-    def _folder(self, index: int, name: str) -> Path:
-        return self.path / "data" / str(index) / name
-
-    def _marker(self, index: int, unit: int) -> Path:
-        return self.path / "done" / f"{index}-{unit:06d}.json"
+            group.create_array(f"{index}/{name}", fill_value=fill, dimension_names=names, **layout)
 
     def _is_lost(self, index: int, unit: int, name: str) -> bool:
         """Whether the file of a chunk of a variable is gone; one of nothing but NaN has none."""
@@ -199,33 +227,46 @@ class Store(AbstractStore):
             after = ["0"] * (self._array(index, name, "r").ndim - 1)
         except FileNotFoundError:
             return True
-        file = os.path.join(self._folder(index, name), "c", str(unit), *after)
-        return not os.path.exists(file) and self.read(index, unit, name) is None
+        file = self.path.joinpath("data", str(index), name, "c", str(unit), *after)
+        return not file.exists() and self.read(index, unit, name) is None
 
-    def _array(self, index: int, name: str, mode: str) -> Any:
-        """The zarr array of a group's variable; made, to write to, where it is not there."""
-        if (index, name, mode) not in self._arrays:
-            folder = self._folder(index, name)
-            try:
-                if mode == "r+" and not (folder / "zarr.json").exists():
-                    self._make_array(index, name)
-                self._arrays[index, name, mode] = self._zarr.open_array(folder, mode=mode)
-            except OSError:
-                raise
-            except Exception as error:  # whatever a damaged file makes zarr say
-                raise StoreError(
-                    f"{folder / 'zarr.json'} is damaged: {error}. Restore it; or delete {folder} "
-                    f"and resume, which computes what it held again."
-                ) from error
-        return self._arrays[index, name, mode]
+    def _marker(self, index: int, unit: int) -> Path:
+        return self.path / "done" / f"{index}-{unit:06d}.json"
 
     def _known(self, index: int, unit: int) -> dict[str, Any] | None:
-        """The marker of a chunk; None where there is none, or none that can be read."""
+        """The marker of a chunk; None where there is none, or none of it that can be read."""
         if (index, unit) not in self._markers:
+            marker = None
             with contextlib.suppress(StoreError):
-                if (marker := _read(self._marker(index, unit), MARKER)) is not None:
-                    self._markers[index, unit] = marker
+                marker = read_document(self._marker(index, unit), "done")
+            if marker is not None and self._fits(index, unit, marker):
+                self._markers[index, unit] = marker
         return self._markers.get((index, unit))
+
+    def _fits(self, index: int, unit: int, marker: dict[str, Any]) -> bool:
+        """Whether a marker is of this chunk of this sweep, and no copy of another one's."""
+        if (record := self.document(f"groups/{index}")) is None:
+            return False
+        start = unit * record["chunk"]
+        cells = min(record["chunk"], record["cells"] - start)
+        facts = {"start": start, "cells": cells, "of": self._identity(index)}
+        names = {name for name, spec in record["variables"].items() if not spec["coordinate"]}
+        same = all(marker.get(name, fact) == fact for name, fact in facts.items())
+        return same and marker["checksums"].keys() >= names
+
+    def _identity(self, index: int) -> str:
+        """What the chunks of a group are results of."""
+        manifest, record = self.document("manifest") or {}, self.document(f"groups/{index}") or {}
+        return f"{manifest.get('hash')} {record.get('program')}"
+
+    def _check_empty(self) -> None:
+        """Raise StoreError for a folder of something else, which has no manifest."""
+        names = sorted(path.name for path in self.path.glob("[!.]*"))
+        if names and "manifest.json" not in names:
+            raise StoreError(
+                f"{self.path} holds {', '.join(names[:3])}{', …' * (len(names) > 3)} and no sweep: "
+                f"choose another folder for the store."
+            )
 
     @contextlib.contextmanager
     def _guard(self) -> Iterator[None]:
@@ -242,52 +283,24 @@ class Store(AbstractStore):
             ) from error
 
 
-def _read(path: Path, fields: Mapping[str, type]) -> dict[str, Any] | None:
-    """The content of a JSON file; None when there is none.
-
-    Errors: StoreError when it is damaged, or lacks one of these fields.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError) as error:
-        raise StoreError(
-            f"{path} cannot be read: {error}. Restore it, or start a new store."
-        ) from error
-    lacks = ["an object"] if not isinstance(content, dict) else []
-    lacks = lacks or [f for f, kind in fields.items() if not isinstance(content.get(f), kind)]
-    if lacks:
-        raise StoreError(
-            f"{path} is no part of a sweep's store: it lacks {', '.join(lacks)}. Restore it, or "
-            f"choose another folder for the store."
-        )
-    return content
+def as_path(path: Any, name: str) -> Path:
+    """A path; ValueError for what cannot be one."""
+    if isinstance(path, (str, os.PathLike)) and str(path) and "\0" not in str(path):
+        return Path(path)
+    raise ValueError(f"`{name}` is a path, such as 'runs/rates'; got {path!r}.")
 
 
-def _beside(path: Path, content: Mapping[str, Any]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(content, file)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    return Path(temporary)
-
-
-def _checksum(values: np.ndarray, like: str = "crc32:") -> str:
+def _checksum(values: np.ndarray, like: str = CHECKSUM) -> str:
     """A checksum of dtype, shape and bytes, of the same kind as another one.
 
-    The default costs a twentieth of reading the data; others, of earlier versions, are hashes, for
-    which NaN is NaN, whatever its sign and payload.
+    CRC-32C costs a twentieth of reading the data; others are of earlier versions, of which the
+    oldest are hashes, for which NaN is NaN, whatever its sign and payload.
     """
     values = np.ascontiguousarray(values)
-    head = f"{values.dtype.str}{values.shape}".encode()
-    if like.startswith("crc32:"):
-        data = memoryview(values.reshape(-1).view(np.uint8))  # pyright: ignore[reportArgumentType]
-        return f"crc32:{zlib.crc32(data, zlib.crc32(head)):08x}"
+    head, kind = f"{values.dtype.str}{values.shape}".encode(), like.partition(":")[0]
+    if kind in CRC:
+        data: Any = values.reshape(-1).view(np.uint8)
+        return f"{kind}:{CRC[kind](CRC[kind](0, head), data):08x}"
     if values.dtype.kind in "fc":
         values = np.where(np.isnan(values), values.dtype.type(np.nan), values)
     return hashlib.blake2b(head + values.tobytes(), digest_size=16).hexdigest()

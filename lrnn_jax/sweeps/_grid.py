@@ -1,34 +1,33 @@
 """Designs: which cells a sweep has, and which of them share a compiled program."""
 
+import contextlib
 import difflib
+import functools
 import hashlib
 import math
+import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Literal, SupportsIndex
+from typing import Any
 
 import numpy as np
 
-from lrnn_jax._checks import whole
+from lrnn_jax._checks import component, whole
 from lrnn_jax.sweeps._identity import ARRAYS
 
-Range = tuple[float, float] | tuple[float, float, Literal["linear", "log"]]
+LARGEST = 2**31 - 1
+"""Of numbers of cells."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """The values of one parameter along an axis.
-
-    Arguments:
-        values: numbers, shape (size,) or (size, …); or a tuple of other objects.
-        labels: a name for each object; None for numbers, which name themselves.
-    """
+    """The values of one parameter along an axis: numbers, shape (size,) or (size, …), or a tuple of
+    other objects, each with a label."""
 
     values: Any
     labels: tuple[str, ...] | None = None
 
-    @cached_property
+    @functools.cached_property
     def words(self) -> np.ndarray:
         """64 bits that stand for each value in the cells' keys, shape (size, 2), uint32.
 
@@ -40,9 +39,9 @@ class Column:
         texts = self.labels or [np.asarray(row, np.float64).tobytes() for row in self.values]
         return np.stack([digest_words(text) for text in texts])
 
-    @cached_property
+    @functools.cached_property
     def codes(self) -> np.ndarray:
-        """A number for each value, the same for equal values, in order of first appearance."""
+        """A number for each value, the same for equal values."""
         known: dict[Any, int] = {}
         names = self.labels or [x.tobytes() for x in self.values]
         return np.array([known.setdefault(name, len(known)) for name in names])
@@ -54,17 +53,20 @@ class Column:
 
     def shown(self) -> list[Any]:
         """The values as JSON has them."""
-        return list(self.labels) if self.labels else np.asarray(self.values).tolist()
+        return list(self.labels or np.asarray(self.values).tolist())
 
 
 @dataclass(frozen=True)
 class Axis:
     """One dimension of a sweep: a name, and one or more parameters that vary together along it."""
 
-    name: str
-    columns: dict[str, Column]
+    name: Any
+    columns: Any
 
     def __post_init__(self) -> None:
+        component(self.name, str, "axis", "'cell'")
+        for column in component(self.columns, dict, "columns", "those of `grid`").values():
+            component(column, Column, "columns", "those of `grid`")
         sizes = {name: len(column.values) for name, column in self.columns.items()}
         if len(set(sizes.values())) > 1:
             raise ValueError(
@@ -91,14 +93,15 @@ class Design:
     Errors: ValueError for two axes, or two parameters, of the same name.
     """
 
-    axes: tuple[Axis, ...]
+    axes: Any
 
     def __post_init__(self) -> None:
+        for axis in component(self.axes, tuple, "axes", "those of `grid`"):
+            component(axis, Axis, "axes", "those of `grid`")
         names = [axis.name for axis in self.axes]
         parameters = [name for axis in self.axes for name in axis.columns]
         for kind, all_names in (("axes", names), ("parameters", parameters)):
-            double = sorted({name for name in all_names if all_names.count(name) > 1})
-            if double:
+            if double := sorted({name for name in all_names if all_names.count(name) > 1}):
                 raise ValueError(f"Two {kind} have the same name: {', '.join(double)}.")
         if not self.axes:
             raise ValueError("A sweep needs at least one axis.")
@@ -106,9 +109,7 @@ class Design:
     @classmethod
     def from_json(cls, axes: Sequence[Mapping[str, Any]]) -> "Design":
         """The design that `to_json` wrote down; objects are their names."""
-        names = [axis["name"] for axis in axes]
-        columns = [{n: as_column(n, v) for n, v in axis["columns"].items()} for axis in axes]
-        return cls(tuple(map(Axis, names, columns)))
+        return functools.reduce(operator.mul, (zipped(a["name"], **a["columns"]) for a in axes))
 
     def to_json(self) -> list[dict[str, Any]]:
         """Axes with the values of their parameters."""
@@ -117,7 +118,8 @@ class Design:
             for axis in self.axes
         ]
 
-    def __mul__(self, other: "Design") -> "Design":
+    def __mul__(self, other: Any) -> "Design":
+        component(other, Design, "a factor of a design", "another one")
         return Design((*self.axes, *other.axes))
 
     @property
@@ -135,11 +137,15 @@ class Design:
         """All parameters by name."""
         return {name: column for axis in self.axes for name, column in axis.columns.items()}
 
+    @property
+    def names(self) -> set[str]:
+        """Of axes and parameters."""
+        return {axis.name for axis in self.axes} | set(self.columns)
+
     def positions(self, name: str, cells: np.ndarray) -> np.ndarray:
         """Where the given cells stand along the axis of a parameter."""
         axis = next(i for i, axis in enumerate(self.axes) if name in axis.columns)
-        after = math.prod(self.shape[axis + 1 :])
-        return cells // after % self.shape[axis]
+        return cells // math.prod(self.shape[axis + 1 :]) % self.shape[axis]
 
     def values(self, name: str, cells: np.ndarray) -> np.ndarray:
         """A numerical parameter in the given cells."""
@@ -151,7 +157,7 @@ class Design:
         axes stand at their first positions."""
         for axis in self.axes:
             for column in axis.columns.values():
-                places = set(range(len(column.values)))
+                places = set(range(axis.size))
                 if column.labels is None and column.values.ndim == 1:
                     places = {int(column.values.argmin()), int(column.values.argmax())}
                 for place in sorted(places):
@@ -174,14 +180,9 @@ class Design:
 
 @dataclass(frozen=True)
 class Group:
-    """The cells that share their static parameters, and so one compiled program.
-
-    Arguments:
-        index: its place among the sweep's groups.
-        statics: the static parameters' values by name.
-        labels: the same as JSON has them.
-        cells: numbers of its cells in the design, ascending.
-    """
+    """The cells that share their static parameters, and so one compiled program: its place among
+    the sweep's groups, those parameters by name, the same as JSON has them, and the numbers of its
+    cells in the design, ascending."""
 
     index: int
     statics: dict[str, Any]
@@ -189,8 +190,10 @@ class Group:
     cells: np.ndarray
 
     def units(self, chunk: int, share: tuple[int, int]) -> range:
-        """Its chunks that fall to the i-th of n processes, by number."""
-        return range(share[0], -(-len(self.cells) // chunk), share[1])
+        """Its chunks that fall to the i-th of n processes, by number. Groups begin with different
+        processes, so that many groups of one chunk are shared out too."""
+        i, n = share
+        return range((i - self.index) % n, -(-len(self.cells) // chunk), n)
 
     def part(self, unit: int, chunk: int) -> np.ndarray:
         """The cells of one of its chunks."""
@@ -201,19 +204,19 @@ def groups(design: Design, static: Sequence[str]) -> list[Group]:
     """The design's cells by the values of their static parameters, in order of appearance."""
     cells = np.arange(design.size)
     code = np.zeros(design.size, int)
-    for name in static:
-        column = design.columns[name]
+    columns = {name: design.columns[name] for name in static}
+    for name, column in columns.items():
         code = code * (column.codes.max() + 1) + column.codes[design.positions(name, cells)]
     _, first, code, counts = np.unique(
         code, return_index=True, return_inverse=True, return_counts=True
     )
     members = np.split(cells[np.argsort(code, kind="stable")], np.cumsum(counts)[:-1])
-    shown = {name: design.columns[name].shown() for name in static}
+    shown = {name: column.shown() for name, column in columns.items()}
+    places = {name: design.positions(name, first).tolist() for name in static}
     out = []
-    for kind, start in sorted(enumerate(first.tolist()), key=lambda pair: pair[1]):
-        places = {name: int(design.positions(name, np.array([start]))[0]) for name in static}
-        statics = {name: design.columns[name].item(i) for name, i in places.items()}
-        labels = {name: shown[name][i] for name, i in places.items()}
+    for kind in np.argsort(first):
+        statics = {name: columns[name].item(place[kind]) for name, place in places.items()}
+        labels = {name: shown[name][place[kind]] for name, place in places.items()}
         out.append(Group(len(out), statics, labels, members[kind]))
     return out
 
@@ -227,10 +230,10 @@ def grid(**axes: Any) -> Design:
 
     Errors: ValueError for an empty axis, or objects whose names are not distinct.
     """
-    return Design(tuple(Axis(name, {name: as_column(name, v)}) for name, v in axes.items()))
+    return Design(tuple(Axis(name, {name: _column(name, v)}) for name, v in axes.items()))
 
 
-def zipped(axis: str = "cell", /, **columns: Any) -> Design:
+def zipped(axis: Any = "cell", /, **columns: Any) -> Design:
     """Parameters that vary together, one cell a position: a list of cells, by parameter.
 
     Arguments:
@@ -240,23 +243,19 @@ def zipped(axis: str = "cell", /, **columns: Any) -> Design:
 
     Errors: ValueError for numbers of values that differ.
     """
-    return Design((Axis(axis, {name: as_column(name, v) for name, v in columns.items()}),))
+    return Design((Axis(axis, {name: _column(name, v) for name, v in columns.items()}),))
 
 
 def sampled(
-    count: SupportsIndex,
-    *,
-    seed: SupportsIndex,
-    method: Literal["sobol", "halton", "latin", "uniform"] = "sobol",
-    axis: str = "sample",
-    **ranges: Range,
+    count: Any, *, seed: Any, method: Any = "sobol", axis: Any = "sample", **ranges: Any
 ) -> Design:
     """Cells drawn from a box, by quasi-Monte-Carlo (scrambled), Latin hypercube or at random.
 
     Arguments:
         count: number of cells.
         seed: of the draw.
-        method: how points fill the box; low-discrepancy sequences leave the smallest holes.
+        method: how points fill the box, "sobol", "halton", "latin" or "uniform"; low-discrepancy
+            sequences (the first two) leave the smallest holes.
         axis: name of the one axis.
         ranges: (low, high) by parameter, or (low, high, "log") for uniform logarithms.
 
@@ -264,32 +263,36 @@ def sampled(
     """
     from scipy.stats import qmc
 
-    for name, (low, high, *scale) in ranges.items():
-        known = scale in ([], ["linear"], ["log"])
-        if not (known and low < high and (scale != ["log"] or low > 0)):
-            raise ValueError(
-                f"The range of {name!r} is (low, high) or (low, high, 'log') with low < high, and "
-                f"0 < low for 'log'; got {ranges[name]}."
-            )
     if not ranges:
         raise ValueError("Give at least one range, e.g. lr=(1e-3, 1e-1, 'log').")
-    count, rng = whole(count, "count"), np.random.default_rng(whole(seed, "seed", 0))
-    if method == "uniform":
+    count, seed = whole(count, "count", 1, LARGEST), whole(seed, "seed", 0)
+    boxes = {name: _range(name, ends) for name, ends in ranges.items()}
+    engines = {"sobol": qmc.Sobol, "halton": qmc.Halton, "latin": qmc.LatinHypercube}
+    rng, kind = np.random.default_rng(seed), one_of("method", method, (*engines, "uniform"))
+    if kind == "uniform":
         points = rng.random((count, len(ranges)))
-    elif method == "sobol":
-        engine = qmc.Sobol(len(ranges), rng=rng)
-        points = engine.random_base2(max(count - 1, 0).bit_length())[:count]
-    else:
-        if method not in ("halton", "latin"):
-            raise ValueError(f"`method` is one of sobol, halton, latin, uniform; got {method!r}.")
-        engine = qmc.Halton if method == "halton" else qmc.LatinHypercube
-        points = engine(len(ranges), rng=rng).random(count)
+    else:  # Sobol' points fill a box best by powers of two
+        drawn = 1 << (count - 1).bit_length() if kind == "sobol" else count
+        points = engines[kind](len(ranges), rng=rng).random(drawn)[:count]
     columns = {}
-    for (name, (low, high, *scale)), x in zip(ranges.items(), points.T):
-        logs = scale == ["log"]
+    for (name, (low, high, logs)), x in zip(boxes.items(), points.T):
         low, high = (math.log(low), math.log(high)) if logs else (low, high)
         columns[name] = np.exp(low + (high - low) * x) if logs else low + (high - low) * x
     return zipped(axis, **columns)
+
+
+def _range(name: str, ends: Any) -> tuple[float, float, bool]:
+    """The ends of a range, and whether it is logarithmic."""
+    with contextlib.suppress(TypeError, ValueError):
+        low, high, *scale = ends
+        logs = scale == ["log"]
+        within = low < high and math.isfinite(high - low) and (low > 0 or not logs)
+        if scale in ([], ["linear"], ["log"]) and within:
+            return float(low), float(high), logs
+    raise ValueError(
+        f"The range of {name!r} is (low, high) or (low, high, 'log') with finite low < high, and "
+        f"0 < low for 'log'; got {ends!r}."
+    )
 
 
 def as_design(cells: Any) -> Design:
@@ -314,7 +317,7 @@ def as_design(cells: Any) -> Design:
     return zipped(**{name: [cell[name] for cell in cells] for name in names})
 
 
-def as_column(name: str, values: Any) -> Column:
+def _column(name: str, values: Any) -> Column:
     """The values of one parameter, checked."""
     if isinstance(values, Mapping):
         return Column(tuple(values.values()), tuple(map(str, values)))
@@ -332,29 +335,38 @@ def as_column(name: str, values: Any) -> Column:
             array = np.empty(0, object)
         if array.dtype.kind in "fiub":
             return Column(array)
-    labels, known = tuple(_label(value) for value in values), {}
-    for label, value in zip(labels, values):
-        if known.setdefault(label, value) is not value and not _names_itself(value):
+    names, objects = [], {}
+    for value in values:
+        plain = value is None or isinstance(value, (str, bool, int, float))
+        names.append(str(value) if plain else _name_of(value))
+        if objects.setdefault(names[-1], value) is not value and not plain:
             raise ValueError(
-                f"Two values of {name!r} have the same name {label!r}: pass {{name: value, …}}."
+                f"Two values of {name!r} have the same name {names[-1]!r}: pass {{name: value, …}}."
             )
-    return Column(tuple(values), labels)
+    return Column(tuple(values), tuple(names))
 
 
-def _names_itself(value: Any) -> bool:
-    return value is None or isinstance(value, (str, bool, int, float))
-
-
-def _label(value: Any) -> str:
+def _name_of(value: Any) -> str:
     try:
-        return str(value) if _names_itself(value) else value.__name__
+        return value.__name__
     except AttributeError:
         return type(value).__name__
 
 
+def one_of(name: str, value: Any, allowed: Iterable[str]) -> str:
+    """The value, if it is one of those allowed.
+
+    Errors: ValueError listing them, with a suggestion.
+    """
+    if isinstance(value, str) and value in allowed:
+        return value
+    known = ", ".join(map(str, allowed))
+    raise ValueError(f"`{name}` is one of {known}; got {value!r}.{hint(value, allowed)}")
+
+
 def hint(name: Any, known: Iterable[str]) -> str:
     """ " Did you mean …?", where something known is much like the name; else nothing."""
-    close = difflib.get_close_matches(name, known, n=1)
+    close = difflib.get_close_matches(str(name), known, n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
 
 

@@ -1,10 +1,12 @@
-"""What tells one computation from another: a digest of its program, or of a function's source."""
+"""What tells one sweep from another: its manifest, a digest of its program, or of its function."""
 
 import contextlib
 import functools
 import hashlib
 import inspect
+import json
 import re
+import textwrap
 import types
 from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any
@@ -18,14 +20,19 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 ARRAYS = (np.ndarray, np.generic, jax.Array)
 PLAIN = (str, bytes, int, float, complex, type(None), *ARRAYS)
 """Values of a module's variables that count as a part of the functions that use them."""
+LIBRARIES = ("jax", "equinox")
+"""Their own callbacks raise errors, and hold where they were traced."""
 
 
 def program_digest(program: ClosedJaxpr) -> str:
-    """A hash of a program with all its constants: it changes when the computation does."""
-    text = re.sub(r"0x[0-9a-fX]+", "", str(program))  # addresses of Python functions
-    digest = hashlib.blake2b(text.encode(), digest_size=16)
-    for array in _constants(program):
-        digest.update(_array_bytes(array))
+    """A hash of a program with all its constants: it changes when the computation does.
+
+    Of host callbacks it sees what `function_digest` does.
+    """
+    digest = hashlib.blake2b(_shown(program).encode(), digest_size=16)
+    for part in _constants(program):
+        for piece in _told([part], {}) if callable(part) else [_array_bytes(part)]:
+            digest.update(piece)
     return digest.hexdigest()
 
 
@@ -45,12 +52,49 @@ def function_digest(function: Callable[..., Any]) -> str:
     return digest.hexdigest()
 
 
+def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between two sweeps, in sentences."""
+    before, after = _facts(there), _facts(now)
+    after["chunk"] = after["chunk"] or before.get("chunk")  # what is not asked for may be anything
+    if before.get("function") == f"functools.{after['function']}":  # of files, in earlier versions
+        before["function"] = after["function"]
+    # as text: NaN is the same NaN
+    different = [
+        name
+        for name in dict.fromkeys([*before, *after])
+        if json.dumps(before.get(name)) != json.dumps(after.get(name))
+    ]
+    if not different and json.dumps(there["design"]) != json.dumps(now["design"]):
+        return ["The axes are combined in another way or order."]
+    return [f"{n}: {_short(before.get(n))} there, {_short(after.get(n))} now." for n in different]
+
+
+def _facts(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a sweep what it is, by name."""
+    axes = [axis["columns"] for axis in manifest["design"]]
+    columns = {f"Axis {name!r}": v for columns in axes for name, v in columns.items()}
+    others = ("design", "hash", "labels", "program")
+    return columns | {name: value for name, value in manifest.items() if name not in others}
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "absent"
+    size = f"{len(value)} value(s) " if isinstance(value, list) else ""
+    return size + textwrap.shorten(str(value), 60, placeholder="…")
+
+
 def _constants(program: ClosedJaxpr | Jaxpr) -> Iterator[Any]:
-    """All arrays that a program holds, those of the programs inside it included."""
+    """All arrays and host callbacks that a program holds, those of programs inside it included."""
     if isinstance(program, ClosedJaxpr):
         yield from program.consts
     programs = (ClosedJaxpr, Jaxpr)
     for equation in program.eqns:
+        if equation.primitive.name in ("pure_callback", "io_callback"):
+            with contextlib.suppress(AttributeError):
+                function = equation.params["callback"].callback_func
+                if function.__module__.split(".")[0] not in LIBRARIES:
+                    yield function
         parameters = list(equation.params.values())
         for inner in jax.tree.leaves(parameters, is_leaf=lambda x: isinstance(x, programs)):
             if isinstance(inner, programs):
@@ -64,9 +108,14 @@ def _array_bytes(array: Any) -> bytes:
     return f"{array.shape}{array.dtype}".encode() + np.ascontiguousarray(array).tobytes()
 
 
+def _shown(value: Any) -> str:
+    """A value as text, without addresses."""
+    return re.sub(r"0x[0-9a-fA-FX]+", "", repr(value))
+
+
 def _told(value: Any, seen: dict[int, Any]) -> Iterator[bytes]:
-    """What a value says of itself, piece by piece, without addresses; `seen` keeps it from going
-    round in circles, and the values it names alive."""
+    """What a value says of itself, piece by piece; `seen` keeps it from going round in circles,
+    and the values it names alive."""
     leaves, structure = jax.tree.flatten(value, is_leaf=lambda x: isinstance(x, Mapping))
     yield _shown(structure).encode()
     for leaf in leaves:
@@ -124,7 +173,3 @@ def _state(value: Any) -> dict[str, Any]:
         return {} if isinstance(value, (type, types.ModuleType)) else vars(value)
     except TypeError:
         return {}
-
-
-def _shown(value: Any) -> str:
-    return re.sub(r"0x[0-9a-fA-F]+", "", repr(value))

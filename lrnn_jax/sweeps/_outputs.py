@@ -1,6 +1,6 @@
 """What a cell returns, as labelled variables; and summaries of learning curves."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,8 +8,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
+from lrnn_jax._checks import component, flag, names, number, shown
 from lrnn_jax._results import OUTCOMES as LEARNING_OUTCOMES
 from lrnn_jax._results import RESULTS, outcome_code
 from lrnn_jax.learning import LearningCurve
@@ -17,6 +18,7 @@ from lrnn_jax.learning import LearningCurve
 OUTCOMES = (*LEARNING_OUTCOMES, "raised")
 """How a cell can end: as learning does, or with an error that its function raised."""
 DIVERGED, RAISED, NOT_RUN = OUTCOMES.index("diverged"), OUTCOMES.index("raised"), -1
+LOSS_UNITS = "output² × membrane time constant"
 
 
 class Labelled(eqx.Module):
@@ -40,51 +42,58 @@ class Labelled(eqx.Module):
     def __init__(
         self,
         value: Any,
-        *dims: str,
-        labels: Mapping[str, tuple[str, ...]] | None = None,
-        long_name: str = "",
-        units: str = "",
-        coordinate: bool = False,
+        *dims: Any,
+        labels: Any = None,
+        long_name: Any = "",
+        units: Any = "",
+        coordinate: Any = False,
     ):
+        if not isinstance(value, jax.Array) and not _is_numeric(value):
+            raise ValueError(f"`value` is an array of numbers; got {shown(value)}.")
         self.value = jnp.asarray(value)
-        if len(dims) != self.value.ndim:
+        if len(names(dims, "dims")) != self.value.ndim:
             raise ValueError(
-                f"An array of shape {self.value.shape} needs a name for each of its axes; got "
-                f"{dims}."
+                f"`dims` names each axis of an array of shape {self.value.shape}; got {dims}."
             )
-        self.dims, self.labels = tuple(dims), dict(labels or {})
-        self.long_name, self.units, self.coordinate = long_name, units, coordinate
+        self.coordinate = flag(coordinate, "coordinate")
+        if coordinate and len(dims) != 1:
+            raise ValueError(f"A `coordinate` has one axis; got {len(dims)}: {dims}.")
+        sizes = dict(zip(dims, self.value.shape))
+        self.labels = dict(component(labels or {}, Mapping, "labels", "{'overlap': ('zm', 'vu')}"))
+        for dim, places in self.labels.items():
+            if len(names(places, "labels")) != sizes.get(dim):
+                raise ValueError(
+                    f"`labels` has {len(places)} names for the axis {dim!r}; the array has "
+                    f"{sizes.get(dim, 'no')} positions along it."
+                )
+        self.dims, self.long_name = dims, component(long_name, str, "long_name", "'loss'")
+        self.units = component(units, str, "units", "'1'")
+
+
+def _is_numeric(value: Any) -> bool:
+    try:
+        return np.asarray(value).dtype.kind in "fiubc"
+    except (TypeError, ValueError):
+        return False
 
 
 @dataclass(frozen=True)
 class Spec:
-    """Shape and labels of one variable of one cell."""
+    """Shape and labels of one variable of one cell, as JSON has them."""
 
-    shape: tuple[int, ...]
+    shape: Sequence[int]
     dtype: str
-    dims: tuple[str, ...] = ()
-    labels: dict[str, tuple[str, ...]] | None = None
-    long_name: str = ""
-    units: str = ""
-    coordinate: bool = False
+    dims: Sequence[str]
+    labels: Mapping[str, Sequence[str]] | None
+    long_name: str
+    units: str
+    coordinate: bool
 
     @classmethod
     def of(cls, variable: Labelled) -> "Spec":
         """The spec of a variable, traced or not."""
         v, shape, dtype = variable, variable.value.shape, str(variable.value.dtype)
-        return cls(tuple(shape), dtype, v.dims, v.labels, v.long_name, v.units, v.coordinate)
-
-    @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> "Spec":
-        """The spec with these fields, its tuples as lists."""
-        labels = {dim: tuple(names) for dim, names in (fields["labels"] or {}).items()}
-        tuples = {"shape": tuple(fields["shape"]), "dims": tuple(fields["dims"]), "labels": labels}
-        return cls(**(dict(fields) | tuples))
-
-    @property
-    def bytes(self) -> int:
-        """Size of one cell's value."""
-        return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
+        return cls(shape, dtype, v.dims, v.labels, v.long_name, v.units, v.coordinate)
 
 
 def fill_of(dtype: str | np.dtype) -> Any:
@@ -101,8 +110,9 @@ def variables(output: Any) -> dict[str, Labelled]:
     with its name in front. Without any `RESULTS` among them, a cell counts as diverged when one of
     its floating-point numbers is not finite.
 
-    Errors: TypeError for other outputs; ValueError for two outputs of one name, and for one named
-    "result" that is no `RESULTS`; at run time for curves recorded at different epochs.
+    Errors: TypeError for other outputs; ValueError for two outputs of one name, for one named
+    "result" that is no `RESULTS`, and for axes of one name and different sizes; at run time for
+    curves recorded at different epochs.
     """
     found: dict[str, Labelled] = {}
     codes: list[Array] = []
@@ -118,7 +128,22 @@ def variables(output: Any) -> dict[str, Labelled]:
     if "result" in found:
         raise ValueError("`result` is how a cell ended: give your output another name.")
     found["result"] = Labelled(code, long_name="outcome")
+    sizes: dict[str, int] = {}
+    for name, variable in found.items():
+        for dim, size in zip(variable.dims, variable.value.shape):
+            if sizes.setdefault(dim, size) != size:
+                raise ValueError(
+                    f"The output {name!r} has {size} positions along {dim!r}, where others have "
+                    f"{sizes[dim]}: give its axis another name."
+                )
     return found
+
+
+def check_names(specs: Mapping[str, Spec], taken: Collection[str]) -> None:
+    """Raise ValueError for outputs, and axes of theirs, with the names of a sweep's."""
+    dims = {dim for spec in specs.values() for dim in spec.dims}
+    if clash := set(taken) & (set(specs) | dims):
+        raise ValueError(f"Axes and outputs have the same names: {', '.join(sorted(clash))}.")
 
 
 def _collect(name: str, output: Any, found: dict[str, Labelled], codes: list[Array]) -> None:
@@ -130,13 +155,13 @@ def _collect(name: str, output: Any, found: dict[str, Labelled], codes: list[Arr
         for key, value in output.items():
             joined = name and key and not (isinstance(value, Labelled) and value.coordinate)
             _collect(f"{name}_{key}" if joined else str(key) or name, value, found, codes)
-    elif isinstance(output, Labelled) or _is_array(output):
-        if not isinstance(output, Labelled):
-            array = jnp.asarray(output)
-            dims = tuple(f"{name or 'value'}_{axis}" for axis in range(array.ndim))
-            output = Labelled(array, *dims)
-        known = found.get(name or "value")
-        found[name or "value"] = output if known is None else _merged(name, known, output)
+    elif isinstance(output, Labelled):
+        name = name or "value"
+        found[name] = _merged(name, found[name], output) if name in found else output
+    elif isinstance(output, (jax.Array, np.ndarray, np.generic, bool, int, float, complex)):
+        name = name or "value"
+        dims = (f"{name}_{axis}" for axis in range(np.ndim(output)))
+        _collect(name, Labelled(output, *dims), found, codes)
     else:
         raise TypeError(
             f"A sweep's function returns a learning curve, an array, or a mapping of names to "
@@ -158,27 +183,14 @@ def _merged(name: str, known: Labelled, output: Labelled) -> Labelled:
     return eqx.tree_at(lambda labelled: labelled.value, known, value)
 
 
-def _is_array(output: Any) -> bool:
-    return isinstance(output, (jax.Array, np.ndarray, np.generic, bool, int, float, complex))
-
-
 def _curve(curve: LearningCurve) -> dict[str, Any]:
     """Loss and overlaps of a curve over its recorded epochs."""
-    units = "output² × membrane time constant"
-    out: dict[str, Any] = {
+    return {
         "epoch": Labelled(curve.epochs, "epoch", long_name="parameter updates", coordinate=True),
-        "loss": Labelled(curve.loss, "epoch", long_name="loss", units=units),
+        "loss": Labelled(curve.loss, "epoch", long_name="loss", units=LOSS_UNITS),
         **_ending(curve),
+        **_overlaps("overlaps", curve, slice(None), "epoch"),
     }
-    if curve.gram.size:
-        overlaps = curve.overlaps
-        out["overlaps"] = _overlaps(overlaps.vector(), overlaps.names, "epoch")
-    return out
-
-
-def _overlaps(vector: Float[Array, "..."], names: tuple[str, ...], *dims: str) -> Labelled:
-    labels, long_name = {"overlap": names}, "overlap of loading vectors"
-    return Labelled(vector, *dims, "overlap", labels=labels, long_name=long_name, units="1")
 
 
 def _ending(curve: LearningCurve) -> dict[str, Any]:
@@ -186,8 +198,17 @@ def _ending(curve: LearningCurve) -> dict[str, Any]:
     return {"stopped": stopped, "result": curve.result}
 
 
+def _overlaps(name: str, curve: LearningCurve, epochs: Any, *dims: str) -> dict[str, Labelled]:
+    """The overlaps of a curve that has any, at some of its epochs."""
+    if not curve.gram.size:
+        return {}
+    vector, labels = curve.overlaps.vector()[epochs], {"overlap": curve.overlaps.names}
+    about = {"labels": labels, "long_name": "overlap of loading vectors", "units": "1"}
+    return {name: Labelled(vector, *dims, "overlap", **about)}
+
+
 def summarise(
-    curve: LearningCurve, criterion: Any = None, rates: dict[str, float] | None = None
+    curve: Any, criterion: Any = None, rates: dict[str, float] | None = None
 ) -> dict[str, Any]:
     """A few numbers in place of a curve: for sweeps too large to keep every epoch.
 
@@ -201,21 +222,24 @@ def summarise(
     change between first and last epoch of what gradient flow conserves), `stopped`, `result` and,
     with a criterion, `epochs_to_criterion`.
     """
-    units = "output² × membrane time constant"
+    component(curve, LearningCurve, "curve", "what `learn` returns")
+    if curve.loss.ndim != 1:
+        raise ValueError(f"`curve` is of one run; got losses of shape {curve.loss.shape}.")
+    dtype, below = curve.loss.dtype, None
+    if criterion is not None:
+        below = curve.loss < number(criterion, "criterion").astype(dtype)
     out: dict[str, Any] = {
-        "final_loss": Labelled(curve.loss[-1], long_name="final loss", units=units),
+        "final_loss": Labelled(curve.loss[-1], long_name="final loss", units=LOSS_UNITS),
         **_ending(curve),
+        **_overlaps("final_overlaps", curve, -1),
     }
     if curve.gram.size:
-        overlaps = curve.overlaps
-        out["final_overlaps"] = _overlaps(overlaps.vector()[-1], overlaps.names)
         ends = eqx.tree_at(lambda c: c.gram, curve, curve.gram[jnp.array([0, -1])])
         drift = ends.invariant_drift(rates)[-1]
         long_name = "largest change of a conserved quantity"
         out["invariant_drift"] = Labelled(drift, long_name=long_name, units="1")
-    if criterion is not None:
-        below = curve.loss < jnp.asarray(criterion).astype(curve.loss.dtype)
-        first = curve.epochs[jnp.argmax(below)].astype(curve.loss.dtype)
+    if below is not None:
+        first = curve.epochs[jnp.argmax(below)].astype(dtype)
         reached = jnp.where(jnp.any(below), first, jnp.nan)
         out["epochs_to_criterion"] = Labelled(reached, long_name="parameter updates to criterion")
     return out

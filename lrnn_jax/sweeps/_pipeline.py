@@ -19,39 +19,37 @@ from jaxtyping import Array, PRNGKeyArray
 
 from lrnn_jax._devices import along
 from lrnn_jax.sweeps._grid import Design, Group
-from lrnn_jax.sweeps._outputs import NOT_RUN, RAISED, Labelled, Spec, fill_of, variables
+from lrnn_jax.sweeps._outputs import (
+    NOT_RUN,
+    RAISED,
+    Labelled,
+    Spec,
+    check_names,
+    fill_of,
+    variables,
+)
 from lrnn_jax.sweeps._plan import Compiled, Traced, cell_key
-from lrnn_jax.sweeps._store import AbstractStore, group_record
+from lrnn_jax.sweeps._store import AbstractStore, group_record, specs_of
 
 TRIES = 8
 """So many cells raise errors, and none does not, before a chunk is given up."""
 
 
 class Chunk(NamedTuple):
-    """The results of one chunk.
-
-    Fields: arrays, by variable, shape (cells, …); coordinates, by name; raised, messages by place;
-    specs, by variable, where only running the function tells them.
-    """
+    """The results of one chunk: arrays by variable, shape (cells, …), messages of what was raised
+    by place, and specs by variable."""
 
     arrays: dict[str, np.ndarray]
-    coordinates: dict[str, np.ndarray]
     raised: dict[int, str]
-    specs: dict[str, Spec] | None = None
+    specs: dict[str, Spec]
 
 
 class AbstractWorker(eqx.Module):
-    """What computes chunks of cells."""
+    """What computes chunks of cells, `width` at a time. `identity` is a digest of what is computed:
+    a store takes the results of one computation only."""
 
-    @property
-    @abstractmethod
-    def identity(self) -> str:
-        """A digest of what is computed: a store takes the results of one computation only."""
-
-    @property
-    @abstractmethod
-    def width(self) -> int:
-        """Chunks at a time."""
+    identity: eqx.AbstractVar[str]
+    width: eqx.AbstractVar[int]
 
     @abstractmethod
     def start(self, chunks: Sequence[np.ndarray]) -> Callable[[], list[Chunk]]:
@@ -70,30 +68,18 @@ class Batches(AbstractWorker):
     traced: Traced
     compiled: Compiled
     key: PRNGKeyArray
-
-    @property
-    def identity(self) -> str:
-        return self.traced.digest
-
-    @property
-    def width(self) -> int:
-        return self.compiled.mesh.size
+    identity: str
+    width: int
 
     def start(self, chunks: Sequence[np.ndarray]) -> Callable[[], list[Chunk]]:
-        pending: Sequence[Array] | Exception
-        try:
-            pending = self._launch([_padded(chunk, self.compiled.batch) for chunk in chunks])
-        except jax.errors.JaxRuntimeError as error:
-            pending = error
+        pending = None
+        with contextlib.suppress(jax.errors.JaxRuntimeError):  # raised again when waited for
+            pending = self._launch(chunks)
         return lambda: self._finish(chunks, pending)
 
-    def _finish(
-        self, chunks: Sequence[np.ndarray], pending: Sequence[Array] | Exception
-    ) -> list[Chunk]:
+    def _finish(self, chunks: Sequence[np.ndarray], pending: Sequence[Array] | None) -> list[Chunk]:
         try:
-            if isinstance(pending, Exception):
-                raise pending
-            values = [np.asarray(x) for x in pending]
+            values = [np.asarray(x) for x in pending or self._launch(chunks)]
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" in str(error):
                 raise MemoryError(
@@ -101,31 +87,26 @@ class Batches(AbstractWorker):
                     f"a smaller `chunk`. What was complete is kept."
                 ) from error
             return [self._isolated(chunk) for chunk in chunks]
-        batch = self.compiled.batch
-        rows = [slice(i * batch, i * batch + len(chunk)) for i, chunk in enumerate(chunks)]
-        return [self._chunk([x[r] for x in values], {}) for r in rows]
+        starts = itertools.count(0, self.compiled.batch)
+        return [
+            self._chunk([x[start : start + len(chunk)] for x in values], {})
+            for start, chunk in zip(starts, chunks)
+        ]
 
-    def _launch(self, padded: list[np.ndarray]) -> Sequence[Array]:
-        cells = np.concatenate([*padded, *[padded[-1]] * (self.compiled.mesh.size - len(padded))])
+    def _launch(self, chunks: Sequence[np.ndarray]) -> Sequence[Array]:
+        """Start the program on all devices; what is left of a batch repeats its last cell."""
+        batch, missing = self.compiled.batch, self.width - len(chunks)
+        padded = [np.pad(chunk, (0, batch - len(chunk)), "edge") for chunk in chunks]
+        cells = np.concatenate([*padded, *[padded[-1]] * missing])
         numbers = [
             self.design.values(name, cells).astype(struct.dtype)
-            for name, struct in zip(self.traced.names, self.traced.structs)
+            for name, struct in self.traced.numbers.items()
         ]
         shared = jax.device_put((self.design.key_words(cells), *numbers), along(self.compiled.mesh))
         return self.compiled.call(jr.key_data(self.key), *shared)
 
     def _chunk(self, values: list[np.ndarray], raised: dict[int, str]) -> Chunk:
-        arrays, coordinates = {}, {}
-        for (name, spec), value in zip(self.traced.specs.items(), values):
-            if not spec.coordinate:
-                arrays[name] = value
-                continue
-            good = [i for i in range(len(value)) if i not in raised]
-            if len(good) and (value[good] != value[good[0]]).any():
-                raise ValueError(f"The coordinate {name!r} must be the same in all cells.")
-            if len(good):
-                coordinates[name] = value[good[0]]
-        return Chunk(arrays, coordinates, raised)
+        return Chunk(dict(zip(self.traced.specs, values)), raised, self.traced.specs)
 
     def _isolated(self, chunk: np.ndarray) -> Chunk:
         """A chunk with cells that raise errors: find them by halves, mark them, keep the others.
@@ -134,28 +115,27 @@ class Batches(AbstractWorker):
         to the last bit.
         """
         specs = self.traced.specs
-        shapes = [((len(chunk), *spec.shape), spec.dtype) for spec in specs.values()]
-        values = [np.full(shape, fill_of(dtype), dtype) for shape, dtype in shapes]
+        values = [_empty(spec, len(chunk)) for spec in specs.values()]
         raised: dict[int, str] = {}
-        parts, fine = [np.arange(len(chunk))], 0
-        while parts:
-            part = parts.pop()
+
+        def compute(part: np.ndarray) -> None:
             cells = np.full(len(chunk), chunk[part[0]])
             cells[part] = chunk[part]
             try:
-                pending = self._launch([_padded(cells, self.compiled.batch)])
-                computed = [np.asarray(x) for x in pending]
+                computed = [np.asarray(x) for x in self._launch([cells])]
             except jax.errors.JaxRuntimeError as error:
                 if len(part) > 1:
-                    parts += [part[len(part) // 2 :], part[: len(part) // 2]]
-                    continue
-                raised[int(part[0])] = _message(error)
-                if len(raised) >= TRIES and not fine:
+                    for half in np.array_split(part, 2):
+                        compute(half)
+                    return
+                raised[int(part[0])] = message_of(error)
+                if len(raised) == part[0] + 1 == TRIES:  # it raises in all so far
                     raise
-                continue
-            fine += len(part)
+                return
             for kept, value in zip(values, computed):
                 kept[part] = value[part]
+
+        compute(np.arange(len(chunk)))
         values[list(specs).index("result")][list(raised)] = RAISED
         return self._chunk(values, raised)
 
@@ -168,15 +148,8 @@ class OneByOne(AbstractWorker):
     group: Group
     function: Callable[..., Any]
     key: PRNGKeyArray | None
-    digest: str
-
-    @property
-    def identity(self) -> str:
-        return self.digest
-
-    @property
-    def width(self) -> int:
-        return 1
+    identity: str
+    width: int = 1
 
     def start(self, chunks: Sequence[np.ndarray]) -> Callable[[], list[Chunk]]:
         return lambda: [self._call(cells) for cells in chunks]
@@ -188,27 +161,18 @@ class OneByOne(AbstractWorker):
         try:
             outputs = variables(self.function(**keyed, **self.group.statics))
         except (ArithmeticError, RuntimeError, ValueError) as error:
-            raised = {0: _message(error)}
+            raised = {0: message_of(error)}
             outputs = {"result": Labelled(np.asarray(RAISED), long_name="outcome")}
         specs = {name: Spec.of(variable) for name, variable in outputs.items()}
-        values = {name: np.asarray(variable.value) for name, variable in outputs.items()}
-        coordinates = {name: x for name, x in values.items() if specs[name].coordinate}
-        arrays = {name: x[None] for name, x in values.items() if name not in coordinates}
-        return Chunk(arrays, coordinates, raised, specs)
+        check_names(specs, self.design.names)
+        arrays = {name: np.asarray(variable.value)[None] for name, variable in outputs.items()}
+        return Chunk(arrays, raised, specs)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One group of cells on its way into a store.
-
-    Arguments:
-        store: where results go; several processes may share it.
-        group: the cells.
-        worker: what computes them.
-        chunk: cells of each chunk.
-        share: (i, n): this process is the i-th of n, and takes every n-th chunk.
-        advance: told how many more cells are done.
-    """
+    """One group of cells on its way into a store that several processes may share: this one, the
+    i-th of n, takes every n-th chunk of so many cells, and tells how many more cells are done."""
 
     store: AbstractStore
     group: Group
@@ -272,30 +236,40 @@ class Job:
         started: float,
         locks: dict[int, contextlib.ExitStack],
     ) -> None:
-        for unit, result in zip(step, results()):
+        for unit, (arrays, raised, specs) in zip(step, results()):
             index, cells = self.group.index, self.group.part(unit, self.chunk)
-            if result.specs is not None:
-                record = group_record(self.group, self.chunk, result.specs, self.worker.identity)
-                self.store.keep(f"groups/{index}", record)
-            if result.coordinates:
-                self._keep_coordinates(result.coordinates)
+            record = group_record(self.group, self.chunk, specs, self.worker.identity)
+            known = specs_of(self.store.keep(f"groups/{index}", record))
+            if new := specs.keys() - known.keys():  # it raised before
+                raise ValueError(f"The cells now have {', '.join(new)}, too: take a new store.")
+            for name in known.keys() - arrays.keys():  # it raises now
+                arrays[name] = _empty(known[name], len(cells))
+            positions = {n: arrays.pop(n) for n, spec in specs.items() if spec.coordinate}
+            self._keep_coordinates(positions, raised)
+            codes = arrays["result"][arrays["result"] != NOT_RUN]
+            kinds, counts = np.unique(codes, return_counts=True)
             note = {
                 "start": unit * self.chunk,
                 "cells": len(cells),
-                "outcomes": _outcomes(result.arrays["result"]),
-                "raised": {str(int(cells[i])): text for i, text in result.raised.items()},
+                "outcomes": dict(zip(map(str, kinds.tolist()), counts.tolist())),
+                "raised": {str(int(cells[i])): text for i, text in raised.items()},
                 "seconds": time.perf_counter() - started,
             }
-            self.store.write(index, unit, result.arrays, note)
+            self.store.write(index, unit, arrays, note)
             locks.pop(unit).close()
             self.advance(len(cells))
 
-    def _keep_coordinates(self, positions: Mapping[str, np.ndarray]) -> None:
+    def _keep_coordinates(
+        self, positions: Mapping[str, np.ndarray], raised: Mapping[int, str]
+    ) -> None:
         """Write down the positions along the group's axes, or see that they are the same."""
-        listed = {name: values.tolist() for name, values in positions.items()}
+        good = {name: np.delete(rows, list(raised), axis=0) for name, rows in positions.items()}
+        listed = {name: rows[0].tolist() for name, rows in good.items() if len(rows)}
+        if not listed:
+            return
         there = self.store.keep(f"groups/{self.group.index}.coordinates", listed)
         for name, values in listed.items():
-            if there.get(name, values) != values:
+            if there.get(name, values) != values or (good[name] != good[name][0]).any():
                 raise ValueError(
                     f"The positions along {name!r} differ between cells: let all cells of a sweep "
                     f"record the same ones, or name what decides them in `static`."
@@ -319,19 +293,11 @@ def progress_bar(cells: int, show: bool) -> Iterator[Callable[[int], None]]:
         yield lambda more: (bar.update(more), None)[1]
 
 
-def _outcomes(codes: np.ndarray) -> dict[str, int]:
-    """How many cells of a chunk ended in which way, by code."""
-    kinds, counts = np.unique(codes[codes != NOT_RUN], return_counts=True)
-    return {str(kind): count for kind, count in zip(kinds.tolist(), counts.tolist())}
+def _empty(spec: Spec, cells: int) -> np.ndarray:
+    return np.full((cells, *spec.shape), fill_of(spec.dtype), spec.dtype)
 
 
-def _padded(cells: np.ndarray, batch: int) -> np.ndarray:
-    return np.concatenate([cells, np.full(batch - len(cells), cells[-1], cells.dtype)])
-
-
-def _message(error: Exception) -> str:
-    """The line that says what went wrong, out of a long report."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    named = [line for line in lines if "RuntimeError: " in line]
-    line = (named or lines or [type(error).__name__])[0]
-    return line.partition("RuntimeError: ")[2] or line
+def message_of(error: Exception) -> str:
+    """What went wrong, on one line, out of the long report of an error in a program."""
+    text = str(error).partition("RuntimeError: ")[2] or str(error)
+    return " ".join(text.strip().partition("\n\n")[0].split()) or type(error).__name__

@@ -1,5 +1,7 @@
 """The plan of a sweep: each group of cells traced once, compiled for chunks that fit in memory."""
 
+import contextlib
+import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -15,9 +17,11 @@ from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 from jax.sharding import Mesh
 from jaxtyping import Array, PRNGKeyArray
 
+from lrnn_jax._checks import known_beforehand
 from lrnn_jax._devices import along, device_mesh, share_out
+from lrnn_jax.sweeps._grid import Design
 from lrnn_jax.sweeps._identity import program_digest
-from lrnn_jax.sweeps._outputs import Spec, variables
+from lrnn_jax.sweeps._outputs import Spec, check_names, variables
 
 _NEEDS_NUMBER = (jax.errors.ConcretizationTypeError, jax.errors.TracerIntegerConversionError)
 SHARE = 0.5
@@ -43,80 +47,69 @@ class GroupPlan:
 
 @dataclass(frozen=True)
 class Traced:
-    """A sweep's function, traced once for one cell of a group.
-
-    Arguments:
-        program: from (key, numbers…) to the values of `specs`.
-        specs: the variables it returns, by name.
-        names: the numerical parameters, in the order in which the program takes them.
-        structs: their shapes and dtypes.
-        digest: a hash of the program with all its constants: it changes when the computation does.
-    """
+    """A sweep's function, traced once for one cell of a group: a program from (key, numbers…) to
+    the values of `specs`, with shapes and dtypes of the numbers, in its order, the count of
+    parameters that a cell's key depends on, and a digest that changes when the computation does."""
 
     program: ClosedJaxpr
     specs: dict[str, Spec]
-    names: tuple[str, ...]
-    structs: tuple[jax.ShapeDtypeStruct, ...]
+    numbers: dict[str, jax.ShapeDtypeStruct]
+    parameters: int
     digest: str
 
     @property
     def bytes(self) -> int:
         """Size of one cell's results."""
-        return sum(spec.bytes for spec in self.specs.values() if not spec.coordinate)
+        specs = (spec for spec in self.specs.values() if not spec.coordinate)
+        return sum(math.prod(spec.shape) * np.dtype(spec.dtype).itemsize for spec in specs)
 
 
 def trace(
-    function: Callable[..., Any],
-    statics: Mapping[str, Any],
-    numbers: Mapping[str, np.ndarray],
-    *,
-    takes_key: bool,
+    function: Callable[..., Any], design: Design, statics: Mapping[str, Any], *, takes_key: bool
 ) -> Traced:
-    """Trace the function for one cell; nothing is computed.
+    """Trace function(key=…, **statics, **numbers) for one cell, with the other parameters of the
+    design as numbers, and without `key` where it takes none; nothing is computed.
 
-    Arguments:
-        function: called as function(key=…, **statics, **numbers), `key` where it takes one.
-        statics: parameters that it gets as they are.
-        numbers: parameters that are traced, each with its values along the axis, shape (size, …).
-
-    Errors: ValueError that names the numerical parameters when one of them was needed as a number.
+    Errors: ValueError that names the numerical parameters when one of them was needed as a number,
+    and for outputs with the names of axes.
     """
-    names = tuple(numbers)
     kinds: dict[str, type] = {"f": float, "i": int, "u": int, "b": bool}
-    structs = tuple(
-        jax.ShapeDtypeStruct(x.shape[1:], jnp.result_type(kinds[x.dtype.kind]))
-        for x in numbers.values()
-    )
+    columns = {name: c.values for name, c in design.columns.items() if name not in statics}
+    numbers = {
+        name: jax.ShapeDtypeStruct(x.shape[1:], jnp.result_type(kinds[x.dtype.kind]))
+        for name, x in columns.items()
+    }
     specs: dict[str, Spec] = {}
 
-    def flat(key: Any, *values: Any) -> list[Any]:
+    def flat(key: Any, values: Mapping[str, Any]) -> list[Any]:
         keyed = {"key": key} if takes_key else {}
-        outputs = variables(function(**keyed, **statics, **dict(zip(names, values))))
+        with known_beforehand(list(values.values()), list(columns.values())):
+            outputs = variables(function(**keyed, **statics, **values))
         specs.update({name: Spec.of(variable) for name, variable in outputs.items()})
         return [variable.value for variable in outputs.values()]
 
     try:
-        program = jax.make_jaxpr(flat)(jax.eval_shape(lambda: jr.key(0)), *structs)
-    except TypeError as error:
-        if not isinstance(error, _NEEDS_NUMBER) and "concrete" not in str(error):
+        program = jax.make_jaxpr(lambda key, *x: flat(key, dict(zip(numbers, x))))(
+            jax.eval_shape(lambda: jr.key(0)), *numbers.values()
+        )
+    except (TypeError, ValueError) as error:
+        words = ("concrete", "Tracer", "Traced")  # of our own checks, too
+        if not isinstance(error, _NEEDS_NUMBER) and not any(word in str(error) for word in words):
             raise
         raise ValueError(
-            f"One of the parameters {', '.join(names)} decides a shape or a branch, but numbers "
-            f"vary within one compiled program. Name it in `static`, e.g. static=({names[0]!r},)."
+            f"One of the parameters {', '.join(numbers)} decides a shape or a branch, but numbers "
+            f"vary within one compiled program. Name it in `static`, e.g. static="
+            f"({next(iter(numbers))!r},)."
         ) from error
-    return Traced(program, specs, names, structs, program_digest(program))
+    check_names(specs, design.names)
+    return Traced(program, specs, numbers, len(design.columns), program_digest(program))
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """A group's program for one batch of cells on each of several devices.
-
-    Arguments:
-        call: from (base key data, words, numbers…) for batch × devices cells to all variables.
-        batch: cells on each device.
-        mesh: the devices.
-        bytes: memory that one device needs, with one result waiting to be written.
-    """
+    """A group's program for one batch of cells on each of several devices, from (base key data,
+    words, numbers…) to all variables, and the bytes that one device needs, with one result waiting
+    to be written."""
 
     call: jax.stages.Compiled
     batch: int
@@ -124,37 +117,20 @@ class Compiled:
     bytes: int
 
 
-def budget(devices: Sequence[Any], memory: int | None) -> int:
-    """Bytes that may be used on each device; by default a share of what is free."""
-    return int(SHARE * _available(devices)) if memory is None else memory
-
-
 def fit(
-    traced: Traced,
-    devices: Sequence[Any],
-    bytes_each: int,
-    parameters: int,
-    cells: int,
-    wanted: int | None,
+    traced: Traced, devices: Sequence[Any], bytes_each: int, cells: int, wanted: int | None
 ) -> Compiled:
-    """Compile for a batch of cells, smaller ones until the program fits into memory.
+    """Compile for the batch of cells that is wanted on each device, or (None) as many as are of
+    use, smaller ones until the program fits into the bytes that may be used on each.
 
     Usually that is one compilation: its need is read off the compiled program.
-
-    Arguments:
-        traced: the group's program.
-        devices: where it runs.
-        bytes_each: that may be used on each device.
-        parameters: number of parameters that a cell's key depends on.
-        cells: how many there are.
-        wanted: the batch on each device; None: as many as fit, and are of use.
 
     Errors: ValueError when one cell, or the batch that is wanted, does not fit.
     """
     platform = devices[0].platform
     most = -(-cells // LEAST_CHUNKS) if platform == "cpu" else cells
     batch = wanted or min(most, LARGEST.get(platform, LARGEST["cpu"]))
-    while (compiled := _compile(traced, devices, parameters, batch)).bytes > bytes_each:
+    while (compiled := _compile(traced, devices, batch)).bytes > bytes_each:
         if batch == 1 or wanted is not None:
             what = "one cell" if batch == 1 else f"a chunk of {batch} cells"
             raise ValueError(
@@ -166,7 +142,7 @@ def fit(
     return compiled
 
 
-def _compile(traced: Traced, devices: Sequence[Any], parameters: int, batch: int) -> Compiled:
+def _compile(traced: Traced, devices: Sequence[Any], batch: int) -> Compiled:
     mesh, cell = device_mesh(devices, "cell"), jaxpr_as_fun(traced.program)
 
     def part(key_data: Array, words: Array, *numbers: Array) -> list[Array]:
@@ -174,8 +150,11 @@ def _compile(traced: Traced, devices: Sequence[Any], parameters: int, batch: int
         return jax.vmap(lambda w, *x: cell(cell_key(base, w), *x))(words, *numbers)
 
     cells, layout = batch * len(devices), along(mesh)
-    shapes = [((parameters, 4), jnp.uint32), *((s.shape, s.dtype) for s in traced.structs)]
-    arguments = [jax.ShapeDtypeStruct((cells, *s), d, sharding=layout) for s, d in shapes]
+    words = jax.ShapeDtypeStruct((traced.parameters, 4), jnp.uint32)
+    arguments = [
+        jax.ShapeDtypeStruct((cells, *x.shape), x.dtype, sharding=layout)
+        for x in (words, *traced.numbers.values())
+    ]
     key = jax.eval_shape(lambda: jr.key_data(jr.key(0)))
     call = jax.jit(share_out(part, mesh, 1, gathered=True)).lower(key, *arguments).compile()
     size, need = 0, call.memory_analysis()
@@ -192,33 +171,32 @@ def cell_key(base: PRNGKeyArray, words: Array | np.ndarray) -> PRNGKeyArray:
     return base
 
 
-def _available(devices: Sequence[Any]) -> int:
-    """Bytes that are free for each device, as it or the operating system says."""
+def budget(devices: Sequence[Any], memory: int | None) -> int:
+    """Bytes that may be used on each device; by default a share of what is free there, as the
+    device or the operating system says."""
+    if memory is not None:
+        return memory
     stats = [device.memory_stats() or {} for device in devices]
     if all("bytes_limit" in s for s in stats):
-        return min(s["bytes_limit"] - s.get("bytes_in_use", 0) for s in stats)
+        return int(SHARE * min(s["bytes_limit"] - s.get("bytes_in_use", 0) for s in stats))
     free = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    meminfo = Path("/proc/meminfo")
-    if meminfo.exists():
-        line = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text())
+    with contextlib.suppress(OSError):  # no such file, or no limit, here and below
+        line = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
         free += [1024 * int(line[1])] if line else []
     group = Path("/sys/fs/cgroup")
     for limit, used in (
         ("memory.max", "memory.current"),
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
     ):
-        try:
+        with contextlib.suppress(OSError, ValueError):
             free.append(int((group / limit).read_text()) - int((group / used).read_text()))
-        except (OSError, ValueError):  # no such limit here
-            continue
-    return max(min(free), 1) // len(devices)
+    return int(SHARE * max(min(free), 1)) // len(devices)
 
 
-def readable(size: int) -> str:
+def readable(size: int | float) -> str:
     """A number of bytes for people."""
-    shown = float(size)
     for unit in ("B", "kB", "MB", "GB"):
-        if shown < 1000:
-            return f"{shown:.3g} {unit}"
-        shown /= 1000
-    return f"{shown:.3g} TB"
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"

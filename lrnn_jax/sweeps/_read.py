@@ -13,8 +13,8 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from lrnn_jax.sweeps._grid import Design, groups
-from lrnn_jax.sweeps._outputs import OUTCOMES, Spec, fill_of
-from lrnn_jax.sweeps._store import AbstractStore, specs_of
+from lrnn_jax.sweeps._outputs import OUTCOMES, Spec, check_names, fill_of
+from lrnn_jax.sweeps._store import AbstractStore, StoreError, specs_of
 
 
 @dataclass(frozen=True)
@@ -134,15 +134,25 @@ def dataset(store: AbstractStore) -> xr.Dataset:
     """The dataset of a store, read when it is used."""
     manifest = store.document("manifest") or {}
     design, labels = Design.from_json(manifest["design"]), manifest["labels"]
-    parts = _parts(store, design, manifest["static"])
+    parts, damaged = _parts(store, design, manifest["static"]), set()
     places, cells = _union(parts), Cells(parts, design.size)
-    damaged: set[tuple[int, int]] = set()
-    variables = {}
+    variables, coordinates = {}, {}
+    for axis in design.axes:
+        for name, column in axis.columns.items():
+            values = np.asarray(column.shown())
+            dims = (axis.name, *(f"{name}_{i}" for i in range(1, values.ndim)))
+            coordinates[name] = (dims, values, _label(name, labels))
+    all_specs = [spec for part in parts for spec in part.specs.values()]
+    for dim in {dim for spec in all_specs for dim in (spec.labels or {}).keys() & {*spec.dims}}:
+        coordinates[dim] = (dim, np.array(places[dim], dtype=str))
     for name, spec in _specs(parts).items():
-        data = indexing.LazilyIndexedArray(CellArray(store, design, cells, name, places, damaged))
-        dims = (*(axis.name for axis in design.axes), *spec.dims)
-        variables[name] = xr.Variable(dims, data, _attributes(name, spec, labels))
-    coordinates = _coordinates(design, labels) | _dim_coordinates(parts, places)
+        if not spec.coordinate:
+            dims = (*(axis.name for axis in design.axes), *spec.dims)
+            array = CellArray(store, design, cells, name, places, damaged)
+            data = indexing.LazilyIndexedArray(array)
+            variables[name] = xr.Variable(dims, data, _attributes(name, spec, labels))
+        elif name in places:
+            coordinates[name] = (name, np.array(places[name]), _attributes(name, spec, {}))
     names = ("function", "hash", "dtype")
     attributes = {name: manifest[name] for name in names} | manifest["versions"]
     return xr.Dataset(variables, coordinates, attributes)
@@ -154,29 +164,32 @@ def _parts(store: AbstractStore, design: Design, static: list[str]) -> list[Part
         record = store.document(f"groups/{group.index}")
         if record is None:
             continue
-        specs = specs_of(record)
-        known = store.document(f"groups/{group.index}.coordinates") or {}
-        positions: dict[str, list[Any]] = {}
-        for name, spec in specs.items():
-            for dim, size in zip(spec.dims, spec.shape):
-                if dim not in positions:
-                    labels = (spec.labels or {}).get(dim)
-                    positions[dim] = list(labels or known.get(dim) or range(size))
-                if len(positions[dim]) != size:
-                    raise ValueError(
-                        f"The output {name!r} has {size} positions along {dim!r}, where others "
-                        f"have {len(positions[dim])}: give its axis another name."
-                    )
+        specs, name = specs_of(record), f"groups/{group.index}"
+        named = {dim: names for x in specs.values() for dim, names in (x.labels or {}).items()}
+        named = (store.document(f"{name}.coordinates") or {}) | named
+        axes = [axis for spec in specs.values() for axis in zip(spec.dims, spec.shape)]
+        positions = {dim: list(named.get(dim, range(size))) for dim, size in axes}
+        try:
+            check_names(specs, design.names)
+            if record["cells"] != len(group.cells):
+                raise ValueError(f"{record['cells']} cells in place of {len(group.cells)}")
+            if wrong := [dim for dim, size in axes if len(positions[dim]) != size]:
+                raise ValueError(f"positions along {wrong[0]!r} differ in number")
+        except ValueError as error:
+            raise StoreError(
+                f"The store is damaged, {name}.json does not fit {name}.coordinates.json or "
+                f"manifest.json ({error}): restore them, or start a new store."
+            ) from error
         parts.append(Part(group.index, group.cells, record["chunk"], specs, positions))
     return parts
 
 
 def _specs(parts: list[Part]) -> dict[str, Spec]:
-    """The variables of all groups, coordinates left out."""
+    """The variables of all groups."""
     specs: dict[str, Spec] = {}
     for part in parts:
         for name, spec in part.specs.items():
-            if not spec.coordinate and specs.setdefault(name, spec).dims != spec.dims:
+            if specs.setdefault(name, spec).dims != spec.dims:
                 raise ValueError(
                     f"The output {name!r} has axes {specs[name].dims} in some groups of cells and "
                     f"{spec.dims} in others: give it another name there."
@@ -195,26 +208,6 @@ def _union(parts: list[Part]) -> dict[str, list[Any]]:
                 words = any(isinstance(place, str) for place in together)
                 union[dim] = together if words else sorted(together)
     return union
-
-
-def _coordinates(design: Design, labels: Mapping[str, Any]) -> dict[str, Any]:
-    coordinates: dict[str, Any] = {}
-    for axis in design.axes:
-        for name, column in axis.columns.items():
-            values = np.asarray(column.shown())
-            dims = (axis.name, *(f"{name}_{i}" for i in range(1, values.ndim)))
-            coordinates[name] = (dims, values, _label(name, labels))
-    return coordinates
-
-
-def _dim_coordinates(parts: list[Part], places: Mapping[str, list[Any]]) -> dict[str, Any]:
-    coordinates: dict[str, Any] = {}
-    for name, spec in ((name, spec) for part in parts for name, spec in part.specs.items()):
-        for dim in (spec.labels or {}).keys() & set(spec.dims) - coordinates.keys():
-            coordinates[dim] = (dim, np.array(places[dim], dtype=str))
-        if spec.coordinate and name in places and name not in coordinates:
-            coordinates[name] = (name, np.array(places[name]), _attributes(name, spec, {}))
-    return coordinates
 
 
 def _attributes(name: str, spec: Spec, labels: Mapping[str, Any]) -> dict[str, Any]:

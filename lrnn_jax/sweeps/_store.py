@@ -101,4 +101,4 @@ def group_record(
 
 def specs_of(record: Mapping[str, Any]) -> dict[str, Spec]:
     """The variables of a group, from what was written down about it."""
-    return {name: Spec.from_json(fields) for name, fields in record["variables"].items()}
+    return {name: Spec(**fields) for name, fields in record["variables"].items()}

@@ -1,26 +1,24 @@
 """Sweeps: one function over many cells, compiled once, in chunks, on any devices, resumable."""
 
 import functools
-import hashlib
 import inspect
-import json
 import os
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
-from typing import Any, SupportsIndex
+from typing import Any
 
 import jax
 import jax.random as jr
 import numpy as np
-from jaxtyping import PRNGKeyArray
 
-from lrnn_jax._checks import whole, whole_or_none
+from lrnn_jax._checks import component, flag, names, one_key, whole, whole_or_none
+from lrnn_jax._checks import function as as_function
 from lrnn_jax._devices import local_devices
-from lrnn_jax.sweeps._folder import Store
+from lrnn_jax.sweeps._documents import manifest_hash
+from lrnn_jax.sweeps._folder import Store, as_path
 from lrnn_jax.sweeps._grid import Group, as_design, groups, hint
-from lrnn_jax.sweeps._identity import function_digest
+from lrnn_jax.sweeps._identity import differences, function_digest
 from lrnn_jax.sweeps._pipeline import Batches, Job, OneByOne, progress_bar
 from lrnn_jax.sweeps._plan import GroupPlan, Traced, budget, fit, readable, trace
 from lrnn_jax.sweeps._store import AbstractStore, MemoryStore, StoreError, group_record
@@ -51,13 +49,13 @@ class Sweep:
         store: folder for results, complete after any interruption; None: hold them in memory.
         memory: bytes that each device may use; default half of what is free.
         traced: False calls the function on the host, cell by cell, untraced.
-
         name: what the store calls the function, and knows it by; default its module's and its own.
 
     A store takes the results of one sweep only. It knows a traced function by its program, and
-    others by their source, with defaults, closure, partial arguments, the plain values of their
-    module that they use, and this package's version. It does not see changes of functions without
-    source, and of code that an untraced function calls.
+    host callbacks and functions that are not traced by their source, with defaults, closure,
+    partial arguments and the plain values of their module that they use; those that are not traced
+    also by this package's version. It cannot see changes of functions without source, and of code
+    that a callback or an untraced function calls: take a new store for these.
 
     Errors: ValueError for parameters that the function does not take, or lacks.
 
@@ -67,26 +65,29 @@ class Sweep:
     def __init__(
         self,
         cells: Any,
-        function: Callable[..., Any],
+        function: Any,
         *,
-        key: PRNGKeyArray | None = None,
-        static: str | Sequence[str] = (),
-        labels: Mapping[str, tuple[str, str]] | None = None,
-        chunk: SupportsIndex | None = None,
-        store: str | os.PathLike | None = None,
-        memory: SupportsIndex | None = None,
-        traced: bool = True,
-        name: str | None = None,
+        key: Any = None,
+        static: Any = (),
+        labels: Any = None,
+        chunk: Any = None,
+        store: Any = None,
+        memory: Any = None,
+        traced: Any = True,
+        name: Any = None,
     ):
-        self.design, self.function, self.key = as_design(cells), function, key
-        self.labels, self.store, self.traced = dict(labels or {}), store, traced
+        self.design = as_design(cells)
+        self.function = as_function(function, "function", "the parameters by name")
+        self.key = None if key is None else one_key(key)
+        self.labels = _as_labels(labels or {})
+        self.store = None if store is None else as_path(store, "store")
+        self.traced = flag(traced, "traced")
         self.chunk = whole_or_none(chunk, "chunk", "what fits into memory")
         self.memory = whole_or_none(memory, "memory", "half of what is free")
-        self.name = _name_of(function) if name is None else name
+        self.name = component(_name_of(function) if name is None else name, str, "name", "'rates'")
         columns = self.design.columns
-        asked = {static} if isinstance(static, str) else set(static)
-        if unknown := sorted(asked - columns.keys()):
-            raise ValueError(f"`static` names {unknown[0]!r}, but the axes are {list(columns)}.")
+        asked = (static,) if isinstance(static, str) else static
+        asked = set(names(list(asked) if isinstance(asked, set) else asked, "static", columns))
         asked |= {name for name, column in columns.items() if column.labels is not None}
         self.static = [name for name in columns if name in asked or not traced]
         self.takes_key = _check_parameters(function, list(columns))
@@ -94,39 +95,36 @@ class Sweep:
             raise ValueError("The function takes a key: pass `key` to the sweep, e.g. jr.key(0).")
         self.groups = groups(self.design, self.static)
 
-    def plan(self, *, devices: Any = None, measure: bool = False) -> list[GroupPlan]:
+    def plan(self, *, devices: Any = None, measure: Any = False) -> list[GroupPlan]:
         """What the sweep will take, before it is run: chunks, memory and, when measured, time.
 
         Arguments:
             devices: as for `run`.
             measure: compute one chunk of each group, twice, and keep nothing but its time.
         """
-        devices, plans = local_devices(devices), []
+        devices, measure, plans = local_devices(devices), flag(measure, "measure"), []
         if not self.traced:
             return [GroupPlan(g.labels, len(g.cells), 1, 0, 0, None) for g in self.groups]
         for group in self.groups:
-            traced = self._trace(group)
-            worker = self._batches(group, traced, devices, self.chunk)
-            compiled, seconds = worker.compiled, None
+            worker = self._batches(group, self._trace(group), devices, self.chunk)
+            cells, batch, seconds = len(group.cells), worker.compiled.batch, None
             if measure:
-                chunks = [group.part(0, compiled.batch)] * compiled.mesh.size
+                chunks = [group.part(0, batch)] * worker.width
                 worker.start(chunks)()
                 start = time.perf_counter()
                 worker.start(chunks)()
-                steps = -(-len(group.cells) // (compiled.batch * compiled.mesh.size))
-                seconds = steps * (time.perf_counter() - start)
-            cells, size = len(group.cells), len(group.cells) * traced.bytes
-            needs = compiled.batch, compiled.bytes, size
-            plans.append(GroupPlan(group.labels, cells, *needs, seconds))
+                seconds = -(-cells // (batch * worker.width)) * (time.perf_counter() - start)
+            needs = worker.compiled.bytes, cells * worker.traced.bytes
+            plans.append(GroupPlan(group.labels, cells, batch, *needs, seconds))
         return plans
 
     def run(
         self,
         *,
-        resume: bool = False,
+        resume: Any = False,
         devices: Any = None,
-        shard: Sequence[SupportsIndex] | None = None,
-        progress: bool = True,
+        shard: Any = None,
+        progress: Any = True,
     ) -> Any:
         """Compute all cells that are not in the store yet.
 
@@ -146,6 +144,7 @@ class Sweep:
         Errors: ValueError when the store holds another sweep, saying what differs, or when memory
         does not suffice; StoreError when the store cannot be read or written.
         """
+        resume, progress = flag(resume, "resume"), flag(progress, "progress")
         processes = jax.process_count()
         shared = shard is not None or processes > 1
         if shared and self.store is None:
@@ -153,10 +152,13 @@ class Sweep:
         share = (jax.process_index(), processes) if shard is None else _share(shard)
         devices = local_devices(devices)
         manifest = self._manifest(devices[0].platform)
+        # what can be known to fail does so before there is a store
+        traced = {0: self._trace(self.groups[0])} if self.traced else {}
         store = self._open(manifest, resume or shared, share)
         with progress_bar(self.design.size, progress) as advance:
             for group in self.groups:
-                self._run_group(group, store, devices, share, advance)
+                done = traced.pop(group.index, None)
+                self._run_group(group, done, store, devices, share, advance)
         if processes > 1 and shard is None:
             from jax.experimental import multihost_utils
 
@@ -174,10 +176,11 @@ class Sweep:
             return store
         store = Store(self.store)
         new = store.manifest is None
-        if differences := _differences(store.keep("manifest", manifest), manifest):
+        there = store.keep("manifest", manifest)
+        if sentences := differences(there, manifest):
             raise ValueError(
                 f"The store {self.store} holds another sweep. "
-                + " ".join(differences)
+                + " ".join(sentences)
                 + " Choose another store, or make the sweep the same."
             )
         if not new and not resume:
@@ -185,35 +188,31 @@ class Sweep:
                 f"The store {self.store} already holds {len(store.done())} chunk(s) of this sweep: "
                 f"go on with resume=True (--resume), or choose another store."
             )
-        store.discard_damaged(share)
+        self._check_program(there.get("program"), manifest["program"])
+        for place in store.damaged(share):
+            store.discard(place)
         return store
 
     def _manifest(self, platform: str) -> dict[str, Any]:
-        key = None if self.key is None else np.asarray(jr.key_data(self.key)).tolist()
         flags = os.getenv("XLA_FLAGS", "").split()
         same: dict[str, Any] = {
             "format": FORMAT,
             "function": self.name,
             "design": self.design.to_json(),
             "static": self.static,
-            "key": key,
+            "key": None if self.key is None else np.asarray(jr.key_data(self.key)).tolist(),
             "dtype": str(np.dtype(jax.numpy.result_type(float))),
             "platform": platform,
             "compiler": sorted(f for f in flags if "device_count" not in f),
             "versions": {"jax": jax.__version__, "jaxlib": metadata.version("jaxlib")},
         }
-        text = json.dumps(same, sort_keys=True)
-        digest = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-        return same | {"hash": digest, "labels": self.labels, "chunk": self.chunk}
+        # what is traced is known by the program of each group of cells
+        program = "" if self.traced else self._digest
+        about = {"labels": self.labels, "chunk": self.chunk, "program": program}
+        return same | {"hash": manifest_hash(same)} | about
 
     def _trace(self, group: Group) -> Traced:
-        numbers = {n: c.values for n, c in self.design.columns.items() if n not in self.static}
-        traced = trace(self.function, group.statics, numbers, takes_key=self.takes_key)
-        taken = {axis.name for axis in self.design.axes} | set(self.design.columns)
-        dims = {dim for spec in traced.specs.values() for dim in spec.dims}
-        if clash := taken & (set(traced.specs) | dims):
-            raise ValueError(f"Axes and outputs have the same names: {', '.join(sorted(clash))}.")
-        return traced
+        return trace(self.function, self.design, group.statics, takes_key=self.takes_key)
 
     def _batches(
         self, group: Group, traced: Traced, devices: Sequence[Any], wanted: int | None
@@ -224,33 +223,41 @@ class Sweep:
                 f"The results take {readable(need)}, of which {readable(allowed)} may be held in "
                 f"memory: give a `store`, or keep less (record=n, summarise)."
             )
-        parameters, cells = len(self.design.columns), len(group.cells)
-        compiled = fit(traced, devices, allowed, parameters, cells, wanted)
-        return Batches(self.design, traced, compiled, jr.key(0) if self.key is None else self.key)
+        compiled = fit(traced, devices, allowed, len(group.cells), wanted)
+        key = jr.key(0) if self.key is None else self.key
+        return Batches(
+            design=self.design,
+            traced=traced,
+            compiled=compiled,
+            key=key,
+            identity=traced.digest,
+            width=compiled.mesh.size,
+        )
 
     def _run_group(
         self,
         group: Group,
+        traced: Traced | None,
         store: AbstractStore,
         devices: Sequence[Any],
         share: tuple[int, int],
         advance: Callable[[int], None],
     ) -> None:
-        record = store.document(f"groups/{group.index}")
+        name = f"groups/{group.index}"
+        record = store.document(name)
         if not self.traced:
-            self._check_program(group, record, self._digest)
+            self._check_program(record["program"] if record else None, self._digest, group)
             key = self.key if self.takes_key else None
-            worker = OneByOne(self.design, group, self.function, key, self._digest)
+            known = {"design": self.design, "group": group, "function": self.function}
+            worker = OneByOne(**known, key=key, identity=self._digest, width=1)
             Job(store, group, worker, 1, share, advance).run()
             return
-        traced, worker = self._trace(group), None
-        self._check_program(group, record, traced.digest)
+        traced, worker = traced or self._trace(group), None
         if record is None:
             worker = self._batches(group, traced, devices, self.chunk)
             record = group_record(group, worker.compiled.batch, traced.specs, traced.digest)
-        # another process may have been faster
-        record = store.keep(f"groups/{group.index}", record)
-        self._check_program(group, record, traced.digest)
+            record = store.keep(name, record)  # another process may have been faster
+        self._check_program(record["program"], traced.digest, group)
         chunk = record["chunk"]
         units = group.units(chunk, share)
         if all(store.is_done(group.index, unit) for unit in units):
@@ -264,17 +271,17 @@ class Sweep:
     def _digest(self) -> str:
         return function_digest(self.function)
 
-    def _check_program(self, group: Group, record: Mapping[str, Any] | None, digest: str) -> None:
+    def _check_program(self, there: str | None, now: str, group: Group | None = None) -> None:
         # stores of earlier versions say nothing about functions that were not traced
-        if record is not None and record["program"] not in ("", digest):
-            of_group = f" for {group.labels}" if group.labels else ""
+        if there not in (None, "", now):
+            of_group = f" for {group.labels}" if group is not None and group.labels else ""
             raise ValueError(
                 f"The store {self.store} holds another sweep. The function, what it uses or the "
                 f"package computes something else now{of_group}. Choose another store."
             )
 
 
-def sweep(cells: Any, function: Callable[..., Any], **options: Any) -> Any:
+def sweep(cells: Any, function: Any, **options: Any) -> Any:
     """Run a function over many cells: `Sweep(cells, function, …).run(…)`.
 
     Arguments:
@@ -284,12 +291,12 @@ def sweep(cells: Any, function: Callable[..., Any], **options: Any) -> Any:
 
     Returns: a labelled `xarray.Dataset`, axes of the design first.
     """
-    names = ("resume", "devices", "shard", "progress")
-    running = {name: options.pop(name) for name in names if name in options}
+    of_run = ("resume", "devices", "shard", "progress")
+    running = {name: options.pop(name) for name in of_run if name in options}
     return Sweep(cells, function, **options).run(**running)
 
 
-def open_sweep(path: str | os.PathLike) -> Any:
+def open_sweep(path: Any) -> Any:
     """The results in a store as one labelled `xarray.Dataset`, read when they are used.
 
     Cells that are not computed yet have `result` −1, and NaN elsewhere (whole numbers: −1). What
@@ -325,7 +332,18 @@ def _name_of(function: Callable[..., Any]) -> str:
         return f"{type(function).__module__}.{type(function).__name__}"
 
 
-def _share(shard: Sequence[SupportsIndex]) -> tuple[int, int]:
+def _as_labels(labels: Any) -> dict[str, tuple[str, str]]:
+    pairs = labels.items() if isinstance(labels, Mapping) else [("labels", labels)]
+    for name, pair in pairs:
+        if not isinstance(pair, (tuple, list)) or [type(text) for text in pair] != [str, str]:
+            raise ValueError(
+                f"`labels` are pairs by name, {{name: (long name, units)}}; got {pair!r} for "
+                f"{name!r}."
+            )
+    return dict(labels)
+
+
+def _share(shard: Any) -> tuple[int, int]:
     try:
         i, n = shard
     except (TypeError, ValueError):
@@ -350,35 +368,3 @@ def _check_parameters(function: Callable[..., Any], names: list[str]) -> bool:
     if missing := [n for n in needed if n not in (*names, "key")]:
         raise ValueError(f"The function needs values for {', '.join(missing)}: add axes for them.")
     return "key" in parameters
-
-
-def _differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What differs between two sweeps, in sentences."""
-    sentences = []
-    before, after = (
-        {name: values for axis in manifest["design"] for name, values in axis["columns"].items()}
-        for manifest in (there, now)
-    )
-    for name in dict.fromkeys([*before, *after]):
-        # as text: NaN is the same NaN
-        if json.dumps(before.get(name)) != json.dumps(after.get(name)):
-            old, new = _shown(before.get(name)), _shown(after.get(name))
-            sentences.append(f"Axis {name!r}: {old} there, {new} now.")
-    if not sentences and json.dumps(there["design"]) != json.dumps(now["design"]):
-        sentences.append("The axes are combined in another way or order.")
-    for name, new in now.items():
-        if name in ("design", "hash", "labels") or (name == "chunk" and new is None):
-            continue
-        old = there.get(name)
-        if name == "function" and old == f"functools.{new}":  # sweep files, in earlier versions
-            continue
-        if old != new:
-            sentences.append(f"{name}: {old} there, {new} now.")
-    return sentences
-
-
-def _shown(values: Any) -> str:
-    if values is None:
-        return "absent"
-    text = re.sub(r"\s+", " ", str(values))
-    return f"{len(values)} value(s) {text if len(text) <= 60 else text[:50] + '…'}"

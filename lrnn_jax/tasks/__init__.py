@@ -10,6 +10,7 @@ from lrnn_jax.tasks._base import (
     check_fits,
     checked_batch,
 )
+from lrnn_jax.tasks._criteria import AbstractCriterion, CrossEntropy, Squared
 from lrnn_jax.tasks._decision import DecisionMaking
 from lrnn_jax.tasks._filter import (
     AbstractFilter,
@@ -27,5 +28,6 @@ from lrnn_jax.tasks._response import (
     impulse_response,
     power_sum,
 )
+from lrnn_jax.tasks._trial_set import TrialSet
 from lrnn_jax.tasks._visibility import Sensitivity, measured_visible
 from lrnn_jax.tasks._white_noise import AbstractWhiteNoise, Pairs, TeacherStudent, WhiteNoise

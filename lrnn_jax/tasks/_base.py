@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from lrnn_jax._checks import as_float, component, shown
 from lrnn_jax._types import is_traced
 from lrnn_jax.networks import AbstractRNN, as_network
+from lrnn_jax.tasks._criteria import AbstractCriterion, Squared
 
 
 class Evaluation(enum.Enum):
@@ -40,7 +41,12 @@ class AbstractObjective(eqx.Module):
 
     The loss depends on the network through its outputs only. Data of one epoch (inputs, targets,
     noise) are drawn by `sample`, so that a network and its reduction see the same.
+
+    Class variables:
+        held_out: data that learning does not see; their loss is kept in `curve.held_out`.
     """
+
+    held_out: ClassVar[Any] = None
 
     @property
     @abstractmethod
@@ -111,39 +117,46 @@ class AbstractTask(AbstractObjective):
 
 
 class AbstractTrialTask(AbstractTask):
-    """A task whose trials are drawn afresh in each epoch, with one input and one output.
+    """A task of trials that are scored where a mask says so; drawn afresh in each epoch, mostly.
 
-        L = Σ mask ‖y − y*‖² / Σ mask      over trials and steps
+        L = Σ mask ℓ(y, y*) / Σ mask      over trials and steps
 
-    Class variable: channels, (inputs, outputs) of a task that has other numbers of them.
+    Class variables:
+        channels: (inputs, outputs) of a task that has other numbers of them.
+        criterion: ℓ of one step; the squared error if not said otherwise.
+        data: the trials of every epoch, where they are the same in all (`batch` is None).
 
     Source: [LR] methods.
     """
 
-    batch: eqx.AbstractVar[int]
+    batch: eqx.AbstractVar[int | None]
     steps: eqx.AbstractVar[int]
     channels: ClassVar[Any] = (1, 1)
+    criterion: ClassVar[AbstractCriterion] = Squared()
+    data: ClassVar[Trials | None] = None
 
     @abstractmethod
-    def sample(self, key: PRNGKeyArray) -> Trials:
+    def sample(self, key: PRNGKeyArray) -> Trials | None:
         """Trials of one epoch."""
 
     @property
     def stochastic(self) -> bool:
-        return True
+        return self.batch is not None
 
     def check(self, model: AbstractRNN) -> None:
         check_fits(self, model, self.channels, self.dt)
 
-    def loss(self, model: AbstractRNN, batch: Trials) -> Float[Array, ""]:
+    def loss(self, model: AbstractRNN, batch: Trials | None = None) -> Float[Array, ""]:
         """L on the trials of one epoch."""
         as_network(model, "model")
         return self.score(self.output(model, batch), batch)
 
-    def inputs(self, batch: Trials) -> Float[Array, "trial time inputs"]:
+    def inputs(self, batch: Trials | None = None) -> Float[Array, "trial time inputs"]:
         return self.trials(batch).inputs
 
-    def score(self, output: Float[Array, "trial time outputs"], batch: Trials) -> Float[Array, ""]:
+    def score(
+        self, output: Float[Array, "trial time outputs"], batch: Trials | None = None
+    ) -> Float[Array, ""]:
         """L of outputs y.
 
         Errors: ValueError for other data than `sample` draws, and (outside a trace) for trials
@@ -156,18 +169,21 @@ class AbstractTrialTask(AbstractTask):
                 "output counts."
             )
         # time first, as simulations make outputs and tasks make targets: no copies to reorder them
-        error = jnp.swapaxes(output, 0, 1) - jnp.swapaxes(batch.target, 0, 1).astype(output.dtype)
-        mask = jnp.swapaxes(batch.mask, 0, 1).astype(output.dtype)
+        target, mask = (
+            jnp.swapaxes(a, 0, 1).astype(output.dtype) for a in (batch.target, batch.mask)
+        )
         total = jnp.sum(mask)
-        mean = jnp.sum(mask * jnp.sum(error**2, axis=-1)) / jnp.where(total > 0, total, 1)
+        error = self.criterion(jnp.swapaxes(output, 0, 1), target)
+        mean = jnp.sum(mask * error) / jnp.where(total > 0, total, 1)
         return jnp.where(total > 0, mean, jnp.nan)
 
-    def weight(self, batch: Trials) -> Float[Array, ""]:
+    def weight(self, batch: Trials | None) -> Float[Array, ""] | None:
         """Σ mask."""
-        return jnp.sum(batch.mask)
+        return None if batch is None else jnp.sum(batch.mask)
 
-    def trials(self, batch: Trials) -> Trials:
+    def trials(self, batch: Trials | None = None) -> Trials:
         """The data of one epoch, which are trials already, checked."""
+        batch = self.data if batch is None else batch
         inputs, outputs = self.channels
         shapes = (self.steps, inputs), (self.steps, outputs), (self.steps,)
         return checked_batch(self, batch, Trials, *shapes)
@@ -203,7 +219,7 @@ def checked_batch(
             boolean = isinstance(part, (jax.Array, np.ndarray)) and part.dtype == bool
             part = as_float(part.astype(int) if boolean else part, f"{name}.{field}")
             trials = part.shape[:1] if trials is None else trials
-        if part is None or shape is None or part.shape != (*(trials or ()), *shape):
+        if part is None or shape is None or part.shape != (*(trials or ()), *shape):  # pyright: ignore[reportGeneralTypeIssues]
             wanted = f"an array of shape (trial, {', '.join(map(str, shape or ()))})"
             raise ValueError(
                 f"`{name}.{field}` of this {type(objective).__name__} must be "

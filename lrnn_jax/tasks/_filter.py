@@ -280,17 +280,17 @@ class OscillatingFilter(AbstractFilter):
         return self.amplitude.shape[0], self.amplitude.shape[1]
 
 
-def _per_channel(rates: ArrayLike, amplitudes: ArrayLike) -> tuple[Array, Array]:
+def _per_channel(rate: ArrayLike, amplitude: ArrayLike) -> tuple[Array, Array]:
     """Rate and amplitude as arrays, the amplitude always of shape (inputs, outputs)."""
-    rate, amplitude = same_dtype(real_array(rates, "rate"), real_array(amplitudes, "amplitude"))
-    shapes = [x.shape for x in (amplitude, rate) if x.ndim]
+    rates, sizes = same_dtype(real_array(rate, "rate"), real_array(amplitude, "amplitude"))
+    shapes = [x.shape for x in (sizes, rates) if x.ndim]
     shape = shapes[0] if shapes else (1, 1)
     if len(shape) != 2 or 0 in shape or len(set(shapes)) > 1:
         raise ValueError(
             f"`rate` and `amplitude` are numbers or have shape (inputs, outputs), the same where "
-            f"both have one; got {rate.shape} and {amplitude.shape}."
+            f"both have one; got {rates.shape} and {sizes.shape}."
         )
-    return rate, jnp.broadcast_to(amplitude, shape)
+    return rates, jnp.broadcast_to(sizes, shape)
 
 
 def _modes(poles: Array, amplitude: Float[Array, "inputs outputs"]) -> Modes:

@@ -29,9 +29,9 @@ Sums = TypeVar("Sums")
 class AbstractResponse(eqx.Module):
     """The impulse response F of a target filter, and what is known of how it comes about."""
 
-    generator: ClassVar[Any]
+    generator: ClassVar[Any] = None
     """A linear system with this response, where one is known."""
-    modes: ClassVar[Any]
+    modes: ClassVar[Any] = None
     """F as a sum of exponentials, where it is one."""
 
     @abstractmethod
@@ -43,7 +43,6 @@ class Samples(AbstractResponse):
     """Any response, given as an array of shape (time, inputs, outputs)."""
 
     values: Float[Array, "time inputs outputs"]
-    generator = modes = None
 
     def samples(self, steps: int) -> Float[Array, "time inputs outputs"]:
         return self.values
@@ -53,7 +52,6 @@ class Generated(AbstractResponse):
     """The response F_t = C Aᵗ B of a linear system."""
 
     generator: LinearSystem
-    modes = None
 
     def samples(self, steps: int) -> Float[Array, "time inputs outputs"]:
         a, b, c = self.generator

@@ -92,7 +92,7 @@ class AbstractWhiteNoise(AbstractTask):
         shape = self.steps, self.batch, self.channels[0]
         inputs = self.std * jnp.swapaxes(jr.normal(noise_key, shape, self.std.dtype), 0, 1)
         if self.signal is not None:
-            inputs = inputs + self.signal.sample(signal_key).inputs
+            inputs = inputs + self.signal.inputs(self.signal.sample(signal_key))
         return Pairs(inputs, self.imitate(inputs))
 
     def loss(self, model: AbstractRNN, batch: Pairs | None = None) -> Float[Array, ""]:

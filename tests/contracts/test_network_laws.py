@@ -28,6 +28,11 @@ def dense(inputs=2, outputs=3, activation=lrnn.Identity()):
     return lrnn.DenseRNN(**weights, dt=DT, activation=activation)
 
 
+def currents(activation=lrnn.Identity(), **more):
+    like = dense()
+    return lrnn.CurrentRNN(like.w, like.w_in, like.w_out, dt=DT, activation=activation, **more)
+
+
 def loop_low_rank(net, x, h):
     """h' = h + dt(−h + (1/s) U Vᵀφ(h) + M x),  y = (1/s) Zᵀφ(h')."""
     z, v, m, u, s = (np.asarray(a) for a in (net.z, net.v, net.m, net.u, net.scale))
@@ -50,6 +55,17 @@ def loop_dense(net, x, h):
     return np.array(y)
 
 
+def loop_currents(net, x, h):
+    """h' = (1 − dt) h + dt (W φ(h) + W_in x),  y = W_out φ(h')."""
+    w, w_in, w_out = (np.asarray(a) for a in (net.w, net.w_in, net.w_out))
+    phi = np.tanh if isinstance(net.activation, lrnn.Tanh) else np.asarray
+    y = []
+    for x_t in x:
+        h = (1 - DT) * h + DT * (w @ phi(h) + w_in @ x_t)
+        y.append(w_out @ phi(h))
+    return np.array(y)
+
+
 def loop_reduced(net, x, kappa):
     """κ_m' = κ_m + dt(−κ_m + x),  κ_u' = κ_u + dt(−κ_u + S_v κ),  y = S_z κ'."""
     s, outputs, inputs = np.asarray(net.overlaps.S), net.outputs, net.inputs
@@ -66,12 +82,14 @@ LINEAR = {
     "low-rank": (low_rank(), loop_low_rank),
     "low-rank 3, many channels, s = 1": (low_rank(3, 2, 3, scale=1.0), loop_low_rank),
     "dense": (dense(), loop_dense),
+    "dense, currents": (currents(), loop_currents),
     "reduced": (lrnn.reduce(low_rank()), loop_reduced),
     "reduced 3, many channels": (lrnn.reduce(low_rank(3, 2, 3)), loop_reduced),
 }
 NONLINEAR = {
     "low-rank tanh": (low_rank(2, activation=lrnn.Tanh()), loop_low_rank),
     "dense tanh": (dense(activation=lrnn.Tanh()), loop_dense),
+    "dense tanh, currents": (currents(activation=lrnn.Tanh()), loop_currents),
 }
 linear = pytest.mark.parametrize(("net", "loop"), LINEAR.values(), ids=LINEAR)
 every = pytest.mark.parametrize(

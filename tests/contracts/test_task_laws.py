@@ -86,10 +86,21 @@ TASKS = {
         MANY,
     ),
 }
+OWN = lrnn.TrialSet(
+    np.random.default_rng(1).normal(size=(5, STEPS, 2)),
+    np.random.default_rng(2).normal(size=(5, STEPS, 3)),
+    dt=DT,
+)
 STABLE = eqx.tree_at(lambda net: net.u, network(), network().u / 10)
 TASKS |= {
     "flip-flop": (lrnn.FlipFlop(DT, 80, 3, (1.0, 2.0)), STABLE, None),
     "decision making": (lrnn.DecisionMaking(DT, 3), STABLE, None),
+    "trial set": (OWN, network(1, 2, 3), None),
+    "trial set, minibatch": (
+        lrnn.TrialSet(OWN.data.inputs, OWN.data.target, dt=DT, batch=2),
+        network(1, 2, 3),
+        None,
+    ),
 }
 every = pytest.mark.parametrize(("task", "net", "solution"), TASKS.values(), ids=TASKS)
 STOCHASTIC = {name: row[:2] for name, row in TASKS.items() if row[0].stochastic}

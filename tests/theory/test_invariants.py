@@ -1,5 +1,6 @@
 """Gradient flow of a linear network conserves the spectrum of J D⁻¹ Q and UᵀU/d_u − VᵀV/d_v."""
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -181,6 +182,50 @@ def test_momentum_and_decay_break_the_invariants():
 
     assert drift(0.9, 0.0) > 10 * drift(0.0, 0.0)
     assert drift(0.0, 0.1) > 10 * drift(0.0, 0.0)
+
+
+NILPOTENT = np.kron(np.ones((2, 2)), np.eye(2))  # z = m, v = u: (JQ)² = 0
+
+
+def test_eigenvalues_of_a_defective_matrix_raise_no_false_alarm():
+    """They move by the square root of rounding; what they belong to moves by rounding alone."""
+    gram = lrnn.Overlaps.from_gram(NILPOTENT.astype(np.float32))
+    red = lrnn.ReducedRNN(gram, dt=np.float32(0.1))
+    flow = lrnn.Flow(np.float32(0.05), rtol=1e-5, atol=1e-6, solver=diffrax.Tsit5())
+    curve = lrnn.learn(red, TASK, flow, epochs=50)
+    history, start = curve.conserved()
+    eps = float(np.finfo(np.float32).eps)
+    assert moved(curve) > 0.1
+    assert float(history.drift(start).max()) > eps**0.5
+    assert float(history.missed(start).max()) < 10 * eps
+
+
+def test_what_is_missed_is_the_least_change_that_would_conserve_the_spectrum():
+    """For a symmetric J D⁻¹ Q (Q diagonal) the distance of each eigenvalue, else less of it."""
+    q, other = (lrnn.Overlaps.from_gram(np.diag(d)) for d in ([1.0, 2, 3, 4], [1.0, 2, 3, 4.5]))
+    a, b = lrnn.invariants(q), lrnn.invariants(other)
+    assert np.isclose(a.missed(b), 0.5, rtol=0, atol=1e-14)
+    assert np.isclose(a.missed(b), a.drift(b), rtol=0, atol=1e-14)
+    red = lrnn.reduce(network())
+    change = 1e-3 * np.ones((4, 4))
+    moved = lrnn.invariants(lrnn.Overlaps(red.overlaps.gram + change, red.roles))
+    start = lrnn.invariants(red)
+    assert 0 < float(moved.missed(start)) <= float(moved.drift(start))
+    assert float(moved.missed(start)) <= np.linalg.norm(change, 2)
+
+
+def test_the_alarm_counts_in_units_of_the_overlaps():
+    """A loose flow of loadings a hundred times smaller is as wrong as one of large ones."""
+    task = lrnn.ExponentialFilter(0.2, 0.1, 20, 1e-4, evaluation=lrnn.Evaluation.ROLLOUT)
+    small = network().with_vectors(1e-2 * network().vectors)
+    rates = dict.fromkeys("zvmu", 1.0)  # the program of the first test
+    loose = lrnn.Flow(1e4, rates=rates, rtol=0.3, atol=0.3)
+    curve = lrnn.learn(lrnn.reduce(small), task, loose, epochs=EPOCHS, throw=False)
+    drift = float(jnp.nanmax(curve.invariant_drift()))
+    size = float(jnp.abs(curve.gram[0]).max())
+    assert drift < 1e-4  # not in units of 1
+    assert drift > 1e-4 * size
+    assert curve.result == lrnn.RESULTS.invariants_lost
 
 
 def test_the_eigenvalues_of_k_are_those_of_jq():

@@ -1,6 +1,7 @@
 """Rollout, doubling and closed form compute the same loss: values and gradients, to rounding."""
 
 import functools
+import re
 
 import equinox as eqx
 import jax
@@ -138,6 +139,46 @@ def test_many_channels(kind, rank, triangular):
 def test_any_network_and_target(s, rate, amplitude, dt):
     assert gap(gram_of(s), exponential(rate, amplitude), dt, 64) < ROUNDING
     assert gap(gram_of(s), exponential(rate, amplitude), dt, 7, triangular=True) < ROUNDING
+
+
+def program(make, net, way, steps, batch=None):
+    """The program of a loss, and how many steps its longest loop takes."""
+    loss = make(way, steps).loss
+    text = str(jax.make_jaxpr(lambda q: loss(net.with_gram(q), batch))(net.overlaps.gram))
+    return text, max([int(n) for n in re.findall(r"length=(\d+)", text)], default=0)
+
+
+LOOP = lrnn.KIntegrator(2)
+TASKS = {
+    "filter": (lambda way, steps: lrnn.ExponentialFilter(0.3, 0.2, steps, evaluation=way), WAYS),
+    "oscillating": (
+        lambda way, steps: lrnn.OscillatingFilter(0.3, 1.0, 0.2, steps, evaluation=way),
+        WAYS,
+    ),
+    "white noise": (
+        lambda way, steps: lrnn.WhiteNoise(lrnn.ExponentialFilter(0.3, 0.2, steps), evaluation=way),
+        WAYS,
+    ),
+    "loop": (lambda way, steps: lrnn.ClosedLoop(LOOP, steps, 50, evaluation=way), WAYS[:2]),
+}
+
+
+@pytest.mark.parametrize(("make", "ways"), TASKS.values(), ids=TASKS)
+def test_each_way_is_a_program_of_its_own(make, ways):
+    """Only the roll-out steps through time; doublings, and powers of poles, grow with log T."""
+    looped = ways is not WAYS
+    gram = gram_of((0.4, 0.7, -0.3, 0.5))
+    net = lrnn.ReducedRNN(lrnn.Overlaps(gram, SCALAR), dt=1.0 if looped else 0.2)
+    batch = jr.normal(jr.key(0), (50, 2)) if looped else None
+    short, long = ([program(make, net, way, n, batch) for way in ways] for n in (67, 4001))
+    assert [steps for _, steps in short] == [67, 0, 0][: len(ways)]
+    assert len({text for text, _ in short}) == len(ways)
+    assert "qr" not in short[0][0]  # each trial of a loop, not the directions they span
+    sizes = [[text.count(" = ") for text, _ in programs] for programs in (short, long)]
+    assert [b > a for a, b in zip(*sizes)] == [False, True, True][: len(ways)]
+    assert looped or sizes[0][2] < sizes[0][1]  # powers of numbers, not of matrices
+    auto, _ = program(make, net, lrnn.Evaluation.AUTO, 67, batch)
+    assert auto == short[-1][0]  # the fastest of those that apply
 
 
 def test_second_derivatives_are_finite_and_agree():

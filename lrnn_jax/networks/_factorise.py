@@ -1,0 +1,112 @@
+"""The best low-rank approximation of a dense network."""
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Float
+
+from lrnn_jax._checks import component, number, whole
+from lrnn_jax.networks._dense import AbstractDenseRNN
+from lrnn_jax.networks._low_rank import LowRankRNN
+
+FAMILIES = {"w": ("v", "u"), "w_in": ("m",), "w_out": ("z",), "b": ("b",), "h0": ("h",)}
+"""The loading vectors that become of each array of weights."""
+
+
+class Factorisation(eqx.Module):
+    """A low-rank network made from a dense one, and what was left out.
+
+    Arguments:
+        network: the low-rank network.
+        singular_values: of the recurrent matrix, descending, shape (N,).
+        rank: r, how many were kept.
+        energy: share of Σσ² kept.
+        discarded: Frobenius norm of W − UVᵀ/s over that of W.
+        largest_discarded: spectral norm of what was discarded (the next singular value).
+    """
+
+    network: LowRankRNN
+    singular_values: Float[np.ndarray, " n"]
+    rank: int = eqx.field(static=True)
+    energy: float = eqx.field(static=True)
+    discarded: float = eqx.field(static=True)
+    largest_discarded: float = eqx.field(static=True)
+
+    def __str__(self) -> str:
+        return (
+            f"rank {self.rank} of {len(self.singular_values)}: {self.energy:.6%} of Σσ² kept; "
+            f"discarded ‖W − UVᵀ/s‖/‖W‖ = {self.discarded:.3g}, "
+            f"largest discarded singular value {self.largest_discarded:.3g}"
+        )
+
+
+def factorise(
+    network: AbstractDenseRNN,
+    *,
+    rank: int | None = None,
+    energy: float | None = None,
+    scale: float = 1.0,
+) -> Factorisation:
+    """The best low-rank approximation of a dense network, by singular value decomposition.
+
+        W = A Σ Bᵀ  →  U = A_r (s Σ_r)^½,  V = B_r (s Σ_r)^½,  M = W_in,  Z = s W_outᵀ
+
+    so that UVᵀ/s is the nearest matrix of rank r to W, and UᵀU = VᵀV. Biases and initial state stay
+    as they are, what becomes of frozen weights is frozen, and at full rank nothing is lost.
+
+    Arguments:
+        network: a `CurrentRNN`, or a linear `DenseRNN`.
+        rank: r to keep; or
+        energy: keep the fewest singular values whose Σσ² reaches this share, in (0, 1]
+            (default 0.99 when no rank is given).
+        scale: s of the result; with 1, M and Z are the given input and output weights.
+
+    Errors: ValueError when both are given, either is out of range, for a `DenseRNN` whose φ
+    is not linear (it and a low-rank network apply φ at different places, and cannot be the same).
+
+    Source: ours.
+    """
+    check_factorisable(network)
+    if rank is not None and energy is not None:
+        raise ValueError("Give `rank` or `energy`, not both.")
+    scale = float(number(scale, "scale", 0, open_start=True))
+    a, sigma, bt = np.linalg.svd(np.asarray(network.w))
+    size = np.linalg.norm(sigma)
+    kept = np.cumsum((sigma / size) ** 2) if size else np.ones_like(sigma)
+    share = number(0.99 if energy is None else energy, "energy", 0, 1, open_start=True)
+    enough = min(int(np.searchsorted(kept, float(share) * (1 - 1e-12))) + 1, len(sigma))
+    rank = whole(enough if rank is None else rank, "rank", most=len(sigma))
+    half = np.sqrt(scale * sigma[:rank])
+    low_rank = LowRankRNN(
+        z=scale * np.asarray(network.w_out).T,
+        v=bt[:rank].T * half,
+        m=network.w_in,
+        u=a[:, :rank] * half,
+        scale=scale,
+        b=network.b,
+        h0=network.h0,
+        dt=network.dt,
+        activation=network.activation,
+        readout=network.readout_activation if network.of_currents else None,
+        frozen=tuple(f for name in network.frozen for f in FAMILIES[name]),
+    )
+    return Factorisation(
+        network=low_rank,
+        singular_values=sigma,
+        rank=rank,
+        energy=float(kept[rank - 1]),
+        discarded=float(np.linalg.norm(sigma[rank:]) / (size or 1)),
+        largest_discarded=float(sigma[rank:].max(initial=0)),
+    )
+
+
+def check_factorisable(network: AbstractDenseRNN) -> None:
+    """Raise ValueError unless the network at full rank is a low-rank one."""
+    component(network, AbstractDenseRNN, "network", "CurrentRNN(w, w_in, w_out, dt=…)")
+    if network.c is not None:
+        raise ValueError("A LowRankRNN has no bias of the read-out: take c off its targets.")
+    if not (network.activation.linear or network.of_currents):
+        raise ValueError(
+            f"A {type(network).__name__} equals a low-rank network after factorising W only where "
+            f"φ is linear: it applies φ to the input of a neuron, a LowRankRNN to its activity. "
+            f"If yours sums W φ(h), make it a CurrentRNN."
+        )

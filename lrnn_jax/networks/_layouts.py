@@ -1,0 +1,239 @@
+"""Networks as other programs write them: which layout it is, and our arguments made of it."""
+
+import importlib
+import os
+import zipfile
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lrnn_jax._checks import component
+from lrnn_jax._files import read_arrays
+from lrnn_jax.networks._activation import Identity, Tanh
+from lrnn_jax.networks._dense import AbstractDenseRNN, DenseRNN
+from lrnn_jax.networks._low_rank import LowRankRNN
+
+CONVERT = (
+    "import numpy, torch; "
+    'state = torch.load({path!r}, weights_only=True, map_location="cpu"); '
+    'numpy.savez("network.npz", **{{k: v.numpy() for k, v in state.items()}})'
+)
+WRAPPERS = ("state_dict", "model_state_dict", "model")
+"""Keys under which checkpoints keep a state dict."""
+INPUTS, READOUTS = ("wi", "w_inp"), ("wo", "w_out")
+SCALES = {"wi": "si", "w_inp": "w_inp_scale", "wo": "so", "w_out": "w_out_scale"}
+STARTS = ("h0", "x0")
+
+
+class Layout(NamedTuple):
+    """What a file holds.
+
+    Fields: kind, the class; arguments, of its constructor; sentence, what was recognised.
+    """
+
+    kind: type[LowRankRNN] | type[AbstractDenseRNN]
+    arguments: dict[str, Any]
+    sentence: str
+
+
+def read_file(path: str | os.PathLike, wanted: Any) -> dict[str, Any]:
+    """Arrays of a file by name: `.npz`, PyTorch's, `.safetensors` or `.mat`.
+
+    Arguments:
+        path: of the file.
+        wanted: name → whether an entry of an `.npz` is read; of the others None.
+
+    Errors: ValueError for a file that cannot be read, or whose reader is not installed.
+    """
+    component(path, (str, os.PathLike), "path", '"network.npz"')
+    kind = os.path.splitext(os.fspath(path))[1].lower()
+    if kind == ".safetensors":
+        load = _module("safetensors.numpy", path, "pip install safetensors").load_file
+        return _safely(load, path, "a safetensors file")
+    if kind == ".mat":
+        from scipy.io import loadmat
+
+        held = _safely(loadmat, path, "a MATLAB file of version 7 or older (save it with -v7)")
+        return {k: v.squeeze() if k in STARTS else v for k, v in held.items() if k[0] != "_"}
+    if os.path.isfile(path) and _is_torch(path):
+        return _read_torch(path)
+    return read_arrays(path, wanted)
+
+
+def _is_torch(path: Any) -> bool:
+    """Whether a file starts like one of `torch.save`, of today (a zip with data.pkl) or of old."""
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as file:
+                return any(name.endswith("/data.pkl") for name in file.namelist())
+        with open(path, "rb") as file:
+            return file.read(2) == b"\x80\x02"
+    except (OSError, TypeError, ValueError, zipfile.BadZipFile):
+        return False
+
+
+def _read_torch(path: str | os.PathLike) -> dict[str, Any]:
+    """Tensors of a state dict."""
+    torch = _module(
+        "torch", path, f"convert it where it is, by {CONVERT.format(path=os.fspath(path))}"
+    )
+
+    def load(path: str | os.PathLike) -> Any:
+        return torch.load(path, weights_only=True, map_location="cpu")
+
+    held = _safely(load, path, "a state dict of tensors, as torch.save(model.state_dict()) writes")
+    for key in WRAPPERS:
+        held = (
+            held[key] if isinstance(held, Mapping) and isinstance(held.get(key), Mapping) else held
+        )
+    if not isinstance(held, Mapping):
+        raise ValueError(
+            f"{path} holds a {type(held).__name__}: save model.state_dict() in place of the model."
+        )
+    return {k: v.detach().numpy() for k, v in held.items() if torch.is_tensor(v)}
+
+
+def _module(name: str, path: Any, otherwise: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        package = name.split(".")[0]
+        raise ValueError(f"{path} needs {package}, which is not installed: {otherwise}") from None
+
+
+def _safely(load: Any, path: Any, what: str) -> Any:
+    if not os.path.isfile(path):
+        raise ValueError(f"There is no file {path}.")
+    try:
+        return load(path)
+    except Exception as error:  # whatever a reader says of a file that is none of its kind
+        first = str(error).strip().splitlines() or [""]
+        raise ValueError(
+            f"{path} is not {what} ({type(error).__name__}: {first[0][:80]})."
+        ) from None
+
+
+def renamed(arrays: dict[str, Any], names: Mapping[str, str], path: Any) -> dict[str, Any]:
+    """Arrays by our names; "arr_3.T" is the transpose of "arr_3".
+
+    Errors: ValueError for what the file does not hold.
+    """
+    out = dict(arrays)
+    for ours, theirs in names.items():
+        name = theirs if theirs in arrays else theirs.removesuffix(".T")
+        if name not in arrays:
+            raise ValueError(
+                f"`names` says that {ours} is {theirs!r}, but {path} holds {', '.join(arrays)}."
+            )
+        out.pop(name, None)
+        out[ours] = arrays[name] if name == theirs else np.swapaxes(arrays[name], -1, -2)
+    return out
+
+
+def recognise(arrays: dict[str, Any], path: Any) -> Layout | None:
+    """What other programs wrote; None where it is our layout, or none that is known.
+
+    Errors: ValueError for networks of another kind, and for an orientation that shapes leave open.
+    """
+    short = _without_prefix(arrays)
+    if any("weight_hh_l0" in name for name in arrays):
+        return _torch_rnn(arrays, path)
+    has = {
+        kind: [n for n in names if n in short] for kind, names in (("i", INPUTS), ("o", READOUTS))
+    }
+    if {"m", "n"} <= short.keys() and has["i"] and has["o"]:
+        return _writes_and_reads(short, has["i"][0], has["o"][0], path)
+    return None
+
+
+def is_of_layout(name: str) -> bool:
+    """Whether an entry of a file belongs to one of these layouts."""
+    last = name.split(".")[-1]
+    known = {"m", "n", "b", *INPUTS, *READOUTS, *SCALES.values(), *STARTS, "weight", "bias"}
+    return last in known or "weight_" in last or "bias_" in last
+
+
+def _without_prefix(arrays: dict[str, Any]) -> dict[str, Any]:
+    """Arrays by the last part of their names, where these differ."""
+    short = [name.split(".")[-1] for name in arrays]
+    return dict(zip(short, arrays.values())) if len({*short}) == len(short) else arrays
+
+
+def _torch_rnn(arrays: dict[str, Any], path: Any) -> Layout:
+    """`nn.RNN` and a linear read-out: h' = tanh(W h + W_in x + b_ih + b_hh), y = W_out h' + c."""
+    prefix = next(n for n in arrays if "weight_hh_l0" in n).split("weight_hh_l0")[0]
+    parts = (n for n in arrays if n.startswith((f"{prefix}weight_", f"{prefix}bias_")))
+    own = {n.removeprefix(prefix): arrays[n] for n in parts}
+    w, w_in = own["weight_hh_l0"], own.get("weight_ih_l0")
+    n = w.shape[-1]
+    gates = {4: "four gates (an LSTM)", 3: "three gates (a GRU)"}.get(len(w) // n)
+    more = [name for name in own if "_l1" in name or "reverse" in name]
+    if gates or more or w_in is None:
+        why = (
+            f"weight_hh_l0 has {gates}" if gates else f"it holds {more[0] if more else 'no input'}"
+        )
+        raise ValueError(f"{path} is not a vanilla RNN of one layer: {why}.")
+    rest = {k: a for k, a in arrays.items() if k.removeprefix(prefix) not in own}
+    reads = [k for k, a in rest.items() if k.endswith("weight") and a.ndim == 2 and a.shape[1] == n]
+    if len(reads) != 1:
+        raise ValueError(
+            f"{path} holds {len(reads)} matrices that could read out {n} neurons "
+            f"({', '.join(reads) or 'none'}): say which, e.g. names={{'w_out': 'readout.weight'}} "
+            f"together with w and w_in."
+        )
+    biases = [own[name] for name in ("bias_ih_l0", "bias_hh_l0") if name in own]
+    layer = reads[0].removesuffix("weight")
+    bias = rest.get(layer + "bias")
+    if unread := [k for k in rest if k not in (reads[0], layer + "bias")]:
+        raise ValueError(
+            f"{path} holds more than a vanilla RNN and its read-out: {', '.join(unread)}."
+        )
+    arguments = {"w": w, "w_in": w_in, "w_out": arrays[reads[0]], "dt": 1.0, "activation": Tanh()}
+    arguments |= {"b": sum(biases)} if biases else {}
+    arguments |= {} if bias is None else {"c": bias}
+    said = "the layout of torch.nn.RNN, taken as tanh, which the file cannot tell from relu"
+    return Layout(DenseRNN, arguments, said)
+
+
+def _writes_and_reads(short: dict[str, Any], inputs: str, readout: str, path: Any) -> Layout:
+    """Low-rank files of the field, in which m writes and n reads: J = m nᵀ/N."""
+    used = {name: short[name] for name in ("m", "n", inputs, readout)}
+    n = _neurons(used, path)
+    u, v, m, z = (_columns(array, n, name, path) for name, array in used.items())
+    for name, vectors in ((inputs, m), (readout, z)):
+        if SCALES[name] in short:
+            vectors *= np.ravel(short[SCALES[name]])
+    arguments: dict[str, Any] = {"z": z, "v": v, "m": m, "u": u, "activation": Tanh()}
+    starts = [short[name] for name in STARTS if name in short]
+    arguments |= {"h0": np.ravel(starts[0])} if starts and starts[0].any() else {}
+    arguments |= {"b": np.ravel(short["b"])} if "b" in short and short["b"].any() else {}
+    states = inputs == "w_inp"  # the program that writes these names reads out h
+    arguments |= {"readout": Identity()} if states else {}
+    said = (
+        f"a low-rank layout in which m writes and n reads, with N = {n}, s = N unless `scale` says "
+        f"otherwise, tanh, and a read-out of {'h' if states else 'tanh(h)'}"
+    )
+    return Layout(LowRankRNN, arguments, said)
+
+
+def _neurons(arrays: dict[str, Any], path: Any) -> int:
+    """N, the one size that all of these have."""
+    sizes = set.intersection(*({*a.shape} for a in arrays.values()))
+    if len(sizes) != 1:
+        shapes = ", ".join(f"{name} {a.shape}" for name, a in arrays.items())
+        raise ValueError(
+            f"{path}: the number of neurons is the size that all vectors share, but {shapes} share "
+            f"{sorted(sizes) or 'none'}: give our names, e.g. names={{'u': 'm', 'v': 'n.T', …}}."
+        )
+    return sizes.pop()
+
+
+def _columns(array: np.ndarray, n: int, name: str, path: Any) -> np.ndarray:
+    """An array with one row a neuron."""
+    if array.ndim != 2 or array.shape == (n, n):
+        raise ValueError(
+            f"{path}: `{name}` of shape {array.shape} may stand either way: give our names, e.g. "
+            f"names={{'v': '{name}'}} or '{name}.T'."
+        )
+    return np.array(array if array.shape[0] == n else array.T)

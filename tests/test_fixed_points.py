@@ -1,0 +1,134 @@
+"""Fixed points: against equations that can be solved otherwise, and over learning."""
+
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+import scipy.optimize
+
+import lrnn_jax as lrnn
+from lrnn_jax import stability
+
+DT = 0.2
+
+
+def closure(vu, phi=lrnn.Erf(), vm=0.5):
+    """A rank-1 closure with uu = mm = 1 and these overlaps of v; z = v."""
+    gram = np.eye(4)
+    gram[0, 0] = gram[1, 1] = gram[0, 1] = gram[1, 0] = 4
+    for i in (0, 1):
+        gram[i, 2] = gram[2, i] = vm
+        gram[i, 3] = gram[3, i] = vu
+    return lrnn.ReducedRNN(lrnn.Overlaps.from_gram(gram), dt=DT, activation=phi)
+
+
+def bistable(vu):
+    """κ > 0 with κ = vu κ G(κ²) of the erf closure: G = (1 + π κ²/2)^−½."""
+    return float(scipy.optimize.brentq(lambda k: vu / np.sqrt(1 + np.pi / 2 * k**2) - 1, 1e-6, 10))  # pyright: ignore[reportArgumentType]
+
+
+class TestClosure:
+    def test_a_bistable_closure_has_two_stable_points_and_a_saddle(self):
+        points = lrnn.fixed_points(closure(1.5), key=jr.key(0))
+        kappa = bistable(1.5)
+        assert str(points) == "3 fixed point(s): 2 stable, 1 saddle"
+        # solved to rounding: the slope of the drift there is of order 1
+        assert np.abs(points.latents[:, 0] - [-kappa, kappa, 0]).max() < 1e-10
+        assert points.unstable.tolist() == [0, 0, 1]
+        # d/dκ [vu κ (1 + πκ²/2)^−½] = vu (1 + πκ²/2)^−3/2
+        gain = 1.5 * (1 + np.pi / 2 * np.array([kappa, kappa, 0]) ** 2) ** -1.5
+        assert np.abs(points.eigenvalues[:, 0] - (1 + DT * (gain - 1))).max() < 1e-10
+        assert points.found.sum() == pytest.approx(1)
+        assert np.abs(points.outputs[:, 0] - points.latents[:, 0]).max() < 1e-10  # z = v: y = κ
+
+    def test_below_the_pitchfork_only_rest_is_left(self):
+        points = lrnn.fixed_points(closure(0.8), key=jr.key(0))
+        assert str(points) == "1 fixed point(s): 1 stable"
+        assert abs(points.latents[0, 0]) < 1e-10
+
+    def test_an_input_moves_them(self):
+        x = 0.3
+        points = lrnn.fixed_points(closure(0.8), x, key=jr.key(0))
+        size = lambda k: np.sqrt(1 + np.pi / 2 * (k**2 + x**2))  # noqa: E731
+        kappa = scipy.optimize.brentq(lambda k: (0.8 * k + 0.5 * x) / size(k) - k, 0, 10)
+        assert abs(points.latents[0, 0] - kappa) < 1e-10
+        assert points.states[0].tolist() == [x, points.latents[0, 0]]
+
+    def test_single_precision_finds_the_same(self):
+        single = lrnn.ReducedRNN(
+            lrnn.Overlaps.from_gram(np.asarray(closure(1.5).overlaps.gram, np.float32)),
+            dt=np.float32(DT),
+            activation=lrnn.Erf(),
+        )
+        points = lrnn.fixed_points(single, key=jr.key(0))
+        assert len(points) == 3
+        assert (
+            np.abs(np.sort(points.latents[:, 0]) - bistable(1.5) * np.array([-1, 0, 1])).max()
+            < 1e-5
+        )
+
+
+class TestNetworks:
+    def test_a_network_stays_where_it_is_said_to(self):
+        net = lrnn.LowRankRNN.with_overlaps(
+            closure(1.5).overlaps, 300, dt=DT, key=jr.key(1), activation=lrnn.Tanh()
+        )
+        points = lrnn.fixed_points(net, key=jr.key(0))
+        assert str(points) == "3 fixed point(s): 2 stable, 1 saddle"
+        x = jnp.zeros((3, 1))
+        assert np.abs(net.step(jnp.asarray(points.states), x) - points.states).max() < 1e-9
+        # the N eigenvalues of one step: those found, and 1 − dt
+        for state, found in zip(points.states, points.eigenvalues):
+            slope = (1 - np.asarray(net.activation(jnp.asarray(state))) ** 2)[:, None]
+            step = (1 - DT) * np.eye(300) + DT / 300 * net.u @ (slope * net.v).T
+            values = np.linalg.eigvals(np.asarray(step))
+            assert np.abs(np.sort(np.abs(values))[::-1][:1] - max(abs(found[0]), 1 - DT)) < 1e-9
+
+    def test_a_dense_network_is_solved_in_its_state(self):
+        net = lrnn.DenseRNN(
+            2 * np.eye(2), np.ones((2, 1)), np.ones((1, 2)), dt=DT, activation=lrnn.Tanh()
+        )
+        points = lrnn.fixed_points(net, key=jr.key(0), starts=200)
+        k = scipy.optimize.brentq(lambda h: np.tanh(2 * h) - h, 0.1, 2)
+        assert str(points) == "9 fixed point(s): 4 stable, 1 repelling, 4 saddle"
+        expected = {(a, b) for a in (-1, 0, 1) for b in (-1, 0, 1)}
+        assert {tuple(np.round(p / k).astype(int).tolist()) for p in points.latents} == expected
+
+
+class TestLearning:
+    def test_the_pitchfork_is_found_where_vu_passes_one(self):
+        task = lrnn.ImpulseResponse(np.ones(30), dt=DT)
+        start = lrnn.ReducedRNN(closure(0.8).overlaps, dt=DT)
+        curve = lrnn.learn(start, task, lrnn.Descent(3e-3), epochs=100, record=5)
+        bent = lrnn.learn(
+            closure(0.8), FLIP, lrnn.Descent(0.02), epochs=60, key=jr.key(0), record=4
+        )
+        history = stability.fixed_points_of_learning(bent, key=jr.key(0))
+        crossed = int(bent.epochs[np.flatnonzero(np.asarray(bent["vu"]) > 1)[0]])
+        assert history.changes() == [(crossed, (1, 0), (2, 1))]
+        linear = stability.fixed_points_of_learning(curve, key=jr.key(0))
+        assert all(len(points) == 1 for points in linear.points)
+
+
+FLIP = lrnn.FlipFlop(DT, 40, 8)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"x": np.ones(2)}, r"`x` is a constant input, one number for each of 1 channel.*\(2,\)"),
+        ({"starts": 0}, r"`starts` must be a whole number of at least 1; got 0"),
+        ({"spread": 0.0}, r"`spread` must lie in \(0, inf\); got 0\.0"),
+        ({"tol": -1.0}, r"`tol` must lie in \(0, inf\); got -1\.0"),
+    ],
+)
+def test_what_is_wrong_is_named(arguments, expected):
+    with pytest.raises(ValueError, match=expected):
+        lrnn.fixed_points(closure(1.5), **{"x": None} | arguments, key=jr.key(0))
+
+
+def test_a_dense_networks_curve_is_refused():
+    net = lrnn.DenseRNN(np.eye(3), np.ones((3, 1)), np.ones((1, 3)), dt=DT, activation=lrnn.Tanh())
+    curve = lrnn.learn(net, FLIP, lrnn.Descent(0.01), epochs=1, key=jr.key(0))
+    with pytest.raises(ValueError, match="curve of a DenseRNN holds no overlaps"):
+        stability.fixed_points_of_learning(curve, key=jr.key(0))

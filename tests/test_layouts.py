@@ -1,0 +1,188 @@
+"""Networks as other programs write them, from arrays with their names."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lrnn_jax as lrnn
+from lrnn_jax.networks import describe_file
+
+RNG = np.random.default_rng(5)
+N = 12
+
+
+def drawn(**shapes):
+    return {name: RNG.normal(size=shape) for name, shape in shapes.items()}
+
+
+# two programs of the field: m writes and n reads; scales stand apart
+FIRST = drawn(m=(N, 2), n=(N, 2), wi=(3, N), si=(3,), wo=(N, 1), so=(1,), h0=(N,), b=(N,))
+SECOND = drawn(
+    **{"rnn.m": (N, 2), "rnn.n": (2, N), "rnn.w_inp": (3, N), "rnn.w_out": (N, 1), "x0": (1, N)},
+    **{"rnn.w_inp_scale": (1,), "rnn.w_out_scale": (1, 1)},
+)
+TORCH = drawn(
+    **{"core.weight_ih_l0": (N, 3), "core.weight_hh_l0": (N, N), "out.weight": (2, N)},
+    **{"core.bias_ih_l0": (N,), "core.bias_hh_l0": (N,), "out.bias": (2,)},
+)
+
+
+@pytest.fixture
+def save(tmp_path):
+    def write(**arrays):
+        np.savez(tmp_path / "net.npz", **arrays)
+        return tmp_path / "net.npz"
+
+    return write
+
+
+def same(found, expected):
+    """Equal to rounding: scales are multiplied in, biases added up."""
+    x = jnp.asarray(RNG.normal(size=(7, found.inputs)))
+    assert type(found) is type(expected)
+    return float(jnp.abs(found.rollout(x) - expected.rollout(x)).max()) < 1e-14
+
+
+class TestLowRank:
+    def test_vectors_that_write_and_read(self, save):
+        a = FIRST
+        expected = lrnn.LowRankRNN(
+            *(a["wo"] * a["so"], a["n"], (a["wi"] * a["si"][:, None]).T, a["m"]),
+            **{"b": a["b"], "h0": a["h0"], "dt": 0.2, "activation": lrnn.Tanh()},
+        )
+        assert same(lrnn.load_network(save(**a), dt=0.2), expected)
+        assert same(lrnn.load_network(save(**a), dt=20, tau=100), expected)
+        one = eqx.tree_at(lambda net: net.scale, expected, jnp.asarray(1.0))
+        assert same(lrnn.load_network(save(**a), dt=0.2, scale=1), one)
+        wrapped = {f"module.{name}": array for name, array in a.items()}
+        assert same(lrnn.load_network(save(**wrapped), dt=0.2), expected)
+
+    def test_those_that_read_out_h(self, save):
+        a = {name.removeprefix("rnn."): array for name, array in SECOND.items()}
+        scale = a["w_inp_scale"][0], a["w_out_scale"][0]
+        options = {"h0": a["x0"][0], "dt": 0.1, "activation": lrnn.Tanh()}
+        expected = lrnn.LowRankRNN(
+            *(a["w_out"] * scale[1], a["n"].T, a["w_inp"].T * scale[0], a["m"]),
+            **options,
+            readout=lrnn.Identity(),
+        )
+        assert same(lrnn.load_network(save(**SECOND), dt=2, tau=20), expected)
+        said = describe_file(save(**SECOND), dt=2, tau=20)
+        for part in (
+            "LowRankRNN of 12 neurons, rank 2, 3 input",
+            "dt = 0.1",
+            "m writes",
+            "read-out of h",
+        ):
+            assert part in said
+
+    def test_shapes_that_leave_it_open_are_named(self, save):
+        square = FIRST | drawn(m=(N, N), n=(N, N))
+        with pytest.raises(ValueError, match=r"`m` of shape \(12, 12\) may stand either way"):
+            lrnn.load_network(save(**square), dt=0.2)
+        other = FIRST | drawn(m=(9, 2), n=(9, 2))
+        with pytest.raises(
+            ValueError, match=r"m \(9, 2\).*wi \(3, 12\).*share none: give our names, e\.g\. names="
+        ):
+            lrnn.load_network(save(**other), dt=0.2)
+
+    def test_the_step_must_be_given(self, save):
+        with pytest.raises(ValueError, match="holds no `dt`"):
+            lrnn.load_network(save(**FIRST))
+
+
+class TestTorch:
+    def test_an_rnn_with_its_linear_layer(self, save):
+        a = TORCH
+        expected = lrnn.DenseRNN(
+            a["core.weight_hh_l0"],
+            a["core.weight_ih_l0"],
+            a["out.weight"],
+            a["core.bias_ih_l0"] + a["core.bias_hh_l0"],
+            c=a["out.bias"],
+            dt=1,
+            activation=lrnn.Tanh(),
+        )
+        assert same(lrnn.load_network(save(**a)), expected)
+        rectified = lrnn.load_network(save(**a), activation=lrnn.ReLU())
+        assert rectified.activation == lrnn.ReLU()
+        single = {name: array.astype(np.float32) for name, array in a.items()}
+        assert lrnn.load_network(save(**single)).dtype == jnp.float32
+        double = lrnn.load_network(save(**single), dtype="float64")
+        biases = [single[f"core.bias_{which}_l0"].astype(float) for which in ("ih", "hh")]
+        assert np.array_equal(double.b, sum(biases))  # added up in float64
+
+    @pytest.mark.parametrize(
+        ("changes", "expected"),
+        [
+            (
+                drawn(**{"core.weight_hh_l0": (4 * N, N)}),
+                r"vanilla RNN.*four gates \(an LSTM\)",
+            ),
+            (
+                drawn(**{"core.weight_hh_l0": (3 * N, N)}),
+                r"vanilla RNN.*three gates \(a GRU\)",
+            ),
+            (drawn(**{"core.weight_hh_l1": (N, N)}), "of one layer: it holds weight_hh_l1"),
+            (drawn(**{"core.weight_hh_l0_reverse": (N, N)}), "it holds weight_hh_l0_reverse"),
+            (
+                drawn(**{"value.weight": (1, N)}),
+                r"2 matrices that could read out.*value\.weight",
+            ),
+            (drawn(**{"norm.weight": (N,)}), r"more than a vanilla RNN.*norm\.weight"),
+        ],
+        ids=["LSTM", "GRU", "layers", "both directions", "two read-outs", "more"],
+    )
+    def test_what_is_no_vanilla_rnn_is_refused(self, changes, expected, save):
+        with pytest.raises(ValueError, match=expected):
+            lrnn.load_network(save(**TORCH | changes))
+
+    def test_its_step_is_one(self, save):
+        with pytest.raises(ValueError, match=r"of dt = 1, the arguments say 0\.5"):
+            lrnn.load_network(save(**TORCH), dt=0.5)
+
+    def test_its_own_file(self, tmp_path):
+        torch = pytest.importorskip("torch", reason="the extra torch is not installed")
+        path = tmp_path / "net.pt"
+        for old in (False, True):
+            state = {name: torch.tensor(array) for name, array in TORCH.items()}
+            torch.save({"state_dict": state}, path, _use_new_zipfile_serialization=not old)
+            np.savez(tmp_path / "net.npz", **TORCH)
+            assert eqx.tree_equal(lrnn.load_network(path), lrnn.load_network(tmp_path / "net.npz"))
+        torch.save(torch.nn.RNN(2, 3), path)
+        with pytest.raises(ValueError, match="is not a state dict of tensors"):
+            lrnn.load_network(path)
+
+
+class TestNames:
+    def test_arrays_without_names_are_given_some(self, tmp_path):
+        a = FIRST
+        np.savez(tmp_path / "net.npz", a["wo"], a["n"], a["wi"], a["m"])
+        names = {"z": "arr_0", "v": "arr_1", "m": "arr_2.T", "u": "arr_3"}
+        found = lrnn.load_network(tmp_path / "net.npz", names=names, dt=0.1)
+        expected = lrnn.LowRankRNN(a["wo"], a["n"], a["wi"].T, a["m"], dt=0.1)
+        assert eqx.tree_equal(found, expected)
+
+    def test_one_that_is_not_there_is_named(self, save):
+        with pytest.raises(ValueError, match=r"`names` says that z is 'arr_7', but .* holds "):
+            lrnn.load_network(save(**FIRST), names={"z": "arr_7"}, dt=0.1)
+
+
+class TestContradictions:
+    def test_both_values_are_said(self, save):
+        vectors = drawn(z=(N, 1), v=(N, 1), m=(N, 1), u=(N, 1))
+        path = save(**vectors, dt=0.1, tau=2.0, scale=3.0)
+        assert float(lrnn.load_network(path).dt) == 0.05
+        for name, value in {"dt": 0.2, "tau": 1.0, "scale": 4.0}.items():
+            held = {"dt": 0.1, "tau": 2.0, "scale": 3.0}[name]
+            with pytest.raises(ValueError, match=rf"`{name}` is {held:g}, the argument {value:g}"):
+                lrnn.load_network(path, **{name: value})
+
+    def test_a_matlab_file_is_read(self, tmp_path):
+        from scipy.io import savemat
+
+        savemat(tmp_path / "net.mat", FIRST)
+        np.savez(tmp_path / "net.npz", **FIRST)
+        found = (lrnn.load_network(tmp_path / f"net.{kind}", dt=0.2) for kind in ("mat", "npz"))
+        assert same(*found)
