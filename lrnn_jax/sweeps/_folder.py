@@ -298,6 +298,8 @@ def _checksum(values: np.ndarray, like: str = CHECKSUM) -> str:
     """
     values = np.ascontiguousarray(values)
     head, kind = f"{values.dtype.str}{values.shape}".encode(), like.partition(":")[0]
+    if kind == "crc32c" and kind not in CRC:
+        raise StoreError("This store needs google-crc32c: pip install 'lrnn_jax[sweep]'.")
     if kind in CRC:
         data: Any = values.reshape(-1).view(np.uint8)
         return f"{kind}:{CRC[kind](CRC[kind](0, head), data):08x}"
