@@ -73,8 +73,8 @@ class DegeneracyResults(AbstractResults):
         return max(self.noise_slopes(), key=lambda slope: abs(slope + 0.5))
 
     @claim(
-        "and the outputs of both alike, since the twin has the same zz, zv and vv: larger r.m.s. over "
-        "smaller (5 % of chance)",
+        "and those of both networks alike, since they share zz, zv and vv: larger r.m.s. over "
+        "smaller (off by 5 % of chance)",
         high=1.25,
     )
     def noise_alike(self) -> Any:
