@@ -73,8 +73,8 @@ class DegeneracyResults(AbstractResults):
         return max(self.noise_slopes(), key=lambda slope: abs(slope + 0.5))
 
     @claim(
-        "and the outputs of both alike, since the twin has the same zz, zv and vv: larger r.m.s. "
-        "over smaller (5 % of chance)",
+        "and those of both networks alike, since they share zz, zv and vv: larger r.m.s. over "
+        "smaller (off by 5 % of chance)",
         high=1.25,
     )
     def noise_alike(self) -> Any:
@@ -111,7 +111,7 @@ class DegeneracyResults(AbstractResults):
         """Of log r.m.s. over log N, for both networks."""
         return np.polyfit(np.log(self.sizes), np.log(self.noise_rms), 1)[0]
 
-    table: Any = final_overlaps
+    table = final_overlaps
 
     def draw(self) -> Figure:
         figure, axes = figures.panels(2, 3, height=4.3)

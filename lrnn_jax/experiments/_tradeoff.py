@@ -65,9 +65,14 @@ class TradeoffResults(AbstractResults):
         changes = self._changes("T", self.config.episodes)
         return changes[0] - changes[-1]
 
-    @claim("also of those in between: change from one length to the next, the largest", high=0)
+    @claim(
+        "also of those in between, but for neighbours (the phase of the oscillation at the end "
+        "matters too): rank correlation of length and change",
+        high=-0.7,
+    )
     def episode_order(self) -> Any:
-        return max(np.diff(self._changes("T", self.config.episodes)), default=None)
+        ranks = np.argsort(np.argsort(self._changes("T", self.config.episodes)))
+        return np.corrcoef(np.arange(len(ranks)), ranks)[0, 1] if len(ranks) > 1 else None
 
     def _changes(self, symbol: str, values: tuple[float, ...]) -> list[float]:
         return [self.change[f"{symbol} = {value:g}"] for value in sorted(values)]
