@@ -102,15 +102,20 @@ def by_recursion(net, plant, horizon, beta):
 
 def test_expected_losses_are_the_exact_recursion():
     """Each noise has its own variance, and enters where it does."""
-    shape = {"noise": np.array([0.3, 0.1, 0.0]), "observation_noise": np.array([0.2, 0.5])}
-    plant = lrnn.KIntegrator(3, 2, 2, dt=0.5, start=np.array([1.0, 0.5, 0.0]), **shape)
+    chain = lrnn.KIntegrator(3, 2, 2, dt=0.5)
+    shape = {"q": np.diag([1.0, 2.0, 0.5]), "r": np.diag([3.0, 5.0]), "dt": 0.5}
+    shape |= {"start": np.array([1.0, 0.5, 0.0]), "process_noise": np.array([0.3, 0.1, 0.0])}
+    noises = (np.array([0.2, 0.5]), np.array([0.4, 1.0]))
+    plants = [
+        lrnn.LinearPlant(chain.a, chain.b, chain.c, **shape, observation_noise=noise)
+        for noise in noises
+    ]
     net = network(3, 12, 2, 2, 2, dt=0.5)
-    loop = lrnn.ClosedLoop(plant, 15, control_cost=0.1)
-    exact = by_recursion(net, plant, 15, 0.1)
+    exact = [by_recursion(net, plant, 15, 0.1) for plant in plants]
     for model in (net, lrnn.reduce(net)):
-        assert float(loop.loss(model)) == pytest.approx(exact, rel=1e-11)
-    louder = lrnn.KIntegrator(3, 2, 2, dt=0.5, **shape | {"observation_noise": 0.6})
-    assert by_recursion(net, louder, 15, 0.1) > 1.05 * exact  # which the loss depends on
+        found = float(lrnn.ClosedLoop(plants[0], 15, control_cost=0.1).loss(model))
+        assert found == pytest.approx(exact[0], rel=1e-11)
+    assert exact[1] > 1.05 * exact[0]  # noise that the loss depends on
 
 
 def test_a_loss_is_right_up_to_the_largest_number_and_its_gradient_bounded():
@@ -163,7 +168,7 @@ def test_plants_and_costs_of_any_size_are_checked_alike():
         with pytest.raises(ValueError, match="is not odd"):
             lrnn.OddActivation(lambda h: unit * (jnp.tanh(h) + 0.1))  # noqa: B023
     theta = np.random.default_rng(0).normal(size=(7, 4))
-    for unit in (1.0, 1e-6):
+    for unit in (1e10, 1.0, 1e-6):
         q = lrnn.Overlaps.from_gram(unit * theta.T @ theta)
         assert lrnn.reachable_dimensions(q).growth == (3, 5, 5)
 

@@ -328,3 +328,12 @@ def test_coupling_is_the_velocity_of_gradient_flow():
     assert jnp.max(jnp.abs(velocity)) > 0.01
     assert lrnn.coupling(Roles()).entry("zm", "zm") == "mm + zz"
     assert lrnn.coupling(Roles()).entry("zm", "vu") == ""
+
+
+def test_a_column_goes_before_its_family():
+    """Whichever comes first; what is not named keeps its default."""
+    roles = Roles(rank=2)
+    for names in (("u", "u1"), ("u1", "u")):
+        values = {name: {"u": 2.0, "u1": 3.0}[name] for name in names}
+        assert roles.per_column(values) == [1.0, 1.0, 1.0, 1.0, 3.0, 2.0]
+    assert roles.frozen_columns(("v2", "m")) == [False, False, True, True, False, False]

@@ -144,6 +144,7 @@ class TestStages:
         assert lrnn.stability_epoch(np.array([1.2, 0.9, 1.1, 0.9, 0.8])) == 3
         assert lrnn.stability_epoch(np.array([1.2, 0.9, 1.1]), np.array([0, 5, 10])) == -1
         assert lrnn.stability_epoch(np.array([0.5, 0.9]), np.array([0, 5])) == 0
+        assert lrnn.stability_epoch(np.array([1.2, 1.0, 0.9])) == 2  # at 1 it is not yet
         assert lrnn.stability_epoch(np.array([1.5, 0.9, np.nan])) == -1
 
     def test_formulas_hold_where_they_say(self):
