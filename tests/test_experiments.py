@@ -21,6 +21,23 @@ EACH = [
 ]
 
 
+def covered(figure):
+    """Panels in which a legend or another text lies on data (guides of two points do not count)."""
+    figure.canvas.draw()
+    found = []
+    for panel in figure.axes:
+        legend = panel.get_legend()
+        labels = [*panel.texts, *([] if legend is None else [legend])]
+        boxes = [label.get_window_extent() for label in labels]
+        for line in panel.lines:
+            points = line.get_transform().transform(line.get_xydata())
+            points = points[[panel.bbox.contains(*point) for point in points]]
+            on = [((box.min < points) & (points < box.max)).all(axis=1).any() for box in boxes]
+            if len(line.get_xydata()) > 2 and any(on):
+                found.append(panel.get_ylabel())
+    return found
+
+
 @pytest.mark.parametrize("name", EACH)
 def test_claims_hold_and_are_drawn(name):
     experiment = experiments.get(name)
@@ -33,6 +50,7 @@ def test_claims_hold_and_are_drawn(name):
     assert all("long_name" in data[variable].attrs for variable in data.data_vars)
     figure = report.draw()
     assert len(figure.axes) >= 2
+    assert covered(figure) == []
     for what, epoch, epochs, loss in seen:
         assert what
         assert 0 < epoch <= epochs

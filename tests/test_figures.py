@@ -114,15 +114,36 @@ def test_theory_is_told_from_simulation_without_colour():
         plt.close(figure)
 
 
-def test_names_at_line_ends_do_not_overlap():
+@pytest.mark.parametrize(
+    "heights", [(1.0, 1.0, 1.01, 0.0), (0.0, 1.0, 1.0, 1.0, 1.0, 1.0), (0.0, 0.0, 0.0, 1.0)]
+)
+def test_names_at_line_ends_stand_beside_the_axis_without_overlap(heights):
     with figures.style():
         figure, ax = plt.subplots(figsize=(2.3, 2))
-        heights = np.array([1.0, 1.0, 1.01, 0.0])
+        names = list("abcdef")[: len(heights)]
         ax.plot(np.tile(heights, (2, 1)))
-        figures.label_ends(ax, heights, list("abcd"), ["k"] * 4)
+        figures.label_ends(ax, np.array(heights), names, ["k"] * len(names))
         figure.canvas.draw()
-        boxes = sorted((text.get_window_extent() for text in ax.texts), key=lambda box: box.y0)
-        assert len(boxes) == 4
+        boxes = [text.get_window_extent() for text in ax.texts]
+        in_order = np.argsort(heights, kind="stable")
+        assert [text.get_text() for text in ax.texts] == [names[i] for i in in_order]
         gaps = [high.y0 - low.y0 for low, high in itertools.pairwise(boxes)]
         assert min(gaps) > 0.5 * boxes[0].height
+        middles = [(box.y0 + box.y1) / 2 for box in boxes]
+        assert ax.bbox.y0 - 2 <= middles[0]
+        assert middles[-1] <= ax.bbox.y1 + 2
+        if heights.count(min(heights)) == 1:  # what has room stands where its line ends
+            assert abs(middles[0] - ax.transData.transform((0, min(heights)))[1]) < 2
+        plt.close(figure)
+
+
+def test_epochs_are_marked_below_the_legend_that_names_them():
+    with figures.style():
+        figure, ax = plt.subplots()
+        PANELS["loss"](ax)
+        figures.mark_epochs(ax, {"first": (1, "k"), "never": (-1, "r"), "second": (3, "b")})
+        assert [text.get_text() for text in ax.get_legend().get_texts()][2:] == ["first", "second"]
+        for line, epoch in zip(ax.lines[2:], (1, 3), strict=True):
+            assert list(line.get_xdata()) == [epoch, epoch]
+            assert max(line.get_ydata()) == 0.5
         plt.close(figure)

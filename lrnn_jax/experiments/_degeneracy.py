@@ -133,6 +133,7 @@ class DegeneracyResults(AbstractResults):
             axes[0, 1].plot(self.time, self.noisy[name][0], color=look["color"], linewidth=0.9)
         figures.plot_lines(axes[0, 1], self.time, [("no noise", self.before["first"], THEORY)])
         axes[0, 1].set(xlabel=r"time ($\tau$)", ylabel="with hidden noise")
+        figures.make_room(axes[0, 1], above=0.25)
         lines = [
             ("network 1", self.full.loss, FIRST),
             ("theory", self.reduced.loss, THEORY),

@@ -338,9 +338,7 @@ def _drift(ax: Axes, r: MemoryAbaResults) -> None:
     ax.axhline(0, color="0.5", linewidth=0.6)
     ax.set_xticks(places, r.noisy.overlaps.roles.latex, rotation=90)
     ax.set_ylabel("change under label noise")
-    low, high = ax.get_ylim()
-    ax.set_ylim(top=high + 0.25 * (high - low))  # room for the legend
-    ax.legend(loc="upper right")
+    figures.make_room(ax, above=0.25).legend(loc="upper right")
 
 
 def _leftover(ax: Axes, r: MemoryAbaResults) -> None:
@@ -351,7 +349,7 @@ def _leftover(ax: Axes, r: MemoryAbaResults) -> None:
         values, label = np.maximum(np.abs(change[0]), 1e-7), name.replace("_", "*, ")
         ax.plot(values, mark, color=colour, label=label, **look)
     ax.set_yscale("log")
-    ax.set_ylim(top=ax.get_ylim()[1] * 30)
+    figures.make_room(ax, above=0.35)
     ax.set_xticks(range(r.holonomy["c_flow"].shape[1]), r.noisy.overlaps.roles.latex, rotation=90)
     ax.set_ylabel("|left over| after one cycle")
     ax.legend(ncols=2, columnspacing=0.8, handletextpad=0.1)

@@ -15,7 +15,7 @@ from lrnn_jax.experiments._base import AbstractResults, Columns, claim, experime
 from lrnn_jax.experiments._configs import AbstractLoopConfig, within
 from lrnn_jax.experiments._controllers import double_integrator
 from lrnn_jax.experiments._recorder import Recorder
-from lrnn_jax.figures import GREYS, OTHERS, VISIBLE, Figure, mark_epochs, panels
+from lrnn_jax.figures import GREYS, OTHERS, VISIBLE, Figure, make_room, mark_epochs, panels
 from lrnn_jax.learning import Descent, LearningCurve
 from lrnn_jax.networks import AbstractRNN, DenseRNN, Tanh
 from lrnn_jax.tasks import TeacherStudent
@@ -164,7 +164,7 @@ class OpenVsClosedResults(AbstractResults):
             land.plot(*self.gains[name].T, **line)
             land.plot(*self.final_gains[name], "o", color=line["color"], markersize=5)
         loss.set(xlabel="epoch", ylabel="loss in the loop", yscale="log", xlim=(0, epochs[-1]))
-        loss.legend(loc="upper right")
+        make_room(loss, above=0.3).legend(loc="upper right")
         top = max(1.8, float(np.nanmax(self.radius["open"])) * 1.02)
         size.set(xlabel="epoch", ylabel=r"largest $|\lambda|$", xlim=(0, epochs[-1]))
         size.set_ylim(0.4, min(top, 3.0))

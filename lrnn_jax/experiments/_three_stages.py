@@ -130,6 +130,7 @@ class ThreeStagesResults(AbstractResults):
         epochs = np.asarray(self.full.epochs)
         loss_panel(axes[0, 0], full=self.full, reduced=self.reduced, expected=self.expected)
         pair, stable = (self.stages.oscillatory, INVISIBLE[1]), (self.stages.stable, OTHERS[2])
+        figures.make_room(axes[0, 0], above=0.6)
         figures.mark_epochs(axes[0, 0], {"complex pair": pair, "stable": stable})
         gap_panel(axes[0, 1], {"full − exact theory": (self.full, self.reduced)})
         overlap_panels(axes[0, 2:], theory=self.reduced, simulation=self.full)

@@ -11,7 +11,7 @@ from lrnn_jax.experiments._base import AbstractResults, Columns, claim, experime
 from lrnn_jax.experiments._configs import AbstractConfig, within
 from lrnn_jax.experiments._controllers import double_integrator, low_rank_controller
 from lrnn_jax.experiments._recorder import Recorder
-from lrnn_jax.figures import DASHES, TEXT, Figure, panels, shades
+from lrnn_jax.figures import DASHES, TEXT, Figure, make_room, panels, shades
 from lrnn_jax.learning import Descent
 from lrnn_jax.reduced import reduce
 from lrnn_jax.stability import Tradeoff, leading, spectrum, stages
@@ -99,6 +99,7 @@ class TradeoffResults(AbstractResults):
             ax.set(xlabel="epoch from the start in stage 2", ylabel=r"$|\lambda_{1,2}|$")
             ax.set_xlim(0, self.config.epochs)
             ax.legend(title=title, title_fontsize=7, loc="lower left", labelspacing=0.15)
+        make_room(axes[0], below=0.5)  # of both: they share it
         return figure
 
 

@@ -9,6 +9,7 @@ from lrnn_jax.figures._panels import (
     METHODS,
     SECOND,
     label_ends,
+    make_room,
     mark_epochs,
     plot_coupling,
     plot_eigenvalues,

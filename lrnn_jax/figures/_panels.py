@@ -89,9 +89,17 @@ def plot_loss(
 ) -> Axes:
     """`plot_methods` of losses."""
     plot_methods(ax, epochs, losses, r"loss $L$", above=above)
-    if len(losses) > 2:  # room for the legend below the lines
-        low, high = np.log10(ax.get_ylim())
-        ax.set_ylim(bottom=10 ** (low - 0.2 * (high - low)))
+    if len(losses) > 2:
+        make_room(ax, below=0.2)
+    return ax
+
+
+def make_room(ax: Axes, *, below: float = 0.0, above: float = 0.0) -> Axes:
+    """Widen the y axis by shares of its extent, for a legend below or above the lines."""
+    scale = ax.yaxis.get_transform()
+    low, high = scale.transform(ax.get_ylim())
+    wider = [low - below * (high - low), high + above * (high - low)]
+    ax.set_ylim(*scale.inverted().transform(wider))
     return ax
 
 
@@ -251,10 +259,9 @@ def plot_coupling(
 def mark_epochs(ax: Axes, epochs: dict[str, tuple[int, str]]) -> Axes:
     """Thin vertical lines at two epochs at most, given with a colour by name, in the legend;
     negative epochs are left out."""
-    looks = zip(epochs.items(), (":", "-."))
-    for (name, (epoch, colour)), line in looks:
-        if epoch >= 0:
-            ax.axvline(epoch, color=colour, linewidth=0.9, linestyle=line, zorder=0, label=name)
+    shown = {name: mark for name, mark in epochs.items() if mark[0] >= 0}
+    for (name, (epoch, colour)), line in zip(shown.items(), (":", "-.")):
+        ax.axvline(epoch, 0, 0.5, color=colour, linestyle=line, linewidth=0.9, label=name)
     ax.legend()
     return ax
 
