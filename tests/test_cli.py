@@ -250,6 +250,24 @@ def test_a_full_disk_leaves_the_old_folder_or_the_new_one(coupled, tmp_path, cap
     assert os.listdir(tmp_path) == ["run"]
 
 
+def test_a_figure_that_breaks_off_on_a_full_disk_is_no_error_of_ours(
+    coupled, tmp_path, capsys, monkeypatch
+):
+    """Its writer, cleaning up, raises an error of its own (as matplotlib does for a PDF)."""
+
+    def save(figure, folder):
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        finally:
+            raise AttributeError("'Stream' object has no attribute 'pos'")
+
+    monkeypatch.setattr("lrnn_jax.cli._output.save", save)
+    run = tmp_path / "run"
+    shutil.copytree(coupled, run)
+    assert run_and_check(run, contents(run), contextlib.nullcontext()) == 2
+    assert "(No space left on device): choose a folder" in capsys.readouterr().err
+
+
 def test_folders_are_replaced_where_a_system_cannot_exchange_them(coupled, tmp_path, monkeypatch):
     shutil.copytree(coupled, tmp_path / "run")
     monkeypatch.setattr("lrnn_jax.cli._place._exchange", lambda one, other: False)

@@ -207,7 +207,7 @@ OTHER, DAMAGED = "was not saved by this package", "is damaged"
 UNREADABLE = r"not a readable \.npz file.*numpy\.savez"
 GARBAGE = {
     "missing": (lambda path: None, "no file"),
-    "folder": (lambda path: path.mkdir(), UNREADABLE),
+    "folder": (lambda path: path.mkdir(), r"not a readable \.npz file, but a folder"),
     "text": (lambda path: path.write_text("hello"), UNREADABLE),
     "empty": (lambda path: path.write_bytes(b""), UNREADABLE),
     "half a zip": (lambda path: path.write_bytes(b"PK\x03\x04 and no more"), UNREADABLE),

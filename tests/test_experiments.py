@@ -27,7 +27,8 @@ def covered(figure):
     found = []
     for panel in figure.axes:
         legend = panel.get_legend()
-        labels = [*panel.texts, *([] if legend is None else [legend])]
+        named = [] if legend is None else [*legend.get_texts(), *legend.legend_handles]
+        labels = [*panel.texts, *named]
         boxes = [label.get_window_extent() for label in labels]
         for line in panel.lines:
             points = line.get_transform().transform(line.get_xydata())

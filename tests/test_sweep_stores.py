@@ -325,6 +325,23 @@ def test_a_chunk_that_another_process_finished_meanwhile_is_left_alone(tmp_path,
     assert data.y.values.tolist() == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
+def test_a_document_is_its_first_writer_s(store, monkeypatch):
+    from lrnn_jax import sweeps
+
+    record = json.loads((store / "groups" / "0.json").read_text())
+    write_beside = sweeps._folder.write_beside
+
+    def slow(path, content):
+        monkeypatch.undo()
+        Store(store).keep("groups/1", {**record, "chunk": 3})
+        return write_beside(path, content)
+
+    monkeypatch.setattr(sweeps._folder, "write_beside", slow)
+    assert Store(store).keep("groups/1", {**record, "chunk": 4})["chunk"] == 3
+    assert Store(store).document("groups/1")["chunk"] == 3
+    assert len(os.listdir(store / "groups")) == 2  # nothing else is left
+
+
 def test_a_group_is_cut_as_the_process_says_that_wrote_first(tmp_path, monkeypatch):
     from lrnn_jax import sweeps
 

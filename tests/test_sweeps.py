@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 import lrnn_jax as lrnn
+from lrnn_jax.learning import outcome, outcome_code
 from lrnn_jax.sweeps import (
     OUTCOMES,
     Axis,
@@ -318,6 +319,8 @@ def test_every_outcome_of_learning_is_one_of_a_sweep_s(traced):
     outcomes = [name for name in OUTCOMES if name != "raised"]
     results = [lrnn.RESULTS._name_to_item[name] for name in outcomes]
     assert set(outcomes) == set(lrnn.RESULTS._name_to_item)
+    assert [outcome(result) for result in results] == outcomes
+    assert [int(outcome_code(result)) for result in results] == [*range(len(outcomes))]
 
     def run(number):
         return {"": results[number], "y": 1.0}

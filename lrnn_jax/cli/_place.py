@@ -67,9 +67,14 @@ def fill_place(place: Path, fill: Callable[[Path], None]) -> None:
             os.rename(target, old)
             os.rename(new, target)
             os.rename(old, new)
-    except OSError as error:
+    except Exception as error:
+        cause: Any = error
+        while cause is not None and not isinstance(cause, OSError):
+            cause = cause.__context__  # of what a half-written figure makes its writer say
+        if cause is None:
+            raise
         raise ValueError(
-            f"Cannot write into {place} ({error.strerror or error}): choose a folder with --out, "
+            f"Cannot write into {place} ({cause.strerror or cause}): choose a folder with --out, "
             f"or make room there."
         ) from None
     finally:

@@ -14,7 +14,6 @@ from lrnn_jax.experiments._base import (
     Experiment,
     claim,
     experiment,
-    final_overlaps,
 )
 from lrnn_jax.experiments._configs import AbstractConfig, within
 from lrnn_jax.experiments._panels import loss_panel, overlap_panels
@@ -99,7 +98,7 @@ class AnalysisResults(AbstractResults):
     def table(self) -> Columns:
         """Every overlap; for many of them, norms of their blocks."""
         if len(self.overlaps) <= 60:
-            return final_overlaps(self)
+            return super().table()
         overlaps = self.descent.overlaps
         families = list(overlaps.roles.sizes)
         blocks = [(a, b) for i, a in enumerate(families) for b in families[i:]]

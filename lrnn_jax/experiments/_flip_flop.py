@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 from scipy.special import ndtri
 
-from lrnn_jax.experiments._base import AbstractResults, claim, experiment, final_overlaps, labelled
+from lrnn_jax.experiments._base import AbstractResults, claim, experiment, labelled
 from lrnn_jax.experiments._configs import AbstractConfig, within
 from lrnn_jax.experiments._panels import gap, loss_panel, overlap_panels
 from lrnn_jax.experiments._recorder import Recorder
@@ -132,8 +132,6 @@ class FlipFlopResults(AbstractResults):
     def quantile_correlation(self) -> Any:
         ranks = _normal_quantiles(len(self.loadings))
         return min(np.corrcoef(ranks, values)[0, 1] for values in self.loadings.T)
-
-    table: Any = final_overlaps
 
     def draw(self) -> Figure:
         figure, axes = panels(2, 3, height=4.3)

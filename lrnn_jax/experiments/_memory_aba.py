@@ -236,7 +236,7 @@ class MemoryAbaResults(AbstractResults):
 
 @experiment(
     source="[LR] fig. 3, 6",
-    quick=MemoryAbaConfig(n=60, noise_epochs=400, cycles=2),
+    quick=MemoryAbaConfig(n=60, noise_epochs=1000, cycles=2),
     seconds=(102, 38),
 )
 def memory_aba(config: MemoryAbaConfig, recorder: Recorder) -> MemoryAbaResults:
@@ -360,4 +360,4 @@ def _leftover(ax: Axes, r: MemoryAbaResults) -> None:
     figures.make_room(ax, above=0.35)
     ax.set_xticks(range(r.holonomy["c_flow"].shape[1]), r.noisy.overlaps.roles.latex, rotation=90)
     ax.set_ylabel("|left over| after one cycle")
-    ax.legend(ncols=2, columnspacing=0.8, handletextpad=0.1)
+    ax.legend(ncols=2, columnspacing=0.8, handletextpad=0.1, handlelength=1.0)

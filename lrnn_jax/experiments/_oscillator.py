@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lrnn_jax.experiments._base import AbstractResults, claim, experiment, final_overlaps, labelled
+from lrnn_jax.experiments._base import AbstractResults, claim, experiment, labelled
 from lrnn_jax.experiments._configs import AbstractFilterConfig, within
 from lrnn_jax.experiments._panels import gap_panel, loss_panel, overlap_panels, responses
 from lrnn_jax.experiments._recorder import Recorder
@@ -62,8 +62,6 @@ class OscillatorResults(AbstractResults):
     )
     def eigenvalue_error(self) -> float:
         return abs(complex(*self.eigenvalue) - complex(*self.target_eigenvalue))
-
-    table: Any = final_overlaps
 
     def draw(self) -> Figure:
         figure, axes = panels(2, 3, height=4.1)

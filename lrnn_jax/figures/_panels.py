@@ -90,7 +90,7 @@ def plot_loss(
     """`plot_methods` of losses."""
     plot_methods(ax, epochs, losses, r"loss $L$", above=above)
     if len(losses) > 2:
-        make_room(ax, below=0.2)
+        make_room(ax, below=0.45)
     return ax
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from lrnn_jax._checks import number, one_key, real_array
+from lrnn_jax._types import is_traced
 from lrnn_jax.overlaps._overlaps import Overlaps
 from lrnn_jax.overlaps._roles import Roles
 
@@ -43,7 +44,7 @@ def random_overlaps(
     Source: [LR] methods (memory); drawing again: ours.
     """
     bounds = real_array(norms, "norms", 0, open_start=True)
-    if bounds.shape != (2,) or not float(bounds[0]) <= float(bounds[1]):
+    if bounds.shape != (2,) or (not is_traced(bounds) and np.diff(np.asarray(bounds)) < 0):
         raise ValueError(f"`norms` is (lowest, highest) squared norm, positive; got {norms}.")
     low, high = norms
     roles = Roles(outputs=outputs, rank=rank, inputs=inputs)
