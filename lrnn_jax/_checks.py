@@ -253,6 +253,11 @@ def as_columns(x: Any, name: str) -> Array:
     return x
 
 
+def as_readout_bias(c: Any, outputs: int) -> Array | None:
+    """The bias of the read-out, one number for each output, or None."""
+    return None if c is None else shaped(real_array(c, "c"), "c", outputs)
+
+
 def as_scale(scale: Any) -> Array:
     """The scale s as an array of positive numbers."""
     return real_array(scale, "scale", 0, open_start=True)

@@ -123,7 +123,15 @@ CALLS = {
         {"n": 20, "key": KEY},
     ),
     "reduce": (lrnn.reduce, {"network": NET}),
-    "population": (lrnn.population, {"overlaps": Q, "nodes": 20, "dt": DT, "key": KEY}),
+    "LoadingLaw": (
+        networks.LoadingLaw,
+        {"draw": lambda g, e: dict(zip("zvmu", g.T)), "normal": 4},
+    ),
+    "LoadingLaw.network": (
+        networks.LoadingLaw(lambda g, e: dict(zip("zvmu", g.T)), normal=4).network,
+        {"n": 6, "key": KEY, "dt": DT},
+    ),
+    "population": (lrnn.population, {"law": Q, "nodes": 20, "dt": DT, "key": KEY}),
     "ImpulseResponse": (lrnn.ImpulseResponse, {"target": np.ones(5), "dt": DT}),
     "ExponentialFilter": (lrnn.ExponentialFilter, {"rate": 0.2, "dt": DT, "steps": 5}),
     "OscillatingFilter": (
@@ -247,7 +255,7 @@ NOT_CALLED = {
         ThroughReduction RandomPhases Sobol GaussHermite Isospectral""",
     "between layers, of what the layer above has checked": """
         Simulation Equilibria read_out as_network Generated Modes Samples EpochLoss Data
-        Problem NoisyStep GramSpace
+        Problem NoisyStep GramSpace ReadoutSpace plus_bias with_readout check_rates message_of
         as_evaluation as_activation at_rest check_fits check_gram checked_batch
         choose_evaluation column_rates conserved_weights erf from_vector gauss_hermite
         gaussian_average gram_rank impulse_response invariants_of is_realisable linear_system

@@ -115,7 +115,7 @@ def test_expected_losses_are_the_exact_recursion():
     for model in (net, lrnn.reduce(net)):
         found = float(lrnn.ClosedLoop(plants[0], 15, control_cost=0.1).loss(model))
         assert found == pytest.approx(exact[0], rel=1e-11)
-    assert exact[1] > 1.05 * exact[0]  # noise that the loss depends on
+    assert exact[1] > 1.02 * exact[0]  # noise that the loss depends on
 
 
 def test_a_loss_is_right_up_to_the_largest_number_and_its_gradient_bounded():
@@ -241,7 +241,7 @@ def test_biases_are_saved_factorised_and_refused_where_they_do_not_fit(tmp_path)
     curve.save(tmp_path / "curve.npz")
     loaded = lrnn.LearningCurve.load(tmp_path / "curve.npz")
     assert jnp.array_equal(loaded.model.b, curve.model.b)
-    with pytest.raises(ValueError, match=r"one bias for each of 3 neurons; got \(2,\)"):
+    with pytest.raises(ValueError, match=r"`b` holds one number for each of 3 neurons; got \(2,\)"):
         lrnn.DenseRNN(w, w[:, :1], w[:1], np.zeros(2), dt=0.5)
     held = lrnn.DenseRNN(net.w, net.w_in, net.w_out, net.b, dt=0.5, frozen=("w", "b"))
     low_rank = lrnn.factorise(held, rank=3).network

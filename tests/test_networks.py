@@ -266,7 +266,9 @@ def test_what_factorise_refuses(options, message):
 
 
 def test_nonlinear_dense_networks_do_not_factorise():
-    with pytest.raises(ValueError, match=r"Only a linear dense network.*LowRankRNN"):
+    with pytest.raises(
+        ValueError, match=r"equals a low-rank network after factorising W only where φ is linear"
+    ):
         lrnn.factorise(lrnn.DenseRNN(**WEIGHTS, dt=0.1, activation=lrnn.Tanh()), rank=2)
 
 

@@ -14,6 +14,7 @@ from lrnn_jax.experiments._base import (
     Experiment,
     claim,
     experiment,
+    final_overlaps,
 )
 from lrnn_jax.experiments._configs import AbstractConfig, within
 from lrnn_jax.experiments._panels import loss_panel, overlap_panels
@@ -98,7 +99,7 @@ class AnalysisResults(AbstractResults):
     def table(self) -> Columns:
         """Every overlap; for many of them, norms of their blocks."""
         if len(self.overlaps) <= 60:
-            return super().table()
+            return final_overlaps(self)
         overlaps = self.descent.overlaps
         families = list(overlaps.roles.sizes)
         blocks = [(a, b) for i, a in enumerate(families) for b in families[i:]]

@@ -98,19 +98,9 @@ class AbstractResults(eqx.Module):
     `--json`. Other fields, such as the config, stay inside. Claims are methods under `claim`.
     """
 
+    @abc.abstractmethod
     def table(self) -> Columns:
-        """Columns of the printed table. Unless overridden every overlap: whether a loss sees it,
-        what each curve starts with, where this differs from the others, and what it ends with."""
-        curves = self.curves()
-        given = named(next(iter(curves.values())))
-        starts: list[np.ndarray] = []
-        for name, curve in curves.items():
-            start, *_, end = np.asarray(curve.overlaps.vector())
-            if not any(np.allclose(start, other, atol=1e-9) for other in starts):
-                given[f"start, {name}" if starts else "start"] = (start, ".6f")
-                starts.append(start)
-            given[name] = (end, ".6f")
-        return given
+        """Columns of the printed table."""
 
     @abc.abstractmethod
     def draw(self) -> Figure:
@@ -156,6 +146,21 @@ C = TypeVar("C")
 def _cells(values: Any, how: str) -> list[str]:
     values = list(values.values()) if isinstance(values, dict) else values
     return [format(value, how) for value in np.asarray(values).tolist()]
+
+
+def final_overlaps(results: AbstractResults) -> Columns:
+    """Every overlap: whether a loss sees it, what each curve starts with, where this differs from
+    the others, and what it ends with."""
+    curves = results.curves()
+    given = named(next(iter(curves.values())))
+    starts: list[np.ndarray] = []
+    for name, curve in curves.items():
+        start, *_, end = np.asarray(curve.overlaps.vector())
+        if not any(np.allclose(start, other, atol=1e-9) for other in starts):
+            given[f"start, {name}" if starts else "start"] = (start, ".6f")
+            starts.append(start)
+        given[name] = (end, ".6f")
+    return given
 
 
 def named(curve: LearningCurve) -> dict[str, tuple[Any, str]]:

@@ -10,7 +10,14 @@ import jax.random as jr
 import numpy as np
 
 from lrnn_jax import figures
-from lrnn_jax.experiments._base import AbstractResults, claim, experiment, labelled
+from lrnn_jax.experiments._base import (
+    AbstractResults,
+    Columns,
+    claim,
+    experiment,
+    final_overlaps,
+    labelled,
+)
 from lrnn_jax.experiments._configs import AbstractTwinConfig, within
 from lrnn_jax.experiments._panels import responses
 from lrnn_jax.experiments._recorder import Recorder
@@ -110,6 +117,9 @@ class DegeneracyResults(AbstractResults):
     def noise_slopes(self) -> np.ndarray:
         """Of log r.m.s. over log N, for both networks."""
         return np.polyfit(np.log(self.sizes), np.log(self.noise_rms), 1)[0]
+
+    def table(self) -> Columns:
+        return final_overlaps(self)
 
     def draw(self) -> Figure:
         figure, axes = figures.panels(2, 3, height=4.3)

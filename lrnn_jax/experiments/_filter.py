@@ -8,7 +8,14 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from lrnn_jax.experiments._base import AbstractResults, claim, experiment, labelled
+from lrnn_jax.experiments._base import (
+    AbstractResults,
+    Columns,
+    claim,
+    experiment,
+    final_overlaps,
+    labelled,
+)
 from lrnn_jax.experiments._configs import AbstractFilterConfig, within
 from lrnn_jax.experiments._panels import gap_panel, loss_panel, overlap_panels, responses
 from lrnn_jax.experiments._recorder import Recorder
@@ -100,6 +107,9 @@ class FilterResults(AbstractResults):
         amplitude, kept = self.config.amplitude, 1 - self.config.rate
         ideal = {"zm": amplitude, "zu*vm": amplitude * kept, "vu": kept}
         return max(abs(self.final[name] - ideal[name]) for name in ideal)
+
+    def table(self) -> Columns:
+        return final_overlaps(self)
 
     def draw(self) -> Figure:
         figure, axes = panels(2, 3, height=4.1)

@@ -9,7 +9,14 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 from scipy.special import ndtri
 
-from lrnn_jax.experiments._base import AbstractResults, claim, experiment, labelled
+from lrnn_jax.experiments._base import (
+    AbstractResults,
+    Columns,
+    claim,
+    experiment,
+    final_overlaps,
+    labelled,
+)
 from lrnn_jax.experiments._configs import AbstractConfig, within
 from lrnn_jax.experiments._panels import gap, loss_panel, overlap_panels
 from lrnn_jax.experiments._recorder import Recorder
@@ -120,7 +127,7 @@ class FlipFlopResults(AbstractResults):
     @claim(
         "because loadings leave the Gaussian law: joint fourth cumulant over that of a Gaussian "
         "sample",
-        low=1.5,
+        low=1.2,
     )
     def joint_over_chance(self) -> Any:
         return self.joint["full"][-1] / self.chance
@@ -132,6 +139,9 @@ class FlipFlopResults(AbstractResults):
     def quantile_correlation(self) -> Any:
         ranks = _normal_quantiles(len(self.loadings))
         return min(np.corrcoef(ranks, values)[0, 1] for values in self.loadings.T)
+
+    def table(self) -> Columns:
+        return final_overlaps(self)
 
     def draw(self) -> Figure:
         figure, axes = panels(2, 3, height=4.3)
@@ -153,7 +163,7 @@ class FlipFlopResults(AbstractResults):
 
 @experiment(
     source="[LR] fig. 4a-c",
-    quick=FlipFlopConfig(**SMALL, n=200, batch=8, lr=0.2, epochs=250, record=10),
+    quick=FlipFlopConfig(**SMALL, batch=8, lr=0.2, epochs=250, record=10),
     seconds=(162, 19),
     devices=lambda config: config.devices,
 )

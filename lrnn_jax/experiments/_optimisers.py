@@ -104,7 +104,7 @@ class OptimisersResults(AbstractResults):
 
 @experiment(
     source="[LR] fig. 8",
-    quick=OptimisersConfig(**SMALL, batch=5, epochs=150, adam=0.02),
+    quick=OptimisersConfig(**SMALL, batch=5, epochs=300, adam=0.02),
     seconds=(151, 15),
     devices=lambda config: config.devices,
 )

@@ -5,7 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from lrnn_jax.experiments._base import AbstractResults, claim, experiment, labelled
+from lrnn_jax.experiments._base import (
+    AbstractResults,
+    Columns,
+    claim,
+    experiment,
+    final_overlaps,
+    labelled,
+)
 from lrnn_jax.experiments._configs import AbstractFilterConfig, within
 from lrnn_jax.experiments._panels import gap_panel, loss_panel, overlap_panels, responses
 from lrnn_jax.experiments._recorder import Recorder
@@ -62,6 +69,9 @@ class OscillatorResults(AbstractResults):
     )
     def eigenvalue_error(self) -> float:
         return abs(complex(*self.eigenvalue) - complex(*self.target_eigenvalue))
+
+    def table(self) -> Columns:
+        return final_overlaps(self)
 
     def draw(self) -> Figure:
         figure, axes = panels(2, 3, height=4.1)

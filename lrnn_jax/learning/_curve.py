@@ -64,6 +64,7 @@ class LearningCurve(eqx.Module):
         stopped: epoch of an early end; −1 if there was none.
         result: how the run ended.
         model: the network or reduction at the end (of a diverged run: the last finite one).
+        c: bias of the read-out, shape (..., record, outputs); None for networks without.
         held_out: loss on the data that learning did not see, shape (..., record); None without.
         watched: what `learn(watch=…)` returned, a pytree of arrays of shape (..., record, …).
         roles: the columns of Q; None for networks without loading vectors.
@@ -76,6 +77,7 @@ class LearningCurve(eqx.Module):
     stopped: Int[Array, "*batch"]
     result: RESULTS
     model: AbstractRNN
+    c: Float[Array, "*batch record outputs"] | None = None
     held_out: Float[Array, "*batch record"] | None = None
     watched: Any = None
     roles: Roles | None = eqx.field(static=True, default=None)
@@ -99,8 +101,8 @@ class LearningCurve(eqx.Module):
         return Visibility(roles, visible_mask(roles, linear=linear))
 
     def __getitem__(self, name: str) -> Float[Array, "..."]:
-        """One overlap over the recorded epochs, by name."""
-        return self.overlaps[name]
+        """One overlap over the recorded epochs, by name; "c" is the read-out's bias."""
+        return self.c if name == "c" and self.c is not None else self.overlaps[name]
 
     def distance(self, other: "LearningCurve") -> Distance:
         """Largest differences to another curve recorded at the same epochs.
@@ -143,9 +145,9 @@ class LearningCurve(eqx.Module):
         """The `invariants` at all recorded epochs, and at epoch 0 (a record axis of length 1)."""
         roles, linear = self.overlaps.roles, self.model.activation.linear
         both = (Overlaps(q, roles) for q in (self.gram, self.gram[..., :1, :, :]))
-        history, start = (
-            invariants_of(q, rates or {}, self.model.frozen, linear=linear) for q in both
-        )
+        among = {name: rate for name, rate in (rates or {}).items() if name != "c"}
+        frozen = tuple(name for name in self.model.frozen if name != "c")
+        history, start = (invariants_of(q, among, frozen, linear=linear) for q in both)
         return history, start
 
     def to_xarray(self) -> Any:
@@ -168,6 +170,9 @@ class LearningCurve(eqx.Module):
             vector = np.asarray(self.overlaps.vector())
             variables["overlaps"] = (("epoch", "overlap"), vector, attributes)
             coords["overlap"] = ("overlap", np.array(self.overlaps.names, dtype=str))
+        if self.c is not None:
+            attributes = {"long_name": "bias of the read-out", "units": "output"}
+            variables["c"] = (("epoch", "output"), np.asarray(self.c), attributes)
         model, result = type(self.model).__name__, outcome(self.result)
         attributes = {"model": model, "result": result, "stopped": int(self.stopped)}
         return xr.Dataset(variables, coords, attributes)
@@ -256,7 +261,7 @@ def lift(curve: LearningCurve, network: LowRankRNN, epoch: int | None = None) ->
         index = int(places[0])
         if not reached[index]:
             raise ValueError(f"`epoch` {epoch} was not reached: it ended at epoch {curve.stopped}.")
-    return network.transformed(curve.transform[index])
+    return network.transformed(curve.transform[index], None if curve.c is None else curve.c[index])
 
 
 def _same_overlaps(a: np.ndarray, b: np.ndarray) -> bool:

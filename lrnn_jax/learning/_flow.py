@@ -114,6 +114,11 @@ class Flow(AbstractMethod):
                 f"fresh data in each epoch. Use its expectation (batch=None, no label noise), "
                 f"fixed data (`batches` with a leading axis of length 1), or Descent."
             )
+        if problem.model.constrain is not None:
+            raise ValueError(
+                "Flow has no steps after which masks and signs could be kept: let this network "
+                "learn by Descent or Training."
+            )
         problem.space.rates(self.rates)
         if self._by_generator and not isinstance(problem.space, GramSpace):
             raise ValueError(
@@ -153,7 +158,8 @@ class Flow(AbstractMethod):
         def velocity(t: Any, weights: Weights, args: Any) -> Weights:
             lr = rate_at(self.lr, t)
             if self._by_generator and isinstance(space, GramSpace):
-                slope = space.generator(loss, weights)[1]
+                at = space.point(weights)
+                slope = space.generator(jax.grad(lambda q: loss(space.model_at(q)))(at))
             else:
                 slope = self.rule.direction(space, loss, weights)[1]
             return multiplied(-lr, times(slope, rates))

@@ -98,6 +98,7 @@ def _step(
     loss, direction = method.rule.direction(space, problem.loss(state.epoch), state.weights)
     step = Step(state.weights, direction, state.memory, state.epoch, loss)
     weights, memory = method.update(space, step)
+    weights = space.allowed(weights)
     finite = jnp.isfinite(loss)
     for leaf in jax.tree.leaves(weights):
         # so far below overflow that the overlaps of these weights are finite too

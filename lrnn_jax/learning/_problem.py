@@ -90,6 +90,7 @@ class Record(NamedTuple):
     loss: Float[Array, "..."]
     gram: Float[Array, "..."]
     transform: Float[Array, "..."] | None
+    c: Float[Array, "..."] | None
     held_out: Float[Array, "..."] | None
     watched: Any
 
@@ -133,13 +134,14 @@ class Problem(eqx.Module):
     def record(self, weights: Weights, loss: Float[Array, ""]) -> Record:
         """What is kept of weights and their loss."""
         space, unseen = self.space, self.objective.held_out
+        model = space.model(weights)
         held_out = watched = None
         if unseen is not None:
-            model = self.simulate.simulated(self.space.model(weights))
-            held_out = self.objective.loss(model, unseen)
+            held_out = self.objective.loss(self.simulate.simulated(model), unseen)
         if self.watch is not None:
             watched = jax.tree.map(jnp.asarray, self.watch(self.learned(weights)))
-        return Record(loss, space.gram(weights), space.transform(weights), held_out, watched)
+        gram, transform = space.gram(weights), space.transform(weights)
+        return Record(loss, gram, transform, model.c, held_out, watched)
 
     def curve(
         self, epochs: Any, history: Record, stopped: Any, result: RESULTS, weights: Weights

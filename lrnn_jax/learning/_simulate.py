@@ -87,4 +87,5 @@ class ThroughReduction(AbstractSimulate):
         return model
 
     def learned(self, space: AbstractSpace, weights: Weights, model: LowRankRNN) -> AbstractRNN:
-        return model.transformed(jnp.asarray(space.transform(weights)))
+        transform = jnp.asarray(space.transform(weights))
+        return model.transformed(transform, space.model(weights).c)

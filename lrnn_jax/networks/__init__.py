@@ -21,6 +21,7 @@ from lrnn_jax.networks._base import (
     Simulation,
     as_network,
     at_rest,
+    plus_bias,
     read_after,
     scan_states,
 )
@@ -29,16 +30,19 @@ from lrnn_jax.networks._dense import AbstractDenseRNN, CurrentRNN, DenseRNN, rec
 from lrnn_jax.networks._erf import erf
 from lrnn_jax.networks._factorise import Factorisation, factorise
 from lrnn_jax.networks._files import describe_file, load_network, save_network
+from lrnn_jax.networks._loadings import LoadingLaw
 from lrnn_jax.networks._low_rank import LowRankRNN
 from lrnn_jax.networks._quadrature import AbstractQuadrature, GaussHermite, Sobol, gauss_hermite
 from lrnn_jax.networks._space import (
     AbstractSpace,
     LeafSpace,
     Loss,
+    ReadoutSpace,
     Weights,
     check_rates,
     column_rates,
     weight_space,
+    with_readout,
 )
 from lrnn_jax.networks._statistics import Gaussianity, gaussianity, share_outside_span
 from lrnn_jax.networks._vectors import vectors_with_overlaps

@@ -74,6 +74,11 @@ def read_in_step(
     return _scan(network, inputs, state, noise, network.readout)
 
 
+def plus_bias(y: Float[Array, "*batch c"], bias: Float[Array, " c"] | None) -> Array:
+    """y + bias, where there is one."""
+    return y if bias is None else y + bias.reshape(*[1] * (y.ndim - 1), -1)
+
+
 at_rest: Any = property(lambda network: jnp.zeros(network.state_size, network.dtype))
 """The `initial_state` of networks that start from h_0 = 0."""
 
@@ -123,6 +128,9 @@ class AbstractRNN(eqx.Module):
         readout_activation: what the read-out applies to the state first.
         space: the `AbstractSpace` of what learning moves in it; None: its arrays.
         frozen: names of what does not learn; a field of most networks.
+        c: bias of the read-out, shape (outputs,), where it has one.
+        constrain: network → the nearest network that keeps its masks and signs, which every update
+            ends with; None where all weights are free.
         roles: the columns of its overlaps, where it has any (`AbstractOverlapRNN`).
     """
 
@@ -135,6 +143,8 @@ class AbstractRNN(eqx.Module):
     readout_activation: ClassVar[Any] = Identity()
     space: ClassVar[Any] = None
     frozen: ClassVar[tuple[str, ...]] = ()
+    c: ClassVar[Any] = None
+    constrain: ClassVar[Any] = None
     roles: ClassVar[Roles | None] = None
 
     @property
@@ -180,7 +190,8 @@ class AbstractRNN(eqx.Module):
     @property
     def is_linear_system(self) -> bool:
         """Whether outputs are a linear function of the inputs: linear φ, no biases, h_0 = 0."""
-        return self.activation.linear and self.readout_activation.linear and not self.biased
+        linear = self.activation.linear and self.readout_activation.linear
+        return linear and not self.biased and self.c is None
 
     def starts(self, *trials: int) -> Float[Array, "*trial state"]:
         """h_0 of some trials."""
@@ -262,11 +273,17 @@ class AbstractOverlapRNN(AbstractRNN, AbstractOverlapModel):
     """A network with overlaps: of loading vectors, or a reduction to them."""
 
     frozen: eqx.AbstractVar[tuple[str, ...]]
+    c: eqx.AbstractVar[Float[Array, " outputs"] | None]
     roles: eqx.AbstractVar[Roles]
 
     @abstractmethod
     def check_reducible(self) -> None:
         """Raise ValueError unless its Q alone makes a reduction: exact, or the Gaussian closure."""
+
+    @property
+    def frozen_vectors(self) -> tuple[str, ...]:
+        """Names of loading vectors among `frozen`: not that of the read-out bias."""
+        return tuple(name for name in self.frozen if name != "c" or self.c is None)
 
     @property
     def linear(self) -> bool:

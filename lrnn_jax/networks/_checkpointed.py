@@ -62,7 +62,7 @@ class CheckpointedRNN(AbstractRNN):
 
     dt, activation, dtype = _inner("dt"), _inner("activation"), _inner("dtype")
     inputs, outputs, state_size = _inner("inputs"), _inner("outputs"), _inner("state_size")
-    biased, initial_state = _inner("biased"), _inner("initial_state")
+    biased, initial_state, c = _inner("biased"), _inner("initial_state"), _inner("c")
 
     def __check_init__(self) -> None:
         as_network(self.network)

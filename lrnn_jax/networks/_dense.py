@@ -1,11 +1,12 @@
 """Dense recurrent networks."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from lrnn_jax._checks import as_dt, names, real_array, same_dtype
 from lrnn_jax.networks._activation import (
@@ -15,7 +16,14 @@ from lrnn_jax.networks._activation import (
     as_activation,
     read_out,
 )
-from lrnn_jax.networks._base import AbstractRNN, Simulation, read_in_step, scan_states
+from lrnn_jax.networks._base import (
+    AbstractRNN,
+    Simulation,
+    plus_bias,
+    read_in_step,
+    scan_states,
+)
+from lrnn_jax.networks._constraints import as_masks, as_signs, kept, non_negative
 
 WEIGHTS = ("w", "w_in", "w_out")
 
@@ -30,13 +38,17 @@ class AbstractDenseRNN(AbstractRNN):
         b: biases, shape (N,); None: none, and none are learned.
         h0: h_0, the state that every trial starts from, shape (N,), learned likewise; None: 0.
         c: bias of the read-out, shape (d_out,), learned likewise; None: none.
+        masks: which synapses there are, by array ({"w": mask}; True, or 1): others are 0 and stay
+            0 while learning.
+        signs: 1 or −1 a neuron, shape (N,), of all entries of its column of W, kept while learning
+            (Dale's law); None: free.
         dt: Euler step in membrane time constants, in (0, 1].
         activation: φ.
         readout: ψ of the read-out y_t = W_out ψ(h_{t+1}) + c; None: as the class says.
         frozen: arrays that do not learn, among "w", "w_in", "w_out", "b", "h0", "c".
 
     Errors: ValueError for arrays that do not fit each other, entries that are not finite, dt
-    outside (0, 1], or an unknown name in `frozen`.
+    outside (0, 1], an unknown name in `frozen`, or weights against masks or signs.
 
     Class variable:
         of_currents: whether h are currents, of which W sums φ(h), and φ(h) is read out; else h are
@@ -49,6 +61,8 @@ class AbstractDenseRNN(AbstractRNN):
     b: Float[Array, " n"] | None
     h0: Float[Array, " n"] | None
     c: Float[Array, " outputs"] | None
+    masks: dict[str, Bool[Array, "to n"]]
+    signs: Int[Array, " n"] | None
     dt: Float[Array, ""]
     activation: AbstractActivation
     readout_activation: AbstractActivation = eqx.field(metadata=READOUT)
@@ -65,6 +79,8 @@ class AbstractDenseRNN(AbstractRNN):
         *,
         h0: ArrayLike | None = None,
         c: ArrayLike | None = None,
+        masks: Mapping[str, ArrayLike] | None = None,
+        signs: ArrayLike | None = None,
         dt: ArrayLike,
         activation: AbstractActivation = Identity(),
         readout: AbstractActivation | None = None,
@@ -88,11 +104,20 @@ class AbstractDenseRNN(AbstractRNN):
                 raise ValueError(
                     f"`{name}` holds one number for each of {size[0]} {of}; got {each.shape}."
                 )
+        self.masks = as_masks(masks, {name: getattr(self, name) for name in WEIGHTS})
+        self.signs = as_signs(signs, n[0])
+        if self.signs is not None:
+            rule = "has the sign of the neuron (`signs`) in each column"
+            kept(self.w, non_negative(self.w, self.signs[None]), "w", rule, "abs(w) * signs")
         self.dt = as_dt(dt)
         self.activation = as_activation(activation)
         default = self.activation if self.of_currents else Identity()
         self.readout_activation = read_out(self.activation, default if readout is None else readout)
         self.frozen = names(frozen, "frozen", self.weights)
+
+    @property
+    def constrain(self) -> Any:
+        return keep_synapses if self.masks or self.signs is not None else None
 
     @property
     def weights(self) -> tuple[str, ...]:
@@ -114,7 +139,7 @@ class AbstractDenseRNN(AbstractRNN):
 
     @property
     def biased(self) -> bool:
-        return any(x is not None for x in (self.b, self.h0, self.c))
+        return self.b is not None or self.h0 is not None
 
     @property
     def dtype(self) -> jnp.dtype:
@@ -128,14 +153,19 @@ class AbstractDenseRNN(AbstractRNN):
         self, rates: Float[Array, "*batch n"], x: Float[Array, "*batch inputs"]
     ) -> Float[Array, "*batch n"]:
         """W r + W_in x + b."""
-        drive = recurrent_drive(self.w, rates) + x @ self.w_in.T
-        if self.b is None:
-            return drive
-        return drive + self.b.reshape(*[1] * (drive.ndim - 1), -1)
+        return plus_bias(recurrent_drive(self.w, rates) + x @ self.w_in.T, self.b)
 
     def readout(self, state: Float[Array, "*batch n"]) -> Float[Array, "*batch outputs"]:
-        y = self.readout_activation(state) @ self.w_out.T
-        return y if self.c is None else y + self.c.reshape(*[1] * (y.ndim - 1), -1)
+        return plus_bias(self.readout_activation(state) @ self.w_out.T, self.c)
+
+
+def keep_synapses(network: AbstractDenseRNN) -> AbstractDenseRNN:
+    """The nearest network without absent synapses, and with signs as they must be."""
+    weights = {name: getattr(network, name) for name in WEIGHTS}
+    weights |= {name: jnp.where(m, weights[name], 0) for name, m in network.masks.items()}
+    if network.signs is not None:
+        weights["w"] = non_negative(weights["w"], network.signs[None])
+    return eqx.tree_at(lambda net: [getattr(net, f) for f in WEIGHTS], network, [*weights.values()])
 
 
 class DenseRNN(AbstractDenseRNN):

@@ -8,8 +8,8 @@ from lrnn_jax._checks import component, number, whole
 from lrnn_jax.networks._dense import AbstractDenseRNN
 from lrnn_jax.networks._low_rank import LowRankRNN
 
-FAMILIES = {"w": ("v", "u"), "w_in": ("m",), "w_out": ("z",), "b": ("b",), "h0": ("h",)}
-"""The loading vectors that become of each array of weights."""
+FAMILIES = {"w": "vu", "w_in": "m", "w_out": "z", "b": "b", "h0": "h", "c": "c"}
+"""What becomes of each array of weights, by its letters."""
 
 
 class Factorisation(eqx.Module):
@@ -51,7 +51,8 @@ def factorise(
         W = A Σ Bᵀ  →  U = A_r (s Σ_r)^½,  V = B_r (s Σ_r)^½,  M = W_in,  Z = s W_outᵀ
 
     so that UVᵀ/s is the nearest matrix of rank r to W, and UᵀU = VᵀV. Biases and initial state stay
-    as they are, what becomes of frozen weights is frozen, and at full rank nothing is lost.
+    as they are, what becomes of frozen weights is frozen, and at full rank nothing is lost (but
+    masks and signs, which no low-rank matrix has).
 
     Arguments:
         network: a `CurrentRNN`, or a linear `DenseRNN`.
@@ -84,6 +85,7 @@ def factorise(
         scale=scale,
         b=network.b,
         h0=network.h0,
+        c=network.c,
         dt=network.dt,
         activation=network.activation,
         readout=network.readout_activation if network.of_currents else None,
@@ -102,8 +104,6 @@ def factorise(
 def check_factorisable(network: AbstractDenseRNN) -> None:
     """Raise ValueError unless the network at full rank is a low-rank one."""
     component(network, AbstractDenseRNN, "network", "CurrentRNN(w, w_in, w_out, dt=…)")
-    if network.c is not None:
-        raise ValueError("A LowRankRNN has no bias of the read-out: take c off its targets.")
     if not (network.activation.linear or network.of_currents):
         raise ValueError(
             f"A {type(network).__name__} equals a low-rank network after factorising W only where "

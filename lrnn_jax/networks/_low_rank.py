@@ -1,15 +1,23 @@
 """Low-rank recurrent networks of N neurons."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
 
-from lrnn_jax._checks import as_columns, as_dt, as_scale, names, one_key, same_dtype, whole
+from lrnn_jax._checks import (
+    as_columns,
+    as_dt,
+    as_readout_bias,
+    as_scale,
+    names,
+    one_key,
+    same_dtype,
+    whole,
+)
 from lrnn_jax._types import is_traced
 from lrnn_jax.networks._activation import (
     READOUT,
@@ -18,43 +26,24 @@ from lrnn_jax.networks._activation import (
     as_activation,
     read_out,
 )
-from lrnn_jax.networks._base import AbstractOverlapRNN, Equilibria, Simulation, scan_states
-from lrnn_jax.networks._space import AbstractSpace, Loss, Weights, column_rates
+from lrnn_jax.networks._base import (
+    AbstractOverlapRNN,
+    Equilibria,
+    Simulation,
+    plus_bias,
+    scan_states,
+)
+from lrnn_jax.networks._constraints import as_signs, kept, non_negative
+from lrnn_jax.networks._vector_space import vectors_and_bias
 from lrnn_jax.networks._vectors import transport, vectors_with_overlaps
 from lrnn_jax.overlaps import Overlaps, Roles, one_set, stack
 
 
-class VectorSpace(AbstractSpace):
-    """Loading vectors of a low-rank network: X = Θ, M = 1/s."""
-
-    network: "LowRankRNN"
-    coefficients, realisable = False, True
-
-    @property
-    def start(self) -> Weights:
-        return self.network.vectors
-
-    def model(self, weights: Weights) -> "LowRankRNN":
-        return self.network.with_vectors(weights)
-
-    def gradient(self, loss: Loss, weights: Weights) -> tuple[Float[Array, ""], Weights]:
-        value, slope = jax.value_and_grad(lambda theta: loss(self.model(theta)))(weights)
-        return value, slope * self.network.scale.astype(weights.dtype).reshape(-1, 1)
-
-    def metric(self, weights: Weights) -> Weights:
-        return self.network.weighted(weights)
-
-    def blocks(self, weights: Weights) -> dict[str, Float[Array, "..."]]:
-        return self.network.roles.split(weights)
-
-    def join(self, blocks: dict[str, Float[Array, "..."]]) -> Weights:
-        return self.network.roles.join(blocks)
-
-    def gram(self, weights: Weights) -> Float[Array, "k k"]:
-        return weights.T @ self.metric(weights)
-
-    def rates(self, values: Mapping[str, Any]) -> Weights | None:
-        return column_rates(self.network, values)
+def keep_signs(network: "LowRankRNN") -> "LowRankRNN":
+    """The nearest network with u ≥ 0, and v of its neuron's sign."""
+    assert network.signs is not None
+    u, v = non_negative(network.u), non_negative(network.v, network.signs[:, None])
+    return eqx.tree_at(lambda net: (net.u, net.v), network, (u, v))
 
 
 def share_rates(
@@ -71,7 +60,7 @@ def share_rates(
         h = h if kick is None else h + kick
         rates = network.activation(h)
         read = h if network.readout_activation.linear else rates
-        return (h, network.project(rates, network.v)), network.project(read, network.z)
+        return (h, network.project(rates, network.v)), network.output(read)
 
     kappa = network.project(network.activation(state), network.v)
     (end, _), outputs = jax.lax.scan(body, (state, kappa), (inputs, noise))
@@ -99,7 +88,7 @@ class LowRankRNN(AbstractOverlapRNN):
 
         h_{t+1} = h_t + dt (−h_t + (1/s) U Vᵀ φ(h_t) + M x_t + b),      y_t = (1/s) Zᵀ φ(h_{t+1})
 
-    from h_0, and with y_t = (1/s) Zᵀ h_{t+1} where the activity itself is read out.
+    from h_0; y_t = (1/s) Zᵀ h_{t+1} where the activity itself is read out; plus c, a bias.
 
     Arguments:
         z: Z, read-out vectors, shape (N, d_out).
@@ -112,14 +101,18 @@ class LowRankRNN(AbstractOverlapRNN):
         b: biases, shape (N,); None: none. They learn like the vectors.
         h0: h_0, the state that every trial starts from, shape (N,); None: 0. It learns likewise, is
             the family "h" of vectors, and its latent starts at 1 and decays.
+        c: bias of the read-out, shape (outputs,); None: none. It learns beside the vectors, at the
+            rate η (not sη), and is recorded as `curve.c`.
+        signs: 1 or −1 a neuron, shape (N,), kept while learning (Dale's law): u ≥ 0, and v of the
+            neuron's sign, so that all it sends has that sign; None: free.
         dt: Euler step in membrane time constants, in (0, 1].
         activation: φ.
         readout: `Identity()` to read out h in place of φ(h); None: φ(h).
-        frozen: vectors that do not learn: families ("m") or single columns ("u2").
+        frozen: what does not learn: families ("m"), single columns ("u2"), or "c".
 
     Errors: ValueError for arrays that do not fit each other, entries that are not finite, dt
-    outside (0, 1], scale ≤ 0, rank > N, a read-out of neither h nor φ(h); UnknownOverlap for a
-    wrong name in `frozen`.
+    outside (0, 1], scale ≤ 0, rank > N, a read-out of neither h nor φ(h), weights against their
+    signs; UnknownOverlap for a wrong name in `frozen`.
 
     Source: [LR] eq. 1.
     """
@@ -130,6 +123,8 @@ class LowRankRNN(AbstractOverlapRNN):
     u: Float[Array, "n rank"]
     b: Float[Array, "n 1"] | None
     h0: Float[Array, "n 1"] | None
+    c: Float[Array, " outputs"] | None
+    signs: Int[Array, " n"] | None
     scale: Float[Array, "*neuron"]
     dt: Float[Array, ""]
     activation: AbstractActivation
@@ -137,7 +132,7 @@ class LowRankRNN(AbstractOverlapRNN):
     frozen: tuple[str, ...] = eqx.field(static=True)
     simulation = Simulation(scan_states, share_rates)
     equilibria = Equilibria(lambda network: network.v.shape[1], state_of_latents, drift_of_latents)
-    space = VectorSpace
+    space = staticmethod(vectors_and_bias)
 
     def __init__(
         self,
@@ -149,6 +144,8 @@ class LowRankRNN(AbstractOverlapRNN):
         *,
         b: ArrayLike | None = None,
         h0: ArrayLike | None = None,
+        c: ArrayLike | None = None,
+        signs: ArrayLike | None = None,
         dt: ArrayLike,
         activation: AbstractActivation = Identity(),
         readout: AbstractActivation | None = None,
@@ -156,7 +153,9 @@ class LowRankRNN(AbstractOverlapRNN):
     ):
         vectors = [as_columns(x, f) for f, x in {"z": z, "v": v, "m": m, "u": u}.items()]
         vectors += [None if x is None else as_columns(x, f) for f, x in (("b", b), ("h0", h0))]
-        self.z, self.v, self.m, self.u, self.b, self.h0 = same_dtype(*vectors)
+        self.z, self.v, self.m, self.u, self.b, self.h0, self.c = same_dtype(
+            *vectors, as_readout_bias(c, jnp.shape(vectors[0])[1])
+        )
         _, roles = stack(z=self.z, v=self.v, m=self.m, u=self.u, b=self.b, h=self.h0)
         n = self.z.shape[0]
         whole(roles.rank, "rank", most=n)
@@ -165,11 +164,17 @@ class LowRankRNN(AbstractOverlapRNN):
             raise ValueError(
                 f"`scale` is one number, or one per neuron, shape ({n},); got {self.scale.shape}."
             )
+        self.signs = as_signs(signs, n)
+        if self.signs is not None:
+            allowed = keep_signs(self)
+            kept(self.u, allowed.u, "u", "is at least 0 where neurons have `signs`", "abs(u)")
+            rule = "has the sign of its neuron (`signs`)"
+            kept(self.v, allowed.v, "v", rule, "signs[:, None] * abs(v)")
         self.dt = as_dt(dt)
         self.activation = as_activation(activation)
         self.readout_activation = read_out(self.activation, readout)
         self.frozen = names(frozen, "frozen")
-        roles.frozen_columns(self.frozen)
+        roles.frozen_columns(self.frozen_vectors)
 
     @classmethod
     def normalised(
@@ -182,6 +187,8 @@ class LowRankRNN(AbstractOverlapRNN):
         dt: ArrayLike,
         key: PRNGKeyArray,
         activation: AbstractActivation = Identity(),
+        readout: AbstractActivation | None = None,
+        c: ArrayLike | None = None,
         frozen: tuple[str, ...] = (),
     ) -> "LowRankRNN":
         """Gaussian vectors with Frobenius norm √N in each of Z, V, M and U, and s = N.
@@ -203,7 +210,8 @@ class LowRankRNN(AbstractOverlapRNN):
 
         keys = jr.split(one_key(key), 4)
         vectors: dict[str, Any] = {f: family(k, c) for k, (f, c) in zip(keys, roles.sizes.items())}
-        return cls(**vectors, scale=n, dt=dt, activation=activation, frozen=frozen)
+        options = {"dt": dt, "activation": activation, "readout": readout, "c": c, "frozen": frozen}
+        return cls(**vectors, scale=n, **options)
 
     @classmethod
     def with_overlaps(
@@ -215,6 +223,8 @@ class LowRankRNN(AbstractOverlapRNN):
         dt: ArrayLike,
         key: PRNGKeyArray,
         activation: AbstractActivation = Identity(),
+        readout: AbstractActivation | None = None,
+        c: ArrayLike | None = None,
         frozen: tuple[str, ...] = (),
     ) -> "LowRankRNN":
         """A network whose loading vectors have these overlaps (to rounding), at any N ≥ rank(Q).
@@ -234,7 +244,7 @@ class LowRankRNN(AbstractOverlapRNN):
         """
         scale = as_scale(whole(n, "n") if scale is None else scale)
         theta = vectors_with_overlaps(one_set(overlaps), whole(n, "n"), scale, key=one_key(key))
-        options = {"dt": dt, "activation": activation, "frozen": frozen}
+        options = {"dt": dt, "activation": activation, "readout": readout, "c": c, "frozen": frozen}
         return cls.from_stack(theta, overlaps.roles, scale, **options)
 
     @classmethod
@@ -245,6 +255,10 @@ class LowRankRNN(AbstractOverlapRNN):
         parts: dict[str, Any] = roles.split(theta)
         start = {"h0": parts.pop("h")} if roles.start else {}
         return cls(**parts, **start, scale=scale, **options)
+
+    @property
+    def constrain(self) -> Any:
+        return None if self.signs is None else keep_signs
 
     @property
     def roles(self) -> Roles:
@@ -271,9 +285,12 @@ class LowRankRNN(AbstractOverlapRNN):
         fields = ["h0" if family == "h" else family for family in parts]
         return eqx.tree_at(lambda net: [getattr(net, f) for f in fields], self, [*parts.values()])
 
-    def transformed(self, transform: Float[Array, "k k"]) -> "LowRankRNN":
-        """The same network with vectors Θ T: what learning makes of it."""
-        return self.with_vectors(self.vectors @ transform)
+    def transformed(
+        self, transform: Float[Array, "k k"], c: Float[Array, " outputs"] | None = None
+    ) -> "LowRankRNN":
+        """The same network with vectors Θ T, and read-out bias c: what learning makes of it."""
+        network = self.with_vectors(self.vectors @ transform)
+        return network if c is None else eqx.tree_at(lambda net: net.c, network, c)
 
     @property
     def overlaps(self) -> Overlaps:
@@ -319,6 +336,12 @@ class LowRankRNN(AbstractOverlapRNN):
         return self.with_vectors(moved)
 
     def check_reducible(self) -> None:
+        if self.signs is not None:
+            raise ValueError(
+                "Signs of neurons (Dale's law) are kept neuron by neuron, which overlaps cannot "
+                "follow: let the network itself learn, or population(LoadingLaw(…)) for infinitely "
+                "many neurons."
+            )
         if self.linear or is_traced(self.scale):
             return
         weight = float(jnp.sum(1 / jnp.broadcast_to(self.scale, (self.state_size,))))
@@ -334,7 +357,11 @@ class LowRankRNN(AbstractOverlapRNN):
         return self.advance(state, self.project(self.activation(state), self.v), x)
 
     def readout(self, state: Float[Array, "*batch n"]) -> Float[Array, "*batch outputs"]:
-        return self.project(self.readout_activation(state), self.z)
+        return self.output(self.readout_activation(state))
+
+    def output(self, rates: Float[Array, "*batch n"]) -> Float[Array, "*batch outputs"]:
+        """(1/s) Zᵀ of what is read out, plus c."""
+        return plus_bias(self.project(rates, self.z), self.c)
 
     def advance(
         self,

@@ -8,6 +8,7 @@ A metric M gives the overlaps, Q = XᵀMX, and the gradient of a loss L(Q) in th
     reduction    X = T (k×k)    M = Q_0     gradient T Γ, with Θ_t = Θ_0 T_t and T_0 = 1
     mixture      X = (T_p)      M = π_p Q_p likewise in each population, gradient T_p Γ_p/π_p
     any other    X = arrays     M = 1       gradient ∂L/∂X
+    read-out bias beside any of the first three, X = (…, c), with M = 1 and gradient ∂L/∂c
 
 A rule that only uses linear combinations of X and gradients, with coefficients that depend on
 scalar products in the metric, does the same in all of them.
@@ -15,7 +16,7 @@ scalar products in the metric, does the same in all of them.
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -38,7 +39,7 @@ class AbstractSpace(eqx.Module):
     network: eqx.AbstractVar[AbstractRNN]
     realisable: eqx.AbstractVar[Bool[Array, ""] | bool]
     """Whether there are weights to start from: Q_0 of a reduction may be of no vectors."""
-    coefficients: ClassVar[bool]
+    coefficients: eqx.AbstractClassVar[bool]
     """Whether X are coefficients T of the initial vectors, Θ = Θ_0 T, and not weights themselves:
     only rules that commute with every linear map of the neurons are exact in it."""
 
@@ -53,12 +54,26 @@ class AbstractSpace(eqx.Module):
         return self.network.roles
 
     @abstractmethod
-    def model(self, weights: Weights) -> AbstractRNN:
-        """The model with weights X."""
+    def point(self, weights: Weights) -> Any:
+        """What the loss of weights X is a function of: X, or Q."""
 
     @abstractmethod
+    def model_at(self, point: Any) -> AbstractRNN:
+        """The model at such a point."""
+
+    @abstractmethod
+    def direction(self, weights: Weights, slope: Any) -> Weights:
+        """The gradient XΓ in the metric, from the slope of the loss at the point of X."""
+
+    def model(self, weights: Weights) -> AbstractRNN:
+        """The model with weights X."""
+        return self.model_at(self.point(weights))
+
     def gradient(self, loss: Loss, weights: Weights) -> tuple[Float[Array, ""], Weights]:
         """The loss and its gradient XΓ in the metric."""
+        at = self.point(weights)
+        value, slope = jax.value_and_grad(lambda point: loss(self.model_at(point)))(at)
+        return value, self.direction(weights, slope)
 
     @abstractmethod
     def metric(self, weights: Weights) -> Weights:
@@ -80,17 +95,14 @@ class AbstractSpace(eqx.Module):
     def rates(self, values: Mapping[str, Any]) -> Weights | None:
         """D broadcast against X, from multipliers by name; None for D = 1."""
 
+    @abstractmethod
     def transform(self, weights: Weights) -> Float[Array, "..."] | None:
-        """T with Θ = Θ_0 T; None where it is not known.
+        """T with Θ = Θ_0 T; None where it is not known."""
 
-        Coefficients that start as a projector P (of vectors that are dependent to rounding) are
-        completed to 1 + X − P: what P drops of Θ_0 stays as it is.
-        """
-        if not self.coefficients:
-            return None
-        start = self.start
-        one = jnp.broadcast_to(jnp.eye(start.shape[-1], dtype=start.dtype), start.shape)
-        return one + (weights - start)
+    def allowed(self, weights: Weights) -> Weights:
+        """X, or the nearest to it that masks and signs of the network allow."""
+        constrain = self.network.constrain
+        return weights if constrain is None else weight_space(constrain(self.model(weights))).start
 
     def norm(self, weights: Weights) -> Float[Array, ""]:
         """√tr(XᵀMX): for a gradient, √s ‖∂L/∂Θ‖_F, which does not depend on N."""
@@ -126,12 +138,18 @@ class LeafSpace(AbstractSpace):
             if not any(_within(name, beginning) for beginning in self.network.frozen)
         }
 
-    def model(self, weights: Weights) -> AbstractRNN:
-        leaves, tree = jax.tree_util.tree_flatten_with_path(self.network)
-        return tree.unflatten([weights.get(path_name(path), leaf) for path, leaf in leaves])
+    def point(self, weights: Weights) -> Weights:
+        return weights
 
-    def gradient(self, loss: Loss, weights: Weights) -> tuple[Float[Array, ""], Weights]:
-        return jax.value_and_grad(lambda weights: loss(self.model(weights)))(weights)
+    def model_at(self, point: Weights) -> AbstractRNN:
+        leaves, tree = jax.tree_util.tree_flatten_with_path(self.network)
+        return tree.unflatten([point.get(path_name(path), leaf) for path, leaf in leaves])
+
+    def direction(self, weights: Weights, slope: Weights) -> Weights:
+        return slope
+
+    def transform(self, weights: Weights) -> None:
+        return None
 
     def metric(self, weights: Weights) -> Weights:
         return weights
@@ -164,6 +182,66 @@ class LeafSpace(AbstractSpace):
         return {name: jnp.full([1] * array.ndim, out[name], dtype) for name, array in start.items()}
 
 
+class Beside(NamedTuple):
+    """What learns beside each other.
+
+    Fields: vectors, X of loading vectors; c, bias of the read-out.
+    """
+
+    vectors: Any
+    c: Any
+
+
+class ReadoutSpace(AbstractSpace):
+    """Loading vectors and a bias c of the read-out: each in its own metric, 1 for c."""
+
+    vectors: AbstractSpace
+
+    network = property(lambda self: self.vectors.network)
+    realisable = property(lambda self: self.vectors.realisable)
+    coefficients = property(lambda self: self.vectors.coefficients)
+
+    @property
+    def start(self) -> Weights:
+        return Beside(self.vectors.start, self.network.c)
+
+    def point(self, weights: Weights) -> Any:
+        return Beside(self.vectors.point(weights.vectors), weights.c)
+
+    def model_at(self, point: Any) -> AbstractRNN:
+        return eqx.tree_at(lambda net: net.c, self.vectors.model_at(point.vectors), point.c)
+
+    def direction(self, weights: Weights, slope: Any) -> Weights:
+        return Beside(self.vectors.direction(weights.vectors, slope.vectors), slope.c)
+
+    def metric(self, weights: Weights) -> Weights:
+        return Beside(self.vectors.metric(weights.vectors), weights.c)
+
+    def blocks(self, weights: Weights) -> dict[str, Float[Array, "..."]]:
+        return {**self.vectors.blocks(weights.vectors), "c": weights.c[:, None]}
+
+    def join(self, blocks: dict[str, Float[Array, "..."]]) -> Weights:
+        return Beside(self.vectors.join(blocks), blocks["c"][:, 0])
+
+    def gram(self, weights: Weights) -> Float[Array, "k k"]:
+        return self.vectors.gram(weights.vectors)
+
+    def transform(self, weights: Weights) -> Float[Array, "..."] | None:
+        return self.vectors.transform(weights.vectors)
+
+    def rates(self, values: Mapping[str, Any]) -> Weights | None:
+        rate = check_rates(values).get("c", jnp.ones(()))
+        vectors = self.vectors.rates({name: d for name, d in values.items() if name != "c"})
+        frozen, dtype = "c" in self.network.frozen, self.network.dtype
+        c = jnp.zeros((), dtype) if frozen else jnp.asarray(rate, dtype)
+        return Beside(jnp.ones((), dtype) if vectors is None else vectors, c)
+
+
+def with_readout(space: AbstractSpace) -> AbstractSpace:
+    """What moves in a network with loading vectors: these, and a read-out bias if it has one."""
+    return space if space.network.c is None else ReadoutSpace(space)
+
+
 def weight_space(model: AbstractRNN) -> AbstractSpace:
     """What learning moves in a model: what its class names, or else its arrays."""
     return (as_network(model, "model").space or LeafSpace)(model)
@@ -181,7 +259,7 @@ def column_rates(
     network: AbstractOverlapRNN, values: Mapping[str, Any]
 ) -> Float[Array, "1 k"] | None:
     """D as a row: multipliers by family or column, zero where frozen; None for D = 1."""
-    roles, frozen = network.roles, network.frozen
+    roles, frozen = network.roles, network.frozen_vectors
     if not values and not frozen and not roles.means:
         return None
     rates = roles.per_column(check_rates(values))

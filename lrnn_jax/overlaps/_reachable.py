@@ -112,9 +112,13 @@ def _learning_fields(
     def fields(x: Array) -> Array:
         return -jax.jacrev(value)(x) @ map_of.matrix(x).T
 
-    lengths = jnp.linalg.norm(fields(q / unit), axis=1, keepdims=True)
-    seen = lengths > jnp.finfo(q.dtype).eps * jnp.max(lengths)
-    return lambda x: jnp.where(seen, fields(x) / jnp.where(seen, lengths, 1), 0), q / unit
+    x = q / unit
+    lengths, slopes = (
+        jnp.linalg.norm(a, axis=1, keepdims=True) for a in (fields(x), jax.jacrev(value)(x))
+    )
+    # a function whose slope C maps to nothing moves nothing, whatever the function's units
+    seen = lengths > jnp.finfo(q.dtype).eps * jnp.linalg.norm(map_of.matrix(x)) * slopes
+    return lambda x: jnp.where(seen, fields(x) / jnp.where(seen, lengths, 1), 0), x
 
 
 def _brackets(first: _Fields, level: _Fields) -> _Fields:

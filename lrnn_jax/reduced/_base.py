@@ -14,9 +14,10 @@ from lrnn_jax.networks import (
     AbstractOverlapRNN,
     AbstractSpace,
     Equilibria,
-    Loss,
     Weights,
     column_rates,
+    plus_bias,
+    with_readout,
 )
 from lrnn_jax.overlaps import Overlaps, Roles, is_realisable, range_projector
 
@@ -58,25 +59,28 @@ class GramSpace(AbstractSpace):
     def realisable(self) -> Bool[Array, ""]:
         return jnp.all(is_realisable(jax.lax.stop_gradient(self.network.laws.gram)))
 
-    def model(self, weights: Weights) -> "AbstractReduction":
-        return self.network.with_gram(self.grams(weights))
+    def point(self, weights: Weights) -> Float[Array, "*population k k"]:
+        return self.grams(weights)
+
+    def model_at(self, point: Float[Array, "*population k k"]) -> "AbstractReduction":
+        return self.network.with_gram(point)
 
     def grams(self, weights: Weights) -> Float[Array, "*population k k"]:
         """Q of each population."""
         image = tiny_matmul(self.network.laws.gram, weights)
         return tiny_matmul(jnp.swapaxes(weights, -1, -2), image)
 
-    def generator(self, loss: Loss, weights: Weights) -> tuple[Float[Array, ""], Weights]:
-        """The loss and Γ = ∂L/∂Q + (∂L/∂Q)ᵀ, of each population over its share."""
-        reduction = self.network
-        value, slope = jax.value_and_grad(lambda q: loss(reduction.with_gram(q)))(
-            self.grams(weights)
-        )
-        return value, (slope + jnp.swapaxes(slope, -1, -2)) / reduction.shares
+    def generator(self, slope: Float[Array, "*population k k"]) -> Weights:
+        """Γ = ∂L/∂Q + (∂L/∂Q)ᵀ of each population, over its share, from ∂L/∂Q."""
+        return (slope + jnp.swapaxes(slope, -1, -2)) / self.network.shares
 
-    def gradient(self, loss: Loss, weights: Weights) -> tuple[Float[Array, ""], Weights]:
-        value, gamma = self.generator(loss, weights)
-        return value, tiny_matmul(weights, gamma)
+    def direction(self, weights: Weights, slope: Any) -> Weights:
+        return tiny_matmul(weights, self.generator(slope))
+
+    def transform(self, weights: Weights) -> Float[Array, "..."]:
+        """T = 1 + X − P: what the projector P drops of Θ_0 stays as it is."""
+        one = jnp.eye(weights.shape[-1], dtype=weights.dtype)
+        return jnp.broadcast_to(one, weights.shape) + (weights - self.projector)
 
     def metric(self, weights: Weights) -> Weights:
         return self.network.shares * tiny_matmul(self.network.laws.gram, weights)
@@ -94,6 +98,11 @@ class GramSpace(AbstractSpace):
     def rates(self, values: Mapping[str, Any]) -> Weights | None:
         row = column_rates(self.network, values)
         return row if row is None else row.reshape(*[1] * (self.projector.ndim - 2), 1, -1)
+
+
+def coefficients_and_bias(reduction: "AbstractReduction") -> AbstractSpace:
+    """What learns in a reduction."""
+    return with_readout(GramSpace(reduction))
 
 
 def state_of_latents(
@@ -116,11 +125,11 @@ class AbstractReduction(AbstractOverlapRNN):
     """What all networks of a few latents share: overlaps with roles, and κ for a state.
 
     κ = (κ_m, κ_u[, κ_b][, κ_h]) moves by κ' = κ + dt (−κ + (x, ⟨v φ⟩[, 1][, 0])) from 0, but for
-    κ_h(0) = 1 of an initial state, and y = ⟨z φ⟩, or ⟨z h⟩; a reduction says what the averages
-    ⟨θ φ⟩ over neurons are.
+    κ_h(0) = 1 of an initial state, and y = ⟨z φ⟩, or ⟨z h⟩, plus c where the read-out has a bias; a
+    reduction says what the averages ⟨θ φ⟩ over neurons are.
     """
 
-    space = GramSpace
+    space = staticmethod(coefficients_and_bias)
     equilibria = Equilibria(lambda reduced: reduced.roles.rank, state_of_latents, drift_of_latents)
 
     @property
@@ -200,7 +209,7 @@ class AbstractReduction(AbstractOverlapRNN):
         return state + self.dt.astype(self.dtype) * (drive - state)
 
     def readout(self, state: Float[Array, "*batch d"]) -> Float[Array, "*batch outputs"]:
-        return self.read(state, 0, self.roles.outputs, self.readout_activation)
+        return plus_bias(self.read(state, 0, self.roles.outputs, self.readout_activation), self.c)
 
     def fixed_drive(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch more"]:
         """What κ_b and κ_h are driven by, as far as there are such: 1 and 0."""

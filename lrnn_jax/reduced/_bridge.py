@@ -29,8 +29,13 @@ def reduce(network: AbstractRNN) -> ReducedRNN:
             f"network use factorise(network, rank=…).network."
         )
     network.check_reducible()
+    return _reduced(network)
+
+
+def _reduced(network: AbstractOverlapRNN) -> ReducedRNN:
     options = {"dt": network.dt, "activation": network.activation, "frozen": network.frozen}
-    return ReducedRNN(network.overlaps, readout=network.readout_activation, **options)
+    options |= {"readout": network.readout_activation, "c": network.c}
+    return ReducedRNN(network.overlaps, **options)
 
 
 def linear_system(network: AbstractRNN) -> LinearSystem | None:
@@ -46,4 +51,4 @@ def simplest(network: AbstractRNN) -> AbstractRNN:
     Others are returned as they are.
     """
     linear = isinstance(network, AbstractOverlapRNN) and network.linear
-    return reduce(network) if linear else network
+    return _reduced(network) if linear else network

@@ -9,7 +9,16 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._checks import as_dt, component, names, one_key, real_array, shown, whole
+from lrnn_jax._checks import (
+    as_dt,
+    as_readout_bias,
+    component,
+    names,
+    one_key,
+    real_array,
+    shown,
+    whole,
+)
 from lrnn_jax._types import is_traced
 from lrnn_jax.networks import (
     READOUT,
@@ -18,6 +27,7 @@ from lrnn_jax.networks import (
     LowRankRNN,
     as_activation,
     read_out,
+    vectors_with_overlaps,
 )
 from lrnn_jax.overlaps import Overlaps, one_set
 from lrnn_jax.reduced._base import AbstractReduction
@@ -43,7 +53,8 @@ class MixtureRNN(AbstractReduction):
         dt: Euler step in membrane time constants, in (0, 1].
         activation: φ; without means linear or odd.
         readout: `Identity()` to read out h in place of φ(h); None: φ(h).
-        frozen: vectors that do not learn: families ("m") or single columns ("u2").
+        c: bias of the read-out, shape (outputs,); None: none.
+        frozen: what does not learn: families ("m"), single columns ("u2"), or "c".
 
     Errors: ValueError for no populations, other numbers of them and of weights, different roles,
     weights that are not positive or do not sum to 1, dt outside (0, 1], or nonlinear φ without the
@@ -54,6 +65,7 @@ class MixtureRNN(AbstractReduction):
 
     populations: Overlaps
     weights: Float[Array, " population"]
+    c: Float[Array, " outputs"] | None
     dt: Float[Array, ""]
     activation: AbstractActivation
     readout_activation: AbstractActivation = eqx.field(metadata=READOUT)
@@ -67,6 +79,7 @@ class MixtureRNN(AbstractReduction):
         dt: ArrayLike,
         activation: AbstractActivation = Identity(),
         readout: AbstractActivation | None = None,
+        c: ArrayLike | None = None,
         frozen: tuple[str, ...] = (),
     ):
         weights, laws = real_array(weights, "weights", 0, open_start=True), _stacked(populations)
@@ -78,13 +91,14 @@ class MixtureRNN(AbstractReduction):
         if not is_traced(weights) and abs(float(np.sum(weights)) - 1) > 1e-5:
             raise ValueError(f"`weights` of a mixture sum to 1; got {weights}.")
         self.populations = laws
+        self.c = as_readout_bias(c, laws.roles.outputs)
         self.weights = weights
         self.dt = as_dt(dt)
         self.activation = as_activation(activation)
         self.readout_activation = read_out(self.activation, readout)
         self.frozen = names(frozen, "frozen")
         check_closure(laws.roles, activation)
-        laws.roles.frozen_columns(self.frozen)
+        laws.roles.frozen_columns(self.frozen_vectors)
 
     @property
     def laws(self) -> Overlaps:
@@ -139,12 +153,12 @@ class MixtureRNN(AbstractReduction):
         bounds = np.round(n * np.cumsum(np.asarray(self.weights))).astype(int)
         sizes = np.diff(bounds, prepend=0)
         options = {"dt": self.dt, "activation": self.activation, "frozen": self.frozen}
-        options["readout"] = self.readout_activation
+        options |= {"readout": self.readout_activation, "c": self.c}
         parts = [
-            LowRankRNN.with_overlaps(Overlaps(gram, self.roles), int(size), key=k, **options)
+            vectors_with_overlaps(Overlaps(gram, self.roles), int(size), int(size), key=k)
             for gram, size, k in zip(self.populations.gram, sizes, jr.split(key, len(sizes)))
         ]
-        theta = jnp.concatenate([part.vectors[:, : self.roles.right] for part in parts])
+        theta = jnp.concatenate([part[:, : self.roles.right] for part in parts])
         return LowRankRNN.from_stack(theta, self.roles, n, **options)
 
 

@@ -1,5 +1,7 @@
 """The infinite-width limit without closure: deterministic nodes in place of random neurons."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -11,6 +13,7 @@ from lrnn_jax.networks import (
     AbstractOverlapRNN,
     AbstractQuadrature,
     Identity,
+    LoadingLaw,
     LowRankRNN,
     Sobol,
     as_activation,
@@ -20,7 +23,7 @@ from lrnn_jax.reduced._base import AbstractReduction
 
 
 def population(
-    overlaps: Overlaps | AbstractOverlapRNN,
+    law: Overlaps | AbstractOverlapRNN | LoadingLaw,
     nodes: int = 192,
     *,
     dt: ArrayLike | None = None,
@@ -29,7 +32,7 @@ def population(
     key: PRNGKeyArray,
     frozen: tuple[str, ...] = (),
 ) -> LowRankRNN:
-    """The N → ∞ limit of a network with Gaussian loadings, without closure.
+    """The N → ∞ limit of a network with random loadings, Gaussian or not, without closure.
 
     (1/N) Σ_i over random neurons becomes Σ_j w_j over nodes θ_j of a quadrature of the Gaussian law
     with Gram matrix Q_0 (and means μ, where it has them):
@@ -39,37 +42,33 @@ def population(
     The result is a `LowRankRNN` with a scale 1/w_j per node: it is trained by the same code as a
     network, and its overlaps follow those of an infinitely wide one, with an error that falls with
     the number of nodes (not with anything else: learning makes loadings non-Gaussian, which the
-    nodes follow and the closure does not).
+    nodes follow and the closure does not). A `LoadingLaw` maps its quadrature to loadings of any
+    other law.
 
     Arguments:
-        overlaps: Q_0; or a network or mixture to take it, dt, φ, read-out and frozen columns from.
-            A mixture of P populations gets nodes/P nodes in each.
+        law: Q_0 of Gaussian loadings; or a network or mixture to take it, dt, φ, read-out and
+            frozen columns from (a mixture of P populations gets nodes/P nodes in each); or a
+            `LoadingLaw`.
         nodes: about how many.
         dt, activation, frozen: of the network; left out when a network is given.
         quadrature: `Sobol()` or `GaussHermite()`.
         key: scrambles the Sobol points.
 
-    Errors: ValueError for a batch of overlaps, fewer nodes than rank(Q_0), or a missing dt.
+    Errors: ValueError for a batch of overlaps, fewer nodes than rank(Q_0), a missing dt, or a
+    network with signs, which is not Gaussian.
 
     Source: ours.
     """
-    such_as = "Overlaps.from_gram(matrix), or a network"
-    component(overlaps, AbstractOverlapModel, "overlaps", such_as)
-    component(quadrature, AbstractQuadrature, "quadrature", "Sobol(), or GaussHermite()")
+    options = _options(law, dt, activation, frozen)
     nodes, key = whole(nodes, "nodes"), one_key(key)
-    laws, shares, readout = one_set(overlaps.overlaps), np.ones(1), None
-    if isinstance(overlaps, AbstractOverlapRNN):
-        dt = overlaps.dt if dt is None else dt
-        activation = overlaps.activation if activation is None else activation
-        readout = overlaps.readout_activation
-        frozen = frozen or overlaps.frozen
-    if isinstance(overlaps, AbstractReduction):
-        laws, shares = overlaps.laws, np.ravel(np.asarray(overlaps.shares))
-    if dt is None:
-        raise ValueError("Give `dt`, the Euler step, together with overlaps.")
-    activation = Identity() if activation is None else as_activation(activation)
+    component(quadrature, AbstractQuadrature, "quadrature", "Sobol(), or GaussHermite()")
+    if isinstance(law, LoadingLaw):
+        return law.nodes(nodes, quadrature, key=key, **options)
+    laws, shares = one_set(law.overlaps), np.ones(1)
+    if isinstance(law, AbstractReduction):
+        laws, shares = law.laws, np.ravel(np.asarray(law.shares))
     roles, k = laws.roles, laws.roles.size
-    halved = activation.odd and not roles.means
+    halved = options["activation"].odd and not roles.means
     pieces = []
     for gram, share in zip(laws.gram.reshape(-1, k, k), shares):
         key, now = jr.split(key)
@@ -77,8 +76,30 @@ def population(
         theta, w = _nodes(Overlaps(gram, roles), each, quadrature, halved, now)
         pieces.append((theta, 1 / (share * w)))
     theta, scale = (jnp.asarray(np.concatenate(a), laws.gram.dtype) for a in zip(*pieces))
-    options = {"dt": dt, "activation": activation, "readout": readout, "frozen": frozen}
     return LowRankRNN.from_stack(theta, roles, scale, **options)
+
+
+def _options(
+    law: Any, dt: ArrayLike | None, activation: AbstractActivation | None, frozen: tuple[str, ...]
+) -> dict[str, Any]:
+    """Options of `LowRankRNN`; where they are not given, those of the law if it is a network."""
+    such_as = "Overlaps.from_gram(matrix), a network, or LoadingLaw(…)"
+    component(law, (AbstractOverlapModel, LoadingLaw), "law", such_as)
+    more: dict[str, Any] = {}
+    if isinstance(law, AbstractOverlapRNN):
+        if law.constrain is not None:
+            raise ValueError(
+                "`law`: a network with `signs` has no Gaussian loadings: write their law as "
+                "LoadingLaw(draw, normal=…, uniform=…)."
+            )
+        dt = law.dt if dt is None else dt
+        activation = law.activation if activation is None else activation
+        more = {"readout": law.readout_activation, "c": law.c}
+        frozen = frozen or law.frozen
+    if dt is None:
+        raise ValueError("Give `dt`, the Euler step, together with overlaps.")
+    activation = Identity() if activation is None else as_activation(activation)
+    return {"dt": dt, "activation": activation, "frozen": frozen, **more}
 
 
 def _nodes(

@@ -3,7 +3,7 @@
 import equinox as eqx
 from jaxtyping import Array, ArrayLike, Float
 
-from lrnn_jax._checks import as_dt, names
+from lrnn_jax._checks import as_dt, as_readout_bias, names
 from lrnn_jax.networks import (
     READOUT,
     AbstractActivation,
@@ -38,7 +38,8 @@ class ReducedRNN(AbstractReduction):
         dt: Euler step in membrane time constants, in (0, 1].
         activation: φ; without means linear or odd.
         readout: `Identity()` to read out h in place of φ(h); None: φ(h).
-        frozen: vectors that do not learn: families ("m") or single columns ("u2").
+        c: bias of the read-out, shape (outputs,); None: none.
+        frozen: what does not learn: families ("m"), single columns ("u2"), or "c".
 
     Errors: ValueError for a batch of overlaps, dt outside (0, 1], or nonlinear φ without the means
     it needs; UnknownOverlap for a wrong name in `frozen`.
@@ -47,6 +48,7 @@ class ReducedRNN(AbstractReduction):
     """
 
     overlaps: Overlaps
+    c: Float[Array, " outputs"] | None
     dt: Float[Array, ""]
     activation: AbstractActivation
     readout_activation: AbstractActivation = eqx.field(metadata=READOUT)
@@ -60,15 +62,17 @@ class ReducedRNN(AbstractReduction):
         dt: ArrayLike,
         activation: AbstractActivation = Identity(),
         readout: AbstractActivation | None = None,
+        c: ArrayLike | None = None,
         frozen: tuple[str, ...] = (),
     ):
         self.overlaps = one_set(overlaps)
+        self.c = as_readout_bias(c, self.outputs)
         self.dt = as_dt(dt)
         self.activation = as_activation(activation)
         self.readout_activation = read_out(self.activation, readout)
         self.frozen = names(frozen, "frozen")
         check_closure(self.roles, activation)
-        self.roles.frozen_columns(self.frozen)
+        self.roles.frozen_columns(self.frozen_vectors)
 
     @property
     def laws(self) -> Overlaps:

@@ -236,15 +236,15 @@ WRONG = {
         lambda: lrnn.ReducedRNN(
             lrnn.Overlaps.from_gram(jnp.eye(5), bias=True), dt=DT, activation=lrnn.Erf()
         ),
-        "with biases needs the means",
+        "with biases or an initial state needs the means",
     ),
     "two biases": (
         lambda: lrnn.LowRankRNN(*[jnp.ones((5, 1))] * 4, b=jnp.ones((5, 2)), dt=DT),
         "single column",
     ),
     "weights": (refused(weights=jnp.array([0.5, 0.6])), "sum to 1"),
-    "negative": (refused(weights=jnp.array([1.5, -0.5])), "positive"),
-    "count": (refused(weights=jnp.array([1.0])), "one weight for each"),
+    "negative": (refused(weights=jnp.array([1.5, -0.5])), "`weights` must lie in"),
+    "count": (refused(weights=jnp.array([1.0])), "one for each of its populations"),
     "roles": (refused(overlaps=[PLAIN, MEANS]), "same columns"),
     "mixture not odd": (refused(activation=Softplus()), "needs the means"),
 }

@@ -1,0 +1,52 @@
+"""What learning moves in a low-rank network."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jaxtyping import Array, Float
+
+from lrnn_jax.networks._base import AbstractRNN
+from lrnn_jax.networks._space import AbstractSpace, Weights, column_rates, with_readout
+
+
+class VectorSpace(AbstractSpace):
+    """Loading vectors of a low-rank network: X = Θ, M = 1/s."""
+
+    network: Any
+    coefficients, realisable = False, True
+
+    @property
+    def start(self) -> Weights:
+        return self.network.vectors
+
+    def point(self, weights: Weights) -> Weights:
+        return weights
+
+    def model_at(self, point: Weights) -> AbstractRNN:
+        return self.network.with_vectors(point)
+
+    def direction(self, weights: Weights, slope: Weights) -> Weights:
+        return slope * self.network.scale.astype(weights.dtype).reshape(-1, 1)
+
+    def transform(self, weights: Weights) -> None:
+        return None
+
+    def metric(self, weights: Weights) -> Weights:
+        return self.network.weighted(weights)
+
+    def blocks(self, weights: Weights) -> dict[str, Float[Array, "..."]]:
+        return self.network.roles.split(weights)
+
+    def join(self, blocks: dict[str, Float[Array, "..."]]) -> Weights:
+        return self.network.roles.join(blocks)
+
+    def gram(self, weights: Weights) -> Float[Array, "k k"]:
+        return weights.T @ self.metric(weights)
+
+    def rates(self, values: Mapping[str, Any]) -> Weights | None:
+        return column_rates(self.network, values)
+
+
+def vectors_and_bias(network: Any) -> AbstractSpace:
+    """What learns in a `LowRankRNN`."""
+    return with_readout(VectorSpace(network))
