@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lrnn_jax._checks import component
+from lrnn_jax._readable import arguments
 from lrnn_jax._results import RESULTS, outcome
 
 FORMAT = 2
@@ -187,16 +188,11 @@ def _encode(x: Any, name: str, arrays: dict[str, Any]) -> Any:
     named = issubclass(type(x), tuple)
     if named or (dataclasses.is_dataclass(x) and not isinstance(x, type)):
         given: Any = x
-        fields = given._asdict() if named else _arguments(x)
+        fields = given._asdict() if named else arguments(x)
         kind = type(x).__name__ if type(x).__name__ in _classes() else f"{type(x).__name__} (yours)"
         encoded = {k: _encode(v, f"{name}.{k}", arrays) for k, v in fields.items()}
         return {"class": kind, "fields": encoded}
     return {"class": f"{type(x).__name__} (yours)", "fields": {}}
-
-
-def _arguments(x: Any) -> dict[str, Any]:
-    """What a dataclass was made of: its fields, by the names that its constructor has for them."""
-    return {f.metadata.get("argument", f.name): getattr(x, f.name) for f in dataclasses.fields(x)}
 
 
 def _decode(content: Any, arrays: dict[str, np.ndarray]) -> Any:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from lrnn_jax._readable import AbstractReadable
 from lrnn_jax._results import RESULTS, Interrupted
 from lrnn_jax._scan import near_divisor, record
 from lrnn_jax._types import is_traced
@@ -33,7 +34,7 @@ class Step(NamedTuple):
     loss: Any
 
 
-class AbstractMethod(eqx.Module):
+class AbstractMethod(AbstractReadable):
     """A way to learn: a rule for the direction, whether it fits a problem, and the run."""
 
     rule: eqx.AbstractVar[AbstractRule]
