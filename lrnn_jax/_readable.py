@@ -35,8 +35,10 @@ class AbstractReadable(eqx.Module):
 
 def called(x: Any) -> str:
     """A dataclass as the call that makes it."""
-    there = arguments(x)
     parameters = inspect.signature(type(x)).parameters.values()
+    there = arguments(x)
+    kept = [p.name for p in parameters if isinstance(vars(type(x)).get(p.name), property)]
+    there |= {name: getattr(x, name) for name in kept}
     told = [
         f"{p.name}={readable(there[p.name])}"
         for p in parameters

@@ -14,6 +14,7 @@ from lrnn_jax._checks import component, whole
 from lrnn_jax._files import load_tree, save_tree
 from lrnn_jax._results import RESULTS, outcome
 from lrnn_jax._types import is_traced
+from lrnn_jax.learning._state import LearningState
 from lrnn_jax.networks import AbstractRNN, LowRankRNN
 from lrnn_jax.overlaps import (
     Invariants,
@@ -47,9 +48,9 @@ class Distance(eqx.Module):
 class LearningCurve(eqx.Module):
     """A learning run: loss and overlaps at the recorded epochs, and the model it ended with.
 
-    Learning can go on from `model`, but what a method remembers, and the count of epochs, start
-    again then: momentum, Adam's moments, schedules, and the draws of random trials (give another
-    key). With plain descent on a deterministic objective two runs of n epochs are one of 2n.
+    `learn(curve.model, objective, method, epochs=total, resume=curve)` goes on as if it had never
+    ended: momentum, Adam's moments, schedules, the draws of random trials and the count of epochs
+    are those of one long run. From `model` alone, without `resume`, all of these start again.
 
     `curve["vu"]` is an overlap over epochs. Entry e of each array is the state *before* update e;
     the last one is the final state. After an early end (divergence, event) entries are NaN. With
@@ -66,6 +67,7 @@ class LearningCurve(eqx.Module):
         model: the network or reduction at the end (of a diverged run: the last finite one).
         held_out: loss on the data that learning did not see, shape (..., record); None without.
         watched: what `learn(watch=…)` returned, a pytree of arrays of shape (..., record, …).
+        state: what `learn(resume=curve)` needs beside the model; None for joined curves.
         roles: the columns of Q; None for networks without loading vectors.
     """
 
@@ -78,6 +80,7 @@ class LearningCurve(eqx.Module):
     model: AbstractRNN
     held_out: Float[Array, "*batch record"] | None = None
     watched: Any = None
+    state: LearningState | None = None
     roles: Roles | None = eqx.field(static=True, default=None)
 
     @property

@@ -1,18 +1,22 @@
 """Learning: one function for every model, objective and method."""
 
-from typing import Any, TypedDict
+import os
+from functools import partial
+from typing import Any, NamedTuple, TypedDict
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
-from lrnn_jax._checks import component, flag, function, one_key, whole
-from lrnn_jax._results import RESULTS, LearningError, outcome
+from lrnn_jax._checks import component, flag, one_key, whole
+from lrnn_jax._results import RESULTS, Interrupted, LearningError, outcome
 from lrnn_jax._types import is_traced
 from lrnn_jax.learning._curve import LearningCurve
 from lrnn_jax.learning._devices import gathered, trial_mesh
 from lrnn_jax.learning._method import AbstractMethod
 from lrnn_jax.learning._problem import Data, Problem, Progress, Watch, check_watch
+from lrnn_jax.learning._progress import reporter
+from lrnn_jax.learning._resume import check_resume, continued, joined, marked, state_of, stretches
 from lrnn_jax.learning._simulate import AbstractSimulate, Plain
 from lrnn_jax.networks import AbstractRNN
 from lrnn_jax.tasks import AbstractObjective
@@ -53,7 +57,10 @@ def learn(
     simulate: AbstractSimulate = Plain(),
     devices: int = 1,
     throw: bool = True,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
+    resume: LearningCurve | None = None,
+    save_every: int | None = None,
+    save_to: str | os.PathLike | None = None,
 ) -> LearningCurve:
     """Let a network, or its reduction, learn.
 
@@ -80,24 +87,111 @@ def learn(
             rounding. A CPU is one unless XLA_FLAGS has --xla_force_host_platform_device_count=n.
         throw: raise `LearningError`, which holds the curve, when learning fails; otherwise the
             outcome is in `curve.result`.
-        progress: called as progress(epoch, epochs, loss) about forty times (not by `Flow`).
+        progress: True shows a bar with the loss (on a terminal or in a notebook); a function is
+            called as progress(epoch, epochs, loss) about forty times, and at every save (not by
+            `Flow`).
+        resume: a curve of the same run, perhaps from a file, that goes on: `model` is its
+            `resume.model`, `epochs` the total (`batches` those of all epochs), everything else as
+            it was. The curve returned is, to the last bit, that of one run of `epochs` epochs
+            (of `Flow`: to its tolerance).
+        save_every, save_to: write the curve so far into this file every so many epochs (a multiple
+            of `record`), and at the end: a killed run goes on from there.
+
+            curve = LearningCurve.load("run.npz")
+            learn(curve.model, task, method, epochs=10**6, resume=curve, save_every=10**4,
+                  save_to="run.npz")
 
     Errors: ValueError when an argument is none of its kind, when model, objective, method and data
-    do not fit, and for a `watch` whose results a saved curve could not hold; LearningError (with
-    throw) when learning diverges, or the initial overlaps are not realisable.
+    do not fit, for a `watch` whose results a saved curve could not hold, and for a `resume` of
+    another run, saying what differs (what is traced is not compared); LearningError (with throw)
+    when learning diverges, or the initial overlaps are not realisable.
 
     Source: ours (theory in the README).
     """
     epochs, record = whole(epochs, "epochs", 0), whole(record, "record")
     throw = flag(throw, "throw")
     data = Data(None if key is None else one_key(key), batches)
-    if progress is not None:
-        function(progress, "progress", "(epoch, epochs, loss)")
     problem = _problem(model, objective, method, data, watch, simulate, devices)
     method.check(problem, epochs)
-    curve = method.run(problem, epochs, record, progress)
-    curve = curve if problem.mesh is None else gathered(curve)
+    if resume is not None:
+        _check_span(resume, epochs, record)
+        check_resume(resume, model, continued(problem, method, resume), method)
+    saves = _saves(save_every, save_to, record, (problem, method))
+    with reporter(progress, "learning") as report:
+        curve = _run(problem, method, Span(epochs, record, *saves), resume, report)
     return _raise_failure(curve) if throw else curve
+
+
+class Span(NamedTuple):
+    """How far, recorded how often, and saved how often into which file."""
+
+    epochs: int
+    record: int
+    save_every: int | None
+    save_to: Any
+
+
+def _run(
+    problem: Problem,
+    method: AbstractMethod,
+    span: Span,
+    curve: LearningCurve | None,
+    report: Progress | None,
+) -> LearningCurve:
+    """Go on from a curve, or from nothing, in stretches that end where the curve is saved."""
+    begin = 0 if curve is None else state_of(curve).epochs
+    stops = [*stretches(begin, span.epochs, span.record, span.save_every)]
+    for stop, every in stops or [(0, span.record)] * (curve is None):
+        after = problem if curve is None else continued(problem, method, curve)
+        shifted = report and partial(_shifted, report, (begin, span.epochs))
+        try:
+            part, stopped = method.run(after, stop - begin, every, shifted), None
+        except Interrupted as interrupted:
+            part, stopped = interrupted.curve, interrupted
+            stop = int(part.epochs[-1])
+        part = part if problem.mesh is None else gathered(part)
+        curve = part if curve is None else joined(curve, part)
+        curve, begin = marked(curve, stop, span.record), stop
+        if span.save_to is not None:
+            curve.save(span.save_to)
+        if stopped is not None:
+            raise Interrupted(curve) from None
+    assert curve is not None
+    return curve
+
+
+def _shifted(report: Progress, within: tuple[int, int], epoch: int, _: int, loss: float) -> None:
+    """Report an epoch of a stretch as one of the whole run, of (begin of the stretch, total)."""
+    report(within[0] + epoch, within[1], loss)
+
+
+def _check_span(resume: LearningCurve, epochs: int, record: int) -> None:
+    """Raise ValueError unless a curve can go on to so many epochs, recorded so often."""
+    component(resume, LearningCurve, "resume", "learn(…), or LearningCurve.load(path)")
+    resume.check_single("learn(resume=…)")
+    state = state_of(resume)
+    if epochs < state.epochs:
+        raise ValueError(
+            f"`epochs` is the total, at least the {state.epochs} that `resume` has; got {epochs}."
+        )
+    if record != state.record:
+        raise ValueError(f"`record` must be that of `resume`, {state.record}; got {record}.")
+
+
+def _saves(save_every: Any, save_to: Any, record: int, problem: Any) -> tuple[int | None, Any]:
+    """How often, and where, curves are saved."""
+    if save_every is None and save_to is None:
+        return None, None
+    every = whole(save_every, "save_every", also=", given together with `save_to`")
+    component(save_to, (str, os.PathLike), "save_to", '"run.npz", given together with `save_every`')
+    if every % record:
+        raise ValueError(f"`save_every` must be a multiple of `record`, {record}; got {every}.")
+    if is_traced(problem):
+        raise ValueError(
+            "`save_to` writes files, which traced programs do not: call learn outside of jit, vmap "
+            "and grad."
+        )
+    return every, save_to
 
 
 def _problem(

@@ -18,6 +18,7 @@ from lrnn_jax._results import RESULTS
 from lrnn_jax.learning._curve import LearningCurve
 from lrnn_jax.learning._devices import mean_over_devices
 from lrnn_jax.learning._simulate import AbstractSimulate
+from lrnn_jax.learning._state import Begin, LearningState, identity, leaves_of
 from lrnn_jax.networks import AbstractRNN, AbstractSpace, Weights
 from lrnn_jax.rules import EpochLoss
 from lrnn_jax.tasks import AbstractObjective
@@ -104,6 +105,7 @@ class Problem(eqx.Module):
         watch: a function of the model, kept for every recorded epoch; or None.
         simulate: how losses are computed.
         mesh: the devices that share the trials of an epoch; None for one.
+        begin: where a run goes on; None at epoch 0, with the weights `space.start`.
     """
 
     model: AbstractRNN
@@ -113,6 +115,7 @@ class Problem(eqx.Module):
     watch: Watch | None
     simulate: AbstractSimulate
     mesh: Mesh | None = eqx.field(static=True)
+    begin: Begin | None = None
 
     def learned(self, weights: Weights) -> AbstractRNN:
         """The model with weights X."""
@@ -141,15 +144,36 @@ class Problem(eqx.Module):
             watched = jax.tree.map(jnp.asarray, self.watch(self.learned(weights)))
         return Record(loss, space.gram(weights), space.transform(weights), held_out, watched)
 
+    def identity(self, method: Any) -> tuple[tuple[str, ...], Float[Array, " fact"]]:
+        """What tells this run from others: names, and a number for each."""
+        drawn = self.objective.stochastic and self.data.batches is None
+        return identity(
+            method=method,
+            objective=self.objective,
+            simulate=self.simulate,
+            key=self.data.key if drawn else None,
+            program=method.program(self.space),
+        )
+
     def curve(
-        self, epochs: Any, history: Record, stopped: Any, result: RESULTS, weights: Weights
+        self,
+        method: Any,
+        epochs: Any,
+        history: Record,
+        stopped: Any,
+        result: RESULTS,
+        weights: Weights,
+        memory: Any,
     ) -> LearningCurve:
-        """The curve of a run that ended with these weights."""
+        """The curve of a run that ended with these weights and this memory of the method."""
+        names, numbers = self.identity(method)
+        start, kept = (self.model, weights) if self.space.coefficients else (None, None)
         return LearningCurve(
             epochs=epochs,
             stopped=stopped,
             result=RESULTS.where(self.space.realisable, result, RESULTS.unrealisable),
             model=self.learned(weights),
+            state=LearningState(start, kept, leaves_of(memory), numbers, names),
             roles=self.space.roles,
             **history._asdict(),
         )
