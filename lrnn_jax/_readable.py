@@ -1,5 +1,6 @@
 """What components consist of: shown as the call that makes them, and told apart by field."""
 
+import contextlib
 import dataclasses
 import enum
 import inspect
@@ -37,12 +38,13 @@ def called(x: Any) -> str:
     """A dataclass as the call that makes it."""
     parameters = inspect.signature(type(x)).parameters.values()
     there = arguments(x)
-    kept = [p.name for p in parameters if isinstance(vars(type(x)).get(p.name), property)]
-    there |= {name: getattr(x, name) for name in kept}
+    for name in (p.name for p in parameters if isinstance(vars(type(x)).get(p.name), property)):
+        with contextlib.suppress(TypeError, AttributeError):  # of objects without their arrays
+            there[name] = getattr(x, name)
     told = [
         f"{p.name}={readable(there[p.name])}"
         for p in parameters
-        if p.name in there and not _is_default(there[p.name], p.default)
+        if p.name in there and not _is_default(p, there)
     ]
     return f"{type(x).__name__}({', '.join(told)})"
 
@@ -68,17 +70,19 @@ def readable(x: Any) -> str:
     return repr(x)
 
 
-def _is_default(x: Any, default: Any) -> bool:
+def _is_default(parameter: inspect.Parameter, there: Mapping[str, Any]) -> bool:
     """Whether a value is what its argument has by default, as its class keeps it."""
+    x, default = there[parameter.name], parameter.default
     if isinstance(x, ARRAYS):
         if is_traced(x) or x.size != 1 or not isinstance(default, (int, float)):
             return False
         return bool(np.asarray(default, x.dtype) == np.asarray(x).item())
     if isinstance(x, (dict, tuple)) and not x:  # no rates, nothing frozen
         return default is None or default == x
-    if x is default:
-        return True
-    return type(x) is type(default) and readable(x) == readable(default)
+    if isinstance(x, AbstractReadable) and default is None:  # it stands for another argument
+        others = (value for name, value in there.items() if name != parameter.name)
+        return any(type(y) is type(x) and readable(y) == readable(x) for y in others)
+    return x is default or (type(x) is type(default) and readable(x) == readable(default))
 
 
 def _is_numeric(x: Any) -> bool:

@@ -240,8 +240,8 @@ NOT_CALLED = {
         Coupling Invariants ReachableDimensions Visibility Factorisation Gaussianity Trials
         Pairs Sensitivity LoopTrials Trajectories LinearLoop Scaled LinearSystem ClosureGap
         ClosureReport LearningCurve LearningState Phase Distance Decoding Law NoiseDrift Excursion
-        Holonomy Landscape Stages Options LearningError Interrupted RESULTS UnknownOverlap StoreError
-        Evaluation Store Axis Design Runnable FixedPoints FixedPointHistory""",
+        Holonomy Landscape Stages Options LearningError Interrupted RESULTS UnknownOverlap
+        StoreError Evaluation Store Axis Design Runnable FixedPoints FixedPointHistory""",
     "without arguments": """
         Identity Erf Tanh ReLU Softplus Squared Gradient VisibleOnly Plain Checkpointed
         ThroughReduction RandomPhases Sobol GaussHermite Isospectral""",
