@@ -52,9 +52,15 @@ class Distance(eqx.Module):
 class LearningCurve(eqx.Module):
     """A learning run: loss and overlaps at the recorded epochs, and the model it ended with.
 
-    `learn(curve.model, objective, method, epochs=total, resume=curve)` goes on as if it had never
-    ended: momentum, Adam's moments, schedules, the draws of random trials and the count of epochs
-    are those of one long run. From `model` alone, without `resume`, all of these start again.
+    `learn(curve.model, objective, method, epochs=total, resume=curve, …)` goes on as if the run had
+    never ended: to the last bit, the curve that it returns is that of one run from epoch 0 to
+    `total` (of `Flow`: to its tolerance), as momentum, Adam's moments, schedules, the draws of
+    random trials and the count of epochs go on. From `model` alone, without `resume`, all of these
+    start again. A run that saves itself on its way goes on from its file:
+
+        curve = LearningCurve.load("run.npz")
+        learn(curve.model, task, method, epochs=10**6, resume=curve, save_every=10**4,
+              save_to="run.npz")
 
     `curve["vu"]` is an overlap over epochs. Entry e of each array is the state *before* update e;
     the last one is the final state. After an early end (divergence, event) entries are NaN. With

@@ -72,53 +72,35 @@ def learn(
         objective: a task, or a closed loop.
         method: how, e.g. `Descent`, `Training(optimiser)` or `Flow`.
         epochs: number of updates (for `Flow`: time in units of updates).
-        key: draws the data of every epoch; needed for stochastic objectives without `batches`.
-            Epoch e uses `fold_in(key, e)`, whatever the model: a network and its reduction see
-            the same data.
+        key: draws the data of epoch e by `fold_in(key, e)`, whatever the model; needed for
+            stochastic objectives without `batches`.
         batches: the data of each epoch instead, as `objective.sample` returns them, with a leading
-            axis of length epochs (or epochs + 1: the last is for the final loss, which otherwise
-            uses the last batch). For `Flow`, data that stay the same: a leading axis of length 1.
+            axis of length epochs (or one more: the last is for the final loss, which otherwise uses
+            the last batch). For `Flow`, data that stay the same: a leading axis of length 1.
         record: keep every n-th epoch (and always the last): bounds memory on long runs.
         watch: a function of the model (the same object each time, or JAX compiles again), whose
             arrays are kept for every recorded epoch in `curve.watched`.
-        simulate: how losses are computed: `Plain()`; `Checkpointed()`, in little memory; or
-            `ThroughReduction()`, a linear network by its overlaps, without simulating it.
-        devices: among how many the trials of each epoch are split; the result is the same to
-            rounding. A CPU is one unless XLA_FLAGS has --xla_force_host_platform_device_count=n.
-        throw: raise `LearningError`, which holds the curve, when learning fails; otherwise the
-            outcome is in `curve.result`.
-        progress: True shows a bar with the loss (on a terminal or in a notebook); a function is
-            called as progress(epoch, epochs, loss) about forty times, and at every save (not by
-            `Flow`).
-        resume: a curve of the same run, perhaps from a file, that goes on: `model` is its
-            `resume.model`, `epochs` the total (`batches` those of all epochs), everything else as
-            it was. The curve returned is, to the last bit, that of one run of `epochs` epochs
-            (of `Flow`: to its tolerance).
-        save_every, save_to: write the curve so far into this file every so many epochs (a multiple
-            of `record`), and at the end: a killed run goes on from there.
-
-            curve = LearningCurve.load("run.npz")
-            learn(curve.model, task, method, epochs=10**6, resume=curve, save_every=10**4,
-                  save_to="run.npz")
+        simulate: how losses are computed: `Plain()`, `Checkpointed()` or `ThroughReduction()`.
+        devices: how many share the trials of each epoch; the result is the same to rounding.
+        throw: raise `LearningError`, which holds the curve, when learning fails.
+        progress: True for a bar; or called as progress(epoch, epochs, loss) some forty times.
+        resume: a curve whose run goes on (see `LearningCurve`): `model` is its model, `epochs` the
+            total, all else as it was.
+        save_every, save_to: write the curve into this file every so many epochs, and at the end.
 
     Errors: ValueError when an argument is none of its kind, when model, objective, method and data
-    do not fit, for a `watch` whose results a saved curve could not hold, and for a `resume` of
-    another run, saying what differs (what is traced is not compared); LearningError (with throw)
-    when learning diverges, or the initial overlaps are not realisable.
+    do not fit, for a `watch` that no file can hold, and for a `resume` of another run, saying what
+    differs; LearningError when learning diverges, or overlaps are not realisable.
 
     Source: ours (theory in the README).
     """
-    epochs, record = whole(epochs, "epochs", 0), whole(record, "record")
-    throw = flag(throw, "throw")
+    span = _span(epochs, record, save_every, save_to)
     data = Data(None if key is None else one_key(key), batches)
     problem = _problem(model, objective, method, data, watch, simulate, devices)
-    method.check(problem, epochs)
-    if resume is not None:
-        _check_span(resume, epochs, record)
-        check_resume(resume, model, continued(problem, method, resume), method)
-    saves = _saves(save_every, save_to, record, (problem, method))
+    throw = flag(throw, "throw")
+    _check(problem, method, span, resume)
     with reporter(progress, "learning") as report:
-        curve = _run(problem, method, Span(epochs, record, *saves), resume, report)
+        curve = _run(problem, method, span, resume, report)
     return _raise_failure(curve) if throw else curve
 
 
@@ -165,33 +147,41 @@ def _shifted(report: Progress, within: tuple[int, int], epoch: int, _: int, loss
     report(within[0] + epoch, within[1], loss)
 
 
-def _check_span(resume: LearningCurve, epochs: int, record: int) -> None:
-    """Raise ValueError unless a curve can go on to so many epochs, recorded so often."""
-    component(resume, LearningCurve, "resume", "learn(…), or LearningCurve.load(path)")
-    resume.check_single("learn(resume=…)")
-    state = state_of(resume)
-    if epochs < state.epochs:
-        raise ValueError(
-            f"`epochs` is the total, at least the {state.epochs} that `resume` has; got {epochs}."
-        )
-    if record != state.record:
-        raise ValueError(f"`record` must be that of `resume`, {state.record}; got {record}.")
-
-
-def _saves(save_every: Any, save_to: Any, record: int, problem: Any) -> tuple[int | None, Any]:
-    """How often, and where, curves are saved."""
+def _span(epochs: Any, record: Any, save_every: Any, save_to: Any) -> Span:
+    """The arguments of these names, checked."""
+    epochs, record = whole(epochs, "epochs", 0), whole(record, "record")
     if save_every is None and save_to is None:
-        return None, None
+        return Span(epochs, record, None, None)
     every = whole(save_every, "save_every", also=", given together with `save_to`")
     component(save_to, (str, os.PathLike), "save_to", '"run.npz", given together with `save_every`')
     if every % record:
         raise ValueError(f"`save_every` must be a multiple of `record`, {record}; got {every}.")
-    if is_traced(problem):
+    return Span(epochs, record, every, save_to)
+
+
+def _check(
+    problem: Problem, method: AbstractMethod, span: Span, resume: LearningCurve | None
+) -> None:
+    """Raise ValueError unless the method can solve the problem, and the curve go on with it."""
+    method.check(problem, span.epochs)
+    if span.save_to is not None and is_traced(problem, method):
         raise ValueError(
             "`save_to` writes files, which traced programs do not: call learn outside of jit, vmap "
             "and grad."
         )
-    return every, save_to
+    if resume is None:
+        return
+    component(resume, LearningCurve, "resume", "learn(…), or LearningCurve.load(path)")
+    resume.check_single("learn(resume=…)")
+    state = state_of(resume)
+    if span.epochs < state.epochs:
+        raise ValueError(
+            f"`epochs` is the total, at least the {state.epochs} that `resume` has; got "
+            f"{span.epochs}."
+        )
+    if span.record != state.record:
+        raise ValueError(f"`record` must be that of `resume`, {state.record}; got {span.record}.")
+    check_resume(resume, problem.model, continued(problem, method, resume), method)
 
 
 def _problem(
