@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from lrnn_jax._checks import function, shown
 from lrnn_jax._files import path_name, survives_file
+from lrnn_jax._readable import facts
 from lrnn_jax._results import RESULTS
 from lrnn_jax.learning._curve import LearningCurve
 from lrnn_jax.learning._devices import mean_over_devices
@@ -144,16 +145,17 @@ class Problem(eqx.Module):
             watched = jax.tree.map(jnp.asarray, self.watch(self.learned(weights)))
         return Record(loss, space.gram(weights), space.transform(weights), held_out, watched)
 
-    def identity(self, method: Any) -> tuple[tuple[str, ...], Float[Array, " fact"]]:
-        """What tells this run from others: names, and a number for each."""
+    def facts(self, method: Any) -> dict[str, Any]:
+        """What tells this run from others, by name: arrays, numbers and text."""
         drawn = self.objective.stochastic and self.data.batches is None
-        return identity(
-            method=method,
-            objective=self.objective,
-            simulate=self.simulate,
-            key=self.data.key if drawn else None,
-            program=method.program(self.space),
-        )
+        parts = {
+            "method": method,
+            "objective": self.objective,
+            "simulate": self.simulate,
+            "key": self.data.key if drawn else None,
+            "program": method.program(self.space),
+        }
+        return {name: x for part in parts for name, x in facts(parts[part], part)}
 
     def curve(
         self,
@@ -166,7 +168,7 @@ class Problem(eqx.Module):
         memory: Any,
     ) -> LearningCurve:
         """The curve of a run that ended with these weights and this memory of the method."""
-        names, numbers = self.identity(method)
+        names, numbers = identity(self.facts(method))
         start, kept = (self.model, weights) if self.space.coefficients else (None, None)
         return LearningCurve(
             epochs=epochs,

@@ -15,7 +15,7 @@ from lrnn_jax._types import is_traced
 from lrnn_jax.learning._curve import LearningCurve
 from lrnn_jax.learning._method import AbstractMethod
 from lrnn_jax.learning._problem import Problem, Record
-from lrnn_jax.learning._state import HIDDEN, Begin, LearningState
+from lrnn_jax.learning._state import HIDDEN, Begin, LearningState, identity
 from lrnn_jax.networks import AbstractRNN
 
 
@@ -76,8 +76,10 @@ def joined(before: LearningCurve, part: LearningCurve) -> LearningCurve:
 
 
 def marked(curve: LearningCurve, epochs: int, record: int) -> LearningCurve:
-    """The curve, with how far it is noted in its state."""
-    state = dataclasses.replace(state_of(curve), epochs=epochs, record=record)
+    """The curve, with how far it is noted in its state (that of some methods has none)."""
+    if curve.state is None:
+        return curve
+    state = dataclasses.replace(curve.state, epochs=epochs, record=record)
     return dataclasses.replace(curve, state=state)
 
 
@@ -99,30 +101,34 @@ def check_resume(
     if watched != jax.tree.structure(shapes):
         raise ValueError("`watch` must be what `resume` was watched by: it returns something else.")
     state = state_of(curve)
-    names, numbers = _identity(problem, method)
-    if names == state.names and is_traced(numbers, state.identity):
-        return
-    now = dict(zip(names, np.asarray(numbers).tolist()))
-    then = dict(zip(state.names, np.asarray(state.identity, numbers.dtype).tolist()))
+    facts_now = problem.facts(method)
+    names, numbers = _identity(facts_now)
+    if is_traced(numbers, state.identity):
+        now, then = dict.fromkeys(names, 0.0), dict.fromkeys(state.names, 0.0)
+    else:
+        now = dict(zip(names, np.asarray(numbers).tolist()))
+        then = dict(zip(state.names, np.asarray(state.identity, numbers.dtype).tolist()))
     for name in dict.fromkeys([*then, *now]):
-        a, b = then.get(name), now.get(name)
-        if a != b and not (a is not None and b is not None and np.isnan([a, b]).all()):
+        a, b = then.get(name, np.inf), now.get(name, np.inf)
+        if a != b and not np.isnan([a, b]).all():
             part = name.split(".")[0].split("[")[0]
+            is_now = _in_short(facts_now[name]) if name in now else "nothing"
+            was = "nothing" if name not in then else OTHER if a >= HIDDEN else f"{a:.8g}"
             raise ValueError(
-                f"`resume` is of another run: `{name}` was {_told(a)} and is {_told(b)}; give the "
+                f"`resume` is of another run: `{name}` was {was} and is {is_now}; give the "
                 f"{WHOSE.get(part, part)} of that run, or learn from resume.model without `resume`."
             )
 
 
 WHOSE = {"program": "functions of the method"}
-_identity = eqx.filter_jit(Problem.identity)
+OTHER = "another one"
+_identity = eqx.filter_jit(identity)
 
 
-def _told(x: float | None) -> str:
-    """A number of an identity, for messages."""
-    if x is None:
-        return "absent"
-    return "another one" if HIDDEN <= x < 2 * HIDDEN else f"{x:.8g}"
+def _in_short(x: Any) -> str:
+    """A fact, for messages."""
+    text = x if isinstance(x, str) else readable(x)
+    return text if len(text) <= 40 and not text.startswith("<") else OTHER
 
 
 def _same(a: Any, b: Any) -> bool:

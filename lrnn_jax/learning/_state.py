@@ -1,6 +1,7 @@
 """What a curve keeps so that its run can go on: the state of learning, and whose it is."""
 
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
@@ -11,7 +12,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr
 from jaxtyping import Array, Float, Int
 
-from lrnn_jax._readable import ARRAYS, facts, plain
+from lrnn_jax._readable import ARRAYS, plain
 from lrnn_jax._types import is_traced
 from lrnn_jax.networks import AbstractRNN, Weights
 
@@ -62,16 +63,11 @@ def leaves_of(memory: Any) -> tuple[Array, ...]:
     return tuple(jr.key_data(a) if _is_key(a) else a for a in jax.tree.leaves(memory))
 
 
-def identity(**parts: Any) -> tuple[tuple[str, ...], Float[Array, " fact"]]:
-    """What tells a run from others: names, and a number for each (inside a program: no work).
-
-    Arguments:
-        parts: method, objective, … by name.
-    """
-    found = {n: x for part, value in parts.items() for n, x in facts(value, part)}
+def identity(facts: Mapping[str, Any]) -> tuple[tuple[str, ...], Float[Array, " fact"]]:
+    """Names of what tells a run from others, and a number for each."""
     dtype = jnp.result_type(float)
-    numbers = [jnp.asarray(_number(x), dtype) for x in found.values()]
-    return tuple(found), jax.lax.stop_gradient(jnp.stack(numbers))
+    numbers = [jnp.asarray(_number(x), dtype) for x in facts.values()]
+    return tuple(facts), jax.lax.stop_gradient(jnp.stack(numbers))
 
 
 def _number(x: Any) -> Any:
