@@ -369,7 +369,7 @@ def killed_and_resumed(folder, epochs, every, kills):
     process = start("go on")
     _, said = process.communicate()
     assert process.returncode == 0, said
-    names = {"__name__": "run"}
+    names: dict = {"__name__": "run"}
     exec(LONG, names)
     return lrnn.LearningCurve.load(path), names["long_run"](epochs, every)
 

@@ -132,8 +132,8 @@ def _run(
             part, stopped = interrupted.curve, interrupted
             stop = int(part.epochs[-1])
         part = part if problem.mesh is None else gathered(part)
-        curve = part if curve is None else joined(curve, part)
-        curve, begin = marked(curve, stop, span.record), stop
+        part = part if curve is None else joined(curve, part)
+        curve, begin = marked(part, stop, span.record), stop
         if span.save_to is not None:
             curve.save(span.save_to)
         if stopped is not None:

@@ -178,7 +178,9 @@ def _whole_run(method: AbstractUpdate, problem: Problem, epochs: int, every: int
     return _finish(method, problem, state, [history], every)
 
 
-_begun, _block, _ended = map(eqx.filter_jit, (_start, _advance, _finish))
+_begun: Any = eqx.filter_jit(_start)
+_block: Any = eqx.filter_jit(_advance)
+_ended: Any = eqx.filter_jit(_finish)
 
 
 def _run_with_progress(

@@ -76,7 +76,7 @@ def _number(x: Any) -> Any:
         return float(x)
     if not isinstance(x, ARRAYS):
         return HIDDEN + zlib.crc32(x.encode()) % HIDDEN
-    x = jnp.asarray(jr.key_data(x) if _is_key(x) else x)
+    x = jr.key_data(x) if isinstance(x, jax.Array) and _is_key(x) else jnp.asarray(x)
     if x.size == 1 and not jnp.issubdtype(x.dtype, jnp.complexfloating):
         return x.reshape(()).astype(float)
     return _checksum(x)
