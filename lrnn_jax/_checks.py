@@ -61,10 +61,10 @@ def flag(x: Any, name: str) -> bool:
     return bool(component(x, (bool, np.bool_), name, "True or False"))
 
 
-def function(x: Any, name: str, of: str) -> Any:
-    """x itself, which can be called."""
+def function(x: Any, name: str, of: str, also: str = "") -> Any:
+    """x itself, which can be called; `also` says what else would be allowed."""
     if not callable(x):
-        raise ValueError(f"`{name}` must be a function of {of}; got {shown(x)}.")
+        raise ValueError(f"`{name}` must be a function of {of}{also}; got {shown(x)}.")
     return x
 
 

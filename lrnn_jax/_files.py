@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lrnn_jax._checks import component
+from lrnn_jax._readable import arguments
 from lrnn_jax._results import RESULTS, outcome
 
 FORMAT = 2
@@ -35,6 +36,7 @@ HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
+YOURS = " (yours)"
 LARGE = 2**30
 """Bytes that a file may unpack into, however few it holds; beyond, a hundred for each one."""
 
@@ -122,8 +124,9 @@ def load_tree(path: str | os.PathLike, like: Any = None) -> Any:
 
     Arguments:
         path: of the file.
-        like: the same structure with any values, for classes that are not of this package, and
-            activations made of functions; its arrays are replaced.
+        like: the same structure with any values, or that of a part of it, such as a curve's model,
+            for classes that are not of this package, and activations made of functions; its arrays
+            are replaced.
 
     Errors: ValueError for another file, for classes that need `like`, and a `like` that differs.
     """
@@ -135,17 +138,24 @@ def load_tree(path: str | os.PathLike, like: Any = None) -> Any:
         content = header["content"]
     except (*BROKEN, AssertionError):
         raise ValueError(f"{path} was not saved by this package, or by another version.") from None
-    if like is not None:
-        return _fill(like, arrays, path)
-    if unknown := sorted(_unknown(content)):
+    kind = "" if like is None else type(like).__name__
+    if kind and not {kind, kind + YOURS} & _kinds(content):
+        return _fill(like, arrays, "", path)
+    if unknown := sorted(_kinds(content, kind) - set(_classes())):
         raise ValueError(
             f"{path} holds what a file cannot name, {', '.join(unknown)}: pass `like`, a model of "
             f"the same structure, whose arrays are replaced by the file's."
         )
     try:
-        return _decode(content, arrays)
+        return _decode(content, arrays, like, path)
+    except Unlike:
+        raise
     except BROKEN as error:
         raise ValueError(f"{path} is damaged: {error}") from None
+
+
+class Unlike(ValueError):
+    """`like` has another structure than a file."""
 
 
 def survives_file(tree: Any) -> bool:
@@ -155,7 +165,11 @@ def survives_file(tree: Any) -> bool:
         content = json.loads(json.dumps(_encode(tree, "", arrays)))
         for name, array in arrays.items():
             arrays[name] = array.astype(np.dtype(np.lib.format.dtype_to_descr(array.dtype)))
-        again = _fill(tree, arrays, "") if _unknown(content) else _decode(content, arrays)
+        again = (
+            _fill(tree, arrays, "", "")
+            if _kinds(content) - set(_classes())
+            else _decode(content, arrays)
+        )
     except BROKEN:
         return False
     same = jax.tree.structure(again) == jax.tree.structure(tree)
@@ -187,42 +201,49 @@ def _encode(x: Any, name: str, arrays: dict[str, Any]) -> Any:
     named = issubclass(type(x), tuple)
     if named or (dataclasses.is_dataclass(x) and not isinstance(x, type)):
         given: Any = x
-        fields = given._asdict() if named else _arguments(x)
-        kind = type(x).__name__ if type(x).__name__ in _classes() else f"{type(x).__name__} (yours)"
+        fields = given._asdict() if named else arguments(x)
+        kind = type(x).__name__ if type(x).__name__ in _classes() else type(x).__name__ + YOURS
         encoded = {k: _encode(v, f"{name}.{k}", arrays) for k, v in fields.items()}
         return {"class": kind, "fields": encoded}
-    return {"class": f"{type(x).__name__} (yours)", "fields": {}}
+    return {"class": type(x).__name__ + YOURS, "fields": {}}
 
 
-def _arguments(x: Any) -> dict[str, Any]:
-    """What a dataclass was made of: its fields, by the names that its constructor has for them."""
-    return {f.metadata.get("argument", f.name): getattr(x, f.name) for f in dataclasses.fields(x)}
+def _decode(content: Any, arrays: dict[str, Any], like: Any = None, path: Any = "") -> Any:
+    """What `_encode` put down; an object of the class of `like` is that, with the file's arrays."""
+    kind_of_like = type(like).__name__
+
+    def decode(x: Any, name: str) -> Any:
+        if not isinstance(x, dict):
+            return x
+        kind, value = next(iter(x.items()))
+        if kind == "array":
+            return jnp.asarray(arrays[value])
+        if kind == "result":
+            return RESULTS._name_to_item[str(arrays[value])]
+        if kind in ("list", "tuple"):
+            items = (decode(item, f"{name}[{i}]") for i, item in enumerate(value))
+            return list(items) if kind == "list" else tuple(items)
+        if kind == "dict":
+            return {key: decode(item, f"{name}[{key!r}]") for key, item in value.items()}
+        if like is not None and x["class"].removesuffix(YOURS) == kind_of_like:
+            return _fill(like, arrays, name, path)
+        fields = {key: decode(item, f"{name}.{key}") for key, item in x["fields"].items()}
+        return _classes()[x["class"]](**fields)
+
+    return decode(content, "")
 
 
-def _decode(content: Any, arrays: dict[str, np.ndarray]) -> Any:
-    if not isinstance(content, dict):
-        return content
-    kind, value = next(iter(content.items()))
-    if kind == "array":
-        return jnp.asarray(arrays[value])
-    if kind == "result":
-        return RESULTS._name_to_item[str(arrays[value])]
-    if kind in ("list", "tuple"):
-        return (list if kind == "list" else tuple)(_decode(item, arrays) for item in value)
-    if kind == "dict":
-        return {name: _decode(item, arrays) for name, item in value.items()}
-    fields = {name: _decode(item, arrays) for name, item in content["fields"].items()}
-    return _classes()[content["class"]](**fields)
-
-
-def _unknown(content: Any) -> set[str]:
-    """Classes in a header that are not of this package."""
+def _kinds(content: Any, but: str = "") -> set[str]:
+    """The classes in a header, without those inside of the class `but`."""
     if isinstance(content, list):
-        return set().union(*map(_unknown, content))
+        return set().union(*(_kinds(value, but) for value in content))
     if not isinstance(content, dict):
         return set()
-    mine = {content["class"]} - set(_classes()) if "class" in content else set()
-    return mine.union(*(_unknown(value) for value in content.values()))
+    mine = content.get("class")
+    if but and isinstance(mine, str) and mine.removesuffix(YOURS) == but:
+        return set()
+    inside = set().union(*(_kinds(value, but) for value in content.values()))
+    return inside | {mine} if isinstance(mine, str) else inside
 
 
 def _classes() -> dict[str, type]:
@@ -239,12 +260,12 @@ def _classes() -> dict[str, type]:
     }
 
 
-def _fill(like: Any, arrays: dict[str, np.ndarray], path: Any) -> Any:
-    """`like` with the file's arrays."""
+def _fill(like: Any, arrays: dict[str, Any], where: str, path: Any) -> Any:
+    """`like` with the arrays that a file has at a place."""
     leaves, tree = jax.tree_util.tree_flatten_with_path(like, lambda x: isinstance(x, RESULTS))
     new = []
     for place, leaf in leaves:
-        name = path_name(place)
+        name = f"{where}{jax.tree_util.keystr(place)}".removeprefix(".")
         if isinstance(leaf, RESULTS):
             new.append(RESULTS._name_to_item[str(arrays[name])])
             continue
@@ -253,6 +274,6 @@ def _fill(like: Any, arrays: dict[str, np.ndarray], path: Any) -> Any:
             continue
         if name not in arrays or arrays[name].shape != leaf.shape:
             there = arrays[name].shape if name in arrays else "nothing"
-            raise ValueError(f"`like` has `{name}` of shape {leaf.shape}; {path} has {there}.")
+            raise Unlike(f"`like` has `{name}` of shape {leaf.shape}; {path} has {there}.")
         new.append(jnp.asarray(arrays[name], leaf.dtype))
     return tree.unflatten(new)

@@ -247,9 +247,9 @@ NOT_CALLED = {
     "what functions return, or hold together": """
         Coupling Invariants ReachableDimensions Visibility Factorisation Gaussianity Trials
         Pairs Sensitivity LoopTrials Trajectories LinearLoop Scaled LinearSystem ClosureGap
-        ClosureReport LearningCurve Phase Distance Decoding Law NoiseDrift Excursion Holonomy
-        Landscape Stages Options LearningError Interrupted RESULTS UnknownOverlap StoreError
-        Evaluation Store Axis Design Runnable FixedPoints FixedPointHistory""",
+        ClosureReport LearningCurve LearningState Phase Distance Decoding Law NoiseDrift Excursion
+        Holonomy Landscape Stages Options LearningError Interrupted RESULTS UnknownOverlap
+        StoreError Evaluation Store Axis Design Runnable FixedPoints FixedPointHistory""",
     "without arguments": """
         Identity Erf Tanh ReLU Softplus Squared Gradient VisibleOnly Plain Checkpointed
         ThroughReduction RandomPhases Sobol GaussHermite Isospectral""",
@@ -263,7 +263,7 @@ NOT_CALLED = {
         reachable_interval read_after recurrent_drive relative_gap root scan_states
         share_beyond_closure simplest stack third_moment trapezoid variance_beyond
         vectors_with_overlaps visible_mask readable summarise""",
-    "of any arguments": "Labelled grid zipped join_curves",
+    "of any arguments": "Labelled grid zipped join_curves ProgressBar",
 }
 
 WRONG = {

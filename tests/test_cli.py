@@ -22,8 +22,9 @@ import xarray as xr
 
 import lrnn_jax as lrnn
 from lrnn_jax import RESULTS, LearningError
-from lrnn_jax.cli import ProgressBar, main
+from lrnn_jax.cli import main
 from lrnn_jax.experiments import REGISTRY, Experiment, get
+from lrnn_jax.learning import ProgressBar
 
 
 def answer(*arguments):

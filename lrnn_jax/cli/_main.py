@@ -12,10 +12,10 @@ from typing import Any, Literal
 from lrnn_jax.cli._html import page
 from lrnn_jax.cli._output import describe, save_curves, text, write
 from lrnn_jax.cli._place import check_place, write_page
-from lrnn_jax.cli._progress import ProgressBar
 from lrnn_jax.cli._setup import setup_jax
 from lrnn_jax.cli._sweep import sweep_command
 from lrnn_jax.experiments import REGISTRY, AnalysisConfig, Recorder, analyse, get
+from lrnn_jax.learning import ProgressBar
 from lrnn_jax.networks import DenseRNN, LowRankRNN, factorise, load_network
 from lrnn_jax.sweeps import message_of
 

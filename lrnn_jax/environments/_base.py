@@ -7,10 +7,11 @@ import equinox as eqx
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from lrnn_jax._checks import number, one_key, whole
+from lrnn_jax._readable import AbstractReadable
 from lrnn_jax.environments._starts import AbstractStart
 
 
-class AbstractPlant(eqx.Module):
+class AbstractPlant(AbstractReadable):
     """A system in discrete time that a network observes and controls.
 
         x_{t+1} = step(x_t, u_t) + F_w w_t,      o_t = observe(x_t, s_t) + F_v v_t

@@ -158,6 +158,21 @@ class KIntegrator(AbstractLinearPlant):
         self.process_noise = check_noise(noise, k, "noise")
         self.observation_noise = check_noise(observation_noise, observed, "observation_noise")
 
+    @property
+    def k(self) -> int:
+        """Number of integrators."""
+        return len(self.a)
+
+    @property
+    def inputs(self) -> int:
+        """Control inputs."""
+        return self.b.shape[1]
+
+    @property
+    def observed(self) -> int:
+        """How many states are seen."""
+        return self.c.shape[0]
+
 
 def check_cost(cost: ArrayLike, size: int, name: str) -> Array:
     """A cost matrix; a number is that multiple of the unit matrix.

@@ -2,17 +2,17 @@
 
 from abc import abstractmethod
 
-import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from lrnn_jax._checks import real_array, shown
+from lrnn_jax._readable import AbstractReadable
 from lrnn_jax._types import is_traced
 
 
-class AbstractStart(eqx.Module):
+class AbstractStart(AbstractReadable):
     """A law of initial states, with the second moment that expected losses need."""
 
     @abstractmethod

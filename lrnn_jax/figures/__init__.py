@@ -8,6 +8,7 @@ from lrnn_jax.figures._panels import (
     FIRST,
     METHODS,
     SECOND,
+    draw_learning,
     label_ends,
     make_room,
     mark_epochs,

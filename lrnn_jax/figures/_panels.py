@@ -8,10 +8,20 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 from scipy.optimize import isotonic_regression
 
-from lrnn_jax.figures._style import INVISIBLE, OTHERS, SIMULATION, THEORY, VISIBLE
+from lrnn_jax.figures._style import (
+    INVISIBLE,
+    OTHERS,
+    SIMULATION,
+    TEXT,
+    THEORY,
+    VISIBLE,
+    panels,
+    style,
+)
 
 _DOTTED: dict[str, Any] = {"color": OTHERS[1], "linestyle": ":", "linewidth": 1.6}
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -73,12 +83,12 @@ def plot_methods(
     """Something over epochs by learning method.
 
     Arguments:
-        values: by name in `METHODS`, shape (record,).
+        values: by name in `METHODS`, or by a label of one's own, shape (record,).
         label: what it is.
         above: as in `plot_lines`.
         legend: name the methods.
     """
-    looks = [(METHODS[name], y) for name, y in values.items()]
+    looks = [(METHODS.get(name, (name, {})), y) for name, y in values.items()]
     lines = [(name if legend else None, y, look) for (name, look), y in looks]
     plot_lines(ax, epochs, lines, above=above).set(xlabel="epoch", ylabel=label)
     return ax
@@ -87,7 +97,7 @@ def plot_methods(
 def plot_loss(
     ax: Axes, epochs: np.ndarray, losses: Mapping[str, np.ndarray], *, above: float = 0.0
 ) -> Axes:
-    """`plot_methods` of losses."""
+    """`plot_methods` of losses: by method ("full", "reduced", …), or by labels of one's own."""
     plot_methods(ax, epochs, losses, r"loss $L$", above=above)
     if len(losses) > 2:
         make_room(ax, below=0.45)
@@ -152,6 +162,35 @@ def label_ends(
     for place, i in zip(places, order):
         ax.annotate(labels[int(i)], (ax.get_xlim()[1], place), color=colours[i], **look)
     return ax
+
+
+def draw_learning(
+    epochs: np.ndarray,
+    losses: Mapping[str, np.ndarray],
+    *,
+    visible: tuple[np.ndarray, Sequence[str]] | None = None,
+    invisible: tuple[np.ndarray, Sequence[str]] | None = None,
+) -> Figure:
+    """A learning curve: the loss, and the overlaps that it can and cannot depend on.
+
+    Arguments:
+        epochs: shape (record,).
+        losses: by label, shape (record,).
+        visible, invisible: overlaps, shape (record, overlap), and their LaTeX names; None: none.
+    """
+    kinds = {"visible": visible, "invisible": invisible}
+    shown = {kind: x for kind, x in kinds.items() if x is not None and len(x[1])}
+    last = max(int(epochs[-1]), int(epochs[0]) + 1)
+    with style():
+        width = (1 + len(shown)) * TEXT / 3
+        figure, axes = panels(1, 1 + len(shown), height=2.2, width=width, squeeze=False)
+        plot_loss(axes[0, 0], epochs, losses).set(xlim=(epochs[0], last))
+        if len(losses) == 1:
+            axes[0, 0].get_legend().remove()
+        for ax, (kind, (values, symbols)) in zip(axes[0, 1:], shown.items()):
+            plot_overlaps(ax, epochs, values, None, symbols, visible=kind == "visible")
+            ax.set(xlim=(epochs[0], last), ylabel=f"{kind} overlaps")
+    return figure
 
 
 def plot_gap(ax: Axes, epochs: np.ndarray, gaps: Mapping[str, np.ndarray]) -> Axes:

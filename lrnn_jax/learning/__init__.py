@@ -18,6 +18,7 @@ from lrnn_jax.learning._learn import Options, learn
 from lrnn_jax.learning._method import AbstractMethod, AbstractUpdate
 from lrnn_jax.learning._noise import NoiseDrift, NoisyStep, noise_drift
 from lrnn_jax.learning._problem import Data, Problem, Progress
+from lrnn_jax.learning._progress import ProgressBar
 from lrnn_jax.learning._sequence import (
     Excursion,
     Holonomy,
@@ -29,4 +30,5 @@ from lrnn_jax.learning._sequence import (
 )
 from lrnn_jax.learning._simulate import AbstractSimulate, Checkpointed, Plain, ThroughReduction
 from lrnn_jax.learning._slowed import Slowed
+from lrnn_jax.learning._state import LearningState
 from lrnn_jax.learning._training import Training

@@ -6,14 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from lrnn_jax._checks import component, whole
-from lrnn_jax._files import load_tree, save_tree
+from lrnn_jax._files import load_tree, read_arrays, save_tree
+from lrnn_jax._readable import readable
 from lrnn_jax._results import RESULTS, outcome
+from lrnn_jax._scan import recorded
 from lrnn_jax._types import is_traced
+from lrnn_jax.learning._state import LearningState
+from lrnn_jax.learning._summary import in_words, plateau_length, reached
 from lrnn_jax.networks import AbstractRNN, LowRankRNN
 from lrnn_jax.overlaps import (
     Invariants,
@@ -47,9 +52,15 @@ class Distance(eqx.Module):
 class LearningCurve(eqx.Module):
     """A learning run: loss and overlaps at the recorded epochs, and the model it ended with.
 
-    Learning can go on from `model`, but what a method remembers, and the count of epochs, start
-    again then: momentum, Adam's moments, schedules, and the draws of random trials (give another
-    key). With plain descent on a deterministic objective two runs of n epochs are one of 2n.
+    `learn(curve.model, objective, method, epochs=total, resume=curve, …)` goes on as if the run had
+    never ended: to the last bit, the curve that it returns is that of one run from epoch 0 to
+    `total` (of `Flow`: to its tolerance), as momentum, Adam's moments, schedules, the draws of
+    random trials and the count of epochs go on. From `model` alone, without `resume`, all of these
+    start again. A run that saves itself on its way goes on from its file:
+
+        curve = LearningCurve.load("run.npz")
+        learn(curve.model, task, method, epochs=10**6, resume=curve, save_every=10**4,
+              save_to="run.npz")
 
     `curve["vu"]` is an overlap over epochs. Entry e of each array is the state *before* update e;
     the last one is the final state. After an early end (divergence, event) entries are NaN. With
@@ -67,6 +78,7 @@ class LearningCurve(eqx.Module):
         c: bias of the read-out, shape (..., record, outputs); None for networks without.
         held_out: loss on the data that learning did not see, shape (..., record); None without.
         watched: what `learn(watch=…)` returned, a pytree of arrays of shape (..., record, …).
+        state: what `learn(resume=curve)` needs beside the model; None for joined curves.
         roles: the columns of Q; None for networks without loading vectors.
     """
 
@@ -80,6 +92,7 @@ class LearningCurve(eqx.Module):
     c: Float[Array, "*batch record outputs"] | None = None
     held_out: Float[Array, "*batch record"] | None = None
     watched: Any = None
+    state: LearningState | None = None
     roles: Roles | None = eqx.field(static=True, default=None)
 
     @property
@@ -150,6 +163,83 @@ class LearningCurve(eqx.Module):
         history, start = (invariants_of(q, among, frozen, linear=linear) for q in both)
         return history, start
 
+    @property
+    def plateau(self) -> Float[Array, ""]:
+        """The longest wait, in epochs, for the loss to fall by a twentieth of its whole fall.
+
+            max_a min{b − a: M_b ≤ M_a − 0.05 F},    M_e = min_{e' ≤ e} L_e',    F = M_0 − M_end
+
+        over all a from where it falls that much before its last tenth; NaN without any fall.
+
+        Errors: ValueError for a batch of curves.
+
+        Source: ours.
+        """
+        self.check_single("plateau")
+        return plateau_length(self.epochs, self.loss)
+
+    def summary(self) -> dict[str, Any]:
+        """The curve in plain numbers, such as for a table: one row a run.
+
+        Returns: model, epochs, initial_loss, final_loss (where it ended early: the last one),
+        plateau, result, stopped, and each overlap at the end by its name.
+
+        Errors: ValueError for a batch of curves.
+        """
+        self.check_single("summary")
+        loss = np.asarray(self.loss)[reached(self.loss)]
+        numbers = {
+            "model": type(self.model).__name__,
+            "epochs": int(self.epochs[-1]),
+            "initial_loss": float(loss[0]),
+            "final_loss": float(loss[-1]),
+            "plateau": float(self.plateau),
+            "result": outcome(self.result),
+            "stopped": int(self.stopped),
+        }
+        return numbers | {name: end for name, (_, end) in self._ends().items()}
+
+    def _ends(self) -> dict[str, tuple[float, float]]:
+        """Each overlap at the start, and at the last epoch that was reached."""
+        if self.roles is None:
+            return {}
+        values = np.asarray(self.overlaps.vector())[reached(self.loss)]
+        return dict(zip(self.overlaps.names, zip(values[0].tolist(), values[-1].tolist())))
+
+    def __repr__(self) -> str:
+        model, loss = type(self.model).__name__, self.loss
+        if is_traced(self) or not isinstance(loss, (jax.Array, np.ndarray)) or loss.ndim != 1:
+            return f"LearningCurve of a {model}, loss {readable(loss)}"
+        ends, kinds = self._ends(), {}
+        if self.roles is not None:
+            seen, rest = self.visibility.visible, self.visibility.invisible
+            parts = {"visible": seen, "invisible": rest}
+            kinds = {kind: {n: ends[n] for n in names} for kind, names in parts.items()}
+        return in_words(self.summary(), kinds)
+
+    def plot(self) -> Any:
+        """A figure of the loss and the overlaps over epochs: visible ones blue, invisible ones red.
+
+        Returns: a matplotlib Figure.
+
+        Errors: ValueError for a batch of curves.
+        """
+        from lrnn_jax.figures import draw_learning  # takes half a second to import
+
+        self.check_single("plot")
+        there = reached(self.loss)
+        losses = {"loss": self.loss, "held out": self.held_out}
+        overlaps = {}
+        if self.roles is not None:
+            values, symbols = np.asarray(self.overlaps.vector())[there], self.roles.latex
+            mask = np.isin(self.overlaps.names, self.visibility.visible)
+            overlaps = {
+                kind: (values[:, chosen], [s for s, c in zip(symbols, chosen) if c])
+                for kind, chosen in (("visible", mask), ("invisible", ~mask))
+            }
+        shown = {k: np.asarray(x)[there] for k, x in losses.items() if x is not None}
+        return draw_learning(np.asarray(self.epochs)[there], shown, **overlaps)
+
     def to_xarray(self) -> Any:
         """The curve as a labelled `xarray.Dataset`: loss and overlaps over epochs, with units.
 
@@ -197,21 +287,35 @@ class LearningCurve(eqx.Module):
             )
 
     @classmethod
-    def load(cls, path: str | os.PathLike, like: "LearningCurve | None" = None) -> "LearningCurve":
+    def load(
+        cls, path: str | os.PathLike, like: "LearningCurve | AbstractRNN | None" = None
+    ) -> "LearningCurve":
         """A curve written by `save`.
 
         Arguments:
             path: of the file.
-            like: a curve of the same structure, where the model is of a class of your own, or its
-                activation made of a function.
+            like: where the model is of a class of your own, or its activation made of a function:
+                such a model, whose arrays are replaced; or a curve of the same structure.
 
         Errors: ValueError for a file that is not one.
         """
         if like is not None:
-            component(like, cls, "like", "a curve of the same structure")
+            such_as = "network, the model at any epoch, or a curve of the same structure"
+            component(like, (cls, AbstractRNN), "like", such_as)
+        if isinstance(like, cls) and not any(
+            name.startswith("state.") for name in read_arrays(path, lambda name: False)
+        ):
+            like = dataclasses.replace(like, state=None)
         curve = load_tree(path, like)
         if not isinstance(curve, cls):
             raise ValueError(f"{path} holds a {type(curve).__name__}, not a learning curve.")
+        state = curve.state
+        if state is not None and not np.array_equal(
+            recorded(state.epochs, state.record), curve.epochs
+        ):
+            raise ValueError(
+                f"`like` is a curve recorded at other epochs than that in {path}: give a model."
+            )
         return curve
 
 

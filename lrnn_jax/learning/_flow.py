@@ -27,7 +27,8 @@ from lrnn_jax.learning._descent import (
 from lrnn_jax.learning._isospectral import Isospectral
 from lrnn_jax.learning._method import AbstractMethod
 from lrnn_jax.learning._problem import Problem, Progress, Record, nothing
-from lrnn_jax.networks import Weights
+from lrnn_jax.learning._state import in_words
+from lrnn_jax.networks import AbstractSpace, Weights
 from lrnn_jax.reduced import GramSpace
 from lrnn_jax.rules import AbstractRule, Gradient
 
@@ -141,6 +142,11 @@ class Flow(AbstractMethod):
         result = RESULTS.where(lost, RESULTS.invariants_lost, curve.result)
         return eqx.tree_at(lambda c: c.result, curve, result)
 
+    def program(self, space: AbstractSpace) -> str:
+        if not callable(self.lr):
+            return ""
+        return in_words(jax.make_jaxpr(lambda t: rate_at(self.lr, t))(0.0))
+
     @property
     def _by_generator(self) -> bool:
         """Whether the solver takes the generator Ω of dX/de = XΩ in place of the velocity XΩ."""
@@ -182,7 +188,7 @@ class Flow(AbstractMethod):
             t0=epochs[0],
             t1=epochs[-1],
             dt0=None,
-            y0=space.start,
+            y0=_beginning(problem)[0],
             saveat=diffrax.SaveAt(subs=[saved, diffrax.SubSaveAt(t1=True)]),
             stepsize_controller=diffrax.PIDController(
                 rtol=self.rtol.astype(epochs.dtype), atol=self.atol.astype(epochs.dtype)
@@ -194,24 +200,37 @@ class Flow(AbstractMethod):
         )
 
 
+def _beginning(problem: Problem) -> tuple[Weights, Any, Any]:
+    """Weights, epoch and end (−1: none) of what was learned before."""
+    if (begin := problem.begin) is None:
+        return problem.space.start, 0, -1
+    return begin.weights, begin.epoch, begin.stopped
+
+
 @eqx.filter_jit
 def _flow(method: Flow, problem: Problem, epochs: Int[Array, " record"]) -> LearningCurve:
-    """Gradient flow, saved at the recorded epochs (data: one program for any number of epochs)."""
+    """Gradient flow, saved at the recorded epochs (data: one program for any number of epochs).
+
+    One that ended before stays where it ended.
+    """
     space, loss = problem.space, problem.loss(0)
-    times_saved = epochs.astype(jax.tree.leaves(space.start)[0].dtype)
+    start, since, ended = _beginning(problem)
+    epochs = epochs + since
+    times_saved = epochs.astype(jax.tree.leaves(start)[0].dtype)
     solution = method.solve(problem, times_saved)
     (saved, last), (_, ends) = solution.ys, solution.ts
     result = RESULTS.promote(solution.result)
     early, end = ~(result == RESULTS.successful), ends[-1]
     # a flow that ends before its first step saves nothing: it has only its start
     moved = jnp.isfinite(end)
-    end = jnp.where(moved, end, 0)
-    weights = jax.tree.map(lambda a, b: jnp.where(moved, a[-1], b), last, space.start)
-    first = problem.record(space.start, loss(space.model(space.start)))
+    end = jnp.where(moved, end, times_saved[0])
+    weights = jax.tree.map(lambda a, b: jnp.where(moved & (ended < 0), a[-1], b), last, start)
+    first = problem.record(start, loss(space.model(start)))
     saved = jax.tree.map(lambda a, b: a.at[0].set(b), saved, first)
-    inside = ~early | (times_saved <= end)
+    inside = (~early | (times_saved <= end)) & (ended < 0)
     saved = jax.tree.map(
         lambda a: jnp.where(inside.reshape(-1, *[1] * (a.ndim - 1)), a, nothing(a)), saved
     )
     stopped = jnp.where(early, jnp.floor(end).astype(epochs.dtype), -1)
-    return problem.curve(epochs, saved, stopped, result, weights)
+    stopped = jnp.where(ended < 0, stopped, ended)
+    return problem.curve(method, epochs, saved, stopped, result, weights, None)

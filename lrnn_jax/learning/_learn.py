@@ -1,18 +1,22 @@
 """Learning: one function for every model, objective and method."""
 
-from typing import Any, TypedDict
+import os
+from functools import partial
+from typing import Any, NamedTuple, TypedDict
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
-from lrnn_jax._checks import component, flag, function, one_key, whole
-from lrnn_jax._results import RESULTS, LearningError, outcome
+from lrnn_jax._checks import component, flag, one_key, whole
+from lrnn_jax._results import RESULTS, Interrupted, LearningError, outcome
 from lrnn_jax._types import is_traced
 from lrnn_jax.learning._curve import LearningCurve
 from lrnn_jax.learning._devices import gathered, trial_mesh
 from lrnn_jax.learning._method import AbstractMethod
 from lrnn_jax.learning._problem import Data, Problem, Progress, Watch, check_watch
+from lrnn_jax.learning._progress import reporter
+from lrnn_jax.learning._resume import check_resume, continued, joined, marked, state_of, stretches
 from lrnn_jax.learning._simulate import AbstractSimulate, Plain
 from lrnn_jax.networks import AbstractRNN
 from lrnn_jax.tasks import AbstractObjective
@@ -53,7 +57,10 @@ def learn(
     simulate: AbstractSimulate = Plain(),
     devices: int = 1,
     throw: bool = True,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
+    resume: LearningCurve | None = None,
+    save_every: int | None = None,
+    save_to: str | os.PathLike | None = None,
 ) -> LearningCurve:
     """Let a network, or its reduction, learn.
 
@@ -65,39 +72,116 @@ def learn(
         objective: a task, or a closed loop.
         method: how, e.g. `Descent`, `Training(optimiser)` or `Flow`.
         epochs: number of updates (for `Flow`: time in units of updates).
-        key: draws the data of every epoch; needed for stochastic objectives without `batches`.
-            Epoch e uses `fold_in(key, e)`, whatever the model: a network and its reduction see
-            the same data.
+        key: draws the data of epoch e by `fold_in(key, e)`, whatever the model; needed for
+            stochastic objectives without `batches`.
         batches: the data of each epoch instead, as `objective.sample` returns them, with a leading
-            axis of length epochs (or epochs + 1: the last is for the final loss, which otherwise
-            uses the last batch). For `Flow`, data that stay the same: a leading axis of length 1.
+            axis of length epochs (or one more: the last is for the final loss, which otherwise uses
+            the last batch). For `Flow`, data that stay the same: a leading axis of length 1.
         record: keep every n-th epoch (and always the last): bounds memory on long runs.
         watch: a function of the model (the same object each time, or JAX compiles again), whose
             arrays are kept for every recorded epoch in `curve.watched`.
-        simulate: how losses are computed: `Plain()`; `Checkpointed()`, in little memory; or
-            `ThroughReduction()`, a linear network by its overlaps, without simulating it.
-        devices: among how many the trials of each epoch are split; the result is the same to
-            rounding. A CPU is one unless XLA_FLAGS has --xla_force_host_platform_device_count=n.
-        throw: raise `LearningError`, which holds the curve, when learning fails; otherwise the
-            outcome is in `curve.result`.
-        progress: called as progress(epoch, epochs, loss) about forty times (not by `Flow`).
+        simulate: how losses are computed: `Plain()`, `Checkpointed()` or `ThroughReduction()`.
+        devices: how many share the trials of each epoch; the result is the same to rounding.
+        throw: raise `LearningError`, which holds the curve, when learning fails.
+        progress: True for a bar; or called as progress(epoch, epochs, loss) some forty times.
+        resume: a curve whose run goes on (see `LearningCurve`): `model` is its model, `epochs` the
+            total, all else as it was.
+        save_every, save_to: write the curve into this file every so many epochs, and at the end.
 
     Errors: ValueError when an argument is none of its kind, when model, objective, method and data
-    do not fit, and for a `watch` whose results a saved curve could not hold; LearningError (with
-    throw) when learning diverges, or the initial overlaps are not realisable.
+    do not fit, for a `watch` that no file can hold, and for a `resume` of another run, saying what
+    differs; LearningError when learning diverges, or overlaps are not realisable.
 
     Source: ours (theory in the README).
     """
-    epochs, record = whole(epochs, "epochs", 0), whole(record, "record")
-    throw = flag(throw, "throw")
+    span = _span(epochs, record, save_every, save_to)
     data = Data(None if key is None else one_key(key), batches)
-    if progress is not None:
-        function(progress, "progress", "(epoch, epochs, loss)")
     problem = _problem(model, objective, method, data, watch, simulate, devices)
-    method.check(problem, epochs)
-    curve = method.run(problem, epochs, record, progress)
-    curve = curve if problem.mesh is None else gathered(curve)
+    throw = flag(throw, "throw")
+    _check(problem, method, span, resume)
+    with reporter(progress, "learning") as report:
+        curve = _run(problem, method, span, resume, report)
     return _raise_failure(curve) if throw else curve
+
+
+class Span(NamedTuple):
+    """How far, recorded how often, and saved how often into which file."""
+
+    epochs: int
+    record: int
+    save_every: int | None
+    save_to: Any
+
+
+def _run(
+    problem: Problem,
+    method: AbstractMethod,
+    span: Span,
+    curve: LearningCurve | None,
+    report: Progress | None,
+) -> LearningCurve:
+    """Go on from a curve, or from nothing, in stretches that end where the curve is saved."""
+    begin = 0 if curve is None else state_of(curve).epochs
+    stops = [*stretches(begin, span.epochs, span.record, span.save_every)]
+    for stop, every in stops or [(0, span.record)] * (curve is None):
+        after = problem if curve is None else continued(problem, method, curve)
+        shifted = report and partial(_shifted, report, (begin, span.epochs))
+        try:
+            part, stopped = method.run(after, stop - begin, every, shifted), None
+        except Interrupted as interrupted:
+            part, stopped = interrupted.curve, interrupted
+            stop = int(part.epochs[-1])
+        part = part if problem.mesh is None else gathered(part)
+        part = part if curve is None else joined(curve, part)
+        curve, begin = marked(part, stop, span.record), stop
+        if span.save_to is not None:
+            curve.save(span.save_to)
+        if stopped is not None:
+            raise Interrupted(curve) from None
+    assert curve is not None
+    return curve
+
+
+def _shifted(report: Progress, within: tuple[int, int], epoch: int, _: int, loss: float) -> None:
+    """Report an epoch of a stretch as one of the whole run, of (begin of the stretch, total)."""
+    report(within[0] + epoch, within[1], loss)
+
+
+def _span(epochs: Any, record: Any, save_every: Any, save_to: Any) -> Span:
+    """The arguments of these names, checked."""
+    epochs, record = whole(epochs, "epochs", 0), whole(record, "record")
+    if save_every is None and save_to is None:
+        return Span(epochs, record, None, None)
+    every = whole(save_every, "save_every", also=", given together with `save_to`")
+    component(save_to, (str, os.PathLike), "save_to", '"run.npz", given together with `save_every`')
+    if every % record:
+        raise ValueError(f"`save_every` must be a multiple of `record`, {record}; got {every}.")
+    return Span(epochs, record, every, save_to)
+
+
+def _check(
+    problem: Problem, method: AbstractMethod, span: Span, resume: LearningCurve | None
+) -> None:
+    """Raise ValueError unless the method can solve the problem, and the curve go on with it."""
+    method.check(problem, span.epochs)
+    if span.save_to is not None and is_traced(problem, method):
+        raise ValueError(
+            "`save_to` writes files, which traced programs do not: call learn outside of jit, vmap "
+            "and grad."
+        )
+    if resume is None:
+        return
+    component(resume, LearningCurve, "resume", "learn(…), or LearningCurve.load(path)")
+    resume.check_single("learn(resume=…)")
+    state = state_of(resume)
+    if span.epochs < state.epochs:
+        raise ValueError(
+            f"`epochs` is the total, at least the {state.epochs} that `resume` has; got "
+            f"{span.epochs}."
+        )
+    if span.record != state.record:
+        raise ValueError(f"`record` must be that of `resume`, {state.record}; got {span.record}.")
+    check_resume(resume, problem.model, continued(problem, method, resume), method)
 
 
 def _problem(

@@ -9,11 +9,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from lrnn_jax._readable import AbstractReadable
 from lrnn_jax._results import RESULTS, Interrupted
 from lrnn_jax._scan import near_divisor, record
 from lrnn_jax._types import is_traced
 from lrnn_jax.learning._curve import LearningCurve
 from lrnn_jax.learning._problem import Problem, Progress, Record, nothing
+from lrnn_jax.learning._state import in_words
 from lrnn_jax.networks import AbstractSpace, Weights
 from lrnn_jax.rules import AbstractRule
 
@@ -33,7 +35,7 @@ class Step(NamedTuple):
     loss: Any
 
 
-class AbstractMethod(eqx.Module):
+class AbstractMethod(AbstractReadable):
     """A way to learn: a rule for the direction, whether it fits a problem, and the run."""
 
     rule: eqx.AbstractVar[AbstractRule]
@@ -43,10 +45,17 @@ class AbstractMethod(eqx.Module):
         """Raise ValueError, with the reason, unless the method can solve the problem."""
 
     @abstractmethod
+    def program(self, space: AbstractSpace) -> str:
+        """What functions among its fields compute (schedules, optimisers), in words; "" without."""
+
+    @abstractmethod
     def run(
         self, problem: Problem, epochs: int, every: int, progress: Progress | None
     ) -> LearningCurve:
-        """Learn for some epochs, of which every `every`-th and the last are recorded."""
+        """Learn for some epochs from `problem.begin` on; every `every`-th and the last are kept.
+
+        `progress` is called with the epochs done of these.
+        """
 
 
 class AbstractUpdate(AbstractMethod):
@@ -68,6 +77,21 @@ class AbstractUpdate(AbstractMethod):
         problem.data.check(problem.objective, max(epochs, 1))
         self.fits(problem.space)
 
+    def program(self, space: AbstractSpace) -> str:
+        """One update, as JAX traces it, where functions have a part in it."""
+        if not any(map(callable, jax.tree.leaves(self))):
+            return ""
+        arrays, rest = eqx.partition((self, space), eqx.is_array)
+
+        def update(arrays: Any, epoch: Any, loss: Any) -> Any:
+            method, space = eqx.combine(arrays, rest)
+            step = Step(space.start, space.start, method.init(space), epoch, loss)
+            return method.update(space, step)
+
+        shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), arrays)
+        epoch, loss = (jax.ShapeDtypeStruct((), kind) for kind in (int, space.network.dtype))
+        return in_words(jax.make_jaxpr(update)(shapes, epoch, loss))
+
     def run(
         self, problem: Problem, epochs: int, every: int, progress: Progress | None
     ) -> LearningCurve:
@@ -86,8 +110,11 @@ class _State(NamedTuple):
 
 
 def _start(method: AbstractUpdate, problem: Problem) -> _State:
+    memory, begin = method.init(problem.space), problem.begin
+    if begin is not None:
+        return _State(begin.weights, begin.recalled(memory), begin.epoch, begin.stopped)
     zero = jnp.zeros((), int)
-    return _State(problem.space.start, method.init(problem.space), zero, zero - 1)
+    return _State(problem.space.start, memory, zero, zero - 1)
 
 
 def _step(
@@ -127,7 +154,9 @@ def _record(problem: Problem, state: _State, loss: Float[Array, ""]) -> Record:
     return jax.tree.map(lambda a: jnp.where(state.stopped < 0, a, nothing(a)), kept)
 
 
-def _finish(problem: Problem, state: _State, histories: list[Record], every: int) -> LearningCurve:
+def _finish(
+    method: AbstractUpdate, problem: Problem, state: _State, histories: list[Record], every: int
+) -> LearningCurve:
     """Add the final state to the records and make the curve."""
     model = problem.space.model(state.weights)
     final = _record(problem, state, problem.loss(state.epoch)(model))
@@ -136,16 +165,23 @@ def _finish(problem: Problem, state: _State, histories: list[Record], every: int
     stopped = jnp.where(broken, state.epoch, state.stopped)
     histories = [*histories, jax.tree.map(lambda a: a[None], final)]
     history = jax.tree.map(lambda *a: jnp.concatenate(a), *histories)
-    epochs = jnp.minimum(jnp.arange(history.loss.shape[0]) * every, state.epoch)
+    first = 0 if problem.begin is None else problem.begin.epoch
+    epochs = jnp.minimum(first + jnp.arange(history.loss.shape[0]) * every, state.epoch)
     result = RESULTS.where(stopped < 0, _SUCCESS, RESULTS.diverged)
-    return problem.curve(epochs, history, stopped, result, state.weights)
+    weights, memory = state.weights, state.memory
+    return problem.curve(method, epochs, history, stopped, result, weights, memory)
 
 
 @eqx.filter_jit
 def _whole_run(method: AbstractUpdate, problem: Problem, epochs: int, every: int) -> LearningCurve:
     """The whole run as one program."""
     state, history = _advance(method, problem, _start(method, problem), epochs, every)
-    return _finish(problem, state, [history], every)
+    return _finish(method, problem, state, [history], every)
+
+
+_begun: Any = eqx.filter_jit(_start)
+_block: Any = eqx.filter_jit(_advance)
+_ended: Any = eqx.filter_jit(_finish)
 
 
 def _run_with_progress(
@@ -154,15 +190,15 @@ def _run_with_progress(
     """The same run as a host loop over compiled blocks of it."""
     records, rest = divmod(epochs, every)
     block = near_divisor(records, records // 40 + 1)
-    advance, finish = eqx.filter_jit(_advance), eqx.filter_jit(_finish)
-    state, histories = eqx.filter_jit(_start)(method, problem), []
+    state, histories, done = _begun(method, problem), [], 0
     plan = [block * every] * (records // block)
     plan += [records % block * every] * (records % block > 0) + [rest] * (rest > 0)
     try:
         for several in plan:
-            state, history = advance(method, problem, state, several, every)
+            state, history = _block(method, problem, state, several, every)
             histories.append(history)
-            progress(int(state.epoch), epochs, float(history.loss[-1]))
+            done += several
+            progress(done, epochs, float(history.loss[-1]))
     except KeyboardInterrupt:
-        raise Interrupted(finish(problem, state, histories, every)) from None
-    return finish(problem, state, histories, every)
+        raise Interrupted(_ended(method, problem, state, histories, every)) from None
+    return _ended(method, problem, state, histories, every)

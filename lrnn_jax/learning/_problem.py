@@ -14,10 +14,12 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from lrnn_jax._checks import function, shown
 from lrnn_jax._files import path_name, survives_file
+from lrnn_jax._readable import facts
 from lrnn_jax._results import RESULTS
 from lrnn_jax.learning._curve import LearningCurve
 from lrnn_jax.learning._devices import mean_over_devices
 from lrnn_jax.learning._simulate import AbstractSimulate
+from lrnn_jax.learning._state import Begin, LearningState, identity, leaves_of
 from lrnn_jax.networks import AbstractRNN, AbstractSpace, Weights
 from lrnn_jax.rules import EpochLoss
 from lrnn_jax.tasks import AbstractObjective
@@ -105,6 +107,7 @@ class Problem(eqx.Module):
         watch: a function of the model, kept for every recorded epoch; or None.
         simulate: how losses are computed.
         mesh: the devices that share the trials of an epoch; None for one.
+        begin: where a run goes on; None at epoch 0, with the weights `space.start`.
     """
 
     model: AbstractRNN
@@ -114,6 +117,7 @@ class Problem(eqx.Module):
     watch: Watch | None
     simulate: AbstractSimulate
     mesh: Mesh | None = eqx.field(static=True)
+    begin: Begin | None = None
 
     def learned(self, weights: Weights) -> AbstractRNN:
         """The model with weights X."""
@@ -143,15 +147,37 @@ class Problem(eqx.Module):
         gram, transform = space.gram(weights), space.transform(weights)
         return Record(loss, gram, transform, model.c, held_out, watched)
 
+    def facts(self, method: Any) -> dict[str, Any]:
+        """What tells this run from others, by name: arrays, numbers and text."""
+        drawn = self.objective.stochastic and self.data.batches is None
+        parts = {
+            "method": method,
+            "objective": self.objective,
+            "simulate": self.simulate,
+            "key": self.data.key if drawn else None,
+            "program": method.program(self.space),
+        }
+        return {name: x for part in parts for name, x in facts(parts[part], part)}
+
     def curve(
-        self, epochs: Any, history: Record, stopped: Any, result: RESULTS, weights: Weights
+        self,
+        method: Any,
+        epochs: Any,
+        history: Record,
+        stopped: Any,
+        result: RESULTS,
+        weights: Weights,
+        memory: Any,
     ) -> LearningCurve:
-        """The curve of a run that ended with these weights."""
+        """The curve of a run that ended with these weights and this memory of the method."""
+        names, numbers = identity(self.facts(method))
+        start, kept = (self.model, weights) if self.space.coefficients else (None, None)
         return LearningCurve(
             epochs=epochs,
             stopped=stopped,
             result=RESULTS.where(self.space.realisable, result, RESULTS.unrealisable),
             model=self.learned(weights),
+            state=LearningState(start, kept, leaves_of(memory), numbers, names),
             roles=self.space.roles,
             **history._asdict(),
         )

@@ -38,7 +38,7 @@ def learn_sequence(
     phases: Sequence[Phase | tuple[AbstractObjective, AbstractMethod, int]],
     *,
     key: PRNGKeyArray | None = None,
-    progress: Callable[[int, int, int, float], None] | None = None,
+    progress: Callable[[int, int, int, float], None] | bool | None = None,
     **options: Unpack[Options],
 ) -> LearningCurve:
     """Let a network, or its reduction, learn one objective after another.
@@ -50,7 +50,7 @@ def learn_sequence(
         model: any network or reduction.
         phases: (objective, method, epochs), in order.
         key: draws the data; phase i uses `fold_in(key, i)`.
-        progress: called as progress(phase, epoch, epochs, loss).
+        progress: called as progress(phase, epoch, epochs, loss); True: a bar for each phase.
         options: of `learn`, for each phase: record (and always its last epoch), watch, simulate,
             devices, throw (the error holds the curve so far).
 
@@ -64,11 +64,11 @@ def learn_sequence(
     if not component(phases, Sequence, "phases", PHASES):
         raise ValueError("`phases` is empty: give at least one (objective, method, epochs).")
     parts = [_phase(phase) for phase in phases]
-    if progress is not None:
-        function(progress, "progress", "(phase, epoch, epochs, loss)")
+    if progress is not None and not isinstance(progress, bool):
+        function(progress, "progress", "(phase, epoch, epochs, loss)", ", or True for bars")
     curves: list[LearningCurve] = []
     for i, part in enumerate(parts):
-        seen = None if progress is None else partial(progress, i)
+        seen = partial(progress, i) if callable(progress) else progress
         phase_key = None if key is None else jr.fold_in(one_key(key), i)
         shared: Any = {"epochs": part.epochs, "key": phase_key, "progress": seen, **options}
         try:

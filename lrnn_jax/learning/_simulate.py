@@ -2,14 +2,14 @@
 
 from abc import abstractmethod
 
-import equinox as eqx
 import jax.numpy as jnp
 
+from lrnn_jax._readable import AbstractReadable
 from lrnn_jax.networks import AbstractRNN, AbstractSpace, CheckpointedRNN, LowRankRNN, Weights
 from lrnn_jax.reduced import AbstractReduction, reduce
 
 
-class AbstractSimulate(eqx.Module):
+class AbstractSimulate(AbstractReadable):
     """How the loss of a model is computed while it learns, given to `learn(simulate=…)`."""
 
     @abstractmethod

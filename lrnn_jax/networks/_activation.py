@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from lrnn_jax._checks import component, shown
+from lrnn_jax._readable import AbstractReadable
 from lrnn_jax._types import is_traced
 from lrnn_jax.networks._erf import erf
 from lrnn_jax.networks._quadrature import trapezoid
@@ -25,7 +26,7 @@ else:
 Values = Float[Array, "..."]
 
 
-class AbstractActivation(eqx.Module):
+class AbstractActivation(AbstractReadable):
     """A single-neuron nonlinearity φ, applied to each entry of the activity h.
 
     `linear` and `odd` (φ(−h) = −φ(h)) decide which theory applies.

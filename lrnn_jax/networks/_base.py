@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from lrnn_jax._checks import as_float, component, shaped
+from lrnn_jax._readable import AbstractReadable
 from lrnn_jax.networks._activation import AbstractActivation, Identity
 from lrnn_jax.overlaps import AbstractOverlapModel, Roles
 
@@ -112,7 +113,7 @@ def drift_of_state(
     return (network.step(kappa, x) - kappa) / network.dt.astype(network.dtype)
 
 
-class AbstractRNN(eqx.Module):
+class AbstractRNN(AbstractReadable):
     """A recurrent network in discrete (Euler) time: what tasks and learning need to know of it.
 
     A network has a state, a step h_t, x_t → h_{t+1} and a read-out y_t of the state *after* that

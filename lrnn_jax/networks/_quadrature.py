@@ -5,15 +5,16 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from itertools import product
 
-import equinox as eqx
 import jax.random as jr
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
+from lrnn_jax._readable import AbstractReadable
+
 Nodes = tuple[Float[np.ndarray, "node d"], Float[np.ndarray, " node"]]
 
 
-class AbstractQuadrature(eqx.Module):
+class AbstractQuadrature(AbstractReadable):
     """A quadrature or quasi-Monte-Carlo formula for the standard normal law in d dimensions."""
 
     @abstractmethod

@@ -20,6 +20,7 @@ from lrnn_jax._checks import (
     same_dtype,
     shown,
 )
+from lrnn_jax._readable import AbstractReadable
 from lrnn_jax._types import Gram
 from lrnn_jax.overlaps._geometry import check_gram
 from lrnn_jax.overlaps._roles import Roles
@@ -27,7 +28,7 @@ from lrnn_jax.overlaps._roles import Roles
 Same = TypeVar("Same", bound="AbstractOverlapModel")
 
 
-class AbstractOverlapModel(eqx.Module):
+class AbstractOverlapModel(AbstractReadable):
     """What has overlaps that learning moves: a network, its reduction, or bare `Overlaps`.
 
     Fields:

@@ -7,6 +7,7 @@ from typing import Any
 import equinox as eqx
 from jaxtyping import Array, Float
 
+from lrnn_jax._readable import AbstractReadable
 from lrnn_jax.networks import AbstractRNN, AbstractSpace, Weights
 from lrnn_jax.tasks import AbstractObjective
 
@@ -29,7 +30,7 @@ class EpochLoss(eqx.Module):
         return self.evaluate(model, self.objective, self.batch)
 
 
-class AbstractRule(eqx.Module):
+class AbstractRule(AbstractReadable):
     """How the direction of learning is computed; a method decides what is made of it.
 
     Updates take −direction for the way that weights go: that of `Gradient` is XΓ.

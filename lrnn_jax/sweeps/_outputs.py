@@ -219,8 +219,8 @@ def summarise(
         rates: multipliers the run was made with, as for `LearningCurve.invariant_drift`.
 
     Returns: variables for a sweep: `final_loss`, `final_overlaps`, `invariant_drift` (largest
-    change between first and last epoch of what gradient flow conserves), `stopped`, `result` and,
-    with a criterion, `epochs_to_criterion`.
+    change between first and last epoch of what gradient flow conserves), `plateau` (the curve's),
+    `stopped`, `result` and, with a criterion, `epochs_to_criterion`.
     """
     component(curve, LearningCurve, "curve", "what `learn` returns")
     if curve.loss.ndim != 1:
@@ -230,6 +230,7 @@ def summarise(
         below = curve.loss < number(criterion, "criterion").astype(dtype)
     out: dict[str, Any] = {
         "final_loss": Labelled(curve.loss[-1], long_name="final loss", units=LOSS_UNITS),
+        "plateau": Labelled(curve.plateau, long_name="longest plateau", units="parameter updates"),
         **_ending(curve),
         **_overlaps("final_overlaps", curve, -1),
     }

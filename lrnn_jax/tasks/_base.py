@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from lrnn_jax._checks import as_float, component, shown
+from lrnn_jax._readable import AbstractReadable
 from lrnn_jax._types import is_traced
 from lrnn_jax.networks import AbstractRNN, as_network
 from lrnn_jax.tasks._criteria import AbstractCriterion, Squared
@@ -36,7 +37,7 @@ def as_evaluation(evaluation: Any) -> Evaluation:
     return component(evaluation, Evaluation, "evaluation", "Evaluation.ROLLOUT")
 
 
-class AbstractObjective(eqx.Module):
+class AbstractObjective(AbstractReadable):
     """A loss that a network can learn to reduce: a task, or a plant to control.
 
     The loss depends on the network through its outputs only. Data of one epoch (inputs, targets,

@@ -10,9 +10,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from lrnn_jax._checks import whole
+from lrnn_jax._readable import AbstractReadable
 
 
-class AbstractCriterion(eqx.Module):
+class AbstractCriterion(AbstractReadable):
     """ℓ(y, y*): what an output costs where a target is wanted."""
 
     @abstractmethod

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from operator import mul
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, Inexact
 
+from lrnn_jax._readable import AbstractReadable
 from lrnn_jax._types import small_matmul
 from lrnn_jax.networks import AbstractRNN
 from lrnn_jax.reduced import AbstractReduction, LinearSystem
@@ -26,7 +26,7 @@ Power = TypeVar("Power")
 Sums = TypeVar("Sums")
 
 
-class AbstractResponse(eqx.Module):
+class AbstractResponse(AbstractReadable):
     """The impulse response F of a target filter, and what is known of how it comes about."""
 
     generator: ClassVar[Any] = None

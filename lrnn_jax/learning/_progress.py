@@ -1,6 +1,11 @@
 """A progress bar with the loss, on standard error, silent off a terminal."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
+
+from lrnn_jax._checks import function
 
 
 class ProgressBar:
@@ -10,11 +15,6 @@ class ProgressBar:
     """
 
     def __init__(self) -> None:
-        try:
-            from tqdm.auto import tqdm
-        except ImportError:
-            tqdm = None
-        self._tqdm: Any = tqdm
         self._bar: Any = None
         self.what = ""
 
@@ -22,10 +22,10 @@ class ProgressBar:
         if what != self.what:
             self.close()
         self.what = what
-        if self._tqdm is None:
-            return
         if self._bar is None:
-            self._bar = self._tqdm(total=epochs, desc=what, unit="epoch", disable=None)
+            from tqdm.auto import tqdm  # takes a tenth of a second to import
+
+            self._bar = tqdm(total=epochs, desc=what, unit="epoch", disable=None)
         self._bar.update(epoch - self._bar.n)
         self._bar.set_postfix_str(f"loss {loss:.2e}")
         if epoch >= epochs:
@@ -36,3 +36,21 @@ class ProgressBar:
         if self._bar is not None:
             self._bar.close()
         self._bar = None
+
+
+@contextmanager
+def reporter(progress: Any, what: str) -> Iterator[Any]:
+    """What is called with (epoch, epochs, loss): a bar for True, nothing for None or False.
+
+    Errors: ValueError for what cannot be called.
+    """
+    if progress is None or progress is False:
+        yield None
+    elif progress is not True:
+        yield function(progress, "progress", "(epoch, epochs, loss)", ", or True for a bar")
+    else:
+        bar = ProgressBar()
+        try:
+            yield partial(bar, what)
+        finally:
+            bar.close()
