@@ -31,6 +31,8 @@ from lrnn_jax.tasks import (
     FlipFlop,
     DecisionMaking,
     TrialSet,
+    RateCost,
+    PrivateNoise,
     Evaluation,
 )
 

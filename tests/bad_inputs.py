@@ -134,6 +134,14 @@ CALLS = {
     "TeacherStudent": (lrnn.TeacherStudent, {"teacher": NET, "steps": 5}),
     "FlipFlop": (lrnn.FlipFlop, {"dt": DT, "steps": 60, "batch": 2}),
     "DecisionMaking": (lrnn.DecisionMaking, {"dt": DT, "batch": 2}),
+    "RateCost": (lrnn.RateCost, {"task": FILTER, "strength": 0.1}),
+    "RateCost.loss": (lrnn.RateCost(FLIPS, 0.1).loss, {"model": NET, "batch": FLIPS.sample(KEY)}),
+    "PrivateNoise": (lrnn.PrivateNoise, {"task": FLIPS, "std": 0.1}),
+    "PrivateNoise.sample": (lrnn.PrivateNoise(FLIPS, 0.1).sample, {"key": KEY}),
+    "PrivateNoise.loss": (
+        lrnn.PrivateNoise(FLIPS, 0.1).loss,
+        {"model": NET, "batch": lrnn.PrivateNoise(FLIPS, 0.1).sample(KEY)},
+    ),
     "measured_visible": (lrnn.measured_visible, {"reduction": RED, "objective": FILTER}),
     "task.sample": (FLIPS.sample, {"key": KEY}),
     "filter.sample": (NOISY.sample, {"key": KEY}),
@@ -241,12 +249,12 @@ NOT_CALLED = {
         Pairs Sensitivity LoopTrials Trajectories LinearLoop Scaled LinearSystem ClosureGap
         ClosureReport LearningCurve Phase Distance Decoding Law NoiseDrift Excursion Holonomy
         Landscape Stages Options LearningError Interrupted RESULTS UnknownOverlap StoreError
-        Evaluation Store Axis Design Runnable FixedPoints FixedPointHistory""",
+        Evaluation NoisyTrials Store Axis Design Runnable FixedPoints FixedPointHistory""",
     "without arguments": """
         Identity Erf Tanh ReLU Softplus Squared Gradient VisibleOnly Plain Checkpointed
         ThroughReduction RandomPhases Sobol GaussHermite Isospectral""",
     "between layers, of what the layer above has checked": """
-        Simulation Equilibria read_out as_network Generated Modes Samples EpochLoss Data
+        Simulation inner_power Equilibria read_out as_network Generated Modes Samples EpochLoss Data
         Problem NoisyStep GramSpace
         as_evaluation as_activation at_rest check_fits check_gram checked_batch
         choose_evaluation column_rates conserved_weights erf from_vector gauss_hermite

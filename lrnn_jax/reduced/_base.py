@@ -15,10 +15,14 @@ from lrnn_jax.networks import (
     AbstractSpace,
     Equilibria,
     Loss,
+    Simulation,
     Weights,
     column_rates,
+    read_after,
+    scan_states,
 )
 from lrnn_jax.overlaps import Overlaps, Roles, is_realisable, range_projector
+from lrnn_jax.reduced._closure import gaussian_power
 
 Same = TypeVar("Same", bound="AbstractReduction")
 
@@ -112,6 +116,20 @@ def drift_of_latents(
     return reduction.read(state, roles.outputs, roles.left, reduction.activation) - kappa
 
 
+def power_of_latents(
+    reduction: "AbstractReduction", state: Float[Array, "*batch d"]
+) -> Float[Array, "*batch"]:
+    """(1/s) Σ_i φ(h_i)², each population over its share."""
+    laws, roles = reduction.laws.gram, reduction.roles
+
+    def each(gram: Float[Array, "k k"]) -> Float[Array, "*batch"]:
+        return gaussian_power(Overlaps(gram, roles), reduction.activation, state)
+
+    parts = jax.vmap(each)(laws.reshape(-1, *laws.shape[-2:]))
+    shares = jnp.ravel(jnp.asarray(reduction.shares, reduction.dtype))
+    return jnp.tensordot(shares, parts, axes=1)
+
+
 class AbstractReduction(AbstractOverlapRNN):
     """What all networks of a few latents share: overlaps with roles, and κ for a state.
 
@@ -121,6 +139,7 @@ class AbstractReduction(AbstractOverlapRNN):
     """
 
     space = GramSpace
+    simulation = Simulation(scan_states, read_after, power=power_of_latents)
     equilibria = Equilibria(lambda reduced: reduced.roles.rank, state_of_latents, drift_of_latents)
 
     @property
