@@ -38,6 +38,7 @@ from lrnn_jax.tasks import (
 
 # loops
 from lrnn_jax.environments import KIntegrator, LinearPlant, TrackingPlant, ClosedLoop
+from lrnn_jax.environments import Delayed, ForceField
 
 # how to learn
 from lrnn_jax.learning import (

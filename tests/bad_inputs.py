@@ -159,6 +159,8 @@ CALLS = {
     ),
     "TrackingPlant": (lrnn.TrackingPlant, {}),
     "Pendulum": (environments.Pendulum, {}),
+    "Delayed": (lrnn.Delayed, {"plant": PLANT, "steps": 2}),
+    "ForceField": (lrnn.ForceField, {"plant": PLANT, "force": np.ones((1, 2))}),
     "UniformStart": (environments.UniformStart, {"half_width": 1.0}),
     "GaussianStart": (environments.GaussianStart, {"factor": 1.0}),
     "FixedStart": (environments.FixedStart, {"states": np.ones((2, 2))}),
@@ -246,7 +248,7 @@ CALLS = {
 NOT_CALLED = {
     "what functions return, or hold together": """
         Coupling Invariants ReachableDimensions Visibility Factorisation Gaussianity Trials
-        Pairs Sensitivity LoopTrials Trajectories LinearLoop Scaled LinearSystem ClosureGap
+        Pairs Sensitivity LoopTrials Trajectories Matrices LinearLoop Scaled LinearSystem ClosureGap
         ClosureReport LearningCurve Phase Distance Decoding Law NoiseDrift Excursion Holonomy
         Landscape Stages Options LearningError Interrupted RESULTS UnknownOverlap StoreError
         Evaluation NoisyTrials Store Axis Design Runnable FixedPoints FixedPointHistory""",
