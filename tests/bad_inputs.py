@@ -50,6 +50,27 @@ VALUES = np.array([[1.0 + 0.1j, 1.0 - 0.1j], [0.5, 0.4], [0.3, 0.2]])
 VECTORS = {f: np.ones((6, 1)) * (i + 1) for i, f in enumerate("zvmu")}
 KEY = jr.key(0)
 
+
+class Gym:
+    """As little of a NeuroGym task as its trials take."""
+
+    dt, action_space = 20, types.SimpleNamespace(n=2)
+    ob, gt = np.ones((4, 1)), np.zeros(4, int)
+
+    @property
+    def unwrapped(self):
+        return self
+
+    def reset(self):
+        """Nothing to do."""
+
+    def seed(self, seed):
+        """Nothing random."""
+
+    def get_wrapper_attr(self, name):
+        return self.reset
+
+
 # name: callable, arguments with which it works
 CALLS = {
     "LowRankRNN": (lrnn.LowRankRNN, {**VECTORS, "b": np.ones(6), "dt": DT}),
@@ -134,6 +155,10 @@ CALLS = {
     "TeacherStudent": (lrnn.TeacherStudent, {"teacher": NET, "steps": 5}),
     "FlipFlop": (lrnn.FlipFlop, {"dt": DT, "steps": 60, "batch": 2}),
     "DecisionMaking": (lrnn.DecisionMaking, {"dt": DT, "batch": 2}),
+    "from_neurogym": (
+        tasks.from_neurogym,
+        {"env": Gym(), "tau": 100.0, "trials": 3, "key": KEY, "batch": 2, "held_out": 0.3},
+    ),
     "RateCost": (lrnn.RateCost, {"task": FILTER, "strength": 0.1}),
     "RateCost.loss": (lrnn.RateCost(FLIPS, 0.1).loss, {"model": NET, "batch": FLIPS.sample(KEY)}),
     "PrivateNoise": (lrnn.PrivateNoise, {"task": FLIPS, "std": 0.1}),
@@ -301,6 +326,7 @@ FINE = {  # what may be right, by what an annotation says
 }
 KINDS = {  # of what an annotation does not say
     ("effective_gains", "batch"): "Array | None",
+    ("from_neurogym", "env"): "component",
     ("stability_epoch", "epochs"): "Array | None",
     ("radius", "values"): "Complex[Array]",
     ("learn", "batches"): "Array | None",
