@@ -228,6 +228,28 @@ def test_gradients_are_those_of_finite_differences():
     assert abs(slope / central(loss_of, NET.vectors, direction) - 1) < 1e-6
 
 
+def test_flow_knows_what_is_conserved():
+    """By costs of activity and by noise UᵀU − VᵀV only: the spectrum of JQ stays for outputs."""
+    task = lrnn.PrivateNoise(COSTLY["trials"], SIGMA, neurons=N)
+    data = jax.tree.map(lambda a: a[None], task.sample(jr.key(0)))
+    flow, descent = (
+        lrnn.learn(lrnn.reduce(NET), task, method, epochs=100, **options)
+        for method, options in (
+            (lrnn.Flow(0.02), {"batches": data, "record": 100}),
+            (lrnn.Descent(0.02), {"key": jr.key(0)}),
+        )
+    )
+    assert flow.result == lrnn.RESULTS.successful
+    # the flow is the limit of small steps
+    assert (
+        np.abs(flow.gram[-1] - descent.gram[-1]).max()
+        < 0.05 * np.abs(flow.gram[-1] - flow.gram[0]).max()
+    )
+    kept = [lrnn.invariants(lrnn.reduce(NET).with_gram(q)) for q in (flow.gram[0], flow.gram[-1])]
+    assert np.abs(kept[0].balance - kept[1].balance).max() < 1e-8  # the solver's tolerance
+    assert np.abs(kept[0].spectrum - kept[1].spectrum).max() > 3e-3
+
+
 def test_noise_is_private_and_new_in_every_trial_step_and_epoch():
     noisy = lrnn.PrivateNoise(TRIALS, SIGMA)
     rest = NET.with_vectors(jnp.zeros_like(NET.vectors).at[0, 0].set(N).at[1, 1].set(1))

@@ -23,8 +23,8 @@ def point(process=(0.1, 0.2, 0.3, 0.4), seen=0.2):
 
 
 def network(seed=1, rank=2, activation=lrnn.Identity()):
-    theta = np.random.default_rng(seed).normal(size=(4, N, 2)) / np.sqrt(N)
-    return lrnn.LowRankRNN(*theta, scale=1.0, dt=DT, activation=activation)
+    z, v, m, u = np.random.default_rng(seed).normal(size=(4, N, 2)) / np.sqrt(N)
+    return lrnn.LowRankRNN(z, v, m, u, scale=1.0, dt=DT, activation=activation)
 
 
 def by_hand(net, delay, force, start, process, seen):
@@ -95,6 +95,7 @@ def test_expected_losses_are_the_sum_over_all_that_moves_the_loop():
 def test_matrices_are_those_of_the_steps():
     plants = point(), lrnn.ForceField(point(), CURL)
     for plant in (*plants, *(lrnn.Delayed(p, 2) for p in plants)):
+        assert plant.matrices is not None
         a, b, c, q, r = plant.matrices
         x = jnp.asarray(np.random.default_rng(0).normal(size=(3, plant.state_size)))
         u = jnp.asarray(np.random.default_rng(1).normal(size=(3, 2)))
@@ -111,9 +112,8 @@ def test_the_signals_that_are_seen_are_late_and_those_that_count_are_not():
     plant = lrnn.TrackingPlant(dt=DT)
     late, start = lrnn.Delayed(plant, 3), plant.sample(jr.key(0), 2)
     r = plant.signals(start, STEPS)
-    run = lrnn.ClosedLoop(late, STEPS, 2).simulate(
-        lrnn.LowRankRNN(*np.ones((4, 6, 2))[[0, 0]], np.ones((6, 4)), np.ones((6, 2)), dt=DT), start
-    )
+    net = lrnn.LowRankRNN.normalised(6, 1, 4, 2, dt=DT, key=jr.key(1))
+    run = lrnn.ClosedLoop(late, STEPS, 2).simulate(net, start)
     for t in range(STEPS):
         assert np.array_equal(run.observations[t, :, 2:], r[max(t - 3, 0)])
         where = max(t + 1 - 3, 0)

@@ -123,6 +123,7 @@ class PrivateNoise(AbstractObjective):
     std: Float[Array, ""]
     neurons: int | None = eqx.field(static=True)
     scale: Float[Array, ""] | None
+    of_outputs = False
 
     def __init__(
         self,
@@ -214,7 +215,8 @@ class PrivateNoise(AbstractObjective):
     def loss(self, model: AbstractRNN, batch: Any = None) -> Float[Array, ""]:
         """L with the noise of one epoch; ⟨L⟩ of a reduction."""
         trials, keys = self._checked(batch)
-        if not isinstance(as_network(model, "model"), AbstractReduction):
+        as_network(model, "model")
+        if not isinstance(model, AbstractReduction):
             return self.task.loss(self._noisy(model, keys), trials)
         quiet = self.task.loss(model, trials)
         if keys is None:
@@ -240,6 +242,7 @@ class PrivateNoise(AbstractObjective):
     ) -> tuple[Float[Array, " time"], Float[Array, " time"]]:
         """tr Cov(y_t), and what ⟨‖h_t‖²⟩/s has more by noise."""
         assert self.neurons is not None
+        n, scale = self.neurons, self.neurons if self.scale is None else self.scale
         q, roles, dt = model.overlaps.gram, model.roles, model.dt.astype(model.dtype)
         v, u = (roles.slices[family] for family in "vu")
         read = slice(0, roles.left)
@@ -248,7 +251,7 @@ class PrivateNoise(AbstractObjective):
         def body(carry: tuple[Array, Array, Array], _: None) -> Any:
             c, b, a = carry
             spread = jnp.sum(c * (q[read, read] @ c))
-            square = self.neurons * a**2 + 2 * a * jnp.sum(b * k.T)
+            square = n * a**2 + 2 * a * jnp.sum(b * k.T)
             square = square + jnp.sum((r @ b) * (b @ q[v, v]))
             c = keep * c + dt * jnp.zeros_like(c).at[v].set(q[read, u].T @ c)
             b = keep * b + dt * (a * jnp.eye(roles.rank, dtype=a.dtype) + k @ b)
@@ -257,8 +260,7 @@ class PrivateNoise(AbstractObjective):
         c = jnp.eye(roles.left, roles.outputs, dtype=model.dtype)
         start = c, jnp.zeros((roles.rank, roles.rank), model.dtype), jnp.ones((), model.dtype)
         _, terms = jax.lax.scan(body, start, length=self._trial_task.steps)
-        scale = self.neurons if self.scale is None else self.scale.astype(model.dtype)
-        size = self.std.astype(model.dtype) ** 2 / scale
+        size = self.std.astype(model.dtype) ** 2 / jnp.asarray(scale, model.dtype)
         spread, square = (size * jnp.cumsum(term) for term in terms)
         return spread, square
 
@@ -267,10 +269,9 @@ class PrivateNoise(AbstractObjective):
 
         Errors: ValueError for other data than `sample` draws.
         """
-        fits = isinstance(batch, (tuple, list)) and len(batch) == 2
-        keys = batch[1] if fits else None
-        if fits and keys is not None:
-            array = isinstance(keys, (jax.Array, np.ndarray))
+        fits, keys = isinstance(batch, (tuple, list)) and len(batch) == 2, None
+        if fits and (keys := batch[1]) is not None:
+            array = isinstance(batch[1], (jax.Array, np.ndarray))
             fits = array and keys.dtype == np.uint32 and keys.ndim == 2
         if not fits:
             raise ValueError(

@@ -38,6 +38,7 @@ class RateCost(AbstractObjective):
 
     task: AbstractTask
     strength: Float[Array, ""]
+    of_outputs = False
 
     def __init__(self, task: AbstractTask, strength: ArrayLike):
         self.task = component(task, AbstractTask, "task", "FlipFlop(dt, steps, batch)")
