@@ -56,21 +56,8 @@ def from_neurogym(
     """
     trials, key = whole(trials, "trials"), one_key(key)
     tau = number(tau, "tau", 0, open_start=True, meaning=" is the time constant in ms and")
-    if isinstance(env, str):
-        env = _made(env, options)
-    elif options:
-        raise ValueError(
-            f"`env` is made already, so that {', '.join(options)} would change nothing: give its "
-            f"name, or give them to neurogym.make."
-        )
-    try:
-        inner, draw = env.unwrapped, env.get_wrapper_attr("new_trial")
-        dt, actions = number(inner.dt, "env.dt", 0, open_start=True), inner.action_space
-    except AttributeError:
-        raise ValueError(
-            f"`env` must be the name of a NeuroGym task, or one that neurogym.make has made; got "
-            f"{shown(env)}."
-        ) from None
+    env, inner, draw = _opened(env, options)
+    dt, actions = number(inner.dt, "env.dt", 0, open_start=True), inner.action_space
     if dt > tau:
         raise ValueError(
             f"`tau` must be at least the step of the task, {float(dt):g} ms; got {float(tau):g}: "
@@ -84,6 +71,28 @@ def from_neurogym(
     if target[0].dtype.kind in "iu":
         criterion = CrossEntropy(_classes(inner, actions, target))
     return TrialSet(inputs, target, dt=dt / tau, batch=batch, loss=criterion, held_out=held_out)
+
+
+def _opened(env: Any, options: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """The environment, the task inside, and what makes a new trial.
+
+    Errors: ValueError for what has no such.
+    """
+    if isinstance(env, str):
+        env = _made(env, options)
+    elif options:
+        raise ValueError(
+            f"`env` is made already, so that {', '.join(options)} would change nothing: give its "
+            f"name, or give them to neurogym.make."
+        )
+    try:
+        inner, draw, _ = env.unwrapped, env.get_wrapper_attr("new_trial"), env.unwrapped.dt
+    except AttributeError:
+        raise ValueError(
+            f"`env` must be the name of a NeuroGym task, or one that neurogym.make has made; got "
+            f"{shown(env)}."
+        ) from None
+    return env, inner, draw
 
 
 def _made(name: str, options: dict[str, Any]) -> Any:
