@@ -31,11 +31,14 @@ from lrnn_jax.tasks import (
     FlipFlop,
     DecisionMaking,
     TrialSet,
+    RateCost,
+    PrivateNoise,
     Evaluation,
 )
 
 # loops
 from lrnn_jax.environments import KIntegrator, LinearPlant, TrackingPlant, ClosedLoop
+from lrnn_jax.environments import Delayed, ForceField
 
 # how to learn
 from lrnn_jax.learning import (

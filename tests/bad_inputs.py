@@ -50,6 +50,27 @@ VALUES = np.array([[1.0 + 0.1j, 1.0 - 0.1j], [0.5, 0.4], [0.3, 0.2]])
 VECTORS = {f: np.ones((6, 1)) * (i + 1) for i, f in enumerate("zvmu")}
 KEY = jr.key(0)
 
+
+class Gym:
+    """As little of a NeuroGym task as its trials take."""
+
+    dt, action_space = 20, types.SimpleNamespace(n=2)
+    ob, gt = np.ones((4, 1)), np.zeros(4, int)
+
+    @property
+    def unwrapped(self):
+        return self
+
+    def reset(self):
+        """Nothing to do."""
+
+    def seed(self, seed):
+        """Nothing random."""
+
+    def get_wrapper_attr(self, name):
+        return self.reset
+
+
 # name: callable, arguments with which it works
 CALLS = {
     "LowRankRNN": (lrnn.LowRankRNN, {**VECTORS, "b": np.ones(6), "dt": DT}),
@@ -142,6 +163,18 @@ CALLS = {
     "TeacherStudent": (lrnn.TeacherStudent, {"teacher": NET, "steps": 5}),
     "FlipFlop": (lrnn.FlipFlop, {"dt": DT, "steps": 60, "batch": 2}),
     "DecisionMaking": (lrnn.DecisionMaking, {"dt": DT, "batch": 2}),
+    "from_neurogym": (
+        tasks.from_neurogym,
+        {"env": Gym(), "tau": 100.0, "trials": 3, "key": KEY, "batch": 2, "held_out": 0.3},
+    ),
+    "RateCost": (lrnn.RateCost, {"task": FILTER, "strength": 0.1}),
+    "RateCost.loss": (lrnn.RateCost(FLIPS, 0.1).loss, {"model": NET, "batch": FLIPS.sample(KEY)}),
+    "PrivateNoise": (lrnn.PrivateNoise, {"task": FLIPS, "std": 0.1}),
+    "PrivateNoise.sample": (lrnn.PrivateNoise(FLIPS, 0.1).sample, {"key": KEY}),
+    "PrivateNoise.loss": (
+        lrnn.PrivateNoise(FLIPS, 0.1).loss,
+        {"model": NET, "batch": lrnn.PrivateNoise(FLIPS, 0.1).sample(KEY)},
+    ),
     "measured_visible": (lrnn.measured_visible, {"reduction": RED, "objective": FILTER}),
     "task.sample": (FLIPS.sample, {"key": KEY}),
     "filter.sample": (NOISY.sample, {"key": KEY}),
@@ -159,6 +192,8 @@ CALLS = {
     ),
     "TrackingPlant": (lrnn.TrackingPlant, {}),
     "Pendulum": (environments.Pendulum, {}),
+    "Delayed": (lrnn.Delayed, {"plant": PLANT, "steps": 2}),
+    "ForceField": (lrnn.ForceField, {"plant": PLANT, "force": np.ones((1, 2))}),
     "UniformStart": (environments.UniformStart, {"half_width": 1.0}),
     "GaussianStart": (environments.GaussianStart, {"factor": 1.0}),
     "FixedStart": (environments.FixedStart, {"states": np.ones((2, 2))}),
@@ -246,16 +281,17 @@ CALLS = {
 NOT_CALLED = {
     "what functions return, or hold together": """
         Coupling Invariants ReachableDimensions Visibility Factorisation Gaussianity Trials
-        Pairs Sensitivity LoopTrials Trajectories LinearLoop Scaled LinearSystem ClosureGap
-        ClosureReport LearningCurve LearningState Phase Distance Decoding Law NoiseDrift Excursion
-        Holonomy Landscape Stages Options LearningError Interrupted RESULTS UnknownOverlap
-        StoreError Evaluation Store Axis Design Runnable FixedPoints FixedPointHistory""",
+        Pairs Sensitivity LoopTrials Trajectories Matrices LinearLoop Scaled LinearSystem
+        ClosureGap ClosureReport LearningCurve LearningState Phase Distance Decoding Law NoiseDrift
+        Excursion Holonomy Landscape Stages Options LearningError Interrupted RESULTS UnknownOverlap
+        StoreError Evaluation NoisyTrials Store Axis Design Runnable FixedPoints
+        FixedPointHistory""",
     "without arguments": """
         Identity Erf Tanh ReLU Softplus Squared Gradient VisibleOnly Plain Checkpointed
         ThroughReduction RandomPhases Sobol GaussHermite Isospectral""",
     "between layers, of what the layer above has checked": """
-        Simulation Equilibria read_out as_network Generated Modes Samples EpochLoss Data
-        Problem NoisyStep GramSpace ReadoutSpace plus_bias with_readout check_rates message_of
+        Simulation inner_power Equilibria read_out as_network Generated Modes Samples EpochLoss
+        Data Problem NoisyStep GramSpace ReadoutSpace plus_bias with_readout check_rates message_of
         as_evaluation as_activation at_rest check_fits check_gram checked_batch
         choose_evaluation column_rates conserved_weights erf from_vector gauss_hermite
         gaussian_average gram_rank impulse_response invariants_of is_realisable linear_system
@@ -299,6 +335,7 @@ FINE = {  # what may be right, by what an annotation says
 }
 KINDS = {  # of what an annotation does not say
     ("effective_gains", "batch"): "Array | None",
+    ("from_neurogym", "env"): "component",
     ("stability_epoch", "epochs"): "Array | None",
     ("radius", "values"): "Complex[Array]",
     ("learn", "batches"): "Array | None",

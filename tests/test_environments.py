@@ -28,6 +28,12 @@ PLANTS = {
     "tracking": lrnn.TrackingPlant(dt=0.1, noise=0.1),
     "pendulum": lrnn.environments.Pendulum(dt=0.1, observation_noise=0.1),
 }
+PLANTS |= {
+    "late integrators": lrnn.Delayed(PLANTS["integrators"], 2),
+    "late tracking": lrnn.Delayed(lrnn.TrackingPlant(dt=0.1), 3),
+    "pushed pendulum": lrnn.ForceField(PLANTS["pendulum"], lambda x: jnp.sin(x[..., 1:])),
+    "pushed, then late": lrnn.Delayed(lrnn.ForceField(PLANTS["matrices"], np.ones((1, 2))), 1),
+}
 
 
 @pytest.mark.parametrize("plant", PLANTS.values(), ids=PLANTS)
@@ -45,7 +51,7 @@ def test_the_loop_is_what_it_says(plant):
         x = plant.step(x, u)
         if trials.process is not None:
             x = x + trials.process[:, t] @ plant.process_noise.T
-        signal = None if signals is None else signals[t]
+        signal = jax.tree.map(lambda s: s[t], signals)  # noqa: B023
         o = plant.observe(x, signal)
         if trials.observation is not None:
             o = o + trials.observation[:, t] @ plant.observation_noise.T

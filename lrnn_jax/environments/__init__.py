@@ -1,6 +1,6 @@
 """Environments: plants, and the closed loop of a plant and a network."""
 
-from lrnn_jax.environments._base import AbstractAutonomousPlant, AbstractPlant
+from lrnn_jax.environments._base import AbstractAutonomousPlant, AbstractPlant, Matrices
 from lrnn_jax.environments._closed_loop import ClosedLoop, LoopTrials, Trajectories
 from lrnn_jax.environments._demonstrations import Demonstrations, LoopLoss
 from lrnn_jax.environments._linear import AbstractLinearPlant, KIntegrator, LinearPlant
@@ -14,3 +14,4 @@ from lrnn_jax.environments._starts import (
     UniformStart,
 )
 from lrnn_jax.environments._tracking import TrackingPlant
+from lrnn_jax.environments._wrappers import Delayed, ForceField

@@ -1,14 +1,25 @@
 """The contract of every plant: what a controller acts on and observes."""
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from lrnn_jax._checks import number, one_key, whole
 from lrnn_jax._readable import AbstractReadable
 from lrnn_jax.environments._starts import AbstractStart
+
+
+class Matrices(NamedTuple):
+    """x_{t+1} = A x_t + B u_t, o_t = C x_t, with the cost xᵀQx + uᵀRu."""
+
+    a: Float[Array, "state state"]
+    b: Float[Array, "state controls"]
+    c: Float[Array, "seen state"]
+    q: Float[Array, "state state"]
+    r: Float[Array, "controls controls"]
 
 
 class AbstractPlant(AbstractReadable):
@@ -19,11 +30,17 @@ class AbstractPlant(AbstractReadable):
     with white process noise w, observation noise v and signals s_t (references) that are fixed by
     where a trial starts. The cost of a step is cost(x_{t+1}, u_t, s_{t+1}). All methods take
     leading axes (time, trials) before the last one.
+
+    Class variable:
+        matrices: A, B, C, Q, R of a plant that is linear, without signals, and starts from a linear
+            function of `start`: expected losses are then exact, from second moments.
     """
+
+    matrices: ClassVar[Any] = None
 
     dt: eqx.AbstractVar[Float[Array, ""] | None]
     start: eqx.AbstractVar[AbstractStart]
-    process_noise: eqx.AbstractVar[Float[Array, "state state"] | None]
+    process_noise: eqx.AbstractVar[Float[Array, "state noise"] | None]
     observation_noise: eqx.AbstractVar[Float[Array, "seen seen"] | None]
     state_size: eqx.AbstractVar[int]
     """Number of state variables."""
@@ -63,6 +80,14 @@ class AbstractPlant(AbstractReadable):
         self, x: Float[Array, "*batch state"], u: Float[Array, "*batch controls"], signal: Any
     ) -> Float[Array, "*batch"]:
         """Cost of the state x_{t+1} and of the control u_t that led there."""
+
+    def start_moment(
+        self, law: Float[Array, "start start"] | None = None
+    ) -> Float[Array, "state state"]:
+        """⟨x_0 x_0ᵀ⟩ of a linear plant, from that of what trials start from (its law's)."""
+        law = self.start.moment(self.start_size) if law is None else law
+        unit = self.initial(jnp.eye(self.start_size, dtype=law.dtype))
+        return unit.T @ law @ unit
 
     def sample(self, key: PRNGKeyArray, trials: int) -> Float[Array, "trial start"]:
         """Where some trials start, drawn from the law `start`."""

@@ -12,7 +12,6 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from lrnn_jax._checks import as_float, component, number, one_key, whole, whole_or_none
 from lrnn_jax._types import cast
 from lrnn_jax.environments._base import AbstractPlant
-from lrnn_jax.environments._linear import AbstractLinearPlant
 from lrnn_jax.environments._moments import LinearLoop, Scaled, add, linear_loop, moments
 from lrnn_jax.environments._starts import AbstractStart, as_start
 from lrnn_jax.networks import AbstractRNN, as_network
@@ -142,7 +141,7 @@ class ClosedLoop(AbstractObjective):
             return start
         shape = (self.batch, self.horizon)
         draws = [
-            None if noise is None else jr.normal(k, (*shape, len(noise)), start.dtype)
+            None if noise is None else jr.normal(k, (*shape, noise.shape[1]), start.dtype)
             for k, noise in zip(keys[1:], (plant.process_noise, plant.observation_noise))
         ]
         return LoopTrials(start, *draws)
@@ -153,7 +152,7 @@ class ClosedLoop(AbstractObjective):
         """L of some trials, or ⟨L⟩ where `batch` is None."""
         trials, plant = self._cast(batch, as_network(model, "model")), self.plant
         linear = model.is_linear_system and plant.linear_within is not None
-        has_moments = linear and isinstance(plant, AbstractLinearPlant)
+        has_moments = linear and plant.matrices is not None
         if trials is None:
             if has_moments or self.noisy or not linear or plant.linear_within != math.inf:
                 return self._expected(model, None).bounded()
@@ -259,16 +258,17 @@ class ClosedLoop(AbstractObjective):
         )
 
     def second_moments(
-        self, model: AbstractRNN, start: Float[Array, "state state"] | None = None
+        self, model: AbstractRNN, start: Float[Array, "start start"] | None = None
     ) -> tuple[LinearLoop, Scaled, Scaled]:
         """The linear loop, and Σ_t ⟨s_t s_tᵀ⟩ of s = (x, h) over t < T and over 0 < t ≤ T.
 
-        Arguments: `model`; `start`, ⟨x_0 x_0ᵀ⟩ in place of that of the plant's law.
+        Arguments: `model`; `start`, the second moment of what trials start from (x_0, mostly) in
+        place of that of the plant's law.
 
         Errors: ValueError unless model and plant are linear.
         """
         self.check(model)
-        if not model.is_linear_system or not isinstance(self.plant, AbstractLinearPlant):
+        if not model.is_linear_system or self.plant.matrices is None:
             what = type(self.plant if model.is_linear_system else model).__name__
             raise ValueError(
                 f"Moments and the expected loss of a loop are known for linear networks without "
@@ -278,18 +278,18 @@ class ClosedLoop(AbstractObjective):
         model = simplest(model)
         plant = cast(self.plant, model.dtype)
         system = linear_loop(model, plant)
-        moment = plant.start.moment(plant.state_size) if start is None else start
-        return system, *moments(system, moment.astype(model.dtype), self.horizon)
+        moment = plant.start_moment(start).astype(model.dtype)
+        return system, *moments(system, moment, self.horizon)
 
-    def _expected(self, model: AbstractRNN, start: Float[Array, "state state"] | None) -> Scaled:
+    def _expected(self, model: AbstractRNN, start: Float[Array, "start start"] | None) -> Scaled:
         """⟨L⟩ = tr(Q Σ_{t=1}^{T} ⟨x xᵀ⟩)/T + tr((R/T + β) Σ_{t<T} ⟨u uᵀ⟩)."""
         system, before, after = self.second_moments(model, start)
-        plant: Any = cast(self.plant, model.dtype)
+        plant, (*_, q, cost_of_u) = self.plant, cast(self.plant.matrices, model.dtype)
         n = plant.state_size
         beta = self.control_cost.astype(model.dtype)
-        r = plant.r / self.horizon + beta * jnp.eye(plant.controls, dtype=model.dtype)
+        r = cost_of_u / self.horizon + beta * jnp.eye(plant.controls, dtype=model.dtype)
         weight = system.control.T @ r @ system.control
-        cost = jnp.sum(plant.q * after.value[:n, :n]) / self.horizon
+        cost = jnp.sum(q * after.value[:n, :n]) / self.horizon
         control = jnp.sum(weight * before.value)
         return add(Scaled(cost, after.exponent), Scaled(control, before.exponent))
 
@@ -307,9 +307,9 @@ class ClosedLoop(AbstractObjective):
             return None
         plant, process, seen = self.plant, None, None
         if plant.process_noise is not None:
-            process = (self.horizon, len(plant.process_noise))
+            process = (self.horizon, plant.process_noise.shape[1])
         if plant.observation_noise is not None:
-            seen = (self.horizon, len(plant.observation_noise))
+            seen = (self.horizon, plant.observation_noise.shape[1])
         if not isinstance(batch, (tuple, list)):
             if self.noisy:
                 raise ValueError(

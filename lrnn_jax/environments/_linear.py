@@ -9,7 +9,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from lrnn_jax._checks import real_array, same_dtype, whole
 from lrnn_jax._types import is_traced
-from lrnn_jax.environments._base import AbstractAutonomousPlant, as_plant_dt
+from lrnn_jax.environments._base import AbstractAutonomousPlant, Matrices, as_plant_dt
 from lrnn_jax.environments._starts import AbstractStart, as_start, check_noise
 
 
@@ -24,6 +24,10 @@ class AbstractLinearPlant(AbstractAutonomousPlant):
     start: AbstractStart
     process_noise: Float[Array, "state state"] | None
     observation_noise: Float[Array, "seen seen"] | None
+
+    @property
+    def matrices(self) -> Matrices:
+        return Matrices(self.a, self.b, self.c, self.q, self.r)
 
     @property
     def state_size(self) -> int:

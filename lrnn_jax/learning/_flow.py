@@ -1,6 +1,6 @@
 """Gradient flow: learning in the limit of small learning rates, as an ODE."""
 
-from dataclasses import KW_ONLY
+from dataclasses import KW_ONLY, replace
 from functools import partial
 from typing import Any
 
@@ -133,7 +133,10 @@ class Flow(AbstractMethod):
         if self.invariant_tol is None or curve.roles is None or is_traced(self.rates):
             return curve
         rates = {name: float(rate) for name, rate in self.rates.items()}
-        history, start = jax.lax.stop_gradient(curve.conserved(rates))
+        kept = jax.lax.stop_gradient(curve.conserved(rates))
+        if not problem.objective.of_outputs:
+            kept = tuple(replace(each, spectrum_conserved=False) for each in kept)
+        history, start = kept
         most = self.invariant_tol * jnp.max(jnp.abs(curve.gram[..., 0, :, :]), axis=(-2, -1))
         lost = jnp.nanmax(history.drift(start), -1) > most
         if is_traced(lost) or jnp.any(lost):

@@ -16,6 +16,13 @@ from lrnn_jax.networks._activation import AbstractActivation, Identity
 from lrnn_jax.overlaps import AbstractOverlapModel, Roles
 
 
+def sum_of_squares(
+    network: "AbstractRNN", states: Float[Array, "*batch state"]
+) -> Float[Array, "*batch"]:
+    """Σ_i φ(h_i)², of neurons whose rates are φ(h)."""
+    return jnp.sum(network.activation(states) ** 2, axis=-1)
+
+
 class Simulation(NamedTuple):
     """How a network's steps follow each other; time is the first axis of all arrays.
 
@@ -25,11 +32,13 @@ class Simulation(NamedTuple):
         states: (network, inputs, h_0, noise or None) → h_1 … h_T; the noise is added to each.
         outputs: (network, inputs, h_0, noise or None) → h_T, and y_0 … y_{T−1}.
         scan: `jax.lax.scan`, of a loop that others, such as a plant, have around the network.
+        power: (network, states) → ‖rates‖²/s of each state (see `AbstractRNN.power`).
     """
 
     states: Callable[..., Array]
     outputs: Callable[..., tuple[Array, Array]]
     scan: Callable[..., tuple[Any, Any]] = jax.lax.scan
+    power: Callable[..., Array] = sum_of_squares
 
 
 def scan_states(
@@ -197,6 +206,14 @@ class AbstractRNN(AbstractReadable):
     def starts(self, *trials: int) -> Float[Array, "*trial state"]:
         """h_0 of some trials."""
         return jnp.broadcast_to(self.initial_state, (*trials, self.state_size))
+
+    def power(self, states: Float[Array, "*batch state"]) -> Float[Array, "*batch"]:
+        """‖rates‖²/s of states: (1/s) Σ_i φ(h_i)², with s = 1 where a network has no scale.
+
+        The rates of a `DenseRNN` are h itself. Reductions: κᵀRκ for linear φ, the average of φ² in
+        the closure for others.
+        """
+        return self.simulation.power(self, states)
 
     def states(
         self,

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import equinox as eqx
 import jax
 from jaxtyping import Array, Float
 
@@ -45,7 +46,30 @@ def _inner(name: str) -> Any:
     return property(lambda self: getattr(self.network, name))
 
 
-class CheckpointedRNN(AbstractRNN):
+def inner_power(network: "AbstractWrappedRNN", states: Array) -> Array:
+    """The power of the network inside."""
+    return network.network.power(states)
+
+
+class AbstractWrappedRNN(AbstractRNN):
+    """A network that is another one, `network`, but for how its steps follow each other."""
+
+    network: eqx.AbstractVar[AbstractRNN]
+
+    dt, activation, dtype = _inner("dt"), _inner("activation"), _inner("dtype")
+    inputs, outputs, state_size = _inner("inputs"), _inner("outputs"), _inner("state_size")
+    biased, initial_state, c = _inner("biased"), _inner("initial_state"), _inner("c")
+
+    def step(
+        self, state: Float[Array, "*batch state"], x: Float[Array, "*batch inputs"]
+    ) -> Float[Array, "*batch state"]:
+        return self.network.step(state, x)
+
+    def readout(self, state: Float[Array, "*batch state"]) -> Float[Array, "*batch outputs"]:
+        return self.network.readout(state)
+
+
+class CheckpointedRNN(AbstractWrappedRNN):
     """A network that does the same as another, with gradients in memory for O(√T) states.
 
     Of each block of steps only the state before it and the outputs are kept; reverse mode simulates
@@ -58,19 +82,7 @@ class CheckpointedRNN(AbstractRNN):
     """
 
     network: AbstractRNN
-    simulation = Simulation(scan_states, outputs_in_blocks, scan_in_blocks)
-
-    dt, activation, dtype = _inner("dt"), _inner("activation"), _inner("dtype")
-    inputs, outputs, state_size = _inner("inputs"), _inner("outputs"), _inner("state_size")
-    biased, initial_state, c = _inner("biased"), _inner("initial_state"), _inner("c")
+    simulation = Simulation(scan_states, outputs_in_blocks, scan_in_blocks, inner_power)
 
     def __check_init__(self) -> None:
         as_network(self.network)
-
-    def step(
-        self, state: Float[Array, "*batch state"], x: Float[Array, "*batch inputs"]
-    ) -> Float[Array, "*batch state"]:
-        return self.network.step(state, x)
-
-    def readout(self, state: Float[Array, "*batch state"]) -> Float[Array, "*batch outputs"]:
-        return self.network.readout(state)

@@ -28,6 +28,11 @@ from lrnn_jax.networks._constraints import as_masks, as_signs, kept, non_negativ
 WEIGHTS = ("w", "w_in", "w_out")
 
 
+def power_of_rates(network: "DenseRNN", states: Float[Array, "*batch n"]) -> Float[Array, "*batch"]:
+    """‖h‖², of states that are rates."""
+    return jnp.sum(states**2, axis=-1)
+
+
 class AbstractDenseRNN(AbstractRNN):
     """A network with an unconstrained recurrent weight matrix.
 
@@ -182,6 +187,7 @@ class DenseRNN(AbstractDenseRNN):
     """
 
     of_currents = False
+    simulation = Simulation(scan_states, read_in_step, power=power_of_rates)
     __init__ = AbstractDenseRNN.__init__  # as type checkers would make one of the fields
 
     def step(

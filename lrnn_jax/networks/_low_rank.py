@@ -67,6 +67,12 @@ def share_rates(
     return end, outputs
 
 
+def mean_square(network: "LowRankRNN", states: Float[Array, "*batch n"]) -> Float[Array, "*batch"]:
+    """Σ_i φ(h_i)²/s_i."""
+    weights = network.weighted(jnp.ones((states.shape[-1], 1), network.dtype))[:, 0]
+    return network.activation(states) ** 2 @ weights
+
+
 def state_of_latents(
     network: "LowRankRNN", kappa: Float[Array, " rank"], x: Float[Array, " inputs"]
 ) -> Float[Array, " n"]:
@@ -130,7 +136,7 @@ class LowRankRNN(AbstractOverlapRNN):
     activation: AbstractActivation
     readout_activation: AbstractActivation = eqx.field(metadata=READOUT)
     frozen: tuple[str, ...] = eqx.field(static=True)
-    simulation = Simulation(scan_states, share_rates)
+    simulation = Simulation(scan_states, share_rates, power=mean_square)
     equilibria = Equilibria(lambda network: network.v.shape[1], state_of_latents, drift_of_latents)
     space = staticmethod(vectors_and_bias)
 

@@ -14,12 +14,16 @@ from lrnn_jax.networks import (
     AbstractOverlapRNN,
     AbstractSpace,
     Equilibria,
+    Simulation,
     Weights,
     column_rates,
     plus_bias,
+    read_after,
+    scan_states,
     with_readout,
 )
 from lrnn_jax.overlaps import Overlaps, Roles, is_realisable, range_projector
+from lrnn_jax.reduced._closure import gaussian_power
 
 Same = TypeVar("Same", bound="AbstractReduction")
 
@@ -121,6 +125,20 @@ def drift_of_latents(
     return reduction.read(state, roles.outputs, roles.left, reduction.activation) - kappa
 
 
+def power_of_latents(
+    reduction: "AbstractReduction", state: Float[Array, "*batch d"]
+) -> Float[Array, "*batch"]:
+    """(1/s) Σ_i φ(h_i)², each population over its share."""
+    laws, roles = reduction.laws.gram, reduction.roles
+
+    def each(gram: Float[Array, "k k"]) -> Float[Array, "*batch"]:
+        return gaussian_power(Overlaps(gram, roles), reduction.activation, state)
+
+    parts = jax.vmap(each)(laws.reshape(-1, *laws.shape[-2:]))
+    shares = jnp.ravel(jnp.asarray(reduction.shares, reduction.dtype))
+    return jnp.tensordot(shares, parts, axes=1)
+
+
 class AbstractReduction(AbstractOverlapRNN):
     """What all networks of a few latents share: overlaps with roles, and κ for a state.
 
@@ -130,6 +148,7 @@ class AbstractReduction(AbstractOverlapRNN):
     """
 
     space = staticmethod(coefficients_and_bias)
+    simulation = Simulation(scan_states, read_after, power=power_of_latents)
     equilibria = Equilibria(lambda reduced: reduced.roles.rank, state_of_latents, drift_of_latents)
 
     @property

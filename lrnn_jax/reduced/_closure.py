@@ -105,6 +105,15 @@ def gaussian_read(
     return gain * linear + offset @ overlaps.mean[None, start:stop]
 
 
+def gaussian_power(
+    overlaps: Overlaps, activation: AbstractActivation, state: Float[Array, "*batch d"]
+) -> Float[Array, "*batch"]:
+    """(1/s) Σ_i φ(h_i)²: κᵀRκ for linear φ, and else ⟨φ²⟩ over N(μ_h, Δ)."""
+    if activation.linear:
+        return jnp.sum((state @ overlaps.R) * state, axis=-1)
+    return activation.power(*activity(overlaps, state))
+
+
 def check_closure(roles: Roles, activation: AbstractActivation) -> None:
     """Raise ValueError unless the roles have the means that φ needs."""
     if activation.linear or roles.means:

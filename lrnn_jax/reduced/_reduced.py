@@ -14,7 +14,7 @@ from lrnn_jax.networks import (
     read_out,
 )
 from lrnn_jax.overlaps import Overlaps, one_set
-from lrnn_jax.reduced._base import AbstractReduction
+from lrnn_jax.reduced._base import AbstractReduction, power_of_latents
 from lrnn_jax.reduced._closure import activity, check_closure, closure_states, gaussian_read
 
 
@@ -53,7 +53,7 @@ class ReducedRNN(AbstractReduction):
     activation: AbstractActivation
     readout_activation: AbstractActivation = eqx.field(metadata=READOUT)
     frozen: tuple[str, ...] = eqx.field(static=True)
-    simulation = Simulation(closure_states, read_after)
+    simulation = Simulation(closure_states, read_after, power=power_of_latents)
 
     def __init__(
         self,

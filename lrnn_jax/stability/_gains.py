@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float
 
 from lrnn_jax._checks import component, real_array, shaped, shown
 from lrnn_jax._types import cast
-from lrnn_jax.environments import AbstractLinearPlant, ClosedLoop, LinearLoop, moments
+from lrnn_jax.environments import AbstractPlant, ClosedLoop, LinearLoop, moments
 from lrnn_jax.networks import AbstractRNN
 from lrnn_jax.stability._spectrum import leading_is_complex, radius
 
@@ -65,7 +65,7 @@ def lqr_gain(loop: ClosedLoop) -> Float[np.ndarray, "controls state"]:
     from scipy.linalg import solve_discrete_are
 
     plant = _linear_plant(loop)
-    a, b, q, r = (np.asarray(x, float) for x in (plant.a, plant.b, plant.q, plant.r))
+    a, b, _, q, r = (np.asarray(x, float) for x in plant.matrices)
     r = r + loop.horizon * float(loop.control_cost) * np.eye(len(r))
     if np.linalg.eigvalsh(r).min() <= 0:
         raise ValueError(
@@ -110,7 +110,8 @@ def gain_landscape(loop: ClosedLoop, gains: Float[Array, "*grid controls state"]
     plant = cast(plant, gains.dtype)
     grid = gains.shape[:-2]
     log_loss = jax.vmap(lambda k: _log_loss(plant, loop, k))(gains.reshape(-1, *gains.shape[-2:]))
-    loops = np.asarray(plant.a) + np.einsum("ij,...jk->...ik", plant.b, gains)
+    a, b, *_ = plant.matrices
+    loops = np.asarray(a) + np.einsum("ij,...jk->...ik", b, gains)
     values = np.linalg.eigvals(loops)
     size, oscillatory = jnp.asarray(radius(values)), jnp.asarray(leading_is_complex(values))
     return Landscape(log_loss.reshape(grid), size, size < 1, oscillatory)
@@ -120,25 +121,25 @@ def _check_loop(loop: Any) -> ClosedLoop:
     return component(loop, ClosedLoop, "loop", "ClosedLoop(KIntegrator(2), horizon)")
 
 
-def _linear_plant(loop: Any) -> AbstractLinearPlant:
+def _linear_plant(loop: Any) -> AbstractPlant:
     plant = _check_loop(loop).plant
-    if not isinstance(plant, AbstractLinearPlant):
+    if plant.matrices is None:
         raise ValueError(f"`loop` must be around a linear plant here; got {shown(plant)}.")
     return plant
 
 
 def _log_loss(
-    plant: AbstractLinearPlant, loop: ClosedLoop, k: Float[Array, "controls state"]
+    plant: AbstractPlant, loop: ClosedLoop, k: Float[Array, "controls state"]
 ) -> Float[Array, ""]:
     """ln of the mean cost of x_1 … x_T and of u_1 … u_{T−1}; x_1 = A x_0."""
-    noise = plant.process_noise
-    covariance = jnp.zeros_like(plant.a) if noise is None else noise @ noise.T
-    start = plant.a @ plant.start.moment(plant.state_size).astype(k.dtype) @ plant.a.T + covariance
+    (a, b, _, q, cost_of_u), noise = plant.matrices, plant.process_noise
+    covariance = jnp.zeros_like(a) if noise is None else noise @ noise.T
+    start = a @ plant.start_moment().astype(k.dtype) @ a.T + covariance
     steps, beta = loop.horizon, loop.control_cost.astype(k.dtype)
-    system = LinearLoop(plant.a + plant.b @ k, k, None if noise is None else covariance)
+    system = LinearLoop(a + b @ k, k, None if noise is None else covariance)
     total, _ = moments(system, start, steps)
-    weight = plant.q / steps
-    r = k.T @ (plant.r / steps + beta * jnp.eye(plant.controls, dtype=k.dtype)) @ k
+    weight = q / steps
+    r = k.T @ (cost_of_u / steps + beta * jnp.eye(plant.controls, dtype=k.dtype)) @ k
     cost = jnp.sum(weight * total.value)
     if steps > 1:
         before, _ = moments(system, start, steps - 1)

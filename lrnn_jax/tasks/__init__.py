@@ -19,6 +19,9 @@ from lrnn_jax.tasks._filter import (
     OscillatingFilter,
 )
 from lrnn_jax.tasks._flip_flop import FlipFlop
+from lrnn_jax.tasks._neurogym import from_neurogym
+from lrnn_jax.tasks._private_noise import NoisyTrials, PrivateNoise
+from lrnn_jax.tasks._rate_cost import RateCost
 from lrnn_jax.tasks._response import (
     AbstractResponse,
     Generated,

@@ -40,14 +40,18 @@ def as_evaluation(evaluation: Any) -> Evaluation:
 class AbstractObjective(AbstractReadable):
     """A loss that a network can learn to reduce: a task, or a plant to control.
 
-    The loss depends on the network through its outputs only. Data of one epoch (inputs, targets,
-    noise) are drawn by `sample`, so that a network and its reduction see the same.
+    The loss depends on the network through its outputs, or also through its states. Data of one
+    epoch (inputs, targets, noise) are drawn by `sample`, so that a network and its reduction see
+    the same.
 
     Class variables:
         held_out: data that learning does not see; their loss is kept in `curve.held_out`.
+        of_outputs: whether the loss depends on nothing but what comes out for what goes in: if not,
+            gradient flow does not conserve the spectrum of J D⁻¹ Q (see `invariants`).
     """
 
     held_out: ClassVar[Any] = None
+    of_outputs: ClassVar[bool] = True
 
     @property
     @abstractmethod

@@ -102,6 +102,34 @@ TASKS |= {
         None,
     ),
 }
+TASKS |= {
+    "cost of activity": (lrnn.RateCost(FILTER, 0.1), network(), None),
+    "cost of activity, minibatch": (
+        lrnn.RateCost(lrnn.WhiteNoise(FILTER, batch=4), 0.1),
+        network(),
+        None,
+    ),
+    # without noise, as a network is told what is drawn, and its reduction the average
+    "private noise": (lrnn.PrivateNoise(OWN, 0.0, neurons=15), network(1, 2, 3), None),
+    "private noise, cost of activity": (
+        lrnn.PrivateNoise(
+            lrnn.RateCost(lrnn.FlipFlop(DT, 80, 3, (1.0, 2.0)), 0.1), 0.0, neurons=15
+        ),
+        STABLE,
+        None,
+    ),
+}
+
+
+def asked(task):
+    """What a task asks for, without what is added to it."""
+    return type(innermost(task)).__name__
+
+
+def innermost(task):
+    return innermost(task.task) if isinstance(task, (lrnn.RateCost, lrnn.PrivateNoise)) else task
+
+
 every = pytest.mark.parametrize(("task", "net", "solution"), TASKS.values(), ids=TASKS)
 STOCHASTIC = {name: row[:2] for name, row in TASKS.items() if row[0].stochastic}
 SOLVED = {name: row for name, row in TASKS.items() if row[2] is not None}
@@ -117,7 +145,7 @@ class TestEveryTask:
     def test_wrong_channels_are_refused_naming_both_sides(self, task, net, solution):
         wrong = network(1, net.inputs + 1, net.outputs + 2)
         expected = (
-            rf"{type(task).__name__} has {net.inputs} input.* {net.outputs} output.*"
+            rf"{asked(task)} has {net.inputs} input.* {net.outputs} output.*"
             rf"LowRankRNN with {net.inputs + 1} input.* {net.outputs + 2} output"
         )
         with pytest.raises(ValueError, match=expected):
@@ -128,7 +156,7 @@ class TestEveryTask:
     @every
     def test_another_time_step_is_refused_naming_both_sides(self, task, net, solution):
         wrong = network(1, net.inputs, net.outputs, dt=0.25)
-        expected = rf"{type(task).__name__} is sampled at dt = 0\.1.*LowRankRNN.*dt = 0\.25"
+        expected = rf"{asked(task)} is sampled at dt = 0\.1.*LowRankRNN.*dt = 0\.25"
         with pytest.raises(ValueError, match=expected):
             task.check(wrong)
 
