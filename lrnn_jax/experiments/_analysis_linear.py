@@ -98,9 +98,10 @@ def analyse_linear(
     overlaps, sees, kept = network.overlaps, visible(network), invariants(network)
     roles, epochs = overlaps.roles, config.epochs or 2000
     task = config.filter(network) if task is None else task
-    methods: dict[str, Any] = {"descent": Descent(config.lr)}
+    lr = config.lr or 5e-3
+    methods: dict[str, Any] = {"descent": Descent(lr)}
     if roles.size <= 20 and not task.stochastic:  # its cost grows with k⁴, and it adds little
-        methods["flow"] = Flow(config.lr)
+        methods["flow"] = Flow(lr)
     for name, method in methods.items():
         options: dict[str, Any] = {"epochs": epochs, "throw": False, "key": jr.key(config.seed)}
         label = f"predicted {name}"

@@ -163,6 +163,7 @@ def analyse_nonlinear(
 ) -> NonlinearResults:
     """Outputs, loadings and learning of a network, its closure and its population."""
     keys, epochs = jr.split(jr.key(config.seed), 3), config.epochs or 100
+    lr = config.lr or (2e-4 if task is None else 5e-3)
     task = WhiteNoise(config.filter(network), batch=config.batch) if task is None else task
     models: dict[str, Any] = {"full": network, "closure": reduce(network)}
     models["population"] = population(network, config.nodes, key=keys[0])
@@ -176,7 +177,7 @@ def analyse_nonlinear(
     labels = {"full": "the network", "closure": "its closure", "population": "its population"}
     options: dict[str, Any] = {"epochs": epochs, "key": keys[2], "throw": False}
     curves = {
-        name: recorder.learn(name, model, task, Descent(config.lr), label=labels[name], **options)
+        name: recorder.learn(name, model, task, Descent(lr), label=labels[name], **options)
         for name, model in models.items()
     }
     truth, others = curves["full"], ("closure", "population")

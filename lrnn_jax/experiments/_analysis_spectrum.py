@@ -113,7 +113,8 @@ class SpectrumResults(AbstractAnalysis):
         figure, axes = panels(1, 3, height=2.6)
         found, sigma = self.spectrum, np.asarray(self.singular_values)
         plot_eigenvalue_plane(axes[0], found.eigenvalues, self.gain)
-        plot_singular_values(axes[1], sigma, self.standing_out, self.threshold)
+        names = ("standing out", "bulk")
+        plot_singular_values(axes[1], sigma, self.standing_out, self.threshold, names)
         ranks = np.arange(1, len(sigma) + 1)
         lost = [found.discarded(int(rank)) for rank in ranks]
         plot_lines(axes[2], ranks, [(None, lost, {"color": VISIBLE[1]})])

@@ -27,7 +27,7 @@ def plot_gram(ax: Axes, gram: np.ndarray, sizes: Mapping[str, int]) -> Axes:
         ax.axhline(edge - 0.5, color="0.4", linewidth=0.5)
     ax.set(xlabel="loading vectors", ylabel="loading vectors")
     ax.tick_params(length=0)
-    bar = ax.figure.colorbar(image, ax=ax, ticks=(-1, 0, 1), shrink=0.8, pad=0.02)
+    bar = ax.figure.colorbar(image, cax=ax.inset_axes((1.04, 0, 0.05, 1)), ticks=(-1, 0, 1))
     bar.set_label("cosine", fontsize=7)
     return ax
 
@@ -63,24 +63,31 @@ def _families(ax: Axes, sizes: Mapping[str, int], *, vertical: bool) -> np.ndarr
 
 
 def plot_singular_values(
-    ax: Axes, values: np.ndarray, kept: int, threshold: float | None = None
+    ax: Axes,
+    values: np.ndarray,
+    kept: int,
+    threshold: float | None = None,
+    names: tuple[str, str] = ("kept", "discarded"),
 ) -> Axes:
     """Singular values in descending order: kept ones filled, discarded ones open.
 
     Arguments:
         values: shape (value,).
         kept: how many.
+        names: what is said of kept and of other ones.
         threshold: of a random matrix, drawn as a line.
     """
     shown = np.maximum(values, 1e-17 * (values.max(initial=0) or 1))
     number = 1 + np.arange(len(values))
-    ax.loglog(number[:kept], shown[:kept], "o", color=VISIBLE[0], markersize=3.5, label="kept")
+    if kept:
+        look = {"color": VISIBLE[0], "markersize": 3.5, "linestyle": "none"}
+        ax.loglog(number[:kept], shown[:kept], "o", label=names[0], **look)
     if kept < len(values):
-        ax.loglog(number[kept:], shown[kept:], "o", color=OTHERS[0], label="discarded", **_OPEN)
+        ax.loglog(number[kept:], shown[kept:], "o", color=OTHERS[0], label=names[1], **_OPEN)
     if threshold is not None:
         ax.axhline(threshold, label="edge of a random bulk", **THEORY)
     low = max(shown.min(), 1e-4 * shown.max())
-    ax.set(xlabel="number", ylabel="singular value of $W$", ylim=(0.5 * low, 2 * shown.max()))
+    ax.set(xlabel="number", ylabel="singular value of $W$", ylim=(0.02 * low, 2 * shown.max()))
     ax.legend(loc="lower left")
     return ax
 
@@ -99,5 +106,5 @@ def plot_eigenvalue_plane(ax: Axes, values: np.ndarray, radius: float) -> Axes:
     ax.plot(values.real, values.imag, "o", color=VISIBLE[1], markersize=2.5)
     ax.set(xlabel=r"Re $\lambda(W)$", ylabel=r"Im $\lambda(W)$")
     ax.set_aspect("equal", adjustable="datalim")
-    ax.legend(loc="upper left", bbox_to_anchor=(0, 1.16), ncols=2, columnspacing=0.8)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, columnspacing=0.8)
     return ax

@@ -276,6 +276,9 @@ def _own(arrays: dict[str, Any], path: str | os.PathLike, held: str) -> Layout:
     elif all(name in arrays for name in WEIGHTS):
         biases = [arrays.pop(name).ravel() for name in named]
         arguments |= {name: arrays[name] for name in WEIGHTS}
+        for name, shape in (("w_in", (-1, 1)), ("w_out", (1, -1))):  # of a single channel
+            array = arguments[name]
+            arguments[name] = array.reshape(shape) if array.ndim == 1 else array
         arguments["c"] = next((c for c in biases if c.any()), None)
         layout = Layout(DenseRNN, arguments, "weights w, w_in, w_out", open=True)
         implied = dict.fromkeys("zvmu", np.full(1, np.nan)) | {"scale": np.ones(1)}

@@ -275,6 +275,8 @@ def _neurons(arrays: dict[str, Any], path: Any) -> int:
 
 def _columns(array: np.ndarray, n: int, name: str, path: Any) -> np.ndarray:
     """An array with one row a neuron."""
+    if array.shape == (n,):
+        return np.array(array[:, None])
     if array.ndim != 2 or array.shape == (n, n):
         raise ValueError(
             f"{path}: `{name}` of shape {array.shape} may stand either way: give our names, e.g. "
