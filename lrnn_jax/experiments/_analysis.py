@@ -100,8 +100,8 @@ def _of_low_rank(
     linear = network.linear and network.readout_activation.linear
     if not linear and network.scale.ndim == 0 and float(network.scale) != network.state_size:
         lines.append(
-            f"Z and V are given the scaling s = N, which the closure takes (the same network; the "
-            f"file's was s = {float(network.scale):g}): their learning rates are those of it."
+            f"The scaling s = {float(network.scale):g} becomes s = N, which the closure takes: the "
+            f"same network with Z times N/s, V and U times √(N/s), and the learning rates of these."
         )
         network = _in_mean_scaling(network)
     run, notes = (analyse_linear, linear_notes) if linear else (analyse_nonlinear, nonlinear_notes)
@@ -151,13 +151,14 @@ def _as_dense(network: Any) -> AbstractDenseRNN:
 
 
 def _in_mean_scaling(network: LowRankRNN) -> LowRankRNN:
-    """The same network with s = N: what stands in sums over neurons grows by N/s."""
+    """The same network with s = N."""
     n = network.state_size
+    more = n / network.scale
     return LowRankRNN(
-        network.z * (n / network.scale),
-        network.v * (n / network.scale),
+        network.z * more,
+        network.v * more**0.5,
         network.m,
-        network.u,
+        network.u * more**0.5,
         n,
         b=network.b,
         h0=network.h0,

@@ -24,6 +24,7 @@ from lrnn_jax.figures import (
     Axes,
     Figure,
     panels,
+    plot_fixed_points,
     plot_gram,
     plot_kurtosis,
     plot_lines,
@@ -33,6 +34,7 @@ from lrnn_jax.learning import Descent, LearningCurve, outcome, relative_gap
 from lrnn_jax.networks import Factorisation, LowRankRNN, gaussianity
 from lrnn_jax.overlaps import gram_rank
 from lrnn_jax.reduced import population, reduce
+from lrnn_jax.stability import FixedPoints, fixed_points
 from lrnn_jax.tasks import AbstractTask, Sensitivity, WhiteNoise, measured_visible
 
 CLOSE = 0.1
@@ -67,8 +69,12 @@ class NonlinearResults(AbstractAnalysis):
     """Largest |ΔL| over learning, over the first loss."""
     overlap_error: dict[str, float]
     """Of Q, Frobenius norm, the largest over learning."""
+    fixed_points: dict[str, str]
+    """Without input: of the network and of its closure."""
     joint: float
     chance: float
+    points: FixedPoints
+    closure_points: FixedPoints
     kurtosis: Any = labelled("excess kurtosis of the loadings", "vector")
     singular_values: Any = labelled("singular values of the recurrent weights", "number")
     traces: dict[str, Any] = labelled("output of the first trial, first channel", "time")
@@ -126,7 +132,11 @@ class NonlinearResults(AbstractAnalysis):
         sizes = {f: n for f, n in overlaps.roles.sizes.items() if f != "o"}
         kept = sum(sizes.values())
         plot_gram(axes[0, 0], np.asarray(overlaps.gram[0])[:kept, :kept], sizes)
-        plot_singular_values(axes[0, 1], np.asarray(self.singular_values), self.rank)
+        if self.factorisation is None:
+            points, other = self.points, self.closure_points.latents
+            plot_fixed_points(axes[0, 1], points.latents, points.kinds, other=other)
+        else:
+            plot_singular_values(axes[0, 1], np.asarray(self.singular_values), self.rank)
         plot_kurtosis(axes[0, 2], np.asarray(self.kurtosis), sizes, self.neurons)
         _traces(axes[1, 0], self.traces, float(self.full.model.dt))
         curves = {"full": self.full, "closure": self.closure, "population": self.population}
@@ -138,7 +148,7 @@ class NonlinearResults(AbstractAnalysis):
 def _traces(ax: Axes, traces: Mapping[str, Any], dt: float) -> None:
     time = dt * np.arange(len(traces["full"]))
     lines = [(METHODS[name][0], np.asarray(y), METHODS[name][1]) for name, y in traces.items()]
-    low, high = np.min(traces["full"]), np.max(traces["full"])
+    low, high = np.min([*traces.values()]), np.max([*traces.values()])
     plot_lines(ax, time, lines).set(xlabel=r"time ($\tau$)", ylabel="output, first trial")
     ax.set_ylim(low - 0.2 * (high - low), high + 0.9 * (high - low))
 
@@ -180,6 +190,10 @@ def analyse_nonlinear(
         name: recorder.learn(name, model, task, Descent(lr), label=labels[name], **options)
         for name, model in models.items()
     }
+    points, closure_points = recorder.timed(
+        "fixed points",
+        lambda: tuple(fixed_points(models[n], key=keys[1]) for n in ("full", "closure")),
+    )
     truth, others = curves["full"], ("closure", "population")
     loadings, overlaps = gaussianity(network), network.overlaps
     size = np.linalg.norm(outputs["full"])
@@ -205,7 +219,10 @@ def analyse_nonlinear(
             n: float(np.linalg.norm(outputs[n] - outputs["full"]) / size) for n in others
         },
         loss_error={n: _loss_error(curves[n], truth) for n in others},
-        overlap_error={n: float(relative_gap(curves[n], truth)) for n in others},
+        overlap_error={n: _overlap_error(curves[n], truth) for n in others},
+        fixed_points={"full": str(points), "closure": str(closure_points)},
+        points=points,
+        closure_points=closure_points,
         joint=float(loadings.joint),
         chance=float(loadings.chance),
         kurtosis=loadings.kurtosis,
@@ -224,7 +241,17 @@ def _seen(closure: Any, task: AbstractTask, key: Any) -> Sensitivity:
 
 
 def _loss_error(curve: LearningCurve, truth: LearningCurve) -> float:
-    return float(jnp.max(jnp.abs(curve.loss - truth.loss)) / truth.loss[0])
+    """Infinite for a prediction that ends before the truth does."""
+    known = jnp.isfinite(truth.loss)
+    gap = jnp.where(known, jnp.abs(curve.loss - truth.loss), 0.0)
+    return float(jnp.nan_to_num(jnp.max(gap), nan=jnp.inf) / truth.loss[0])
+
+
+def _overlap_error(curve: LearningCurve, truth: LearningCurve) -> float:
+    """Likewise."""
+    last = int(jnp.isfinite(truth.loss).sum())
+    short = (eqx.tree_at(lambda c: c.gram, c, c.gram[:last]) for c in (curve, truth))
+    return float(jnp.nan_to_num(relative_gap(*short), nan=jnp.inf))
 
 
 def _singular_values(network: LowRankRNN, factorisation: Factorisation | None) -> np.ndarray:
@@ -254,4 +281,7 @@ def nonlinear_notes(r: NonlinearResults) -> list[str]:
             f"learning loss by {r.loss_error[name]:.2%} of the first one, overlaps by "
             f"{r.overlap_error[name]:.2%}"
         )
-    return lines
+    return [
+        *lines,
+        f"without input {r.fixed_points['full']}; the closure: {r.fixed_points['closure']}",
+    ]
