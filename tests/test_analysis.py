@@ -25,6 +25,13 @@ def bent(n=400, rank=1, inputs=1, **options):
     )
 
 
+def wide():
+    """A network whose outputs are of order 1, not of order 1/√N."""
+    names = ["zm", "zu", "vm", "vu", "mu", "zv", "mm", "uu", "vv", "zz"]
+    law = lrnn.Overlaps.from_values(**dict(zip(names, [0.5, 0.5, 0.5, 0.6, 0.1, 0.3, 1, 1, 2, 2])))
+    return lrnn.LowRankRNN.with_overlaps(law, 400, dt=DT, key=jr.key(0), activation=lrnn.Erf())
+
+
 def dense(w, kind=lrnn.CurrentRNN, phi=lrnn.Tanh(), **options):
     n = len(w)
     w_in, w_out = RNG.normal(size=(n, 1)), RNG.normal(size=(1, n)) / n
@@ -55,7 +62,7 @@ def drawn(report):
 
 class TestNonlinear:
     def test_a_wide_gaussian_network_is_what_theory_says(self):
-        net = bent()
+        net = wide()
         experiment = experiments.analyse(net)
         report = experiment(SHORT)
         r = report.results
@@ -107,9 +114,8 @@ class TestNonlinear:
         assert r.rank == 2
         assert r.factorisation.discarded < 1e-14
         assert r.result["closure"] != "successful"
-        stopped = int(r.closure.stopped), int(r.full.stopped)
-        earlier = 0 <= stopped[0] < (stopped[1] if stopped[1] >= 0 else np.inf)
-        assert (r.loss_error["closure"] == np.inf) == earlier
+        assert r.loss_error["closure"] > 1
+        assert not any(claim.holds for claim in report.claims if claim.name == "learned")
         assert drawn(report) == 6
 
 
@@ -178,7 +184,7 @@ class TestRank:
         assert f"W: rank 2 of 60: {1 - lost**2:.6%} of Σσ² kept" in text
 
     def test_the_figure_of_a_linear_one_is_readable_at_any_rank(self):
-        net = lrnn.LowRankRNN.normalised(60, 7, 3, dt=DT, key=jr.key(0))
+        net = lrnn.LowRankRNN.normalised(60, 7, 6, dt=DT, key=jr.key(0))
         report = experiments.analyse(net)(SHORT)
         assert drawn(report) == 4
         assert len(report.table[1]) == 10  # blocks, not overlaps

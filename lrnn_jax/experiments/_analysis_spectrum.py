@@ -52,7 +52,8 @@ class Spectrum(NamedTuple):
         """The spectrum of W, shape (N, N)."""
         sigma, values = np.linalg.svd(w, compute_uv=False), np.linalg.eigvals(w)
         power = float((sigma**2).sum()) or 1.0
-        threshold = 2.858 * float(np.median(sigma))
+        rounding = len(w) * np.finfo(sigma.dtype).eps * float(sigma[0])
+        threshold = max(2.858 * float(np.median(sigma)), rounding)
         return cls(
             singular_values=sigma,
             eigenvalues=values.astype(complex),
