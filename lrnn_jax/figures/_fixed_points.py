@@ -14,6 +14,8 @@ _KINDS: dict[str, tuple[str, str, Any]] = {
     "repelling": (INVISIBLE[1], "none", {}),
 }
 """Colour and filling of each kind of point."""
+_ABOVE: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0.07, 1), "borderpad": 0.2}
+_ABOVE |= {"handletextpad": 0.1, "columnspacing": 0.7}
 
 
 def plot_fixed_points(
@@ -49,7 +51,7 @@ def plot_fixed_points(
         ax.axhline(0, color="0.8", linewidth=0.6, zorder=0)
         ax.set(ylim=(-1, 1), yticks=(), ylabel="fixed points")
     ax.margins(0.15)
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, handletextpad=0.1, borderpad=0)
+    ax.legend(ncols=4, **_ABOVE)
     return ax
 
 
@@ -87,7 +89,7 @@ def plot_branches(
         ax.axvline(change, label=label if i == 0 else None, zorder=0, **look)
     ax.set(xlabel="epoch", xlim=(epochs[0], epochs[-1]))
     ax.set_ylabel(f"fixed points ${symbol}" + rf"_{{{axis + 1}}}$" * (size > 1) + "$" * (size == 1))
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, handletextpad=0.1, borderpad=0)
+    ax.legend(ncols=3, **_ABOVE)
     return ax
 
 
