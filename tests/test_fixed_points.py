@@ -187,11 +187,8 @@ def test_points_of_two_latents_lie_in_their_plane():
     with figures.style():
         figure, ax = plt.subplots()
         assert figures.plot_fixed_points(ax, latents, kinds, axes=(1, 0)) is ax
-        assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines] == [
-            (2.0, 1.0),
-            (4.0, 3.0),
-            (6.0, 5.0),
-        ]
+        places = np.squeeze([line.get_data() for line in ax.lines])
+        assert places.tolist() == [[2.0, 1.0], [4.0, 3.0], [6.0, 5.0]]
         assert ax.lines[2].get_fillstyle() == "none"
         assert (ax.get_xlabel(), ax.get_ylabel()) == (r"$\kappa_{2}$", r"$\kappa_{1}$")
         figures.plot_branches(ax, np.arange(2), [latents] * 2, [kinds] * 2, axis=1)

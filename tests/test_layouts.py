@@ -247,8 +247,7 @@ class TestContradictions:
 
     def test_one_of_version_7_3_by_mat73(self, tmp_path):
         pytest.importorskip("mat73", reason="the extra files is not installed")
-        import h5py
-
+        h5py = pytest.importorskip("h5py", reason="mat73 brings it")
         classes = {"f": np.bytes_(b"double"), "U": np.bytes_(b"char")}
         with h5py.File(tmp_path / "net.mat", "w", userblock_size=512) as file:
             for name, array in (FIRST | {"nonlinearity": np.array("tanh")}).items():

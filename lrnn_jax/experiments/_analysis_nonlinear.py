@@ -140,7 +140,7 @@ class NonlinearResults(AbstractAnalysis):
         plot_kurtosis(axes[0, 2], np.asarray(self.kurtosis), sizes, self.neurons)
         _traces(axes[1, 0], self.traces, float(self.full.model.dt))
         curves = {"full": self.full, "closure": self.closure, "population": self.population}
-        loss_panel(axes[1, 1], **curves)
+        loss_panel(axes[1, 1], above=0.0, **curves)
         _changes(axes[1, 2], curves)
         return figure
 

@@ -133,6 +133,7 @@ def analyse_spectrum(
 ) -> SpectrumResults:
     """Singular values and eigenvalues of W, and what its rank would be."""
     found = recorder.timed("spectrum", lambda: Spectrum.of(w))
+    values = found.eigenvalues
     kept = np.cumsum(found.singular_values**2) / ((found.singular_values**2).sum() or 1)
     shares = {f"{share:.0%}": share for share in (0.5, 0.9, 0.95, 0.99)}
     return SpectrumResults(
@@ -150,7 +151,7 @@ def analyse_spectrum(
         ranks={name: int((kept < share).sum()) + 1 for name, share in shares.items()},
         spectrum=found,
         singular_values=found.singular_values,
-        eigenvalues={"real": found.eigenvalues.real, "imag": found.eigenvalues.imag},
+        eigenvalues={"real": np.real(values), "imag": np.imag(values)},
     )
 
 

@@ -103,7 +103,7 @@ def plot_eigenvalue_plane(ax: Axes, values: np.ndarray, radius: float) -> Axes:
     angle = np.linspace(0, 2 * np.pi, 200)
     ax.plot(radius * np.cos(angle), radius * np.sin(angle), label="random, same norm", **THEORY)
     ax.axvline(1, color=INVISIBLE[1], linewidth=0.9, linestyle=":", label=r"Re $\lambda = 1$")
-    ax.plot(values.real, values.imag, "o", color=VISIBLE[1], markersize=2.5)
+    ax.plot(np.real(values), np.imag(values), "o", color=VISIBLE[1], markersize=2.5)
     ax.set(xlabel=r"Re $\lambda(W)$", ylabel=r"Im $\lambda(W)$")
     ax.set_aspect("equal", adjustable="datalim")
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, columnspacing=0.8)
