@@ -197,10 +197,11 @@ class TestRank:
     [
         (bent(n=9), {"rank": 10}, "`rank` must be a whole number from 1 to 9; got 10"),
         (bent(n=9), {"initial": dense(np.eye(9))}, "`initial` is for dense networks"),
+        (dense(np.eye(9)), {"rank": 1, "energy": 0.5}, "Give `rank` or `energy`, not both"),
         (dense(np.eye(9)), {"energy": 2.0}, r"`energy` must lie in \(0, 1\]; got 2"),
         (dense(np.eye(9)), {"initial": dense(np.eye(8))}, r"`initial`.*\(9, 9\); got \(8, 8\)"),
     ],
-    ids=["rank", "low-rank", "energy", "sizes"],
+    ids=["rank", "low-rank", "both", "energy", "sizes"],
 )
 def test_what_is_wrong_is_named(network, options, expected):
     with pytest.raises(ValueError, match=expected):

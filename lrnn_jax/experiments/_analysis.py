@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lrnn_jax._checks import component, number, whole
+from lrnn_jax._checks import component, whole
 from lrnn_jax.experiments._analysis_base import SHARE, AnalysisConfig
 from lrnn_jax.experiments._analysis_linear import analyse_linear, linear_notes
 from lrnn_jax.experiments._analysis_nonlinear import analyse_nonlinear, nonlinear_notes
@@ -60,8 +60,8 @@ def analyse(
             in place of W.
         remarks: sentences that are told first; default what the network is.
 
-    Errors: ValueError for anything but such a network, ranks out of range, an `initial` of another
-    size or of a low-rank network; when it runs, those of `learn`.
+    Errors: ValueError for another network, ranks out of range, rank and energy both, an `initial`
+    of another size or of a low-rank network; when it runs, those of `learn`.
 
     Source: ours.
     """
@@ -71,9 +71,9 @@ def analyse(
     dense, own = _as_dense(network), network.roles.rank if network.roles else None
     rank = None if rank is None else whole(rank, "rank", most=network.state_size)
     given = rank is not None or energy is not None
-    if own is not None and initial is not None:
+    if own and initial is not None:
         raise ValueError("`initial` is for dense networks: a low-rank one holds no W_0.")
-    if own is not None and (rank == own or (own <= MOST and not given)):
+    if own and (rank == own or (own <= MOST and not given)):
         return _of_low_rank(network, None, task, lines)
     w = recurrent_change(dense, initial)
     lines += [] if initial is None else [_of_change(w, np.asarray(initial.w))]
@@ -81,12 +81,9 @@ def analyse(
         check_factorisable(dense)
     except ValueError as why:
         return _of_spectrum(network, w, lines, str(why))
-    share = (
-        1 - SHARE**2 if energy is None else float(number(energy, "energy", 0, 1, open_start=True))
-    )
+    share = energy if given else 1 - SHARE**2
     scale = 1.0 if dense.activation.linear else float(network.state_size)
-    options: dict[str, Any] = {"rank": rank} if rank is not None else {"energy": share}
-    found = factorise(dense, scale=scale, initial=initial, **options)
+    found = factorise(dense, rank=rank, energy=share, scale=scale, initial=initial)
     lines.append(f"W: {found}" if initial is None else f"ΔW: {found}")
     if rank is None and (found.rank > MOST or found.discarded > SHARE * (1 + 1e-9)):
         return _of_spectrum(network, w, lines, _too_high(found, w))

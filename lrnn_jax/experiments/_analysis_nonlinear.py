@@ -195,19 +195,13 @@ def analyse_nonlinear(
         lambda: tuple(fixed_points(models[n], key=keys[1]) for n in ("full", "closure")),
     )
     truth, others = curves["full"], ("closure", "population")
-    loadings, overlaps = gaussianity(network), network.overlaps
+    loadings = gaussianity(network)
     size = np.linalg.norm(outputs["full"])
     return NonlinearResults(
         config=config,
         factorisation=factorisation,
         **curves,
-        activation=type(network.activation).__name__,
-        neurons=network.state_size,
-        rank=overlaps.roles.rank,
-        inputs=overlaps.roles.inputs,
-        outputs=overlaps.roles.outputs,
-        gram_rank=gram_rank(overlaps.gram),
-        overlaps={n: float(x) for n, x in zip(overlaps.names, overlaps.vector())},
+        **_facts(network),
         visible=sees.visible,
         invisible=sees.invisible,
         seen_combinations=sees.rank,
@@ -229,6 +223,20 @@ def analyse_nonlinear(
         singular_values=_singular_values(network, factorisation),
         traces={name: y[0, :, 0] for name, y in outputs.items()},
     )
+
+
+def _facts(network: LowRankRNN) -> dict[str, Any]:
+    """What is known without any trials."""
+    overlaps, roles = network.overlaps, network.roles
+    return {
+        "activation": type(network.activation).__name__,
+        "neurons": network.state_size,
+        "rank": roles.rank,
+        "inputs": roles.inputs,
+        "outputs": roles.outputs,
+        "gram_rank": gram_rank(overlaps.gram),
+        "overlaps": {n: float(x) for n, x in zip(overlaps.names, overlaps.vector())},
+    }
 
 
 @eqx.filter_jit

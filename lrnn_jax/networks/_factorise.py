@@ -1,5 +1,7 @@
 """The best low-rank approximation of a dense network."""
 
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -85,11 +87,23 @@ def factorise(
     enough = min(int(np.searchsorted(kept, float(share) * (1 - 1e-12))) + 1, len(sigma))
     rank = whole(enough if rank is None else rank, "rank", most=len(sigma))
     half = np.sqrt(scale * sigma[:rank])
-    low_rank = LowRankRNN(
+    return Factorisation(
+        network=_with_vectors(network, a[:, :rank] * half, bt[:rank].T * half, scale),
+        singular_values=sigma,
+        rank=rank,
+        energy=float(kept[rank - 1]),
+        discarded=float(np.linalg.norm(sigma[rank:]) / (size or 1)),
+        largest_discarded=float(sigma[rank:].max(initial=0)),
+    )
+
+
+def _with_vectors(network: Any, u: np.ndarray, v: np.ndarray, scale: float) -> LowRankRNN:
+    """The network with UVᵀ/s in place of W."""
+    return LowRankRNN(
         z=scale * np.asarray(network.w_out).T,
-        v=bt[:rank].T * half,
+        v=v,
         m=network.w_in,
-        u=a[:, :rank] * half,
+        u=u,
         scale=scale,
         b=network.b,
         h0=network.h0,
@@ -97,14 +111,6 @@ def factorise(
         activation=network.activation,
         readout=network.readout_activation if network.of_currents else None,
         frozen=tuple(f for name in network.frozen for f in FAMILIES[name]),
-    )
-    return Factorisation(
-        network=low_rank,
-        singular_values=sigma,
-        rank=rank,
-        energy=float(kept[rank - 1]),
-        discarded=float(np.linalg.norm(sigma[rank:]) / (size or 1)),
-        largest_discarded=float(sigma[rank:].max(initial=0)),
     )
 
 
