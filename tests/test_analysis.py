@@ -106,9 +106,9 @@ class TestNonlinear:
         assert np.asarray(r.kurtosis).min() > 3  # of a cubed normal law: 43.2
         assert drawn(report) == 6
 
+    @pytest.mark.slow
     def test_a_dense_one_of_low_rank_is_factorised_and_may_diverge(self):
         experiment = experiments.analyse(dense(low_rank(), lrnn.DenseRNN, dt=1.0))
-        assert "W: rank 2 of 60" in said(experiment)
         report = experiment(dataclasses.replace(SHORT, lr=50.0))
         r = report.results
         assert r.rank == 2
@@ -122,6 +122,12 @@ class TestNonlinear:
 
 
 class TestDense:
+    def test_one_of_low_rank_is_factorised(self):
+        for kind, dt in ((lrnn.CurrentRNN, DT), (lrnn.DenseRNN, 1.0)):
+            text = said(experiments.analyse(dense(low_rank(), kind, dt=dt)))
+            assert "W: rank 2 of 60: 100.0" in text
+            assert "choose" not in text
+
     def test_one_of_full_rank_stops_with_its_spectrum(self):
         w = random() + low_rank()
         experiment = experiments.analyse(dense(w))

@@ -37,9 +37,8 @@ def analyse(
     """What the theory says about your own network: an experiment, run by calling it with a config.
 
         experiment = experiments.analyse(lrnn.load_network("net.pt", dt=0.2))
-        print(*experiment.before, sep="\\n")
+        print(experiment.before)
         report = experiment()
-        print(*experiment.notes(report.results), sep="\\n")
         report.draw()
 
     Linear networks: overlaps, what a loss sees of them, what is conserved, how learning would go.
@@ -51,13 +50,11 @@ def analyse(
 
     Arguments:
         network: low-rank or dense, e.g. from `load_network`.
-        task: what it would learn; default a filter of the config, for nonlinear networks on white
-            noise.
+        task: what it would learn; default the config's filter, on white noise for nonlinear ones.
         rank: r to keep of W, also of a low-rank network; or
         energy: keep the fewest singular values whose Σσ² reaches this share; default as many as
             discard 5 % of the norm of W.
-        initial: the dense network before learning: what learning added, ΔW = W − W_0, is analysed
-            in place of W.
+        initial: the dense network before learning: ΔW = W − W_0 is analysed in place of W.
         remarks: sentences that are told first; default what the network is.
 
     Errors: ValueError for another network, ranks out of range, rank and energy both, an `initial`

@@ -70,7 +70,9 @@ _positive = partial(number, low=0, open_start=True)
 _CHECKS = {
     **{name: partial(_positive, name=name) for name in ("dt", "tau", "scale")},
     "activation": as_activation,
-    "readout": as_activation,
+    "readout": partial(
+        component, kind=AbstractActivation, name="readout", such_as="Identity(), to read out h"
+    ),
     "kind": lambda kind: _dense(kind),
 }
 _WRITERS = {".npz": np.savez, ".safetensors": write_safetensors}
@@ -189,6 +191,8 @@ def _load(
     """The network, and what was recognised."""
     dtype = None if dtype is None else _floating(dtype)
     names = component({} if names is None else names, Mapping, "names", '{"z": "arr_3"}')
+    if not all(isinstance(word, str) for pair in names.items() for word in pair):
+        raise ValueError(f"`names` maps our names to the file's; got {shown(dict(names))}.")
     for name, check in _CHECKS.items():
         options[name] = None if options[name] is None else check(options[name])
     like = None if like is None else as_network(like, "like")
