@@ -386,6 +386,7 @@ def test_a_file_is_read_as_load_network_reads_it(tmp_path, monkeypatch):
     assert main([*command, "--initial", str(tmp_path / "start.npz")]) == 0
     assert "CurrentRNN of 30 neurons" in told[2]
     assert "ΔW: rank 1 of 30" in told[2]
+    assert f"{np.linalg.norm(added) / np.linalg.norm(w):.3g} times the norm of W_0" in told[2]
     np.savez(tmp_path / "trials.npz", inputs=np.ones((12, 5, 2)), target=np.ones((12, 5)))
     assert main([*command, "--rank", "2", "--trials", str(tmp_path / "trials.npz")]) == 0
     assert "W: rank 2 of 30" in told[3]
