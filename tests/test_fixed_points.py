@@ -187,7 +187,7 @@ def test_points_of_two_latents_lie_in_their_plane():
     with figures.style():
         figure, ax = plt.subplots()
         assert figures.plot_fixed_points(ax, latents, kinds, axes=(1, 0)) is ax
-        places = np.squeeze([line.get_data() for line in ax.lines])
+        places = np.squeeze(np.array([line.get_data() for line in ax.lines], float))
         assert places.tolist() == [[2.0, 1.0], [4.0, 3.0], [6.0, 5.0]]
         assert ax.lines[2].get_fillstyle() == "none"
         assert (ax.get_xlabel(), ax.get_ylabel()) == (r"$\kappa_{2}$", r"$\kappa_{1}$")
