@@ -121,9 +121,10 @@ def load_network(
         path: a file of `save_network`; or one that holds z, v, m, u, or w, w_in, w_out, perhaps
             biases b, initial state h0, numbers `scale`, `dt`, `tau`, and the name of an
             `activation` ("linear", "tanh", "erf", "relu", "softplus"); or a state dict with
-            `torch.nn.RNN` and a linear read-out, or with vectors m (write) and n (read), inputs wi
-            or w_inp, read-out wo or w_out, their scales, h0 or x0. As `.npz`, PyTorch's `.pt`,
-            `.safetensors` or `.mat` (see `describe_file` for what is recognised).
+            `torch.nn.RNN` (or `RNNCell`) and a linear read-out, or with vectors m (write) and n
+            (read), inputs wi or w_inp, read-out wo or w_out, their scales, h0 or x0. As `.npz`, PyTorch's `.pt`,
+            `.safetensors` or `.mat`, whose version 7.3 needs mat73 (see `describe_file` for what
+            is recognised).
         dt, tau: Euler step and membrane time constant in one unit; the network's dt is dt/tau.
             Needed where the file has no dt.
         scale: s of loading vectors; default N.
