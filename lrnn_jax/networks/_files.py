@@ -122,9 +122,9 @@ def load_network(
             biases b, initial state h0, numbers `scale`, `dt`, `tau`, and the name of an
             `activation` ("linear", "tanh", "erf", "relu", "softplus"); or a state dict with
             `torch.nn.RNN` (or `RNNCell`) and a linear read-out, or with vectors m (write) and n
-            (read), inputs wi or w_inp, read-out wo or w_out, their scales, h0 or x0. As `.npz`, PyTorch's `.pt`,
-            `.safetensors` or `.mat`, whose version 7.3 needs mat73 (see `describe_file` for what
-            is recognised).
+            (read), inputs wi or w_inp, read-out wo or w_out, their scales, h0 or x0. As `.npz`,
+            PyTorch's `.pt`, `.safetensors` or `.mat`, whose version 7.3 needs mat73 (see
+            `describe_file` for what is recognised).
         dt, tau: Euler step and membrane time constant in one unit; the network's dt is dt/tau.
             Needed where the file has no dt.
         scale: s of loading vectors; default N.
