@@ -41,8 +41,12 @@ LARGE = 2**30
 """Bytes that a file may unpack into, however few it holds; beyond, a hundred for each one."""
 
 
-def save_tree(tree: Any, path: str | os.PathLike) -> None:
+def save_tree(tree: Any, path: str | os.PathLike, write: Callable[..., None] = np.savez) -> None:
     """Write a module, or containers of arrays, into one file: what was there before, or this.
+
+    Arguments:
+        tree, path: what is written, and where.
+        write: puts arrays into an open file, write(file, **arrays); "header" among them is text.
 
     Errors: OSError when the file cannot be written.
     """
@@ -53,7 +57,7 @@ def save_tree(tree: Any, path: str | os.PathLike) -> None:
     temporary = f"{path}.{uuid.uuid4().hex}.part"
     try:
         with open(temporary, "xb") as file:
-            np.savez(file, **arrays)
+            write(file, **arrays)
         os.replace(temporary, path)
     except OSError as error:
         raise OSError(error.errno, error.strerror, path) from None
@@ -119,18 +123,21 @@ def has_header(arrays: dict[str, Any]) -> bool:
     return header is not None and header.dtype.kind == "U"
 
 
-def load_tree(path: str | os.PathLike, like: Any = None) -> Any:
+def load_tree(
+    path: str | os.PathLike, like: Any = None, arrays: dict[str, Any] | None = None
+) -> Any:
     """What `save_tree` wrote.
 
     Arguments:
         path: of the file.
+        arrays: what it holds, where that was read already; None: it is an `.npz`.
         like: the same structure with any values, or that of a part of it, such as a curve's model,
             for classes that are not of this package, and activations made of functions; its arrays
             are replaced.
 
     Errors: ValueError for another file, for classes that need `like`, and a `like` that differs.
     """
-    arrays = read_arrays(path)
+    arrays = read_arrays(path) if arrays is None else dict(arrays)
     try:
         assert has_header(arrays)
         header = json.loads(str(arrays.pop("header")))

@@ -115,6 +115,7 @@ CALLS = {
     "save_network": (lrnn.save_network, {"network": NET, "path": "net.npz"}),
     "load_network": (lrnn.load_network, {"path": "saved.npz"}),
     "describe_file": (networks.describe_file, {"path": "vectors.npz", "dt": DT}),
+    "describe": (networks.describe, {"network": NET}),
     "weight_space": (networks.weight_space, {"model": NET}),
     "LeafSpace": (networks.LeafSpace, {"network": DENSE}),
     "Roles": (overlaps.Roles, {}),
@@ -293,6 +294,7 @@ NOT_CALLED = {
         Simulation inner_power Equilibria read_out as_network Generated Modes Samples EpochLoss
         Data Problem NoisyStep GramSpace ReadoutSpace plus_bias with_readout check_rates message_of
         as_evaluation as_activation at_rest check_fits check_gram checked_batch
+        check_factorisable recurrent_change
         choose_evaluation column_rates conserved_weights erf from_vector gauss_hermite
         gaussian_average gram_rank impulse_response invariants_of is_realisable linear_system
         markov_parameters moments nodes one_set outcome outcome_code power_sum range_projector

@@ -1,7 +1,9 @@
 """The command line: the main job's output, and clear answers to wrong input."""
 
 import contextlib
+import dataclasses
 import errno
+import inspect
 import io
 import json
 import os
@@ -22,7 +24,7 @@ import xarray as xr
 
 import lrnn_jax as lrnn
 from lrnn_jax import RESULTS, LearningError
-from lrnn_jax.cli import main
+from lrnn_jax.cli import Reading, main
 from lrnn_jax.experiments import REGISTRY, Experiment, get
 from lrnn_jax.learning import ProgressBar
 
@@ -337,6 +339,8 @@ WRONG = {
     "alone": (("sweep", "f.toml", "--process", "0/2"), "--coordinator and --process go together"),
     "nobody": (("sweep", "f.toml", "--coordinator", "x:1"), "--coordinator and --process go"),
     "dtype": (("run", "coupling", "--dtype", "float16"), "invalid choice 'float16'"),
+    "map": (("analyse", "n.npz", "--map", "z"), "`--map` takes pairs of our name and the file's"),
+    "activation": (("analyse", "n.npz", "--activation", "sine"), "invalid choice 'sine'"),
     "infinite": (("run", "filter", "--lr", "inf"), "`lr` must lie between"),
 }
 
@@ -354,6 +358,53 @@ def test_wrong_input_is_answered_clearly(arguments, answer, capsys, tmp_path, mo
     assert answer in printed.err
     assert "Traceback" not in printed.err
     assert not printed.out
+
+
+def test_a_file_is_read_as_load_network_reads_it(tmp_path, monkeypatch):
+    options = inspect.signature(lrnn.load_network).parameters.keys() - {"path", "dtype", "like"}
+    assert {field.name for field in dataclasses.fields(Reading)} == options - {"names"} | {"map"}
+    told = []
+    monkeypatch.setattr(
+        "lrnn_jax.cli._main._deliver", lambda found, *_: told.append(" ".join(found.before))
+    )
+    rng = np.random.default_rng(0)
+    z, v, m, u = (rng.normal(size=(30, c)) for c in (1, 12, 2, 12))
+    np.savez(tmp_path / "net.npz", z, v, m.T, u)
+    command = ["analyse", str(tmp_path / "net.npz"), "--dt", "20", "--tau", "100"]
+    command += ["--map", "z=arr_0", "v=arr_1", "m=arr_2.T", "u=arr_3", "--activation", "erf"]
+    assert main([*command, "--readout", "h", "--scale", "30"]) == 0
+    for words in ("30 neurons, rank 12", "2 input(s)", "φ = Erf", "reads out h", "dt = 0.2"):
+        assert words in told[0]
+    assert "choose with --rank" in told[0]
+    assert main([*command, "--readout", "phi", "--rank", "12", "--scale", "1"]) == 0
+    assert "reads out Erf(h)" in told[1]
+    assert "The scaling s = 1 becomes" in told[1]
+    assert "choose" not in told[1]
+    w, added = rng.normal(size=(30, 30)), np.outer(rng.normal(size=30), rng.normal(size=30))
+    for name, weights in (("end", w + added), ("start", w)):
+        np.savez(tmp_path / name, w=weights, w_in=m, w_out=z.T, phi=np.array("tanh"), dt=0.1)
+    command = ["analyse", str(tmp_path / "end.npz"), "--kind", "currents"]
+    assert main([*command, "--initial", str(tmp_path / "start.npz")]) == 0
+    assert "CurrentRNN of 30 neurons" in told[2]
+    assert "ΔW: rank 1 of 30" in told[2]
+    assert f"{np.linalg.norm(added) / np.linalg.norm(w):.3g} times the norm of W_0" in told[2]
+    np.savez(tmp_path / "trials.npz", inputs=np.ones((12, 5, 2)), target=np.ones((12, 5)))
+    assert main([*command, "--rank", "2", "--trials", str(tmp_path / "trials.npz")]) == 0
+    assert "W: rank 2 of 30" in told[3]
+
+
+def test_weights_of_high_rank_stop_with_their_spectrum(tmp_path, capsys):
+    w = np.random.default_rng(0).normal(size=(30, 30)) / 30**0.5
+    np.savez(tmp_path / "net.npz", w=w, w_in=np.ones((30, 1)), w_out=np.ones((1, 30)), dt=0.1)
+    command = ["analyse", str(tmp_path / "net.npz"), "--json", "--out", str(tmp_path / "run")]
+    assert main(command) == 0
+    printed = capsys.readouterr()
+    found = json.loads(printed.out)
+    assert "choose with --rank" in printed.err
+    assert "DenseRNN of 30 neurons, 1 input(s)" in printed.err.splitlines()[0]
+    assert found["notes"][: len(printed.err.splitlines())] == printed.err.splitlines()
+    assert found["spectral_radius"] == pytest.approx(np.abs(np.linalg.eigvals(w)).max())
+    assert (tmp_path / "run" / "figure.png").exists()
 
 
 def test_no_file_that_is_not_a_network_gives_a_traceback(tmp_path, capsys):

@@ -26,6 +26,16 @@ PANELS = {
     "order": lambda ax: figures.plot_order(ax, CURVE, CURVE),
     "methods": lambda ax: figures.plot_methods(ax, EPOCHS, {"adam": CURVE}, "drift", above=0.5),
     "response": lambda ax: figures.plot_response(ax, CURVE[::-1], {"target": CURVE}),
+    "gram": lambda ax: figures.plot_gram(ax, np.eye(4), {"z": 1, "v": 2, "u": 1}),
+    "kurtosis": lambda ax: figures.plot_kurtosis(ax, np.array([0.1, 99.0]), {"z": 1, "v": 1}, 50),
+    "singular values": lambda ax: figures.plot_singular_values(ax, CURVE, 2, 0.5),
+    "plane": lambda ax: figures.plot_eigenvalue_plane(ax, CURVE * 1j, 1.0),
+    "fixed points": lambda ax: figures.plot_fixed_points(
+        ax, np.zeros((1, 1)), np.array(["stable"])
+    ),
+    "branches": lambda ax: figures.plot_branches(
+        ax, EPOCHS[:2], [np.zeros((1, 2))] * 2, [np.array(["saddle"])] * 2, changes=[1]
+    ),
     "eigenvalues": lambda ax: figures.plot_eigenvalues(ax, EPOCHS, np.ones((5, 2)) * 1j, (1j,)),
 }
 

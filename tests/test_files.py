@@ -273,6 +273,49 @@ def test_files_get_the_permissions_of_any_new_file_and_links_stay(tmp_path):
         lrnn.save_network(net, tmp_path / "nowhere" / "net.npz")
 
 
+SAVED = {
+    "low-rank": lrnn.LowRankRNN(
+        **VECTORS, b=RNG.normal(size=12), h0=RNG.normal(size=12), scale=7.0, dt=0.1,
+        activation=lrnn.Tanh(), readout=lrnn.Identity(), frozen=("m", "u2"),
+    ),
+    "dense": lrnn.CurrentRNN(
+        **WEIGHTS, b=RNG.normal(size=12), h0=RNG.normal(size=12), c=np.ones(3), dt=0.3,
+        activation=lrnn.ReLU(), frozen=("w_in", "h0"),
+    ),
+    "reduced": lrnn.reduce(lrnn.LowRankRNN(**VECTORS, dt=0.1, activation=lrnn.Erf())),
+    "single": lrnn.DenseRNN(**{k: v.astype(np.float32) for k, v in WEIGHTS.items()}, dt=0.1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", ["npz", "safetensors"])
+@pytest.mark.parametrize("net", SAVED.values(), ids=SAVED)
+def test_what_was_saved_comes_back_to_the_last_bit(net, ending, tmp_path):
+    if ending == "safetensors":
+        pytest.importorskip("safetensors", reason="the extra files is not installed")
+    path = tmp_path / f"net.{ending}"
+    lrnn.save_network(net, path)
+    found = lrnn.load_network(path)
+    assert eqx.tree_equal(found, net)
+    assert type(found) is type(net)
+    assert found.frozen == net.frozen
+    assert found.dtype == net.dtype
+    with pytest.raises(ValueError, match="holds a whole network, with its own: leave out `dt`"):
+        lrnn.load_network(path, dt=0.1)
+    assert eqx.tree_equal(lrnn.load_network(path, like=net), net)
+
+
+def test_a_path_says_how_a_network_is_written(tmp_path, monkeypatch):
+    net = SAVED["dense"]
+    for name in ("net.pt", "net.mat", "net"):
+        with pytest.raises(ValueError, match=r"`path` must end in \.npz or \.safetensors.*got '"):
+            lrnn.save_network(net, tmp_path / name)
+    for module in ("safetensors", "safetensors.numpy"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ValueError, match="needs safetensors, which is not installed: pip install"):
+        lrnn.save_network(net, tmp_path / "net.safetensors")
+    assert os.listdir(tmp_path) == []
+
+
 FAILURES = """
 import os, random, resource, signal, sys, time, warnings
 import numpy as np

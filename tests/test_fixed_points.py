@@ -2,12 +2,17 @@
 
 import jax.numpy as jnp
 import jax.random as jr
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import scipy.optimize
 
 import lrnn_jax as lrnn
-from lrnn_jax import stability
+from lrnn_jax import figures, stability
 
 DT = 0.2
 
@@ -111,6 +116,78 @@ class TestLearning:
 
 
 FLIP = lrnn.FlipFlop(DT, 40, 8)
+
+
+class TestFlipFlop:
+    def test_learning_makes_two_stable_points_and_a_saddle(self):
+        """In the network and in its closure, apart by the closure's error, from 50 starts."""
+        n, task, lr, epochs = 1000, FLIP, 0.02, 60
+        law = lrnn.Overlaps.from_gram(closure(0.8).overlaps.gram)
+        options = {"dt": task.dt, "activation": lrnn.Erf()}
+        net = lrnn.LowRankRNN.with_overlaps(law, n, key=jr.key(1), **options)
+        run = {"epochs": epochs, "key": jr.key(0), "record": epochs // 20}
+        truth, theory = (
+            lrnn.learn(model, task, lrnn.Descent(lr), **run) for model in (net, lrnn.reduce(net))
+        )
+        found = lrnn.fixed_points(truth.model, key=jr.key(2), starts=50)
+        near = lrnn.fixed_points(lrnn.reduce(truth.model), key=jr.key(2), starts=50)
+        far = lrnn.fixed_points(theory.model, key=jr.key(2), starts=50)
+        for points in (found, near, far):
+            assert points.kinds.tolist() == ["stable", "stable", "saddle"]
+            assert abs(points.latents[2, 0]) < 1e-8
+        # what the network drifts at the closure's points, over how fast it is drawn back there
+        drift = truth.model.equilibria.drift
+        for k, k_closure in zip(found.latents[:2, 0], near.latents[:2, 0]):
+            away = float(drift(truth.model, jnp.array([k_closure]), jnp.zeros(1))[0])
+            slope = (found.eigenvalues[0, 0].real - 1) / float(task.dt)
+            assert abs(k - k_closure) < 3 * abs(k) / n**0.5
+            assert abs((k_closure - k) - away / slope) < 0.3 * abs(away / slope)
+        apart = np.abs(far.latents[:2] - found.latents[:2]).max()
+        error = float(lrnn.learning.relative_gap(theory, truth))
+        print(f"\nN = {n}: κ {found.latents[0, 0]:.4f}, closures {apart:.4f} away; Q {error:.3%}")
+        assert apart < 5 * error * np.abs(found.latents[0, 0])
+        for curve in (truth, theory):  # at rest both turn over where vu passes 1
+            history = stability.fixed_points_of_learning(curve, key=jr.key(2))
+            crossed = int(curve.epochs[np.flatnonzero(np.asarray(curve["vu"]) > 1)[0]])
+            assert history.changes()[0] == (crossed, (1, 0), (2, 1))
+        drawn(found, far, history)
+
+
+def drawn(points, other, history):
+    """Stable points are full, others half or open; one line where their number changes."""
+    with figures.style():
+        figure, (left, right) = figures.panels(1, 2, height=2.4)
+        figures.plot_fixed_points(left, points.latents, points.kinds, other=other.latents)
+        latents, kinds = zip(*((p.latents, p.kinds) for p in history.points))
+        changes = [epoch for epoch, *_ in history.changes()]
+        figures.plot_branches(right, history.epochs, latents, kinds, changes=changes)
+        looks = {line.get_label(): line for line in left.lines}
+        fills = {name: looks[name].get_fillstyle() for name in ("stable", "saddle")}
+        assert fills == {"stable": "full", "saddle": "left"}
+        assert np.array_equal(np.sort(looks["stable"].get_xdata()), np.sort(points.latents[:2, 0]))
+        assert np.array_equal(looks["closure"].get_xdata(), other.latents[:, 0])
+        marks = {line.get_label(): line for line in right.lines}
+        stable = np.concatenate([p.latents[p.stable, 0] for p in history.points])
+        assert np.array_equal(marks["stable"].get_ydata(), stable)
+        assert list(marks[f"change at {changes[0]}"].get_xdata()) == [changes[0]] * 2
+        figure.canvas.draw()
+        plt.close(figure)
+
+
+def test_points_of_two_latents_lie_in_their_plane():
+    kinds = np.array(["stable", "saddle", "repelling"])
+    latents = np.array([[1.0, 2.0, 0.0], [3.0, 4.0, 0.0], [5.0, 6.0, 0.0]])
+    with figures.style():
+        figure, ax = plt.subplots()
+        assert figures.plot_fixed_points(ax, latents, kinds, axes=(1, 0)) is ax
+        places = np.squeeze(np.array([line.get_data() for line in ax.lines], float))
+        assert places.tolist() == [[2.0, 1.0], [4.0, 3.0], [6.0, 5.0]]
+        assert ax.lines[2].get_fillstyle() == "none"
+        assert (ax.get_xlabel(), ax.get_ylabel()) == (r"$\kappa_{2}$", r"$\kappa_{1}$")
+        figures.plot_branches(ax, np.arange(2), [latents] * 2, [kinds] * 2, axis=1)
+        assert ax.get_ylabel() == r"fixed points $\kappa_{2}$"
+        figure.canvas.draw()
+        plt.close(figure)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Networks as other programs write them, from arrays with their names."""
 
+import sys
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -87,6 +89,12 @@ class TestLowRank:
         ):
             lrnn.load_network(save(**other), dt=0.2)
 
+    def test_what_is_missing_is_named(self, save):
+        for keys, missing in (("wo", "a read-out, wo or w_out"), ("wi", "inputs, wi or w_inp")):
+            part = {name: array for name, array in FIRST.items() if name != keys}
+            with pytest.raises(ValueError, match=f"but not {missing}; it holds m, n, "):
+                lrnn.load_network(save(**part), dt=0.2)
+
     def test_the_step_must_be_given(self, save):
         with pytest.raises(ValueError, match="holds no `dt`"):
             lrnn.load_network(save(**FIRST))
@@ -138,6 +146,24 @@ class TestTorch:
         with pytest.raises(ValueError, match=expected):
             lrnn.load_network(save(**TORCH | changes))
 
+    def test_a_cell_is_read_like_its_layer(self, save):
+        cell = {name.replace("_l0", ""): array for name, array in TORCH.items()}
+        assert same(lrnn.load_network(save(**cell)), lrnn.load_network(save(**TORCH)))
+        for gates, what in ((4, "an LSTM"), (3, "a GRU")):
+            other = cell | drawn(**{"core.weight_hh": (gates * N, N)})
+            with pytest.raises(ValueError, match=rf"not a vanilla RNN.*weight_hh has .*{what}"):
+                lrnn.load_network(save(**other))
+        del cell["core.weight_ih"]
+        with pytest.raises(ValueError, match=r"not a vanilla RNN.*it holds no weight_ih"):
+            lrnn.load_network(save(**cell))
+
+    def test_weights_that_are_not_finite(self, save):
+        broken = TORCH | {"core.weight_hh_l0": np.full((N, N), np.nan)}
+        with pytest.raises(ValueError, match=r"`w` must be finite, but entry .* is nan: look for"):
+            lrnn.load_network(save(**broken))
+        with pytest.raises(ValueError, match="`v` must be finite"):
+            lrnn.load_network(save(**FIRST | {"n": np.full((N, 2), np.inf)}), dt=0.2)
+
     def test_its_step_is_one(self, save):
         with pytest.raises(ValueError, match=r"of dt = 1, the arguments say 0\.5"):
             lrnn.load_network(save(**TORCH), dt=0.5)
@@ -153,6 +179,38 @@ class TestTorch:
         torch.save(torch.nn.RNN(2, 3), path)
         with pytest.raises(ValueError, match="is not a state dict of tensors"):
             lrnn.load_network(path)
+
+
+class TestWeights:
+    """w, w_in, w_out, whose equation a file does not say."""
+
+    WEIGHTS = drawn(w=(N, N), w_in=(N, 3), w_out=(2, N), b=(N,), h0=(N,), b_out=(2,))
+
+    def test_currents_are_said_to_be_such(self, save):
+        a, options = dict(self.WEIGHTS), {"dt": 0.1, "activation": lrnn.Tanh()}
+        found = lrnn.load_network(save(**a), kind=lrnn.CurrentRNN, **options)
+        a["c"] = a.pop("b_out")
+        assert eqx.tree_equal(found, lrnn.CurrentRNN(**a, **options))
+        rates = lrnn.load_network(save(**self.WEIGHTS), **options)
+        assert eqx.tree_equal(rates, lrnn.DenseRNN(**a, **options))
+
+    def test_a_single_channel_may_be_one_vector(self, save):
+        a = drawn(w=(N, N), w_in=(N,), w_out=(N,))
+        expected = lrnn.DenseRNN(a["w"], a["w_in"][:, None], a["w_out"][None], dt=0.1)
+        assert eqx.tree_equal(lrnn.load_network(save(**a), dt=0.1), expected)
+
+    @pytest.mark.parametrize(
+        ("arrays", "options", "expected"),
+        [
+            (WEIGHTS, {"scale": 3.0}, "holds weights: `scale` is of loading vectors, leave it out"),
+            (FIRST, {"kind": lrnn.DenseRNN}, r"m writes.*a LowRankRNN, not a DenseRNN as `kind`"),
+            (TORCH, {"kind": lrnn.CurrentRNN}, r"nn\.RNN.*a DenseRNN, not a CurrentRNN as `kind`"),
+        ],
+    )
+    def test_what_contradicts_a_file_is_refused(self, arrays, options, expected, save):
+        step = {} if arrays is TORCH else {"dt": 0.1}
+        with pytest.raises(ValueError, match=expected):
+            lrnn.load_network(save(**arrays), **step, **options)
 
 
 class TestNames:
@@ -186,3 +244,25 @@ class TestContradictions:
         np.savez(tmp_path / "net.npz", **FIRST)
         found = (lrnn.load_network(tmp_path / f"net.{kind}", dt=0.2) for kind in ("mat", "npz"))
         assert same(*found)
+
+    def test_one_of_version_7_3_by_mat73(self, tmp_path):
+        pytest.importorskip("mat73", reason="the extra files is not installed")
+        h5py = pytest.importorskip("h5py", reason="mat73 brings it")
+        classes = {"f": np.bytes_(b"double"), "U": np.bytes_(b"char")}
+        with h5py.File(tmp_path / "net.mat", "w", userblock_size=512) as file:
+            for name, array in (FIRST | {"nonlinearity": np.array("tanh")}).items():
+                text = array.dtype.kind == "U"
+                codes = np.frombuffer(str(array).encode(), np.uint8).astype(np.uint16)
+                file[name] = codes[:, None] if text else np.atleast_2d(array).T
+                file[name].attrs["MATLAB_class"] = classes[array.dtype.kind]
+        with open(tmp_path / "net.mat", "r+b") as file:
+            file.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\0\2IM")
+        np.savez(tmp_path / "net.npz", **FIRST)
+        found = (lrnn.load_network(tmp_path / f"net.{kind}", dt=0.2) for kind in ("mat", "npz"))
+        assert same(*found)
+
+    def test_without_mat73_one_sentence_says_what_to_do(self, tmp_path, monkeypatch):
+        monkeypatch.setitem(sys.modules, "mat73", None)
+        (tmp_path / "net.mat").write_bytes(b"MATLAB 7.3 MAT-file")
+        with pytest.raises(ValueError, match="needs mat73, which is not installed: pip install "):
+            lrnn.load_network(tmp_path / "net.mat", dt=0.2)

@@ -266,10 +266,41 @@ def test_what_factorise_refuses(options, message):
 
 
 def test_nonlinear_dense_networks_do_not_factorise():
-    with pytest.raises(
-        ValueError, match=r"equals a low-rank network after factorising W only where φ is linear"
-    ):
+    with pytest.raises(ValueError, match=r"DenseRNN equals a low-rank network.*CurrentRNN"):
         lrnn.factorise(lrnn.DenseRNN(**WEIGHTS, dt=0.1, activation=lrnn.Tanh()), rank=2)
+
+
+SHIFTED = lrnn.SmoothActivation(lambda h: jnp.tanh(h) + 0.5)
+
+
+def test_a_vanilla_rnn_of_unit_steps_factorises_exactly():
+    """As h_t = φ(a_t) of the currents a that W h + W_in x + b are: for any φ with φ(0) = 0."""
+    b, c = RNG.normal(size=12), {"dt": 1.0, "activation": lrnn.Tanh()}
+    dense = lrnn.DenseRNN(**WEIGHTS, b=b, **c)
+    found = lrnn.factorise(dense, rank=2, scale=12.0)
+    x = jnp.asarray(RNG.normal(size=(20, 1)))
+    assert gap(found.network.rollout(x), dense.rollout(x)) < ROUNDING
+    for other in ({"h0": np.ones(12)}, {"dt": 0.5}, {"activation": SHIFTED}):
+        with pytest.raises(ValueError, match="dt = 1 and it starts from h = 0"):
+            lrnn.factorise(lrnn.DenseRNN(**WEIGHTS, **c | other))
+    with pytest.raises(ValueError, match="dt = 1 and it starts from h = 0"):
+        lrnn.factorise(lrnn.DenseRNN(**WEIGHTS, **c, readout=lrnn.Tanh()))
+
+
+def test_what_learning_added_factorises_apart():
+    before = RNG.normal(size=(12, 12))
+    options = {"dt": 0.1, "activation": lrnn.Tanh()}
+    start = lrnn.CurrentRNN(before, WEIGHTS["w_in"], WEIGHTS["w_out"], **options)
+    end = lrnn.CurrentRNN(**WEIGHTS | {"w": before + WEIGHTS["w"]}, **options)
+    found = lrnn.factorise(end, initial=start, scale=12.0)
+    assert found.rank == 2
+    assert gap(found.network.u @ found.network.v.T / 12, WEIGHTS["w"]) < ROUNDING
+    assert lrnn.factorise(end).rank > 2
+    small = lrnn.CurrentRNN(np.eye(3), np.ones((3, 1)), np.ones((1, 3)), **options)
+    with pytest.raises(ValueError, match=r"`initial`.*same shape \(12, 12\); got \(3, 3\)"):
+        lrnn.factorise(end, initial=small)
+    with pytest.raises(ValueError, match="`initial` must be such as a CurrentRNN; got a DenseRNN"):
+        lrnn.factorise(end, initial=lrnn.DenseRNN(**WEIGHTS, **options))
 
 
 def test_erf_is_accurate_odd_and_differentiable():

@@ -9,14 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+from lrnn_jax.cli._analyse import Chosen, Reading, analysis
 from lrnn_jax.cli._html import page
 from lrnn_jax.cli._output import describe, save_curves, text, write
 from lrnn_jax.cli._place import check_place, write_page
 from lrnn_jax.cli._setup import setup_jax
 from lrnn_jax.cli._sweep import sweep_command
-from lrnn_jax.experiments import REGISTRY, AnalysisConfig, Recorder, analyse, get
+from lrnn_jax.experiments import REGISTRY, AnalysisConfig, Recorder, get
 from lrnn_jax.learning import ProgressBar
-from lrnn_jax.networks import DenseRNN, LowRankRNN, factorise, load_network
 from lrnn_jax.sweeps import message_of
 
 HELP = """\
@@ -30,7 +30,7 @@ commands:
   list                 the experiments
   report DIR…          several runs as one HTML page, figures embedded
   sweep FILE.toml      many cells, resumable; `sweep status DIR` reports
-  analyse NET.npz      what the theory says about your own network
+  analyse FILE         what the theory says about your own network
 
 Every command explains its options with --help, e.g. `lrnn-jax run filter --help`.
 `--json` prints one JSON object, alone on standard output.
@@ -189,39 +189,25 @@ def _preset(preset: Preset = "full") -> Preset:
 
 def _analyse(
     network: Path,
-    dt: float | None = None,
-    scale: float | None = None,
-    rank: int | None = None,
-    energy: float | None = None,
-    task: AnalysisConfig = AnalysisConfig(),
+    reading: Reading = Reading(),
+    chosen: Chosen = Chosen(),
+    config: AnalysisConfig = AnalysisConfig(),
     output: Options = Options(),
 ) -> int:
-    """What the theory says about your own network: rank, overlaps, what a loss sees of them,
-    what learning conserves, and how it would learn a task. The network is taken as linear: its
-    activation is the identity.
+    """What the theory says about your own network: rank, overlaps, what outputs depend on, how it
+    would learn a task; of a nonlinear one how Gaussian its loadings are, and how far closure and
+    infinite width are from it.
 
     Args:
-        network: .npz with loading vectors z, v, m, u, or weights w, w_in, w_out.
-        dt: Euler step [membrane time constants], where the file holds none.
-        scale: s; default N for vectors, 1 for weights.
-        rank: how many singular values of w to keep.
-        energy: keep the fewest singular values with this share of Σσ² (default 0.99).
-        task: what it would learn.
+        network: a file that load_network reads: .npz, PyTorch's, .safetensors, .mat.
+        reading: how the file is read.
+        chosen: what is analysed.
+        config: what it would learn.
         output: where results go.
     """
     setup_jax(output.dtype, output.cache)
-    options = {"dt": dt, "scale": scale, "dtype": output.dtype}
-    loaded, factorisation = load_network(network, **options), None
-    if isinstance(loaded, DenseRNN):
-        factorisation = factorise(loaded, rank=rank, energy=energy, scale=scale or 1.0)
-        loaded = factorisation.network
-    elif rank is not None or energy is not None:
-        raise ValueError("--rank and --energy are for files of weights w, w_in and w_out.")
-    if not isinstance(loaded, LowRankRNN):
-        raise ValueError(
-            f"{network} holds a {type(loaded).__name__}; give a network's own weights."
-        )
-    _deliver(analyse(loaded, factorisation), task, output, f"analyse-{network.stem}")
+    found = analysis(network, reading, chosen, config, output.dtype)
+    _deliver(found, config, output, f"analyse-{network.stem}")
     return 0
 
 
@@ -231,6 +217,7 @@ def _deliver(experiment: Any, config: Any, options: Options, name: str) -> bool:
     folder, bar = options.out or Path("runs") / name, ProgressBar()
     check_place(folder)  # before anything is computed
     recorder = Recorder(bar)
+    print(*experiment.before, sep="\n", end="\n" * bool(experiment.before), file=sys.stderr)
     try:
         report = experiment.record(config, recorder)
     except KeyboardInterrupt:

@@ -2,7 +2,8 @@
 
 import difflib
 
-from lrnn_jax.experiments._analysis import AnalysisConfig, analyse
+from lrnn_jax.experiments._analysis import analyse
+from lrnn_jax.experiments._analysis_base import AnalysisConfig
 from lrnn_jax.experiments._base import (
     AbstractResults,
     Claim,

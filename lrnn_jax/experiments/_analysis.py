@@ -1,213 +1,188 @@
 """What the theory says about a user's own network."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
-from lrnn_jax._results import RESULTS
-from lrnn_jax.experiments._base import (
-    AbstractResults,
-    Columns,
-    Experiment,
-    claim,
-    experiment,
-    final_overlaps,
-)
-from lrnn_jax.experiments._configs import AbstractConfig, within
-from lrnn_jax.experiments._panels import loss_panel, overlap_panels
+from lrnn_jax._checks import component, whole
+from lrnn_jax.experiments._analysis_base import SHARE, AnalysisConfig
+from lrnn_jax.experiments._analysis_linear import analyse_linear, linear_notes
+from lrnn_jax.experiments._analysis_nonlinear import analyse_nonlinear, nonlinear_notes
+from lrnn_jax.experiments._analysis_spectrum import MOST, Spectrum, analyse_spectrum, spectrum_notes
+from lrnn_jax.experiments._base import Experiment, experiment
 from lrnn_jax.experiments._recorder import Recorder
-from lrnn_jax.figures import Figure, panels
-from lrnn_jax.learning import Descent, Flow, LearningCurve, outcome
-from lrnn_jax.networks import Factorisation, LowRankRNN
-from lrnn_jax.overlaps import gram_rank, invariants, visible
-from lrnn_jax.reduced import reduce
-from lrnn_jax.tasks import AbstractFilter, ExponentialFilter, OscillatingFilter
+from lrnn_jax.networks import (
+    AbstractDenseRNN,
+    CurrentRNN,
+    Factorisation,
+    LowRankRNN,
+    check_factorisable,
+    describe,
+    factorise,
+    recurrent_change,
+)
+from lrnn_jax.tasks import AbstractTask
 
 
-@dataclass(frozen=True)
-class AnalysisConfig(AbstractConfig):
-    """The task and learning whose course is predicted for a network."""
+def analyse(
+    network: LowRankRNN | AbstractDenseRNN,
+    *,
+    task: AbstractTask | None = None,
+    rank: int | None = None,
+    energy: float | None = None,
+    initial: AbstractDenseRNN | None = None,
+    remarks: Sequence[str] = (),
+) -> Experiment:
+    """What the theory says about your own network: an experiment, run by calling it with a config.
 
-    task: Literal["exponential", "oscillating"] = "exponential"
-    """Target filter on every pair of channels: a* exp(−c* τ), or a* exp(−c* τ) cos(ω* τ)."""
-    rate: float = within(0.2, 0, 1e3)
-    """c*, decay rate of the target [1 / membrane time constant]."""
-    frequency: float = 2.0
-    """ω*, angular frequency of the oscillating target [radians / membrane time constant]."""
-    amplitude: float = 1.0
-    """a*, amplitude of the target."""
-    steps: int = within(400, 2, 1e6)
-    """T, steps of the impulse response."""
-    lr: float = within(5e-3, 0, 1e3)
-    """η, learning rate (the network's own is s η)."""
-    epochs: int = within(2000, 2, 1e8)
-    """Parameter updates."""
+        experiment = experiments.analyse(lrnn.load_network("net.pt", dt=0.2))
+        print(experiment.before)
+        report = experiment()
+        report.draw()
 
-
-class AnalysisResults(AbstractResults):
-    """A network's overlaps, and how it would learn (up to where this diverges, if it does)."""
-
-    config: AnalysisConfig
-    factorisation: Factorisation | None
-    descent: LearningCurve
-    neurons: int
-    rank: int
-    inputs: int
-    outputs: int
-    gram_rank: int
-    overlaps: dict[str, float]
-    visible: tuple[str, ...]
-    invisible: tuple[str, ...]
-    invariants: dict[str, Any]
-    growth: float
-    initial_loss: float
-    final_loss: float
-    result: str
-    flow: LearningCurve | None = None
-
-    @claim(
-        "the recurrent weights are low-rank: discarded part of the Frobenius norm",
-        high=0.05,
-        shown=lambda r: str(r.factorisation),
-    )
-    def discarded(self) -> float | None:
-        return None if self.factorisation is None else self.factorisation.discarded
-
-    @claim(
-        "the activity without input decays: largest |1 − dt + dt λ|, λ: eigenvalues of VᵀU/s",
-        high=1 - 1e-12,
-    )
-    def decay(self) -> float:
-        return self.growth
-
-    @claim(
-        "predicted learning on the task succeeds: epochs",
-        low=lambda r: r.config.epochs,
-        shown=lambda r: f"{_ending(r.descent)}, loss {r.initial_loss:.3g} → {r.last_loss():.3g}",
-    )
-    def learned(self) -> Any:
-        return jnp.isfinite(self.descent.loss).sum() - 1
-
-    def last_loss(self) -> Any:
-        """The last that was finite, infinite where none was."""
-        finite = self.descent.loss[jnp.isfinite(self.descent.loss)]
-        return finite[-1] if finite.size else jnp.inf
-
-    def table(self) -> Columns:
-        """Every overlap; for many of them, norms of their blocks."""
-        if len(self.overlaps) <= 60:
-            return final_overlaps(self)
-        overlaps = self.descent.overlaps
-        families = list(overlaps.roles.sizes)
-        blocks = [(a, b) for i, a in enumerate(families) for b in families[i:]]
-        norms = [jnp.linalg.norm(overlaps.block(a, b), axis=(-2, -1)) for a, b in blocks]
-        return {
-            "block (Frobenius norm)": ([a + b for a, b in blocks], ""),
-            "loss sees it": (["yes" if a in "zv" and b in "mu" else "no" for a, b in blocks], ""),
-            "start": ([float(norm[0]) for norm in norms], ".6f"),
-            "descent": ([float(norm[-1]) for norm in norms], ".6f"),
-        }
-
-    def draw(self) -> Figure:
-        figure, axes = panels(1, 3, height=2.3)
-        others = {} if self.flow is None else {"flow": self.flow}
-        loss_panel(axes[0], above=0.0, **others, predicted=self.descent)
-        overlap_panels(axes[1:], theory=self.descent)
-        return figure
-
-
-def analyse(network: LowRankRNN, factorisation: Factorisation | None = None) -> Experiment:
-    """Overlaps of a network, what a loss sees of them, what is conserved, and how it would learn:
-    an experiment.
+    Linear networks: overlaps, what a loss sees of them, what is conserved, how learning would go.
+    Nonlinear ones: what outputs depend on (measured), how Gaussian the loadings are, how far
+    closure and population are from the network on the task's trials, and learning predicted by
+    each. Dense ones are factorised first. Where more than rank 10 would be kept, or more than 5 %
+    of the norm of W discarded, and no `rank` is given, and where no low-rank network equals them:
+    the spectrum of W in place of all that, and what can be done.
 
     Arguments:
-        network: a linear low-rank network, e.g. from `load_network`.
-        factorisation: how the network was made from a dense one, if it was.
+        network: low-rank or dense, e.g. from `load_network`.
+        task: what it would learn; default the config's filter, on white noise for nonlinear ones.
+        rank: r to keep of W, also of a low-rank network; or
+        energy: keep the fewest singular values whose Σσ² reaches this share; default as many as
+            discard 5 % of the norm of W.
+        initial: the dense network before learning: ΔW = W − W_0 is analysed in place of W.
+        remarks: sentences that are told first; default what the network is.
+
+    Errors: ValueError for another network, ranks out of range, rank and energy both, an `initial`
+    of another size or of a low-rank network; when it runs, those of `learn`.
 
     Source: ours.
     """
+    such_as = "LowRankRNN(…), or CurrentRNN(w, w_in, w_out, dt=…)"
+    component(network, (LowRankRNN, AbstractDenseRNN), "network", such_as)
+    lines = [*remarks] or [f"{describe(network)}."]
+    dense, own = _as_dense(network), network.roles.rank if network.roles else None
+    rank = None if rank is None else whole(rank, "rank", most=network.state_size)
+    given = rank is not None or energy is not None
+    if own and initial is not None:
+        raise ValueError("`initial` is for dense networks: a low-rank one holds no W_0.")
+    if own and (rank == own or (own <= MOST and not given)):
+        return _of_low_rank(network, None, task, lines)
+    w = recurrent_change(dense, initial)
+    lines += [] if initial is None else [_of_change(w, np.asarray(initial.w))]
+    try:
+        check_factorisable(dense)
+    except ValueError as why:
+        return _of_spectrum(network, w, lines, str(why))
+    share = energy if given else 1 - SHARE**2
+    scale = 1.0 if dense.activation.linear else float(network.state_size)
+    found = factorise(dense, rank=rank, energy=share, scale=scale, initial=initial)
+    lines.append(f"W: {found}" if initial is None else f"ΔW: {found}")
+    if rank is None and (found.rank > MOST or found.discarded > SHARE * (1 + 1e-9)):
+        return _of_spectrum(network, w, lines, _too_high(found, w))
+    return _of_low_rank(found.network, found, task, lines)
 
-    @experiment(source="ours", quick=AnalysisConfig(), seconds=(10, 10), notes=_notes)
-    def analyse(config: AnalysisConfig, recorder: Recorder) -> AnalysisResults:
+
+def _of_low_rank(
+    network: Any, factorisation: Factorisation | None, task: AbstractTask | None, lines: list[str]
+) -> Experiment:
+    """The analysis of a low-rank network, by whether it is linear."""
+    linear = network.linear and network.readout_activation.linear
+    if not linear and network.scale.ndim == 0 and float(network.scale) != network.state_size:
+        lines.append(
+            f"The scaling s = {float(network.scale):g} becomes s = N, which the closure takes: the "
+            f"same network with Z times N/s, V and U times √(N/s), and the learning rates of these."
+        )
+        network = _in_mean_scaling(network)
+    run, notes = (analyse_linear, linear_notes) if linear else (analyse_nonlinear, nonlinear_notes)
+
+    options: dict[str, Any] = {"quick": AnalysisConfig(), "seconds": (20, 20), "notes": notes}
+
+    @experiment(source="ours", before=tuple(lines), **options)
+    def analyse(config: AnalysisConfig, recorder: Recorder) -> Any:
         """What the theory says about your own network."""
-        return _run(network, factorisation, config, recorder)
+        return run(network, factorisation, task, config, recorder)
 
     return analyse
 
 
-def _run(
-    network: LowRankRNN,
-    factorisation: Factorisation | None,
-    config: AnalysisConfig,
-    recorder: Recorder,
-) -> AnalysisResults:
-    overlaps, sees, kept = network.overlaps, visible(network), invariants(network)
-    roles, task = overlaps.roles, _task(network, config)
-    methods: dict[str, Any] = {"descent": Descent(config.lr)}
-    if roles.size <= 20:  # the flow's cost grows with k⁴, and adds little
-        methods["flow"] = Flow(config.lr)
-    for name, method in methods.items():
-        options: dict[str, Any] = {"epochs": config.epochs, "throw": False}
-        label = f"predicted {name}"
-        recorder.learn(name, reduce(network), task, method, label=label, **options)
-    recurrent = np.linalg.eigvals(np.asarray(overlaps.block("v", "u")))
-    descent = recorder.curves["descent"]
-    return AnalysisResults(
-        config=config,
-        factorisation=factorisation,
-        **recorder.curves,
-        neurons=network.state_size,
-        rank=roles.rank,
-        inputs=roles.inputs,
-        outputs=roles.outputs,
-        gram_rank=gram_rank(overlaps.gram),
-        overlaps={n: float(x) for n, x in zip(overlaps.names, overlaps.vector())},
-        visible=sees.visible,
-        invisible=sees.invisible,
-        invariants={
-            "spectrum": [float(x) for x in kept.spectrum],
-            "balance": np.asarray(kept.balance).tolist(),
-            "notes": list(kept.why),
-        },
-        growth=float(np.abs(1 - float(network.dt) * (1 - recurrent)).max()),
-        initial_loss=float(descent.loss[0]),
-        final_loss=float(task.loss(descent.model)),
-        result=outcome(descent.result),
+def _of_spectrum(network: Any, w: np.ndarray, lines: list[str], offer: str) -> Experiment:
+    """The analysis of weights that are not of low rank."""
+    lines += [
+        offer,
+        "Trained networks are often W_0 + low rank: with the weights before learning (--initial "
+        "FILE, or initial=) ΔW = W − W_0 is analysed.",
+    ]
+    options: dict[str, Any] = {"quick": AnalysisConfig(), "seconds": (10, 10)}
+
+    @experiment(source="ours", before=tuple(lines), notes=spectrum_notes, **options)
+    def analyse(config: AnalysisConfig, recorder: Recorder) -> Any:
+        """What the weights of your own network look like."""
+        return analyse_spectrum(network, w, config, recorder)
+
+    return analyse
+
+
+def _as_dense(network: Any) -> AbstractDenseRNN:
+    """The same network by its matrices."""
+    if network.roles is None:
+        return network
+    b, h0 = (None if x is None else x[:, 0] for x in (network.b, network.h0))
+    return CurrentRNN(
+        network.u @ network.weighted(network.v).T,
+        network.m,
+        network.weighted(network.z).T,
+        b,
+        h0=h0,
+        c=network.c,
+        dt=network.dt,
+        activation=network.activation,
+        readout=network.readout_activation,
     )
 
 
-def _task(network: LowRankRNN, config: AnalysisConfig) -> AbstractFilter:
-    dt, steps = network.dt, config.steps
-    amplitude = jnp.full((network.inputs, network.outputs), config.amplitude)
-    if config.task == "exponential":
-        return ExponentialFilter(config.rate, dt, steps, amplitude)
-    return OscillatingFilter(config.rate, config.frequency, dt, steps, amplitude)
+def _in_mean_scaling(network: LowRankRNN) -> LowRankRNN:
+    """The same network with s = N."""
+    n = network.state_size
+    more = n / network.scale
+    return LowRankRNN(
+        network.z * more,
+        network.v * more**0.5,
+        network.m,
+        network.u * more**0.5,
+        n,
+        b=network.b,
+        h0=network.h0,
+        c=network.c,
+        signs=network.signs,
+        dt=network.dt,
+        activation=network.activation,
+        readout=network.readout_activation,
+        frozen=network.frozen,
+    )
 
 
-def _ending(curve: LearningCurve) -> str:
-    """How a run ended, and what to do about it."""
-    if curve.result == RESULTS.successful:
-        return "successful"
-    if not jnp.isfinite(curve.loss[0]):
-        return "the loss is infinite before any step: the activity grows (see the eigenvalues)"
-    return f"{outcome(curve.result)} at epoch {int(curve.stopped)} (try a smaller --lr)"
+def _too_high(found: Factorisation, w: np.ndarray) -> str:
+    """Why an analysis by overlaps stops, and what it offers."""
+    spectrum = Spectrum.of(w)
+    out = min(max(spectrum.standing_out, 1), len(w))
+    return (
+        f"Rank {found.rank} of {len(w)} would be kept and {found.discarded:.1%} of the norm "
+        f"discarded (an analysis starts by itself up to rank {MOST} and {SHARE:.0%}): choose with "
+        f"--rank, or rank=, e.g. {out}, the singular values that stand out of a random bulk, which "
+        f"discards {spectrum.discarded(out):.1%}."
+    )
 
 
-def _notes(r: AnalysisResults) -> list[str]:
-    spectrum = _some([f"{x:.4g}" for x in r.invariants["spectrum"]])
-    return [
-        f"{r.neurons} neurons, rank {r.rank}, {r.inputs} input(s), {r.outputs} output(s); the "
-        f"loading vectors span {r.gram_rank} dimensions",
-        f"loss-visible:   {_some(r.visible)}",
-        f"loss-invisible: {_some(r.invisible)}",
-        f"invariants: spectrum {spectrum}",
-        *(f"  {note}" for note in r.invariants["notes"]),
-    ]
-
-
-def _some(words: Sequence[str], most: int = 15) -> str:
-    more = f", … ({len(words)} in all)" if len(words) > most else ""
-    return ", ".join(words[:most]) + more
+def _of_change(change: np.ndarray, before: np.ndarray) -> str:
+    """What it means to analyse ΔW."""
+    radius = np.abs(np.linalg.eigvals(before)).max()
+    return (
+        f"ΔW = W − W_0 has {np.linalg.norm(change) / (np.linalg.norm(before) or 1):.3g} times the "
+        f"norm of W_0 and is analysed in the place of W: what learning added, alone; W_0, of "
+        f"spectral radius {radius:.3g}, stays as a fixed part, which these overlaps leave out."
+    )

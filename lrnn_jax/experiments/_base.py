@@ -183,6 +183,7 @@ class Experiment(Generic[C, R]):
         seconds: that the command takes at full and at quick size, start and compiling included, on
             2 CPU cores (full size: with `--devices 2` where there is this option).
         notes: lines that are printed before the table.
+        before: lines that are known, and told, before it runs.
         devices: how many a config wants; None: whatever there is.
     """
 
@@ -194,6 +195,7 @@ class Experiment(Generic[C, R]):
     seconds: tuple[int, int]
     notes: Callable[[R], list[str]] = lambda results: []
     devices: Callable[[C], int | None] = lambda config: None
+    before: tuple[str, ...] = ()
 
     @property
     def full(self) -> C:

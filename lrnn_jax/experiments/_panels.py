@@ -59,6 +59,43 @@ def overlap_panels(
         ax.set_ylabel(f"loss-{kind} overlaps")
 
 
+def block_norms(curve: LearningCurve) -> tuple[list[str], list[bool], np.ndarray]:
+    """Blocks of Q by two families each, e.g. "vu": names, whether a loss sees any of it, and
+    Frobenius norms, shape (record, block)."""
+    overlaps, mask = curve.overlaps, curve.visibility.mask
+    slices = overlaps.roles.slices
+    pairs = [(a, b) for i, a in enumerate(slices) for b in [*slices][i:] if a != "o"]
+    seen = [bool(np.asarray(mask)[slices[a], slices[b]].any()) for a, b in pairs]
+    blocks = (np.asarray(overlaps.block(a, b)) for a, b in pairs)
+    norms = [np.linalg.norm(block, axis=(-2, -1)) for block in blocks]
+    return [a + b for a, b in pairs], seen, np.stack(norms, axis=-1)
+
+
+def block_panel(
+    ax: Axes,
+    visible: bool,
+    *,
+    theory: LearningCurve | None = None,
+    simulation: LearningCurve | None = None,
+    **others: LearningCurve,
+) -> Axes:
+    """Norms of the blocks of Q that a loss sees, or of those that it does not, over epochs; at any
+    rank the same few lines, drawn as in `overlap_panels`."""
+    curve = simulation if theory is None else theory
+    assert curve is not None
+    epochs = np.asarray(curve.epochs)
+    chosen = np.array(block_norms(curve)[1]) == visible
+    for name, other in others.items():
+        ax.plot(epochs, block_norms(other)[2][:, chosen], **METHODS[name][1])
+    after, before = (
+        None if c is None else block_norms(c)[2][:, chosen] for c in (theory, simulation)
+    )
+    names = [rf"${n.upper()}$" for n, m in zip(block_norms(curve)[0], chosen) if m]
+    plot_overlaps(ax, epochs, before, after, names, visible=visible)
+    ax.set_ylabel(f"loss-{'visible' if visible else 'invisible'} blocks, norm")
+    return ax
+
+
 def responses(task: Any, **models: Any) -> dict[str, Any]:
     """The target of a filter, and the impulse responses of models by name, shape (time,); of the
     first channels."""

@@ -3,7 +3,14 @@
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lrnn_jax.figures._fixed_points import plot_branches, plot_fixed_points
 from lrnn_jax.figures._live import live
+from lrnn_jax.figures._networks import (
+    plot_eigenvalue_plane,
+    plot_gram,
+    plot_kurtosis,
+    plot_singular_values,
+)
 from lrnn_jax.figures._panels import (
     FIRST,
     METHODS,

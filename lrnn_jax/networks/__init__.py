@@ -28,8 +28,19 @@ from lrnn_jax.networks._base import (
 from lrnn_jax.networks._checkpointed import AbstractWrappedRNN, CheckpointedRNN, inner_power
 from lrnn_jax.networks._dense import AbstractDenseRNN, CurrentRNN, DenseRNN, recurrent_drive
 from lrnn_jax.networks._erf import erf
-from lrnn_jax.networks._factorise import Factorisation, factorise
-from lrnn_jax.networks._files import describe_file, load_network, save_network
+from lrnn_jax.networks._factorise import (
+    Factorisation,
+    check_factorisable,
+    factorise,
+    recurrent_change,
+)
+from lrnn_jax.networks._files import (
+    ACTIVATIONS,
+    describe,
+    describe_file,
+    load_network,
+    save_network,
+)
 from lrnn_jax.networks._loadings import LoadingLaw
 from lrnn_jax.networks._low_rank import LowRankRNN
 from lrnn_jax.networks._quadrature import AbstractQuadrature, GaussHermite, Sobol, gauss_hermite

@@ -22,8 +22,15 @@ from lrnn_jax.networks._activation import (
     as_activation,
 )
 from lrnn_jax.networks._base import AbstractRNN, as_network
-from lrnn_jax.networks._dense import WEIGHTS, DenseRNN
-from lrnn_jax.networks._layouts import Layout, is_of_layout, read_file, recognise, renamed
+from lrnn_jax.networks._dense import WEIGHTS, AbstractDenseRNN, DenseRNN
+from lrnn_jax.networks._layouts import (
+    Layout,
+    is_of_layout,
+    read_file,
+    recognise,
+    renamed,
+    write_safetensors,
+)
 from lrnn_jax.networks._low_rank import LowRankRNN
 
 _FORMATS = (
@@ -54,30 +61,45 @@ _NEUTRAL: dict[str, float] = {
     for name in names.split()
 }
 """What networks here do not have, by the usual names, and the value that it has without it."""
-_ACTIVATIONS = {
+ACTIVATIONS = {
     **dict.fromkeys(("identity", "linear", "none"), Identity()),
     **{"tanh": Tanh(), "erf": Erf(), "relu": ReLU(), "softplus": Softplus()},
 }
+"""Those that files and the command line name."""
 _positive = partial(number, low=0, open_start=True)
 _CHECKS = {
     **{name: partial(_positive, name=name) for name in ("dt", "tau", "scale")},
     "activation": as_activation,
-    "readout": as_activation,
+    "readout": partial(
+        component, kind=AbstractActivation, name="readout", such_as="Identity(), to read out h"
+    ),
+    "kind": lambda kind: _dense(kind),
 }
+_WRITERS = {".npz": np.savez, ".safetensors": write_safetensors}
 _PHI = ("activation", "nonlinearity", "phi", "transfer_function")
 
 
 def save_network(network: AbstractRNN, path: str | os.PathLike) -> None:
-    """Write any network, a reduction or one of your own class, to an `.npz` file.
+    """Write any network, a reduction or one of your own class, to a file.
 
     Its arrays stand by their paths, and a JSON header says what it is; nothing is pickled. A file
     that was there is replaced as a whole, or stays.
 
-    Arguments: `network`, any `AbstractRNN`; `path`, of the file to write.
+    Arguments:
+        network: any `AbstractRNN`.
+        path: of the file to write, which ends in `.npz`, or in `.safetensors` where that package is
+            installed.
 
-    Errors: OSError when the file cannot be written.
+    Errors: OSError when the file cannot be written; ValueError for another ending.
     """
-    save_tree(as_network(network), path)
+    component(path, (str, os.PathLike), "path", '"network.npz"')
+    ending = os.path.splitext(os.fspath(path))[1].lower()
+    if ending not in _WRITERS:
+        raise ValueError(
+            f"`path` must end in {' or '.join(_WRITERS)}, which says how to write it; got "
+            f"{os.fspath(path)!r}."
+        )
+    save_tree(as_network(network), path, _WRITERS[ending])
 
 
 def load_network(
@@ -88,6 +110,7 @@ def load_network(
     scale: ArrayLike | None = None,
     activation: AbstractActivation | None = None,
     readout: AbstractActivation | None = None,
+    kind: type[AbstractDenseRNN] | None = None,
     names: Mapping[str, str] | None = None,
     dtype: Any = None,
     like: AbstractRNN | None = None,
@@ -98,21 +121,23 @@ def load_network(
         path: a file of `save_network`; or one that holds z, v, m, u, or w, w_in, w_out, perhaps
             biases b, initial state h0, numbers `scale`, `dt`, `tau`, and the name of an
             `activation` ("linear", "tanh", "erf", "relu", "softplus"); or a state dict with
-            `torch.nn.RNN` and a linear read-out, or with vectors m (write) and n (read), inputs wi
-            or w_inp, read-out wo or w_out, their scales, h0 or x0. As `.npz`, PyTorch's `.pt`,
-            `.safetensors` or `.mat` (see `describe_file` for what is recognised).
+            `torch.nn.RNN` (or `RNNCell`) and a linear read-out, or with vectors m (write) and n
+            (read), inputs wi or w_inp, read-out wo or w_out, their scales, h0 or x0. As `.npz`,
+            PyTorch's `.pt`, `.safetensors` or `.mat`, whose version 7.3 needs mat73 (see
+            `describe_file` for what is recognised).
         dt, tau: Euler step and membrane time constant in one unit; the network's dt is dt/tau.
             Needed where the file has no dt.
         scale: s of loading vectors; default N.
         activation: φ; default linear, for files of other programs tanh.
         readout: `Identity()` where h is read out in place of φ(h).
+        kind: the equation of weights w, w_in, w_out: `DenseRNN` (default) or `CurrentRNN`.
         names: the file's names of our arrays, e.g. {"z": "arr_3", "v": "arr_0.T"}, where ".T"
             turns one.
         dtype: floating dtype to compute in, e.g. "float64"; default the file's.
         like: for a saved network of a class of your own, or with an activation made of a function:
             a network of the same structure, whose arrays are replaced.
 
-    Returns: a `LowRankRNN` for vectors, a `DenseRNN` for matrices (see `factorise`), the saved
+    Returns: a `LowRankRNN` for vectors, a dense network for matrices (see `factorise`), the saved
     network otherwise.
 
     Errors: ValueError for a file that is missing, unreadable, pickled or holds other arrays, that
@@ -120,6 +145,7 @@ def load_network(
     read-out bias of vectors), or when dt is nowhere given; those of the networks' classes.
     """
     options = {"dt": dt, "tau": tau, "scale": scale, "activation": activation, "readout": readout}
+    options |= {"kind": kind}
     return _load(path, options, names, dtype, like)[0]
 
 
@@ -131,6 +157,7 @@ def describe_file(
     scale: ArrayLike | None = None,
     activation: AbstractActivation | None = None,
     readout: AbstractActivation | None = None,
+    kind: type[AbstractDenseRNN] | None = None,
     names: Mapping[str, str] | None = None,
 ) -> str:
     """What `load_network` makes of a file, in a sentence.
@@ -138,13 +165,24 @@ def describe_file(
     Arguments, errors: as there.
     """
     options = {"dt": dt, "tau": tau, "scale": scale, "activation": activation, "readout": readout}
+    options |= {"kind": kind}
     network, sentence = _load(path, options, names, None, None)
-    roles = "" if network.roles is None else f", rank {network.roles.rank}"
-    phi = type(network.activation).__name__
+    return f"{describe(network)}; read from {sentence}."
+
+
+def describe(network: AbstractRNN) -> str:
+    """What a network is: class, sizes, φ, read-out, dt, whether anything but inputs drives it."""
+    as_network(network)
+    rank = "" if network.roles is None else f", rank {network.roles.rank}"
+    kind, phi, read = (
+        type(x).__name__ for x in (network, network.activation, network.readout_activation)
+    )
+    driven = ", driven by biases or an initial state other than 0" * network.biased
     return (
-        f"A {type(network).__name__} of {network.state_size} neurons{roles}, {network.inputs} "
-        f"input(s) and {network.outputs} output(s), φ = {phi}, dt = {float(network.dt):g}, read "
-        f"from {sentence}."
+        f"{kind} of {network.state_size} neurons{rank}, {network.inputs} input(s) and "
+        f"{network.outputs} output(s), φ = {phi}, reads out "
+        f"{'h' if network.readout_activation.linear else f'{read}(h)'}, dt = "
+        f"{float(network.dt):g}{driven}"
     )
 
 
@@ -154,6 +192,8 @@ def _load(
     """The network, and what was recognised."""
     dtype = None if dtype is None else _floating(dtype)
     names = component({} if names is None else names, Mapping, "names", '{"z": "arr_3"}')
+    if not all(isinstance(word, str) for pair in names.items() for word in pair):
+        raise ValueError(f"`names` maps our names to the file's; got {shown(dict(names))}.")
     for name, check in _CHECKS.items():
         options[name] = None if options[name] is None else check(options[name])
     like = None if like is None else as_network(like, "like")
@@ -165,7 +205,8 @@ def _load(
 
     arrays = read_file(path, wanted)
     if has_header(arrays):
-        network = load_tree(path, like)
+        whole = all(array is not None for array in arrays.values())
+        network = load_tree(path, like, arrays if whole else None)
         for name, option in {**options, "names": names or None}.items():
             if option is not None:
                 raise ValueError(f"{path} holds a whole network, with its own: leave out `{name}`.")
@@ -197,11 +238,31 @@ def _from_arrays(
         _check_complete({n: a for n, a in arrays.items() if n.lower() in _NEUTRAL}, {}, path)
     arguments = dict(layout.arguments)
     arguments["dt"] = _step(arguments.get("dt"), arrays, options, path)
+    if options["scale"] is not None and issubclass(layout.kind, AbstractDenseRNN):
+        raise ValueError(f"{path} holds weights: `scale` is of loading vectors, leave it out.")
     for name in ("scale", "activation", "readout"):
         if options[name] is not None:
             arguments[name] = _agreed(name, arrays.get(name), options[name], path)
-    network = layout.kind(**arguments)
-    return network, layout.sentence
+    return _kind(layout, options["kind"], path)(**arguments), layout.sentence
+
+
+def _kind(layout: Layout, given: type[AbstractDenseRNN] | None, path: str | os.PathLike) -> Any:
+    """The class of the network, which the file may leave open."""
+    if given is None or given is layout.kind:
+        return layout.kind
+    if not layout.open:
+        raise ValueError(
+            f"{path} holds {layout.sentence}: a {layout.kind.__name__}, not a {given.__name__} as "
+            f"`kind` says; leave it out."
+        )
+    return given
+
+
+def _dense(kind: Any) -> type[AbstractDenseRNN]:
+    """A class of dense networks."""
+    if not isinstance(kind, type) or not issubclass(kind, AbstractDenseRNN):
+        raise ValueError(f"`kind` is DenseRNN or CurrentRNN; got {shown(kind)}.")
+    return kind
 
 
 def _own(arrays: dict[str, Any], path: str | os.PathLike, held: str) -> Layout:
@@ -211,16 +272,19 @@ def _own(arrays: dict[str, Any], path: str | os.PathLike, held: str) -> Layout:
     _check_numbers(arrays, path)
     starts = [arrays.pop(name).squeeze() for name in list(arrays) if name.lower() in _START]
     start = next((h0 for h0 in starts if h0.any()), None)
-    arguments: dict[str, Any] = {"b": arrays.get("b"), "h0": start, "activation": phi}
+    biases = [arrays.pop(name).ravel() for name in list(arrays) if name.lower() in _READ_BIAS]
+    c = next((c for c in biases if c.any()), None)
+    arguments: dict[str, Any] = {"b": arrays.get("b"), "h0": start, "c": c, "activation": phi}
     if all(name in arrays for name in "zvmu"):
         arguments |= {f: arrays[f] for f in "zvmu"} | {"scale": _scalar(arrays, "scale", path)}
         layout = Layout(LowRankRNN, arguments, "loading vectors z, v, m, u")
         implied = _as_weights(arguments)
     elif all(name in arrays for name in WEIGHTS):
-        biases = [arrays.pop(name).ravel() for name in list(arrays) if name.lower() in _READ_BIAS]
         arguments |= {name: arrays[name] for name in WEIGHTS}
-        arguments["c"] = next((c for c in biases if c.any()), None)
-        layout = Layout(DenseRNN, arguments, "weights w, w_in, w_out")
+        for name, shape in (("w_in", (-1, 1)), ("w_out", (1, -1))):  # of a single channel
+            array = arguments[name]
+            arguments[name] = array.reshape(shape) if array.ndim == 1 else array
+        layout = Layout(DenseRNN, arguments, "weights w, w_in, w_out", open=True)
         implied = dict.fromkeys("zvmu", np.full(1, np.nan)) | {"scale": np.ones(1)}
     else:
         raise ValueError(f"{path} must hold {_FORMATS}. It holds: {held}.")
@@ -269,12 +333,12 @@ def _activation(arrays: dict[str, Any], path: str | os.PathLike) -> AbstractActi
         if arrays[name].size != 1 or arrays[name].dtype.kind not in "US":
             continue  # a recorded activity
         word = str(arrays[name].astype(str).reshape(())).lower()
-        if word not in _ACTIVATIONS:
+        if word not in ACTIVATIONS:
             raise ValueError(
-                f"{path}: `{name}` is {word[:40]!r}, not one of {', '.join(_ACTIVATIONS)}: give "
+                f"{path}: `{name}` is {word[:40]!r}, not one of {', '.join(ACTIVATIONS)}: give "
                 f"`activation`, e.g. activation=OddActivation(f)."
             )
-        return _ACTIVATIONS[word]
+        return ACTIVATIONS[word]
     return Identity()
 
 

@@ -24,17 +24,21 @@ WRAPPERS = ("state_dict", "model_state_dict", "model")
 INPUTS, READOUTS = ("wi", "w_inp"), ("wo", "w_out")
 SCALES = {"wi": "si", "w_inp": "w_inp_scale", "wo": "so", "w_out": "w_out_scale"}
 STARTS = ("h0", "x0")
+RECURRENT = ("weight_hh_l0", "weight_hh")
+"""Recurrent weights of `torch.nn.RNN` and `torch.nn.RNNCell`."""
 
 
 class Layout(NamedTuple):
     """What a file holds.
 
-    Fields: kind, the class; arguments, of its constructor; sentence, what was recognised.
+    Fields: kind, the class; arguments, of its constructor; sentence, what was recognised; open,
+    whether weights may be meant for another equation.
     """
 
     kind: type[LowRankRNN] | type[AbstractDenseRNN]
     arguments: dict[str, Any]
     sentence: str
+    open: bool = False
 
 
 def read_file(path: str | os.PathLike, wanted: Any) -> dict[str, Any]:
@@ -49,16 +53,49 @@ def read_file(path: str | os.PathLike, wanted: Any) -> dict[str, Any]:
     component(path, (str, os.PathLike), "path", '"network.npz"')
     kind = os.path.splitext(os.fspath(path))[1].lower()
     if kind == ".safetensors":
-        load = _module("safetensors.numpy", path, "pip install safetensors").load_file
-        return _safely(load, path, "a safetensors file")
+        return _read_safetensors(path)
     if kind == ".mat":
-        from scipy.io import loadmat
-
-        held = _safely(loadmat, path, "a MATLAB file of version 7 or older (save it with -v7)")
-        return {k: v.squeeze() if k in STARTS else v for k, v in held.items() if k[0] != "_"}
+        held = _read_matlab(path)
+        return {name: array if wanted(name) else None for name, array in held.items()}
     if os.path.isfile(path) and _is_torch(path):
         return _read_torch(path)
     return read_arrays(path, wanted)
+
+
+def _read_safetensors(path: str | os.PathLike) -> dict[str, Any]:
+    """Arrays, and the header of what `save_network` wrote."""
+    package = _module("safetensors", path, "pip install safetensors")
+
+    def load(path: str | os.PathLike) -> dict[str, Any]:
+        with package.safe_open(path, "np") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            header = (file.metadata() or {}).get("lrnn_jax")
+        return arrays if header is None else arrays | {"header": np.array(header)}
+
+    return _safely(load, path, "a safetensors file")
+
+
+def write_safetensors(file: Any, header: Any, **arrays: Any) -> None:
+    """Put arrays into an open file, the header among the metadata."""
+    package = _module("safetensors.numpy", "Writing .safetensors", "pip install safetensors")
+    file.write(package.save(arrays, metadata={"lrnn_jax": str(header)}))
+
+
+def _read_matlab(path: str | os.PathLike) -> dict[str, Any]:
+    """Arrays of a MATLAB file, of version 7.3 (HDF5) or older."""
+    from scipy.io import loadmat
+
+    try:
+        with open(path, "rb") as file:
+            new = file.read(10) == b"MATLAB 7.3"
+    except OSError:
+        new = False
+    advice = "pip install mat73, or save the file with -v7"
+    load = _module("mat73", path, advice).loadmat if new else loadmat
+    held = _safely(load, path, "a MATLAB file")
+    plain = {k: v for k, v in held.items() if isinstance(v, (np.ndarray, float, int, str))}
+    arrays = {k: np.asarray(v) for k, v in plain.items() if k[0] != "_"}
+    return {k: v.squeeze() if k in STARTS else v for k, v in arrays.items()}
 
 
 def _is_torch(path: Any) -> bool:
@@ -137,13 +174,18 @@ def recognise(arrays: dict[str, Any], path: Any) -> Layout | None:
     Errors: ValueError for networks of another kind, and for an orientation that shapes leave open.
     """
     short = _without_prefix(arrays)
-    if any("weight_hh_l0" in name for name in arrays):
-        return _torch_rnn(arrays, path)
-    has = {
-        kind: [n for n in names if n in short] for kind, names in (("i", INPUTS), ("o", READOUTS))
-    }
-    if {"m", "n"} <= short.keys() and has["i"] and has["o"]:
-        return _writes_and_reads(short, has["i"][0], has["o"][0], path)
+    recurrent = [name for name in arrays if name.endswith(RECURRENT)]
+    if recurrent:
+        return _torch_rnn(arrays, recurrent[0], path)
+    inputs, readouts = ([n for n in names if n in short] for names in (INPUTS, READOUTS))
+    if {"m", "n"} <= short.keys() and inputs and readouts:
+        return _writes_and_reads(short, inputs[0], readouts[0], path)
+    if {"m", "n"} <= short.keys() and (inputs or readouts):
+        missing = "a read-out, wo or w_out" if inputs else "inputs, wi or w_inp"
+        raise ValueError(
+            f"{path} holds m, which writes, and n, which reads, but not {missing}; it holds "
+            f"{', '.join(arrays)}."
+        )
     return None
 
 
@@ -160,19 +202,21 @@ def _without_prefix(arrays: dict[str, Any]) -> dict[str, Any]:
     return dict(zip(short, arrays.values())) if len({*short}) == len(short) else arrays
 
 
-def _torch_rnn(arrays: dict[str, Any], path: Any) -> Layout:
-    """`nn.RNN` and a linear read-out: h' = tanh(W h + W_in x + b_ih + b_hh), y = W_out h' + c."""
-    prefix = next(n for n in arrays if "weight_hh_l0" in n).split("weight_hh_l0")[0]
+def _torch_rnn(arrays: dict[str, Any], recurrent: str, path: Any) -> Layout:
+    """`nn.RNN` or `nn.RNNCell`, and a linear read-out:
+
+    h' = tanh(W h + W_in x + b_ih + b_hh),      y = W_out h' + c
+    """
+    prefix, _, layer = recurrent.rpartition("weight_hh")
     parts = (n for n in arrays if n.startswith((f"{prefix}weight_", f"{prefix}bias_")))
     own = {n.removeprefix(prefix): arrays[n] for n in parts}
-    w, w_in = own["weight_hh_l0"], own.get("weight_ih_l0")
+    w, w_in = own[f"weight_hh{layer}"], own.get(f"weight_ih{layer}")
     n = w.shape[-1]
     gates = {4: "four gates (an LSTM)", 3: "three gates (a GRU)"}.get(len(w) // n)
     more = [name for name in own if "_l1" in name or "reverse" in name]
     if gates or more or w_in is None:
-        why = (
-            f"weight_hh_l0 has {gates}" if gates else f"it holds {more[0] if more else 'no input'}"
-        )
+        held = more[0] if more else f"no weight_ih{layer}"
+        why = f"weight_hh{layer} has {gates}" if gates else f"it holds {held}"
         raise ValueError(f"{path} is not a vanilla RNN of one layer: {why}.")
     rest = {k: a for k, a in arrays.items() if k.removeprefix(prefix) not in own}
     reads = [k for k, a in rest.items() if k.endswith("weight") and a.ndim == 2 and a.shape[1] == n]
@@ -182,10 +226,10 @@ def _torch_rnn(arrays: dict[str, Any], path: Any) -> Layout:
             f"({', '.join(reads) or 'none'}): say which, e.g. names={{'w_out': 'readout.weight'}} "
             f"together with w and w_in."
         )
-    biases = [own[name] for name in ("bias_ih_l0", "bias_hh_l0") if name in own]
-    layer = reads[0].removesuffix("weight")
-    bias = rest.get(layer + "bias")
-    if unread := [k for k in rest if k not in (reads[0], layer + "bias")]:
+    biases = [own[k] for k in (f"bias_ih{layer}", f"bias_hh{layer}") if k in own]
+    offset = reads[0].removesuffix("weight") + "bias"
+    bias = rest.get(offset)
+    if unread := [k for k in rest if k not in (reads[0], offset)]:
         raise ValueError(
             f"{path} holds more than a vanilla RNN and its read-out: {', '.join(unread)}."
         )
@@ -231,6 +275,8 @@ def _neurons(arrays: dict[str, Any], path: Any) -> int:
 
 def _columns(array: np.ndarray, n: int, name: str, path: Any) -> np.ndarray:
     """An array with one row a neuron."""
+    if array.shape == (n,):
+        return np.array(array[:, None])
     if array.ndim != 2 or array.shape == (n, n):
         raise ValueError(
             f"{path}: `{name}` of shape {array.shape} may stand either way: give our names, e.g. "

@@ -48,14 +48,18 @@ class FixedPoints(eqx.Module):
         """Which are stable."""
         return self.unstable == 0
 
+    @property
+    def kinds(self) -> np.ndarray:
+        """What each is: "stable", "saddle" or "repelling" (in all directions), shape (point,)."""
+        repelling = np.where(self.unstable == self.states.shape[-1], "repelling", "saddle")
+        return np.where(self.stable, "stable", repelling)
+
     def __len__(self) -> int:
         return len(self.latents)
 
     def __str__(self) -> str:
-        repelling = self.unstable == self.states.shape[-1]
-        kinds = {"stable": self.stable, "repelling": repelling}
-        kinds["saddle"] = ~(self.stable | repelling)
-        parts = [f"{np.sum(which)} {name}" for name, which in kinds.items() if np.any(which)]
+        counts = {name: np.sum(self.kinds == name) for name in ("stable", "repelling", "saddle")}
+        parts = [f"{count} {name}" for name, count in counts.items() if count]
         return f"{len(self)} fixed point(s): {', '.join(parts) or 'none found'}"
 
 
@@ -74,7 +78,10 @@ def fixed_points(
 
     Low-rank networks: h = Uκ + Mx + b and drift = (1/s)Vᵀφ(h) − κ, so that r equations are solved,
     not N; reductions likewise with drift = ⟨vφ⟩ − κ. There may be more than are found: take more
-    starts, or another `spread`, until their number stays.
+    starts, or another `spread`, until their number stays. To look at them:
+
+        points = lrnn.fixed_points(net, key=key)
+        figures.plot_fixed_points(ax, points.latents, points.kinds)
 
     Arguments:
         model: any network or reduction; for linear ones without biases the only one is 0.
@@ -132,7 +139,13 @@ def fixed_points_of_learning(
 ) -> FixedPointHistory:
     """Fixed points at every recorded epoch of a reduction's curve: which appear, merge, turn over.
 
-    A low-rank network's curve holds overlaps, not vectors: its points are those of its closure.
+    A low-rank network's curve holds overlaps, not vectors: its points are those of its closure. To
+    look at them:
+
+        found = stability.fixed_points_of_learning(curve, key=key)
+        latents, kinds = zip(*((p.latents, p.kinds) for p in found.points))
+        changes = [epoch for epoch, *_ in found.changes()]
+        figures.plot_branches(ax, found.epochs, latents, kinds, changes=changes)
 
     Arguments: the curve; the rest as for `fixed_points`.
 
