@@ -168,7 +168,7 @@ WRONG = {
     "capitals": (npz(**VECTORS, dt=0.1, Gain=np.full(5, 2.0)), "holds `Gain`"),
     "time constants": (npz(**VECTORS, dt=0.1, Tau=np.full(5, 2.0)), r"`tau` must be one number"),
     "threshold": (npz(**WEIGHTS, dt=0.1, theta=np.ones(12)), "holds `theta`.*thresholds"),
-    "read-out bias": (npz(**VECTORS, dt=0.1, b_out=np.ones(3)), "holds `b_out`.*read-out bias"),
+    "read-out bias": (npz(**VECTORS, dt=0.1, b_out=np.ones(2)), r"`c` must have shape \(3,\)"),
     "recurrent bias": (npz(**WEIGHTS, dt=0.1, b_rec=np.ones(12)), "holds `b_rec`.*biases as b"),
     "feedback": (npz(**WEIGHTS, dt=0.1, w_fb=np.ones((12, 3))), "holds `w_fb`"),
     "a full-rank part": (npz(**VECTORS, dt=0.1, w=np.eye(12)), "holds `w`"),

@@ -141,8 +141,8 @@ def load_network(
     network otherwise.
 
     Errors: ValueError for a file that is missing, unreadable, pickled or holds other arrays, that
-    says otherwise than an argument, or holds what changes a network and is not read (thresholds, a
-    read-out bias of vectors), or when dt is nowhere given; those of the networks' classes.
+    says otherwise than an argument, or holds what changes a network and is not read (thresholds),
+    or when dt is nowhere given; those of the networks' classes.
     """
     options = {"dt": dt, "tau": tau, "scale": scale, "activation": activation, "readout": readout}
     options |= {"kind": kind}
@@ -365,8 +365,8 @@ def _check_complete(
         names = ", ".join(f"`{name}`" for name in sorted(left))
         raise ValueError(
             f"{path} holds {names}, without which it is another network: make it from the arrays "
-            f"(a time constant enters as dt/τ, thresholds and biases as b; a read-out bias of "
-            f"vectors needs a class of your own, see the README), or leave them out of the file."
+            f"(a time constant enters as dt/τ, thresholds and biases as b, a read-out bias "
+            f"as c), or leave them out of the file."
         )
 
 

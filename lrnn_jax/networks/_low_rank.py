@@ -159,9 +159,8 @@ class LowRankRNN(AbstractOverlapRNN):
     ):
         vectors = [as_columns(x, f) for f, x in {"z": z, "v": v, "m": m, "u": u}.items()]
         vectors += [None if x is None else as_columns(x, f) for f, x in (("b", b), ("h0", h0))]
-        self.z, self.v, self.m, self.u, self.b, self.h0, self.c = same_dtype(
-            *vectors, as_readout_bias(c, jnp.shape(vectors[0])[1])
-        )
+        bias = as_readout_bias(c, as_columns(z, "z").shape[1])
+        self.z, self.v, self.m, self.u, self.b, self.h0, self.c = same_dtype(*vectors, bias)
         _, roles = stack(z=self.z, v=self.v, m=self.m, u=self.u, b=self.b, h=self.h0)
         n = self.z.shape[0]
         whole(roles.rank, "rank", most=n)

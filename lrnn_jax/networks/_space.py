@@ -192,14 +192,21 @@ class Beside(NamedTuple):
     c: Any
 
 
+def _of_vectors(name: str) -> Any:
+    """A property that is that of the space of loading vectors."""
+    return property(lambda self: getattr(self.vectors, name))
+
+
 class ReadoutSpace(AbstractSpace):
     """Loading vectors and a bias c of the read-out: each in its own metric, 1 for c."""
 
     vectors: AbstractSpace
 
-    network = property(lambda self: self.vectors.network)
-    realisable = property(lambda self: self.vectors.realisable)
-    coefficients = property(lambda self: self.vectors.coefficients)
+    network, realisable = _of_vectors("network"), _of_vectors("realisable")
+    coefficients = _of_vectors("coefficients")
+
+    def __init__(self, vectors: AbstractSpace):
+        self.vectors = vectors
 
     @property
     def start(self) -> Weights:

@@ -15,6 +15,9 @@ class VectorSpace(AbstractSpace):
     network: Any
     coefficients, realisable = False, True
 
+    def __init__(self, network: Any):
+        self.network = network
+
     @property
     def start(self) -> Weights:
         return self.network.vectors

@@ -50,5 +50,6 @@ def simplest(network: AbstractRNN) -> AbstractRNN:
 
     Others are returned as they are.
     """
-    linear = isinstance(network, AbstractOverlapRNN) and network.linear
-    return _reduced(network) if linear else network
+    if isinstance(network, AbstractOverlapRNN) and network.linear:
+        return _reduced(network)
+    return network
