@@ -1,0 +1,137 @@
+"""The documentation site: its Python runs, what it names exists, it builds without warnings."""
+
+import contextlib
+import importlib
+import inspect
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import pytest
+
+import lrnn_jax as lrnn
+
+mpl.use("Agg")
+
+ROOT = Path(__file__).parent.parent
+SITE = ROOT / "notebooks"
+PAGES = {
+    str(path.relative_to(SITE)): path.read_text(encoding="utf-8") for path in SITE.rglob("*.md")
+}
+SMALLER = {"n=500": "n=50", "epochs=2000": "epochs=100"}
+
+
+def blocks(text):
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
+RUN = [name for name, text in PAGES.items() if blocks(text)]
+FAST = ("choose.md", "howto/files.md")  # the README has the first lines of others
+
+
+def paced(name):
+    return pytest.param(name, marks=() if name in FAST else pytest.mark.slow)
+
+
+@pytest.mark.parametrize("name", [paced(name) for name in RUN if name != "howto/gpu.md"])
+def test_the_blocks_of_a_page_run_from_top_to_bottom(name, tmp_path):
+    names: dict = {}
+    with (
+        contextlib.chdir(tmp_path),
+        contextlib.redirect_stdout(io.StringIO()),
+        jax.numpy_dtype_promotion("standard"),
+    ):
+        for code in blocks(PAGES[name]):
+            for size, smaller in SMALLER.items():
+                code = code.replace(size, smaller)
+            exec(compile(code, name, "exec"), names)
+    plt.close("all")
+    curves = [x for x in names.values() if isinstance(x, lrnn.LearningCurve)]
+    assert all(curve.loss[-1] < curve.loss[0] for curve in curves if len(curve.loss) > 3)
+
+
+def test_fast_pages_are_pages():
+    assert set(FAST) <= set(RUN)
+    assert len(RUN) >= 7
+
+
+def test_the_flags_are_those_of_the_readme():
+    (code,) = blocks(PAGES["howto/gpu.md"])
+    assert code in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_tests_that_a_page_names_are_there(name):
+    """`tests/….py`, `tests/….py::test_…`, and `::test_…` of the file named last."""
+    path = None
+    for file, test in re.findall(r"`(tests/[\w/]+\.py)?(?:::(\w+))?`", PAGES[name]):
+        path = file or path
+        if test:
+            assert re.search(rf"def {test}\(", (ROOT / path).read_text(encoding="utf-8")), test
+        elif file:
+            assert (ROOT / path).exists(), path
+
+
+def test_the_theory_names_tests_for_all_it_says():
+    page = PAGES["theory.md"]
+    assert len(re.findall(r"`(?:tests/[\w/]+\.py)?::\w+`", page)) > 50
+    assert page.count("{.check}") >= 20
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_names_of_the_library_on_a_page_are_there(name):
+    for full in re.findall(r"`(lrnn(?:_jax)?(?:\.\w+)+)", PAGES[name]):
+        item = lrnn
+        for part in full.split(".")[1:]:
+            if inspect.ismodule(item):
+                with contextlib.suppress(ModuleNotFoundError):
+                    importlib.import_module(f"{item.__name__}.{part}")
+            assert hasattr(item, part), full
+            item = getattr(item, part)
+
+
+def test_the_reference_has_every_public_name():
+    sys.path.insert(0, str(SITE))
+    try:
+        api = importlib.import_module("_api")
+    finally:
+        sys.path.remove(str(SITE))
+    for layer in (*api.LAYERS, "outcomes"):
+        assert f"<!-- layer {layer} -->" in PAGES[f"api/{layer}.md"]
+        assert f"[{layer}]({layer}.md)" in PAGES["api/index.md"]
+        assert all(f" {name}\n" in api.page(layer) for name in api.public(layer))
+    folders = {path.parent.name for path in (ROOT / "lrnn_jax").glob("*/__init__.py")}
+    assert folders - {"cli"} == set(api.LAYERS)
+    flat = {k for k, v in vars(lrnn).items() if k[0] != "_" and not inspect.ismodule(v)} - {
+        "jaxtyping"
+    }
+    assert flat <= set(api.everywhere())
+
+
+def test_every_experiment_is_in_the_gallery():
+    for name in lrnn.experiments.REGISTRY:
+        assert f"`lrnn-jax run {name}`" in PAGES["gallery.md"]
+    for path in re.findall(r"!\[.*?\]\((.*?)\)", PAGES["gallery.md"]):
+        assert (SITE / path).is_file()
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_warnings(tmp_path):
+    """Without running the notebooks, which pytest does by itself."""
+    out = tmp_path / "site"
+    options = ["-q", "-W", "--keep-going", "-D", "nb_execution_mode=off"]
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", *options, str(SITE), str(out)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    for path in out.rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        assert not re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="(?:https?:)?//', text), path
+    assert (out / "_static/mathjax/tex-chtml.js").is_file()
