@@ -138,6 +138,24 @@ def skip(app, what, name, obj, skipped, options) -> bool | None:
     return True if what == "class" and inspect.isclass(obj) else None
 
 
+def linked(text: str) -> str:
+    """Markdown whose `lrnn.Name`, `Name` and `Name(…)` of public classes lead to the reference."""
+    known = everywhere()
+
+    def link(found: re.Match) -> str:
+        words = found[1]
+        full = re.match(r"(?:lrnn_jax\.\w+\.|lrnn\.\w+\.|lrnn\.|(?=[A-Z]))(\w+)(?=\(|$)", words)
+        if not full or full[1] not in known or re.search(r"[<>]", words):
+            return found[0]
+        return f"{{py:obj}}`{words} <{known[full[1]]}>`"
+
+    parts = re.split(r"(^```.*?^```$)", text, flags=re.DOTALL | re.MULTILINE)
+    return "".join(
+        part if part.startswith("```") else re.sub(r"(?<![`\[}])`([^`\n]+)`(?![`\]])", link, part)
+        for part in parts
+    )
+
+
 def docstring(app, what, name, obj, options, lines) -> None:
     """Turn the project's style (plain text, indented equations, sections) into reStructuredText."""
     lines[:] = [*render("\n".join(lines)), ""]

@@ -25,6 +25,7 @@ release = re.search(r'__version__ = "(.+)"', (ROOT / "lrnn_jax/__init__.py").rea
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx-mathjax-offline"]
 exclude_patterns = ["paper.md", "**.ipynb_checkpoints"]
 nitpicky = True
+smartquotes = False  # primes are primes
 suppress_warnings = ["myst.header"]  # of included files, whose levels have gaps
 
 html_theme = "furo"
@@ -81,7 +82,7 @@ def included(found: re.Match) -> str:
 def expand(app, docname, source) -> None:
     """Put in what pages take from elsewhere: files of the project, public names of a layer."""
     if app.env.doc2path(docname).endswith(".md"):
-        text = INCLUDE.sub(included, source[0])
+        text = _api.linked(INCLUDE.sub(included, source[0]))
         source[0] = LAYER.sub(lambda found: _api.page(found[1]), text)
 
 

@@ -26,6 +26,13 @@ PAGES = {
 SMALLER = {"n=500": "n=50", "epochs=2000": "epochs=100"}
 
 
+@pytest.fixture
+def api(monkeypatch):
+    """What turns docstrings into reference pages."""
+    monkeypatch.syspath_prepend(str(SITE))
+    return importlib.import_module("_api")
+
+
 def blocks(text):
     return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
 
@@ -68,7 +75,7 @@ def test_the_flags_are_those_of_the_readme():
 @pytest.mark.parametrize("name", PAGES)
 def test_tests_that_a_page_names_are_there(name):
     """`tests/….py`, `tests/….py::test_…`, and `::test_…` of the file named last."""
-    path = None
+    path = ""
     for file, test in re.findall(r"`(tests/[\w/]+\.py)?(?:::(\w+))?`", PAGES[name]):
         path = file or path
         if test:
@@ -83,6 +90,34 @@ def test_the_theory_names_tests_for_all_it_says():
     assert page.count("{.check}") >= 20
 
 
+def test_code_on_pages_leads_to_the_reference(api):
+    text = "`lrnn.reduce`, `Descent(lr)`, `lrnn_jax.learning.holonomy`"
+    goals = re.findall(r"\{py:obj\}`[^<]+ <lrnn_jax\.(\w+\.\w+)>`", api.linked(text))
+    assert goals == ["reduced.reduce", "learning.Descent", "learning.holonomy"]
+    for other in ("[`Descent`](x.md)", "`reduce`", "```python\n`Descent`\n```", "`Descent.lr`"):
+        assert api.linked(other) == other
+
+
+def test_docstrings_become_lists_equations_and_links(api):
+    text = (
+        "X_0 moves.\n\n    Q' = |Q|\n\nArguments:\n    lr: η, of\n        `Flow`.\n\nErrors: none."
+    )
+    assert api.render(text) == [
+        r"X\_0 moves.",
+        "",
+        ".. code-block:: none",
+        "",
+        "   Q' = |Q|",
+        "",
+        "**Arguments:**",
+        "",
+        "* ``lr``: η, of :py:obj:`Flow <lrnn_jax.learning.Flow>`.",
+        "",
+        "**Errors:** none.",
+        "",
+    ]
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_names_of_the_library_on_a_page_are_there(name):
     for full in re.findall(r"`(lrnn(?:_jax)?(?:\.\w+)+)", PAGES[name]):
@@ -95,12 +130,7 @@ def test_names_of_the_library_on_a_page_are_there(name):
             item = getattr(item, part)
 
 
-def test_the_reference_has_every_public_name():
-    sys.path.insert(0, str(SITE))
-    try:
-        api = importlib.import_module("_api")
-    finally:
-        sys.path.remove(str(SITE))
+def test_the_reference_has_every_public_name(api):
     for layer in (*api.LAYERS, "outcomes"):
         assert f"<!-- layer {layer} -->" in PAGES[f"api/{layer}.md"]
         assert f"[{layer}]({layer}.md)" in PAGES["api/index.md"]
@@ -123,6 +153,7 @@ def test_every_experiment_is_in_the_gallery():
 @pytest.mark.slow
 def test_the_site_builds_without_warnings(tmp_path):
     """Without running the notebooks, which pytest does by itself."""
+    pytest.importorskip("myst_nb", reason="the site needs the extra `docs`")
     out = tmp_path / "site"
     options = ["-q", "-W", "--keep-going", "-D", "nb_execution_mode=off"]
     done = subprocess.run(
