@@ -167,7 +167,6 @@ WRONG = {
     "initial state": (npz(**VECTORS, dt=0.1, h0=np.ones(5)), r"one entry per neuron.*h \(5, 1\)"),
     "capitals": (npz(**VECTORS, dt=0.1, Gain=np.full(5, 2.0)), "holds `Gain`"),
     "time constants": (npz(**VECTORS, dt=0.1, Tau=np.full(5, 2.0)), r"`tau` must be one number"),
-    "threshold": (npz(**WEIGHTS, dt=0.1, theta=np.ones(12)), "holds `theta`.*thresholds"),
     "read-out bias": (npz(**VECTORS, dt=0.1, b_out=np.ones(2)), r"`c` must have shape \(3,\)"),
     "recurrent bias": (npz(**WEIGHTS, dt=0.1, b_rec=np.ones(12)), "holds `b_rec`.*biases as b"),
     "feedback": (npz(**WEIGHTS, dt=0.1, w_fb=np.ones((12, 3))), "holds `w_fb`"),

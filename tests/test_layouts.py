@@ -213,6 +213,41 @@ class TestWeights:
             lrnn.load_network(save(**arrays), **step, **options)
 
 
+class TestThresholds:
+    """φ(h + θ) inside of the sum, or of the rates."""
+
+    VECTORS = drawn(z=(N, 2), v=(N, 2), m=(N, 3), u=(N, 2), b=(N,), h0=(N,), c=(2,), theta=(N,))
+
+    @pytest.mark.parametrize("readout", [None, lrnn.Identity()], ids=["rates", "h"])
+    @pytest.mark.parametrize("left_out", [(), ("b", "h0", "c")], ids=["all", "alone"])
+    def test_of_loading_vectors(self, left_out, readout, save):
+        a = {name: x for name, x in self.VECTORS.items() if name not in left_out}
+        found = lrnn.load_network(save(**a), dt=0.2, activation=lrnn.Tanh(), readout=readout)
+        a = {"b": 0.0, "h0": np.zeros(N), "c": 0.0, **a}
+        x, h, outputs = RNG.normal(size=(7, 3)), a["h0"], []
+        for now in x:
+            kappa = a["v"].T @ np.tanh(h + a["theta"]) / N
+            h = h + 0.2 * (-h + a["u"] @ kappa + a["m"] @ now + a["b"])
+            read = h if readout else np.tanh(h + a["theta"])
+            outputs.append(a["z"].T @ read / N + a["c"])
+        assert np.abs(np.asarray(found.rollout(jnp.asarray(x))) - outputs).max() < 1e-14
+        sentence = describe_file(save(**a), dt=0.2, activation=lrnn.Tanh())
+        assert "thresholds θ of φ(h + θ)" in sentence
+
+    @pytest.mark.parametrize("kind", [lrnn.DenseRNN, lrnn.CurrentRNN])
+    def test_of_weights(self, kind, save):
+        a = drawn(w=(N, N), w_in=(N, 3), w_out=(2, N), thresholds=(N,))
+        found = lrnn.load_network(save(**a), dt=0.2, activation=lrnn.Tanh(), kind=kind)
+        x, h, outputs, theta = RNG.normal(size=(7, 3)), np.zeros(N), [], a["thresholds"]
+        for now in x:
+            if kind is lrnn.DenseRNN:
+                h = 0.8 * h + 0.2 * np.tanh(a["w"] @ h + a["w_in"] @ now + theta)
+            else:
+                h = 0.8 * h + 0.2 * (a["w"] @ np.tanh(h + theta) + a["w_in"] @ now)
+            outputs.append(a["w_out"] @ (h if kind is lrnn.DenseRNN else np.tanh(h + theta)))
+        assert np.abs(np.asarray(found.rollout(jnp.asarray(x))) - outputs).max() < 1e-13
+
+
 class TestNames:
     def test_arrays_without_names_are_given_some(self, tmp_path):
         a = FIRST

@@ -29,6 +29,8 @@ from lrnn_jax.networks._layouts import (
     read_file,
     recognise,
     renamed,
+    thresholds_of,
+    with_thresholds,
     write_safetensors,
 )
 from lrnn_jax.networks._low_rank import LowRankRNN
@@ -45,7 +47,7 @@ _START = (
 )
 """Usual names of the initial state."""
 _READ_BIAS = (
-    *("b_out", "bout", "bias_out", "b_o", "out_bias", "output_bias"),
+    *("c", "b_out", "bout", "bias_out", "b_o", "out_bias", "output_bias"),
     *("readout_bias", "b_readout", "b_z", "c_out"),
 )
 """Usual names of the bias of the read-out."""
@@ -119,11 +121,11 @@ def load_network(
 
     Arguments:
         path: a file of `save_network`; or one that holds z, v, m, u, or w, w_in, w_out, perhaps
-            biases b, initial state h0, numbers `scale`, `dt`, `tau`, and the name of an
-            `activation` ("linear", "tanh", "erf", "relu", "softplus"); or a state dict with
-            `torch.nn.RNN` (or `RNNCell`) and a linear read-out, or with vectors m (write) and n
-            (read), inputs wi or w_inp, read-out wo or w_out, their scales, h0 or x0. As `.npz`,
-            PyTorch's `.pt`, `.safetensors` or `.mat`, whose version 7.3 needs mat73 (see
+            biases b, initial state h0, thresholds theta of φ(h + theta), numbers `scale`, `dt`,
+            `tau`, and the name of an `activation` ("linear", "tanh", "erf", "relu", "softplus"); or
+            a state dict with `torch.nn.RNN` (or `RNNCell`) and a linear read-out, or with vectors m
+            (write) and n (read), inputs wi or w_inp, read-out wo or w_out, their scales, h0 or x0.
+            As `.npz`, PyTorch's `.pt`, `.safetensors` or `.mat`, whose version 7.3 needs mat73 (see
             `describe_file` for what is recognised).
         dt, tau: Euler step and membrane time constant in one unit; the network's dt is dt/tau.
             Needed where the file has no dt.
@@ -141,8 +143,8 @@ def load_network(
     network otherwise.
 
     Errors: ValueError for a file that is missing, unreadable, pickled or holds other arrays, that
-    says otherwise than an argument, or holds what changes a network and is not read (thresholds),
-    or when dt is nowhere given; those of the networks' classes.
+    says otherwise than an argument, or holds what changes a network and is not read, or when dt is
+    nowhere given; those of the networks' classes.
     """
     options = {"dt": dt, "tau": tau, "scale": scale, "activation": activation, "readout": readout}
     options |= {"kind": kind}
@@ -231,6 +233,7 @@ def _from_arrays(
     held = ", ".join(arrays) or "nothing"
     arrays = {name: array for name, array in arrays.items() if array is not None}
     arrays = {"tau" if name.lower() == "tau" else name: a for name, a in arrays.items()}
+    theta = thresholds_of(arrays)
     layout = recognise(arrays, path)
     if layout is None:
         layout = _own(arrays, path, held)
@@ -243,7 +246,8 @@ def _from_arrays(
     for name in ("scale", "activation", "readout"):
         if options[name] is not None:
             arguments[name] = _agreed(name, arrays.get(name), options[name], path)
-    return _kind(layout, options["kind"], path)(**arguments), layout.sentence
+    network = with_thresholds(_kind(layout, options["kind"], path), arguments, theta)
+    return network, layout.sentence + ", thresholds θ of φ(h + θ)" * (theta is not None)
 
 
 def _kind(layout: Layout, given: type[AbstractDenseRNN] | None, path: str | os.PathLike) -> Any:

@@ -6,6 +6,8 @@ import zipfile
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 
 from lrnn_jax._checks import component
@@ -24,6 +26,7 @@ WRAPPERS = ("state_dict", "model_state_dict", "model")
 INPUTS, READOUTS = ("wi", "w_inp"), ("wo", "w_out")
 SCALES = {"wi": "si", "w_inp": "w_inp_scale", "wo": "so", "w_out": "w_out_scale"}
 STARTS = ("h0", "x0")
+THRESHOLDS = ("threshold", "thresholds", "theta", "thetas", "thr")
 RECURRENT = ("weight_hh_l0", "weight_hh")
 """Recurrent weights of `torch.nn.RNN` and `torch.nn.RNNCell`."""
 
@@ -166,6 +169,29 @@ def renamed(arrays: dict[str, Any], names: Mapping[str, str], path: Any) -> dict
         out.pop(name, None)
         out[ours] = arrays[name] if name == theirs else np.swapaxes(arrays[name], -1, -2)
     return out
+
+
+def thresholds_of(arrays: dict[str, Any]) -> np.ndarray | None:
+    """θ of φ(h + θ), taken out of the arrays; None where there are none but zeros."""
+    found = [arrays.pop(name) for name in list(arrays) if name.lower() in THRESHOLDS]
+    return next((np.ravel(theta) for theta in found if np.any(theta)), None)
+
+
+def with_thresholds(kind: Any, arguments: dict[str, Any], theta: np.ndarray | None) -> Any:
+    """A network whose neurons apply φ(h + θ): that of h + θ, whose b and h_0 are more by θ.
+
+    Where h itself is read out, c is less by what reads θ; rates φ(W h + θ) only have b.
+    """
+    if theta is None:
+        return kind(**arguments)
+    raised = ("b",) if kind is DenseRNN else ("b", "h0")
+    before = {name: 0.0 if arguments.get(name) is None else arguments[name] for name in raised}
+    network = kind(**arguments | {name: np.ravel(x) + theta for name, x in before.items()})
+    if kind is DenseRNN or not network.readout_activation.linear or network.activation.linear:
+        return network
+    c = 0.0 if network.c is None else np.asarray(network.c)
+    lifted = network.readout(jnp.asarray(theta, network.dtype))
+    return eqx.tree_at(lambda net: net.c, network, 2 * c - lifted, is_leaf=lambda x: x is None)
 
 
 def recognise(arrays: dict[str, Any], path: Any) -> Layout | None:
