@@ -179,6 +179,9 @@ def _block(block: str) -> list[str]:
         lead, _, rest = block.partition("\n    ")  # a sentence, then an equation
         if rest and ":" not in _item(rest):
             return [escape(lead), "", *_block("    " + rest)]
+        if "\n " in block:  # a list of another shape: one item a line
+            lead, _, rest = block.partition("\n")
+            return [escape(lead), "", *_fields(textwrap.dedent(rest))]
         return escape(block).split("\n")
     title, body = found.groups()
     if not body.strip("\n").startswith("    "):

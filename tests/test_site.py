@@ -143,6 +143,17 @@ def test_the_reference_has_every_public_name(api):
     assert flat <= set(api.everywhere())
 
 
+INCLUDE = r'<!-- include (\S+)(?: from "(.+?)")?(?: to "(.+?)")? -->'
+
+
+def test_pages_include_parts_that_are_there():
+    parts = [part for text in PAGES.values() for part in re.findall(INCLUDE, text)]
+    assert len(parts) == sum(text.count("<!-- include") for text in PAGES.values()) == 5
+    for path, first, last in parts:
+        text = (ROOT / path).read_text(encoding="utf-8")
+        assert 0 <= text.find(first) <= text.find(last or first), (path, first, last)
+
+
 def test_every_experiment_is_in_the_gallery():
     for name in lrnn.experiments.REGISTRY:
         assert f"`lrnn-jax run {name}`" in PAGES["gallery.md"]
