@@ -54,12 +54,13 @@ def names_in_sdist(sdist):
 
 
 def sources(folder):
-    """Files that a version control would hold."""
-    skipped = {"__pycache__", ".ipynb_checkpoints", ".pytest_cache"}
+    """Files but those that are ignored."""
+    paths = (path.relative_to(ROOT) for path in (ROOT / folder).rglob("*") if path.is_file())
+    ignored = {"__pycache__", "runs", "build", "dist"}
     return {
-        str(path.relative_to(ROOT))
-        for path in (ROOT / folder).rglob("*")
-        if path.is_file() and not skipped & set(path.parts)
+        path.as_posix()
+        for path in paths
+        if not ignored & set(path.parts) and not any(part.startswith(".") for part in path.parts)
     }
 
 
