@@ -126,9 +126,7 @@ def escape(text: str) -> str:
         return f"``{words}``"
 
     return "".join(
-        re.sub(r"`([^`]+)`", code, part)
-        if part.startswith("`")
-        else re.sub(r"([\\*|_])", r"\\\1", part)
+        re.sub(r"`([^`]+)`", code, part) if part.startswith("`") else _plain(part)
         for part in re.split(r"(`[^`]+`)", text)
     )
 
@@ -136,6 +134,12 @@ def escape(text: str) -> str:
 def skip(app, what, name, obj, skipped, options) -> bool | None:
     """Leave out members that are classes: components of a class, which are documented elsewhere."""
     return True if what == "class" and inspect.isclass(obj) else None
+
+
+def _plain(text: str) -> str:
+    """Text without markup but *emphasis*."""
+    text = re.sub(r"([\\*|_])", r"\\\1", text)
+    return re.sub(r"(?<![\w\\])\\\*(\w[\w ]*)\\\*(?![\w\\])", r"*\1*", text)
 
 
 def linked(text: str) -> str:

@@ -99,11 +99,10 @@ def test_code_on_pages_leads_to_the_reference(api):
 
 
 def test_docstrings_become_lists_equations_and_links(api):
-    text = (
-        "X_0 moves.\n\n    Q' = |Q|\n\nArguments:\n    lr: η, of\n        `Flow`.\n\nErrors: none."
-    )
+    text = "X_0 does *not* move.\n\n    Q' = |Q|\n\nArguments:\n    lr: η, of\n        `Flow`."
+    text += "\n\nErrors: none."
     assert api.render(text) == [
-        r"X\_0 moves.",
+        r"X\_0 does *not* move.",
         "",
         ".. code-block:: none",
         "",
