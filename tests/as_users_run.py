@@ -129,7 +129,7 @@ WRONG = {
     "simulate": lambda: learn(simulate=lrnn.Checkpointed),
     "devices": lambda: learn(devices=1.0),
     "throw": lambda: learn(throw="no"),
-    "progress": lambda: learn(progress=True),
+    "progress": lambda: learn(progress="bar"),
     # sequences and what is read off curves
     "phases": lambda: lrnn.learn_sequence(RED, TASK),
     "phases: pairs": lambda: lrnn.learn_sequence(RED, [(TASK, STEP)]),
@@ -183,7 +183,7 @@ WRONG = {
     "frozen: mixture": lambda: mixture(frozen=3),
     "n": lambda: mixture().network(10.0, key=jr.key(0)),
     "overlaps: population": lambda: nodes(BATCH),
-    "overlaps: nodes": lambda: nodes(np.eye(4)),
+    "law": lambda: nodes(np.eye(4)),
     "nodes": lambda: nodes(nodes=True),
     "quadrature": lambda: nodes(quadrature="sobol"),
     "key: population": lambda: nodes(key=0),

@@ -344,16 +344,20 @@ def long_run(epochs, record, path=None, go_on=False):
 
 if __name__ == "__main__":
     jax.config.update("jax_enable_x64", True)
-    long_run(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], len(sys.argv) > 4)
+    epochs, record, path = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    if sys.argv[4:] == ["whole"]:
+        long_run(epochs, record).save(path)
+    else:
+        long_run(epochs, record, path, len(sys.argv) > 4)
 """
 
 
 def killed_and_resumed(folder, epochs, every, kills):
     """The curve of a run that is killed each time it has saved something; and of one run."""
-    script, path = folder / "run.py", folder / "run.npz"
+    script, path, whole = (folder / name for name in ("run.py", "run.npz", "whole.npz"))
     script.write_text(LONG)
 
-    def start(*more):
+    def start(*more, path=path):
         call = [sys.executable, script, epochs, every, path, *more]
         return subprocess.Popen([str(part) for part in call], stderr=subprocess.PIPE)
 
@@ -366,12 +370,10 @@ def killed_and_resumed(folder, epochs, every, kills):
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
         assert 0 < lrnn.LearningCurve.load(path).state.epochs < epochs
-    process = start("go on")
-    _, said = process.communicate()
-    assert process.returncode == 0, said
-    names: dict = {"__name__": "run"}
-    exec(LONG, names)
-    return lrnn.LearningCurve.load(path), names["long_run"](epochs, every)
+    for process in (start("go on"), start("whole", path=whole)):
+        _, said = process.communicate()
+        assert process.returncode == 0, said
+    return lrnn.LearningCurve.load(path), lrnn.LearningCurve.load(whole)
 
 
 def test_a_killed_run_goes_on_from_its_last_file(tmp_path):

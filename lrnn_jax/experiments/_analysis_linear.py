@@ -13,7 +13,7 @@ from lrnn_jax.experiments._analysis_base import (
     last_loss,
     some,
 )
-from lrnn_jax.experiments._base import Columns, claim
+from lrnn_jax.experiments._base import Columns, claim, final_overlaps
 from lrnn_jax.experiments._panels import block_norms, block_panel, loss_panel, overlap_panels
 from lrnn_jax.experiments._recorder import Recorder
 from lrnn_jax.figures import Figure, panels, plot_gram
@@ -64,7 +64,7 @@ class LinearResults(AbstractAnalysis):
     def table(self) -> Columns:
         """Every overlap; for many of them, norms of their blocks."""
         if len(self.overlaps) <= 60:
-            return super().table()
+            return final_overlaps(self)
         names, seen, norms = block_norms(self.descent)
         return {
             "block (Frobenius norm)": (names, ""),

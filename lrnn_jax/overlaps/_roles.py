@@ -53,7 +53,7 @@ class Roles:
     def __post_init__(self) -> None:
         for name in ("outputs", "rank", "inputs"):
             object.__setattr__(self, name, whole(getattr(self, name), name))
-        for name in ("bias", "means"):
+        for name in ("bias", "start", "means"):
             object.__setattr__(self, name, flag(getattr(self, name), name))
 
     @property
