@@ -61,6 +61,7 @@ def drawn(report):
 
 
 class TestNonlinear:
+    @pytest.mark.slow
     def test_a_wide_gaussian_network_is_what_theory_says(self):
         net = wide()
         experiment = experiments.analyse(net)

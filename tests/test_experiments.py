@@ -14,7 +14,8 @@ from lrnn_jax import experiments
 mpl.use("Agg")
 
 
-LONG = ("memory_aba", "memory_twins")  # a minute and more even so
+LONG = ("memory_aba", "memory_twins", "flip_flop", "optimisers", "three_stages", "tradeoff")
+"""Half a minute and more even so."""
 EACH = [
     pytest.param(name, marks=pytest.mark.slow) if name in LONG else name
     for name in experiments.REGISTRY

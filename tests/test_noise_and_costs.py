@@ -265,6 +265,7 @@ def test_noise_is_private_and_new_in_every_trial_step_and_epoch():
     assert np.array_equal(quiet, TRIALS.output(NET))
 
 
+@pytest.mark.slow
 def test_every_kind_of_network_learns_with_noise_and_costs():
     held = lrnn.TrialSet(
         RNG.normal(size=(8, STEPS, 1)), RNG.normal(size=(8, STEPS)), dt=DT, batch=4, held_out=0.25

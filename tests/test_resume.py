@@ -102,6 +102,7 @@ def test_flow_goes_on_to_its_tolerance():
     assert np.abs(half.gram[-1] - whole.gram[-1]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_a_flow_that_an_event_ended_stays_where_it_ended():
     flow = lrnn.Flow(0.02, stop_at_loss=0.3)
     whole, half = run(method=flow, epochs=300), run(method=flow, epochs=200)
