@@ -81,7 +81,7 @@ def included(found: re.Match) -> str:
 
 def expand(app, docname, source) -> None:
     """Put in what pages take from elsewhere: files of the project, public names of a layer."""
-    if app.env.doc2path(docname).endswith(".md"):
+    if os.fspath(app.env.doc2path(docname)).endswith(".md"):
         text = _api.linked(INCLUDE.sub(included, source[0]))
         source[0] = LAYER.sub(lambda found: _api.page(found[1]), text)
 

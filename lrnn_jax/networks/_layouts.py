@@ -186,7 +186,8 @@ def with_thresholds(kind: Any, arguments: dict[str, Any], theta: np.ndarray | No
         return kind(**arguments)
     raised = ("b",) if kind is DenseRNN else ("b", "h0")
     before = {name: 0.0 if arguments.get(name) is None else arguments[name] for name in raised}
-    network = kind(**arguments | {name: np.ravel(x) + theta for name, x in before.items()})
+    more: dict[str, Any] = {name: np.ravel(x) + theta for name, x in before.items()}
+    network = kind(**arguments | more)
     if kind is DenseRNN or not network.readout_activation.linear or network.activation.linear:
         return network
     c = 0.0 if network.c is None else np.asarray(network.c)
