@@ -88,7 +88,7 @@ def diagnose_closure(
     epochs: int,
     key: PRNGKeyArray,
     batches: Any = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     **options: Unpack[Options],
 ) -> ClosureReport:
     """Train a network and its closure on the same data, and compare them over learning.

@@ -76,9 +76,11 @@ def read_sweep(path: Any, store: Any = None, *, runs: Mapping[str, Any] | None =
     Errors: ValueError for what is wrong in the file, naming table and field, with suggestions.
     """
     head, fixed, *varied = _tables(as_path(path, "path"))
+    such_as = "{'mine': Runnable(run, {'full': Config()})}"
+    component({} if runs is None else runs, Mapping, "runs", such_as)
     runnables = {"learning": LEARNING, **(runs or {})}
     for value in runnables.values():
-        component(value, Runnable, "runs", "{'mine': Runnable(run, {'full': Config()})}")
+        component(value, Runnable, "runs", such_as)
     with _table("sweep"):
         _known(head, HEAD, "field")
         name = one_of("run", head.get("run", "learning"), runnables)

@@ -325,7 +325,7 @@ def _column(name: str, values: Any) -> Column:
     listed = values.ndim > 0 if is_array else isinstance(values, Iterable)
     if isinstance(values, str) or not listed:
         raise ValueError(
-            f"The axis {name!r} is a list of values; got {values!r}: put it in a list."
+            f"The axis {name!r} of `cells` is a list of values; got {values!r}: put it in a list."
         )
     values = values if is_array else list(values)
     if not any(isinstance(x, str) or x is None for x in values):
