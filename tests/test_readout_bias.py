@@ -1,6 +1,7 @@
 """A bias of the read-out, y = … + c: it learns beside the loading vectors, exactly on overlaps."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -96,6 +97,33 @@ class TestLearning:
         curve.save(tmp_path / "curve.npz")
         assert jnp.array_equal(lrnn.LearningCurve.load(tmp_path / "curve.npz").c, curve.c)
         assert curve.to_xarray().c.dims == ("epoch", "output")
+
+
+def test_theories_that_do_not_follow_it_say_so():
+    """A wrong number would be easy: of an expectation, of a noise theory."""
+    net = lrnn.LowRankRNN.normalised(N, dt=DT, key=jr.key(0), c=np.array([0.5]))
+    theory, task = lrnn.reduce(net), lrnn.ExponentialFilter(0.2, DT, STEPS)
+    for model in (net, theory):
+        with pytest.raises(ValueError, match="known for linear networks without biases"):
+            lrnn.WhiteNoise(task).loss(model)
+    noisy = lrnn.ExponentialFilter(0.2, DT, STEPS, label_noise=0.1)
+    with pytest.raises(ValueError, match="`reduction` has a bias c of the read-out"):
+        lrnn.noise_drift(theory, noisy, lrnn.Descent(0.01), epochs=2)
+    loop = lrnn.ClosedLoop(lrnn.KIntegrator(k=2, dt=DT), STEPS)
+    with pytest.raises(ValueError, match="without biases and linear plants"):
+        loop.loss(net)
+
+
+def test_visible_only_and_sequences_go_on_with_it():
+    theory = lrnn.reduce(lrnn.LowRankRNN.normalised(N, dt=DT, key=jr.key(0), c=np.array([0.5])))
+    task = lrnn.ExponentialFilter(0.2, DT, STEPS)
+    step = lrnn.Descent(0.01, rule=lrnn.VisibleOnly())
+    after = lrnn.learn(theory, task, step, epochs=1)["c"]
+    slope = jax.grad(lambda c: task.loss(lrnn.ReducedRNN(theory.overlaps, dt=DT, c=c)))(after[0])
+    assert np.abs(after[1] - (after[0] - 0.01 * slope)).max() < 1e-15
+    one = lrnn.learn(theory, task, lrnn.Descent(0.01), epochs=5)
+    two = lrnn.learn_sequence(theory, [(task, lrnn.Descent(0.01), n) for n in (2, 3)])
+    assert np.abs(two["c"] - one["c"]).max() < 1e-14
 
 
 def test_a_mixture_has_one_too():

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 
 from lrnn_jax._checks import component, whole
@@ -147,23 +149,10 @@ def _as_dense(network: Any) -> AbstractDenseRNN:
 
 def _in_mean_scaling(network: LowRankRNN) -> LowRankRNN:
     """The same network with s = N."""
-    n = network.state_size
+    n = jnp.asarray(network.state_size, network.scale.dtype)
     more = n / network.scale
-    return LowRankRNN(
-        network.z * more,
-        network.v * more**0.5,
-        network.m,
-        network.u * more**0.5,
-        n,
-        b=network.b,
-        h0=network.h0,
-        c=network.c,
-        signs=network.signs,
-        dt=network.dt,
-        activation=network.activation,
-        readout=network.readout_activation,
-        frozen=network.frozen,
-    )
+    parts = (network.z * more, network.v * more**0.5, network.u * more**0.5, n)
+    return eqx.tree_at(lambda net: (net.z, net.v, net.u, net.scale), network, parts)
 
 
 def _too_high(found: Factorisation, w: np.ndarray) -> str:

@@ -142,6 +142,11 @@ def _check_arguments(reduction: Any, task: Any, method: Any, directions: int) ->
         raise ValueError("`task` must be a filter task with label noise, e.g. label_noise=0.1.")
     if not reduction.activation.linear:
         raise ValueError("`reduction` must be linear for the noise theory; this one is nonlinear.")
+    if reduction.c is not None:
+        raise ValueError(
+            "`reduction` has a bias c of the read-out, which learns beside the overlaps and is not "
+            "followed by the noise theory: take it off the targets."
+        )
     if not isinstance(method, Descent) or method.momentum is not None or method.clip is not None:
         raise ValueError(
             f"`method` must be Descent without momentum and clipping, which the noise theory "

@@ -123,18 +123,17 @@ def _append(a: LearningCurve, b: LearningCurve) -> LearningCurve:
         transform = put(a.transform, a.transform[-1][None] @ b.transform)
     fine = (a.result == RESULTS.successful) | (a.result == RESULTS.event_occurred)
     later = jnp.where(b.stopped < 0, b.stopped, b.stopped + last.astype(b.stopped.dtype))
-    watched = None
-    if a.watched is not None and b.watched is not None:
-        watched = jax.tree.map(put, a.watched, b.watched)
+    kept = {}
+    for name in ("loss", "gram", "c", "held_out", "watched"):  # as far as both have it
+        x, y = getattr(a, name), getattr(b, name)
+        kept[name] = None if x is None or y is None else jax.tree.map(put, x, y)
     return LearningCurve(
+        **kept,
         epochs=put(a.epochs, b.epochs + last),
-        loss=put(a.loss, b.loss),
-        gram=put(a.gram, b.gram),
         transform=transform,
         stopped=jnp.where(fine, later, a.stopped),
         result=RESULTS.where(fine, b.result, a.result),
         model=b.model,
-        watched=watched,
         roles=b.roles,
     )
 

@@ -36,4 +36,7 @@ class VisibleOnly(AbstractRule):
         value, slopes = space.gradient(loss, weights)
         assert space.roles is not None
         sees = visible(space.roles)
-        return value, {name: sees.project(slope + slope.T) for name, slope in slopes.items()}
+        beside = {name: slope for name, slope in slopes.items() if name == "c"}
+        return value, beside | {
+            name: sees.project(slope + slope.T) for name, slope in slopes.items() if name != "c"
+        }

@@ -76,13 +76,16 @@ class AbstractWhiteNoise(AbstractTask):
 
     def check(self, model: AbstractRNN) -> None:
         check_fits(self, model, self.channels, self.dt)
-        if self.batch is None and not model.is_linear_system:
+        if self.batch is None:
+            self._check_expectation(model)
+            choose_evaluation(model, self.response, self.evaluation)
+
+    def _check_expectation(self, model: AbstractRNN) -> None:
+        if not model.is_linear_system:
             raise ValueError(
                 f"The expected loss of {type(self).__name__} is known for linear networks without "
                 f"biases; give `batch` to train this {type(model).__name__} on samples."
             )
-        if self.batch is None:
-            choose_evaluation(model, self.response, self.evaluation)
 
     def sample(self, key: PRNGKeyArray) -> Pairs | None:
         """Inputs and targets of one minibatch; None for the exact expectation."""
@@ -100,6 +103,7 @@ class AbstractWhiteNoise(AbstractTask):
         dt = as_network(model, "model").dt.astype(model.dtype)
         if batch is not None:
             return self.score(self.output(model, batch), batch)
+        self._check_expectation(model)
         error = response_error(
             model, self.response, self.steps, evaluation=self.evaluation, triangular=True
         )
