@@ -35,10 +35,15 @@ FALLING = optax.cosine_decay_schedule(0.1, 20)
 KEYED = {"key": jr.key(3)}
 
 
-def same(a, b):
+def same(a, b, **tolerances):
+    """Equal to the last bit, but for parts that are given a tolerance."""
     assert jax.tree.structure(a) == jax.tree.structure(b)
     for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(a), jax.tree.leaves(b)):
-        assert np.array_equal(x, y, equal_nan=True), jax.tree_util.keystr(path)
+        name = jax.tree_util.keystr(path)
+        if tolerance := tolerances.get(name.lstrip(".")):
+            np.testing.assert_allclose(x, y, tolerance, tolerance, err_msg=name)
+        elif not np.array_equal(x, y, equal_nan=True):
+            np.testing.assert_array_equal(x, y, err_msg=name)
 
 
 def through_file(curve, folder, like=None):
@@ -378,7 +383,9 @@ def killed_and_resumed(folder, epochs, every, kills):
 
 
 def test_a_killed_run_goes_on_from_its_last_file(tmp_path):
-    same(*killed_and_resumed(tmp_path, 600, 10, kills=1))
+    # losses, weights and memory to the last bit; the recorded Gram matrices lead nowhere, and
+    # another processor may round them otherwise in a program of another length
+    same(*killed_and_resumed(tmp_path, 600, 10, kills=1), gram=1e-13)
 
 
 @pytest.mark.slow
