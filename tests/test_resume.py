@@ -119,7 +119,7 @@ def test_a_flow_that_an_event_ended_stays_where_it_ended():
     assert np.isnan(again.loss[200:]).all()
 
 
-@pytest.mark.parametrize("record", [1, 4, 6, 20])
+@pytest.mark.parametrize("record", [4, 20])
 def test_any_number_of_cuts_anywhere(record):
     whole, curve = run(epochs=TOTAL, record=record), None
     for epochs in (0, 3, 6, 6, 7, 15):

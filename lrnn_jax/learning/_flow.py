@@ -1,5 +1,6 @@
 """Gradient flow: learning in the limit of small learning rates, as an ODE."""
 
+from collections.abc import Callable
 from dataclasses import KW_ONLY, replace
 from functools import partial
 from typing import Any
@@ -29,6 +30,7 @@ from lrnn_jax.learning._method import AbstractMethod
 from lrnn_jax.learning._problem import Problem, Progress, Record, nothing
 from lrnn_jax.learning._state import in_words
 from lrnn_jax.networks import AbstractSpace, Weights
+from lrnn_jax.overlaps import Invariants
 from lrnn_jax.reduced import GramSpace
 from lrnn_jax.rules import AbstractRule, Gradient
 
@@ -133,16 +135,11 @@ class Flow(AbstractMethod):
         if self.invariant_tol is None or curve.roles is None or is_traced(self.rates):
             return curve
         rates = {name: float(rate) for name, rate in self.rates.items()}
-        kept = jax.lax.stop_gradient(curve.conserved(rates))
-        if not problem.objective.of_outputs:
-            kept = tuple(replace(each, spectrum_conserved=False) for each in kept)
-        history, start = kept
-        most = self.invariant_tol * jnp.max(jnp.abs(curve.gram[..., 0, :, :]), axis=(-2, -1))
-        lost = jnp.nanmax(history.drift(start), -1) > most
-        if is_traced(lost) or jnp.any(lost):
-            lost &= jnp.nanmax(history.missed(start), -1) > most
-        lost &= curve.result == RESULTS.successful
-        result = RESULTS.where(lost, RESULTS.invariants_lost, curve.result)
+        lost = partial(_lost, curve, self.invariant_tol, rates, problem.objective.of_outputs)
+        broken = lost(Invariants.drift)
+        if is_traced(broken) or jnp.any(broken):
+            broken &= lost(Invariants.missed)
+        result = RESULTS.where(broken, RESULTS.invariants_lost, curve.result)
         return eqx.tree_at(lambda c: c.result, curve, result)
 
     def program(self, space: AbstractSpace) -> str:
@@ -208,6 +205,24 @@ def _beginning(problem: Problem) -> tuple[Weights, Any, Any]:
     if (begin := problem.begin) is None:
         return problem.space.start, 0, -1
     return begin.weights, begin.epoch, begin.stopped
+
+
+@eqx.filter_jit
+def _lost(
+    curve: LearningCurve,
+    tolerance: Any,
+    rates: dict[str, float],
+    of_outputs: bool,
+    change: Callable[[Invariants, Invariants], Array],
+) -> Array:
+    """Whether what is conserved changed by more than the tolerance, times the largest overlap."""
+    kept = jax.lax.stop_gradient(curve.conserved(rates))
+    history, start = (
+        each if of_outputs else replace(each, spectrum_conserved=False) for each in kept
+    )
+    most = tolerance * jnp.max(jnp.abs(curve.gram[..., 0, :, :]), axis=(-2, -1))
+    lost = jnp.nanmax(change(history, start), -1) > most
+    return lost & (curve.result == RESULTS.successful)
 
 
 @eqx.filter_jit
