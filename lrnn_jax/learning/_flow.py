@@ -30,7 +30,7 @@ from lrnn_jax.learning._problem import Problem, Progress, Record, nothing
 from lrnn_jax.learning._state import in_words
 from lrnn_jax.networks import AbstractSpace, Weights
 from lrnn_jax.reduced import GramSpace
-from lrnn_jax.rules import AbstractRule, Gradient
+from lrnn_jax.rules import AbstractRule, Backward, Gradient
 
 
 def as_solver(solver: diffrax.AbstractSolver) -> diffrax.AbstractSolver:
@@ -80,7 +80,8 @@ class Flow(AbstractMethod):
         adjoint: how to differentiate through the solve; default diffrax's recursive
             checkpointing (memory O(√steps)); `DirectAdjoint` and `ForwardMode` work too,
             `BacksolveAdjoint` does not (diffrax cannot save at several times with it).
-        rule: how the direction XΓ is computed (`Isospectral` follows the gradient).
+        rule: how the direction XΓ is computed: the flow of that rule, in place of the gradient's
+            (`Isospectral` follows the gradient).
 
     Errors: ValueError for numbers out of range, a stochastic objective, or `Isospectral` on a
     network.
@@ -115,6 +116,8 @@ class Flow(AbstractMethod):
                 f"fresh data in each epoch. Use its expectation (batch=None, no label noise), "
                 f"fixed data (`batches` with a leading axis of length 1), or Descent."
             )
+        if self.rule.no_flow:
+            raise ValueError(f"Flow cannot follow {type(self.rule).__name__}: {self.rule.no_flow}.")
         if problem.model.constrain is not None:
             raise ValueError(
                 "Flow has no steps after which masks and signs could be kept: let this network "
@@ -134,7 +137,7 @@ class Flow(AbstractMethod):
             return curve
         rates = {name: float(rate) for name, rate in self.rates.items()}
         kept = jax.lax.stop_gradient(curve.conserved(rates))
-        if not problem.objective.of_outputs:
+        if not (problem.objective.of_outputs and self.rule.backward == Backward()):
             kept = tuple(replace(each, spectrum_conserved=False) for each in kept)
         history, start = kept
         most = self.invariant_tol * jnp.max(jnp.abs(curve.gram[..., 0, :, :]), axis=(-2, -1))
@@ -162,7 +165,7 @@ class Flow(AbstractMethod):
         the end.
         """
         space, loss = problem.space, problem.loss(0)
-        rates, event = space.rates(self.rates), None
+        rates, event, remembered = space.rates(self.rates), None, self.rule.init(space)
 
         def velocity(t: Any, weights: Weights, args: Any) -> Weights:
             lr = rate_at(self.lr, t)
@@ -170,7 +173,7 @@ class Flow(AbstractMethod):
                 at = space.point(weights)
                 slope = space.generator(jax.grad(lambda q: loss(space.model_at(q)))(at))
             else:
-                slope = self.rule.direction(space, loss, weights)[1]
+                slope = self.rule.direction(space, loss, weights, remembered)[1]
             return multiplied(-lr, times(slope, rates))
 
         if (target := self.stop_at_loss) is not None:
