@@ -137,12 +137,15 @@ class CompressedSpace(AbstractSpace):
     network: AbstractReduction
     vectors: AbstractSpace
     first: Float[Array, "k k"]
+    inverse: Float[Array, "k k"]
     coefficients = True
 
     def __init__(self, reduction: ReducedRNN):
         roles = reduction.roles
         self.network = reduction
         self.first = square_root(reduction.overlaps.gram)
+        few = len(self.first) * float(jnp.finfo(reduction.dtype).eps) ** 0.5
+        self.inverse = jnp.linalg.pinv(self.first, rtol=few, hermitian=True)
         small = _network(self.first, roles, jnp.ones((), reduction.dtype), reduction)
         self.vectors = weight_space(small, _fixed(self.first, roles))
 
@@ -192,9 +195,7 @@ class CompressedSpace(AbstractSpace):
     def transform(self, weights: Weights) -> Float[Array, "k k"]:
         network: Any = self.vectors.model(weights)
         now = self.vectors.fixed.beside(network.vectors, False)
-        eps = jnp.finfo(now.dtype).eps
-        inverse = jnp.linalg.pinv(self.first, rtol=now.shape[0] * jnp.sqrt(eps), hermitian=True)
-        return jnp.eye(len(now), dtype=now.dtype) + inverse @ (now - self.first)
+        return jnp.eye(len(now), dtype=now.dtype) + self.inverse @ (now - self.first)
 
 
 def as_neurons(reduction: AbstractReduction, feedback: bool, through: bool) -> CompressedSpace:

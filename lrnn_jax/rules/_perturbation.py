@@ -69,7 +69,7 @@ class WeightPerturbation(AbstractMemoryless):
     ) -> tuple[Float[Array, ""], Weights, None]:
         noise = _normal(jr.fold_in(self.key, loss.epoch), weights)
         if (rates := space.rates({})) is not None:
-            noise = jax.tree.map(lambda a, d: a * (d != 0), noise, rates)
+            noise = jax.tree.map(lambda a, d: jnp.where(d > 0, a, 0), noise, rates)
         tried = jax.tree.map(lambda a, b: a + self.sigma.astype(a.dtype) * b, weights, noise)
         value = loss(space.model(weights))
         gain = (loss(space.model(tried)) - value) / self.sigma.astype(value.dtype)
