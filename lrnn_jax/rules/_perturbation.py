@@ -58,7 +58,7 @@ class WeightPerturbation(AbstractMemoryless):
     """
 
     sigma: Float[Array, ""] = eqx.field(converter=sigma_of)
-    key: Any = eqx.field(converter=one_key, kw_only=True)
+    key: PRNGKeyArray = eqx.field(converter=one_key, kw_only=True)
     no_flow = "its steps are random: Gradient() is what they are on average, for small sigma"
 
     def space(self, model: AbstractRNN) -> AbstractSpace:
@@ -95,7 +95,7 @@ class NodePerturbation(AbstractRule):
     """
 
     sigma: Float[Array, ""] = eqx.field(converter=sigma_of)
-    key: Any = eqx.field(converter=one_key, kw_only=True)
+    key: PRNGKeyArray = eqx.field(converter=one_key, kw_only=True)
     of_losses = False
     no_flow = "its steps are random: Gradient() is what they are on average, for small sigma"
 

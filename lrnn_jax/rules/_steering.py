@@ -61,7 +61,7 @@ def steering(rule: AbstractRule, roles: Roles) -> Steering:
 
     Source: ours.
     """
-    way = _way(rule)
+    way, roles = _way(rule), component(roles, Roles, "roles", "net.roles")
     through = roles.rank * (way.carried == "c")
     roles = replace(roles, feedback=roles.outputs * (way.source == "f"), through=through)
     write = [f for f in "mubh" if f in roles.sizes]
