@@ -158,6 +158,10 @@ CALLS = {
         rules.measured_steering,
         {"rule": lrnn.EProp(), "model": RED, "task": FILTER, "epochs": 2},
     ),
+    "perturbation_moments": (
+        rules.perturbation_moments,
+        {"reduction": RED, "objective": FILTER, "lr": 0.1, "neurons": 10},
+    ),
     "conserved": (rules.conserved, {"rule": lrnn.Gradient(), "model": NET}),
     "LoadingLaw": (
         networks.LoadingLaw,
@@ -300,13 +304,15 @@ NOT_CALLED = {
         ClosureGap ClosureReport LearningCurve LearningState Phase Distance Decoding Law NoiseDrift
         Excursion Holonomy Landscape Stages Options LearningError Interrupted RESULTS UnknownOverlap
         StoreError Evaluation NoisyTrials Store Axis Design Runnable FixedPoints
-        FixedPointHistory Steering Conserved Compressed Feedback""",
+        FixedPointHistory Steering Conserved Compressed Feedback
+        PerturbationMoments""",
     "without arguments": """
         Identity Erf Tanh ReLU Softplus Squared Gradient VisibleOnly EProp Plain
         Checkpointed
         ThroughReduction RandomPhases Sobol GaussHermite Isospectral""",
     "between layers, of what the layer above has checked": """
-        BackwardPath Backward CompressedSpace VectorSpace as_neurons as_feedback overlaps_beside
+        BackwardPath Backward Crowd as_crowd CompressedSpace VectorSpace as_neurons as_feedback
+        overlaps_beside
         Simulation inner_power Equilibria read_out as_network Generated Modes Samples EpochLoss
         Data Problem NoisyStep GramSpace ReadoutSpace plus_bias with_readout check_rates message_of
         as_evaluation as_activation at_rest check_fits check_gram checked_batch

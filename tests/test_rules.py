@@ -4,6 +4,8 @@ The textbook keeps eligibility traces forward in time where a rule is local, and
 overlaps nor vector–Jacobian products.
 """
 
+from functools import partial
+
 import equinox as eqx
 import jax
 import jax.random as jr
@@ -594,6 +596,78 @@ class TestPerturbation:
         assert (gap < 4.5 * error + 1e-3).all()  # 1e-3: the order of sigma
         assert error.max() < 0.2 * np.abs(some.mean(0)).max()
 
+    def test_one_step_has_the_law_of_the_overlaps_of_n_neurons(self):
+        """20 000 draws of a network, of its reduction, and the moments for small sigma."""
+        net = lrnn.LowRankRNN(*np.random.default_rng(4).normal(size=(4, 12, 1)), dt=0.1)
+        task, eta = lrnn.ExponentialFilter(rate=0.2, dt=0.1, steps=10), 0.002
+
+        def step(model, key):
+            rule = lrnn.WeightPerturbation(1e-4, key=key, neurons=12)
+            space = rule.space(model)
+            new = space.start - eta * _directions([(rule, model)], task)[0][1]
+            return space.gram(space.allowed(new))
+
+        keys = jr.split(jr.key(2), 20_000)
+        rows, columns = np.array(net.roles.pairs).T
+        full, law = (
+            np.asarray(jax.jit(jax.vmap(partial(step, model)))(keys))[:, rows, columns]
+            for model in (net, lrnn.reduce(net))
+        )
+        moments = rules.perturbation_moments(lrnn.reduce(net), task, lr=eta, neurons=12)
+        mean = np.asarray(moments.mean)[rows, columns]
+        covariance = np.asarray(moments.covariance)[rows[:, None], columns[:, None], rows, columns]
+        for draws in (full, law):
+            error = draws.std(0) / np.sqrt(len(draws))
+            assert (np.abs(draws.mean(0) - mean) < 4.5 * error).all()
+            # 4 standard errors of a variance, √(2/20 000), and O(η³)
+            assert np.abs(np.cov(draws.T) - covariance).max() < 0.06 * covariance.max()
+        spread = np.sqrt((full.var(0) + law.var(0)) / len(keys))
+        assert (np.abs(full.mean(0) - law.mean(0)) < 4.5 * spread).all()
+        assert np.allclose(full.std(0), law.std(0), rtol=0.1)
+        inflation = mean - np.asarray(lrnn.reduce(net).overlaps.vector())
+        assert np.abs(inflation).max() > 5 * spread.max()  # the drift is seen
+
+    @pytest.mark.slow
+    def test_learning_has_the_law_of_networks(self):
+        """400 networks and 400 chains, N = 100, 60 epochs, σ = 0.1: means and deviations."""
+        net = lrnn.LowRankRNN(*np.random.default_rng(4).normal(size=(4, 100, 1)), dt=0.1)
+        task = lrnn.ExponentialFilter(rate=0.2, dt=0.1, steps=30)
+
+        def end(model, key):
+            rule = lrnn.WeightPerturbation(0.1, key=key, neurons=100)
+            curve = lrnn.learn(model, task, lrnn.Descent(4e-4, rule=rule), epochs=60, record=60)
+            return curve.overlaps.vector()[-1]
+
+        keys = jr.split(jr.key(0), 800)
+        full, law = (
+            np.asarray(jax.jit(jax.vmap(partial(end, model)))(some))
+            for model, some in ((net, keys[:400]), (lrnn.reduce(net), keys[400:]))
+        )
+        means = (full.mean(0) - law.mean(0)) / np.sqrt((full.var(0) + law.var(0)) / 400)
+        deviations = (full.std(0) - law.std(0)) / np.sqrt((full.var(0) + law.var(0)) / 800)
+        print(
+            f"z-scores: means {np.abs(means).max():.1f}, deviations {np.abs(deviations).max():.1f}"
+        )
+        assert max(worst) < 3
+
+    def test_reductions_refuse_momentum_and_a_way_back(self):
+        rule = lrnn.WeightPerturbation(0.1, key=jr.key(0), neurons=50)
+        with pytest.raises(ValueError, match="`momentum`"):
+            lrnn.learn(
+                lrnn.reduce(network()), TASK, lrnn.Descent(0.1, momentum=0.9, rule=rule), epochs=1
+            )
+        with pytest.raises(ValueError, match="no way back"):
+            lrnn.learn(
+                network(),
+                TASK,
+                lrnn.Descent(0.1, rule=rule),
+                epochs=1,
+                simulate=lrnn.ThroughReduction(),
+            )
+        few = lrnn.WeightPerturbation(0.1, key=jr.key(0), neurons=15)
+        with pytest.raises(ValueError, match="`neurons` must be a whole number of at least 16"):
+            few.space(lrnn.reduce(network()))
+
     def test_loops_learn_by_perturbed_weights(self):
         loop = lrnn.ClosedLoop(lrnn.KIntegrator(2, dt=DT), 5, control_cost=0.1)
         net = lrnn.LowRankRNN(*RNG.normal(size=(4, 6, 1)) / 3, dt=DT)
@@ -618,7 +692,7 @@ def test_what_a_rule_is_not_for_is_refused_with_the_reason():
         (r"`feedback` has a row for each of the 9 neurons.*\(3, 2\)", lrnn.RFLO(F[:3]), None, TASK),
         ("C and G of `feedback`", lrnn.FeedbackAlignment(Feedback(F, C), time=True), None, TASK),
         ("`time` needs fixed", lrnn.FeedbackAlignment(F, time=True), None, TASK),
-        ("overlaps are random", perturbed, lrnn.reduce(network()), TASK),
+        ("say of how many `neurons`", perturbed, lrnn.reduce(network()), TASK),
     )
     for message, rule, model, objective in cases:
         with pytest.raises(ValueError, match=message):

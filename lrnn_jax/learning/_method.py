@@ -76,6 +76,12 @@ class AbstractUpdate(AbstractMethod):
     def check(self, problem: Problem, epochs: int) -> None:
         problem.data.check(problem.objective, max(epochs, 1))
         self.fits(problem.space)
+        if problem.space.crowd is not None and jax.tree.leaves(self.init(problem.space)):
+            raise ValueError(
+                f"The memory of {type(self).__name__} (`momentum`) holds directions among N "
+                f"neurons, and a reduction follows the law of the overlaps alone: leave it out, or "
+                f"let the network learn."
+            )
 
     def program(self, space: AbstractSpace) -> str:
         """One update, as JAX traces it, where functions have a part in it."""

@@ -101,5 +101,11 @@ class ThroughReduction(AbstractSimulate):
     def learned(
         self, space: AbstractSpace, weights: Weights, model: LowRankRNN, rule: AbstractRule
     ) -> AbstractRNN:
-        transform = jnp.asarray(space.transform(weights))
-        return model.transformed(transform, space.model(weights).c, rule.feedback_of(model))
+        transform = space.transform(weights)
+        if transform is None:
+            raise ValueError(
+                "`ThroughReduction` has no way back to the network from a reduction with noise of "
+                "neurons, which follows the law of overlaps: use Plain(), or learn reduce(net)."
+            )
+        fixed = rule.feedback_of(model)
+        return model.transformed(jnp.asarray(transform), space.model(weights).c, fixed)

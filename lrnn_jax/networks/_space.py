@@ -42,6 +42,8 @@ class AbstractSpace(eqx.Module):
     """Whether there are weights to start from: Q_0 of a reduction may be of no vectors."""
     fixed: ClassVar[Any] = Feedback()
     """What the learning rule holds fixed beside X."""
+    crowd: ClassVar[Any] = None
+    """The many neurons for which noise is drawn, where X has a few rows that stand for them."""
     coefficients: eqx.AbstractClassVar[bool]
     """Whether X are coefficients T of the initial vectors, Θ = Θ_0 T, and not weights themselves:
     only rules that commute with every linear map of the neurons are exact in it."""
@@ -108,7 +110,9 @@ class AbstractSpace(eqx.Module):
         """T with Θ = Θ_0 T; None where it is not known."""
 
     def allowed(self, weights: Weights) -> Weights:
-        """X, or the nearest to it that masks and signs of the network allow."""
+        """X, or the nearest to it that masks and signs of the network allow; turned, of a crowd."""
+        if self.crowd is not None:
+            return self.crowd.turned(weights)
         constrain = self.network.constrain
         return weights if constrain is None else weight_space(constrain(self.model(weights))).start
 

@@ -7,9 +7,10 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Bool, Float
+import jax.random as jr
+from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 
-from lrnn_jax._checks import component
+from lrnn_jax._checks import component, number, whole
 from lrnn_jax._readable import AbstractReadable
 from lrnn_jax.networks import (
     AbstractRNN,
@@ -127,27 +128,60 @@ def _square_root_jvp(primals: Any, tangents: Any) -> Any:
     return (vectors * root[None]) @ vectors.T, vectors @ inside @ vectors.T
 
 
+class Crowd(eqx.Module):
+    """N neurons with noise of their own, for which 2k rows stand: exact in the law of overlaps.
+
+    k rows lie in the span of the loading vectors and k beyond it. Standard normal noise ξ (N×k) has
+    the Gram matrix [R + ξ]ᵀ[R + ξ] of [R + G; H], with G standard normal and H the Bartlett factor
+    of a Wishart matrix of N − k degrees of freedom.
+
+    Arguments:
+        neurons: N ≥ 2k.
+    """
+
+    neurons: int = eqx.field(static=True)
+
+    def noise(self, normal: Float[Array, "rows k"], key: PRNGKeyArray) -> Float[Array, "rows k"]:
+        """G, and H in place of the lower half of independent normal numbers."""
+        k = normal.shape[1]
+        freedom = self.neurons - k - jnp.arange(k, dtype=normal.dtype)
+        lengths = jnp.sqrt(jr.chisquare(key, freedom, dtype=normal.dtype))
+        beyond = jnp.triu(normal[k:], 1) + jnp.diag(lengths)
+        return jnp.concatenate([normal[:k], beyond])
+
+    def turned(self, weights: Float[Array, "rows k"]) -> Float[Array, "rows k"]:
+        """Rows turned so that the lower half is zero: the next noise meets the span of the new."""
+        upper = jnp.linalg.qr(weights)[1]
+        return jnp.concatenate([upper, jnp.zeros_like(upper)])
+
+
 class CompressedSpace(AbstractSpace):
-    """A linear reduction as a network of k neurons: X = R (k×k), Q = RᵀR, M = 1.
+    """A linear reduction as a network of k neurons: X = R (k×k), Q = RᵀR/s, M = 1/s.
 
     For rules that are written for neurons: they move `neurons`. R starts as the root of Q_0, and
-    T = 1 + R_0⁺ (R − R_0).
+    T = 1 + R_0⁺ (R − R_0); s is 1 if nothing else is said. A crowd adds k rows of zeros, and has no
+    T, as its noise leaves the span of Θ_0.
     """
 
     network: AbstractReduction
     vectors: AbstractSpace
+    crowd: Crowd | None
     first: Float[Array, "k k"]
     inverse: Float[Array, "k k"]
     coefficients = True
 
-    def __init__(self, reduction: ReducedRNN):
+    def __init__(self, reduction: ReducedRNN, crowd: Crowd | None = None, scale: ArrayLike = 1.0):
         roles = reduction.roles
-        self.network = reduction
+        self.network, self.crowd = reduction, crowd
         self.first = square_root(reduction.overlaps.gram)
         few = len(self.first) * float(jnp.finfo(reduction.dtype).eps) ** 0.5
         self.inverse = jnp.linalg.pinv(self.first, rtol=few, hermitian=True)
-        small = _network(self.first, roles, jnp.ones((), reduction.dtype), reduction)
-        self.vectors = weight_space(small, _fixed(self.first, roles))
+        scale = jnp.asarray(scale, reduction.dtype)
+        loadings = jnp.sqrt(scale) * self.first
+        if crowd is not None:
+            loadings = jnp.concatenate([loadings, jnp.zeros_like(loadings)])
+        small = _network(loadings, roles, scale, reduction)
+        self.vectors = weight_space(small, _fixed(loadings, roles))
 
     @property
     def start(self) -> Weights:
@@ -192,7 +226,9 @@ class CompressedSpace(AbstractSpace):
     def rates(self, values: Mapping[str, Any]) -> Weights | None:
         return self.vectors.rates(values)
 
-    def transform(self, weights: Weights) -> Float[Array, "k k"]:
+    def transform(self, weights: Weights) -> Float[Array, "k k"] | None:
+        if self.crowd is not None:
+            return None
         network: Any = self.vectors.model(weights)
         now = self.vectors.fixed.beside(network.vectors, False)
         return jnp.eye(len(now), dtype=now.dtype) + self.inverse @ (now - self.first)
@@ -208,13 +244,7 @@ def as_neurons(reduction: AbstractReduction, feedback: bool, through: bool) -> C
 
     Errors: ValueError, with the reason, unless a few neurons learn as the reduction.
     """
-    roles = reduction.roles
-    if not isinstance(reduction, ReducedRNN) or not reduction.linear or roles.means:
-        raise ValueError(
-            f"This rule is exact on overlaps for linear φ and one Gram matrix without means; got a "
-            f"{type(reduction).__name__} with φ = {type(reduction.activation).__name__}. Let "
-            f"population(…) learn, the limit of infinitely many neurons for any φ."
-        )
+    reduction, roles = _compressible(reduction), reduction.roles
     more = {
         "feedback": roles.feedback or roles.outputs * feedback,
         "through": roles.through or roles.rank * through,
@@ -224,3 +254,32 @@ def as_neurons(reduction: AbstractReduction, feedback: bool, through: bool) -> C
     old = jnp.array([wanted.labels.index(label) for label in roles.labels])
     gram = gram.at[old[:, None], old[None, :]].set(reduction.overlaps.gram)
     return CompressedSpace(eqx.tree_at(lambda r: r.overlaps, reduction, Overlaps(gram, wanted)))
+
+
+def as_crowd(
+    reduction: AbstractReduction, neurons: int, scale: ArrayLike | None
+) -> CompressedSpace:
+    """A reduction as rows that stand for N neurons, each with noise of its own.
+
+    Arguments: the reduction; N; s, N if None.
+
+    Errors: ValueError, with the reason, unless its overlaps have the law of such a network.
+    """
+    reduction = _compressible(reduction)
+    if reduction.c is not None:
+        raise ValueError("A read-out bias gets no noise in a reduction: let the network learn.")
+    own = eqx.tree_at(lambda r: r.overlaps, reduction, reduction.overlaps.own)
+    crowd = Crowd(whole(neurons, "neurons", 2 * own.roles.size))
+    scale = neurons if scale is None else number(scale, "scale", 0, open_start=True)
+    return CompressedSpace(own, crowd, scale)
+
+
+def _compressible(reduction: AbstractReduction) -> ReducedRNN:
+    """The reduction itself, unless it is not one that a few neurons learn as."""
+    if isinstance(reduction, ReducedRNN) and reduction.linear and not reduction.roles.means:
+        return reduction
+    raise ValueError(
+        f"This rule is exact on overlaps for linear φ and one Gram matrix without means; got a "
+        f"{type(reduction).__name__} with φ = {type(reduction.activation).__name__}. Let "
+        f"population(…) learn, the limit of infinitely many neurons for any φ."
+    )

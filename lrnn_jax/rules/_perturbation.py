@@ -1,35 +1,25 @@
 """Rules that try out noise, and take the loss alone."""
 
+from dataclasses import KW_ONLY
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._checks import number, one_key
+from lrnn_jax._checks import component, number, one_key, optional, whole, whole_or_none
 from lrnn_jax.networks import AbstractRNN, AbstractSpace, Feedback, Weights, weight_space
-from lrnn_jax.reduced import AbstractReduction
+from lrnn_jax.reduced import AbstractReduction, ReducedRNN, as_crowd
 from lrnn_jax.rules._base import AbstractMemoryless, AbstractRule, EpochLoss
 from lrnn_jax.rules._offline import pulled, simulate
 from lrnn_jax.tasks import AbstractObjective, AbstractTask
 
 sigma_of = partial(number, name="sigma", low=0, open_start=True)
-
-
-def _neurons(rule: AbstractRule, model: AbstractRNN) -> AbstractSpace:
-    """What moves in a network.
-
-    Errors: ValueError for a reduction, whose neurons are not there to get noise.
-    """
-    if isinstance(model, AbstractReduction):
-        raise ValueError(
-            f"{type(rule).__name__} gives each of N neurons noise of its own, so that overlaps are "
-            f"random, with fluctuations that a reduction does not follow: let the network learn."
-        )
-    return weight_space(model)
+neurons_of = partial(whole_or_none, name="neurons", none_means="networks")
+scale_of = partial(optional, name="scale", low=0, open_start=True)
 
 
 def _normal(key: PRNGKeyArray, like: Any) -> Any:
@@ -48,26 +38,50 @@ class WeightPerturbation(AbstractMemoryless):
     every vector, so η has to stay far below 1/N. It takes nothing but losses: plants and loops too.
     Frozen weights get no noise.
 
+    Overlaps are then a Markov chain. A linear reduction with `neurons` given is a draw of it, exact
+    in law at any N and σ (not of the network's own noise), for methods without momentum:
+
+        X = RᵀG/√s,  Y = (GᵀG + HᵀH)/s,  Q' = Q − ηsδ (X + Xᵀ) + (ηsδ)² Y,
+        δ = (L(Q + σ(X + Xᵀ) + σ²Y) − L(Q))/σ
+
+    with Q = RᵀR, G standard normal and HᵀH ~ Wishart(N − k).
+
     Arguments:
         sigma: σ > 0.
         key: draws ξ of epoch e by `fold_in(key, e)`.
+        neurons: N of the network that a reduction stands for, at least 2k; networks know theirs.
+        scale: its s; default N.
 
-    Errors: ValueError for σ ≤ 0; when learning starts, for a reduction.
+    Errors: ValueError for σ ≤ 0; when learning starts, for a reduction without `neurons`, one that
+    is not linear, or has a read-out bias, and for methods with momentum on a reduction.
 
     Source: Cauwenberghs 1993; the norms: ours.
     """
 
     sigma: Float[Array, ""] = eqx.field(converter=sigma_of)
-    key: PRNGKeyArray = eqx.field(converter=one_key, kw_only=True)
+    _: KW_ONLY
+    key: PRNGKeyArray = eqx.field(converter=one_key)
+    neurons: int | None = eqx.field(converter=neurons_of, static=True, default=None)
+    scale: Float[Array, ""] | None = eqx.field(converter=scale_of, default=None)
     no_flow = "its steps are random: Gradient() is what they are on average, for small sigma"
 
     def space(self, model: AbstractRNN) -> AbstractSpace:
-        return _neurons(self, model)
+        if not isinstance(model, AbstractReduction):
+            return weight_space(model)
+        if self.neurons is None:
+            raise ValueError(
+                "WeightPerturbation gives each neuron noise of its own, whose size in overlaps "
+                "depends on N: say of how many `neurons` this is the reduction."
+            )
+        return as_crowd(model, self.neurons, self.scale)
 
     def direction(
         self, space: AbstractSpace, loss: EpochLoss, weights: Weights, memory: None
     ) -> tuple[Float[Array, ""], Weights, None]:
-        noise = _normal(jr.fold_in(self.key, loss.epoch), weights)
+        key = jr.fold_in(self.key, loss.epoch)
+        noise = _normal(key, weights)
+        if space.crowd is not None:
+            noise = space.crowd.noise(noise, jr.fold_in(key, 1))
         if (rates := space.rates({})) is not None:
             noise = jax.tree.map(lambda a, d: jnp.where(d > 0, a, 0), noise, rates)
         tried = jax.tree.map(lambda a, b: a + self.sigma.astype(a.dtype) * b, weights, noise)
@@ -100,7 +114,12 @@ class NodePerturbation(AbstractRule):
     no_flow = "its steps are random: Gradient() is what they are on average, for small sigma"
 
     def space(self, model: AbstractRNN) -> AbstractSpace:
-        return _neurons(self, model)
+        if isinstance(model, AbstractReduction):
+            raise ValueError(
+                "NodePerturbation gives each neuron noise of its own in each step, which a "
+                "reduction does not follow: let the network learn."
+            )
+        return weight_space(model)
 
     def feedback_of(self, network: AbstractRNN) -> Feedback:
         return Feedback()
@@ -126,3 +145,54 @@ class NodePerturbation(AbstractRule):
         noisy, run = simulate(network, loss, sigma * noise)
         signals = (jnp.zeros_like(quiet.after[0]), (noisy - value) / sigma * noise)
         return value, pulled(space, weights, run, signals), None
+
+
+class PerturbationMoments(NamedTuple):
+    """Mean and covariance of Q after one step of weight perturbation.
+
+    Fields: mean, E Q', shape (k, k); covariance, Cov(Q'_ab, Q'_cd), shape (k, k, k, k).
+    """
+
+    mean: Float[Array, "k k"]
+    covariance: Float[Array, "k k k k"]
+
+
+def perturbation_moments(
+    reduction: ReducedRNN,
+    objective: AbstractObjective,
+    *,
+    lr: ArrayLike,
+    neurons: int,
+    batch: Any = None,
+) -> PerturbationMoments:
+    """The law of one step of `WeightPerturbation` for σ → 0, where s = N.
+
+        E Q' = Q − η(ΓQ + QΓ) + η² [N tr(ΓQΓ) 1 + 2 ΓQΓ]
+        Cov = η² [tr(ΓQΓ)(Q_ac δ_bd + Q_ad δ_bc + Q_bc δ_ad + Q_bd δ_ac)
+                  + (ΓQ + QΓ)_ab (ΓQ + QΓ)_cd] + O(η³)
+
+    Every squared norm grows by η²N tr(ΓQΓ) a step: learning needs η ≪ 1/N.
+
+    Arguments:
+        reduction: Q, in which everything learns.
+        objective, batch: the loss, and the data of the epoch (None: deterministic).
+        lr: η.
+        neurons: N.
+
+    Errors: ValueError where reduction and objective do not fit, for η < 0 or N < 1.
+
+    Source: ours.
+    """
+    component(reduction, ReducedRNN, "reduction", "reduce(network)")
+    component(objective, AbstractObjective, "objective", "ExponentialFilter(…)").check(reduction)
+    eta, n = number(lr, "lr", 0).astype(reduction.dtype), whole(neurons, "neurons")
+    q = reduction.overlaps.gram
+    slope = jax.grad(lambda gram: objective.loss(reduction.with_gram(gram), batch))(q)
+    gamma, one = slope + slope.T, jnp.eye(len(q), dtype=q.dtype)
+    power, drift = gamma @ q @ gamma, gamma @ q + q @ gamma
+    total = jnp.trace(power)
+    pairs = jnp.einsum("ac,bd->abcd", q, one)
+    pairs = pairs + jnp.swapaxes(pairs, 2, 3)
+    pairs = pairs + jnp.swapaxes(pairs, 0, 1)
+    covariance = eta**2 * (total * pairs + jnp.einsum("ab,cd->abcd", drift, drift))
+    return PerturbationMoments(q - eta * drift + eta**2 * (n * total * one + 2 * power), covariance)
