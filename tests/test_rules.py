@@ -364,7 +364,7 @@ def test_few_neurons_learn_as_many_and_lift():
     rng = np.random.default_rng(2)
     vectors, scale = rng.normal(size=(4, 20, 1)), np.linspace(15, 30, 20)
     f = rng.normal(size=(20, 1))
-    net = lrnn.LowRankRNN(*vectors, scale, c=np.zeros(1), dt=DT)
+    net = lrnn.LowRankRNN(*vectors, scale=scale, c=np.zeros(1), dt=DT)
     task = lrnn.ExponentialFilter(rate=0.2, dt=DT, steps=8)
     small = lrnn.compress(net, f)
     assert small.network.state_size == 5
@@ -391,7 +391,7 @@ def test_nodes_of_a_population_learn_as_the_neurons_that_they_stand_for():
     theta, f = rng.normal(size=(3, 4)), rng.normal(size=(3, 1))
     copies, options = [0, 0, 1, 2], {"dt": DT, "activation": lrnn.Tanh()}
     columns = [theta[:, i] for i in range(4)]
-    nodes = lrnn.LowRankRNN(*columns, np.array([2.0, 4.0, 4.0]), **options)
+    nodes = lrnn.LowRankRNN(*columns, scale=np.array([2.0, 4.0, 4.0]), **options)
     neurons = lrnn.LowRankRNN(*(c[copies] for c in columns), **options)
     g = Feedback(f, f[::-1], 2 * f)
     many = Feedback(*(x[copies] for x in g))
@@ -437,13 +437,6 @@ def test_overlaps_that_steer_by_the_structure_of_the_rule(name):
 
 def with_feedback(rule, net=RANK_ONE):
     return lrnn.reduce(net, feedback=rule.feedback_of(net))
-
-
-@pytest.mark.parametrize("name", ["rflo", pytest.param("window 1", marks=pytest.mark.slow)])
-def test_overlaps_that_steer_are_those_on_which_learning_depends(name):
-    rule = KEYED[name]
-    found = rules.measured_steering(rule, with_feedback(rule), FILTER, epochs=5)
-    assert found.steering == rules.steering(rule, RANK_ONE.roles).steering
 
 
 @pytest.mark.slow
@@ -509,7 +502,7 @@ def test_feedback_of_infinitely_many_neurons_where_a_reduction_has_none():
     drawn = rule.feedback_of(lrnn.LowRankRNN(*np.ones((4, 4000, 1)), dt=0.1)).f
     assert drawn.shape == (4000, 1)
     assert abs(np.mean(drawn**2) - 1) < 0.1  # ff = 1 on average, within 4 standard errors of 0.022
-    halved = rule.feedback_of(lrnn.LowRankRNN(*np.ones((4, 4000, 1)), 1.0, dt=0.1)).f
+    halved = rule.feedback_of(lrnn.LowRankRNN(*np.ones((4, 4000, 1)), scale=1.0, dt=0.1)).f
     assert np.allclose(halved * np.sqrt(4000), drawn)
 
 
@@ -596,36 +589,42 @@ class TestPerturbation:
         assert (gap < 4.5 * error + 1e-3).all()  # 1e-3: the order of sigma
         assert error.max() < 0.2 * np.abs(some.mean(0)).max()
 
+    @pytest.mark.slow
     def test_one_step_has_the_law_of_the_overlaps_of_n_neurons(self):
-        """20 000 draws of a network, of its reduction, and the moments for small sigma."""
+        """5000 draws of a network, of its reduction, and the moments for small sigma."""
         net = lrnn.LowRankRNN(*np.random.default_rng(4).normal(size=(4, 12, 1)), dt=0.1)
-        task, eta = lrnn.ExponentialFilter(rate=0.2, dt=0.1, steps=10), 0.002
+        task = lrnn.ExponentialFilter(rate=0.2, dt=0.1, steps=10)
 
-        def step(model, key):
+        def step(model, eta, key):
             rule = lrnn.WeightPerturbation(1e-4, key=key, neurons=12)
             space = rule.space(model)
             new = space.start - eta * _directions([(rule, model)], task)[0][1]
             return space.gram(space.allowed(new))
 
-        keys = jr.split(jr.key(2), 20_000)
+        keys = jr.split(jr.key(2), 5000)
         rows, columns = np.array(net.roles.pairs).T
-        full, law = (
-            np.asarray(jax.jit(jax.vmap(partial(step, model)))(keys))[:, rows, columns]
-            for model in (net, lrnn.reduce(net))
-        )
-        moments = rules.perturbation_moments(lrnn.reduce(net), task, lr=eta, neurons=12)
-        mean = np.asarray(moments.mean)[rows, columns]
-        covariance = np.asarray(moments.covariance)[rows[:, None], columns[:, None], rows, columns]
-        for draws in (full, law):
-            error = draws.std(0) / np.sqrt(len(draws))
-            assert (np.abs(draws.mean(0) - mean) < 4.5 * error).all()
-            # 4 standard errors of a variance, √(2/20 000), and O(η³)
-            assert np.abs(np.cov(draws.T) - covariance).max() < 0.06 * covariance.max()
-        spread = np.sqrt((full.var(0) + law.var(0)) / len(keys))
-        assert (np.abs(full.mean(0) - law.mean(0)) < 4.5 * spread).all()
-        assert np.allclose(full.std(0), law.std(0), rtol=0.1)
-        inflation = mean - np.asarray(lrnn.reduce(net).overlaps.vector())
-        assert np.abs(inflation).max() > 5 * spread.max()  # the drift is seen
+        start = np.asarray(net.overlaps.vector())
+        for model in (net, lrnn.reduce(net)):
+            draw = jax.jit(jax.vmap(partial(step, model), in_axes=(None, 0)))
+            for eta in (0.1, 0.002):
+                moments = rules.perturbation_moments(lrnn.reduce(net), task, lr=eta, neurons=12)
+                mean = np.asarray(moments.mean)[rows, columns]
+                draws = np.asarray(draw(eta, keys))[:, rows, columns]
+                error = draws.std(0) / np.sqrt(len(keys))
+                assert (np.abs(draws.mean(0) - mean) < 4.5 * error).all()
+                assert (np.abs(mean - start)[6:] > 5 * error[6:]).all() or eta < 0.1  # norms grow
+            # of the smaller step: 4.5 standard errors of a variance, √(2/5000), and O(η³)
+            covariance = np.asarray(moments.covariance)
+            covariance = covariance[rows[:, None], columns[:, None], rows, columns]
+            assert np.abs(np.cov(draws.T) - covariance).max() < 0.1 * covariance.max()
+
+    def test_rows_that_stand_for_many_neurons_are_turned_after_each_step(self):
+        rule = lrnn.WeightPerturbation(0.1, key=jr.key(0), neurons=50)
+        space = rule.space(lrnn.reduce(RANK_ONE))
+        moved = space.start + np.random.default_rng(0).normal(size=(8, 4))
+        turned = space.allowed(moved)
+        assert np.abs(space.gram(turned) - space.gram(moved)).max() < 1e-13
+        assert np.array_equal(turned[4:], np.zeros((4, 4)))
 
     @pytest.mark.slow
     def test_learning_has_the_law_of_networks(self):

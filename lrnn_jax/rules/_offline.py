@@ -143,7 +143,7 @@ class AbstractOffline(AbstractRule):
     """A rule that sends the errors of outputs back after the trial, in its own way."""
 
     of_losses = False
-    backward: eqx.AbstractVar[Backward]
+    backward: eqx.AbstractClassVar[Backward]
 
     def space(self, model: AbstractRNN) -> AbstractSpace:
         way = self.backward
