@@ -7,9 +7,9 @@ Rules differ in F, by which errors reach neurons, and in 𝒥, which carries the
 weight makes of a signal at its neuron is local, the same in all of them, and exact for any φ.
 """
 
+from abc import abstractmethod
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -143,7 +143,11 @@ class AbstractOffline(AbstractRule):
     """A rule that sends the errors of outputs back after the trial, in its own way."""
 
     of_losses = False
-    backward: eqx.AbstractClassVar[Backward]
+
+    @property
+    @abstractmethod
+    def backward(self) -> Backward:
+        """How errors go back."""
 
     def space(self, model: AbstractRNN) -> AbstractSpace:
         way = self.backward
