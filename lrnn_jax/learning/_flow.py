@@ -32,7 +32,7 @@ from lrnn_jax.learning._state import in_words
 from lrnn_jax.networks import AbstractSpace, Weights
 from lrnn_jax.overlaps import Invariants
 from lrnn_jax.reduced import GramSpace
-from lrnn_jax.rules import AbstractRule, Gradient
+from lrnn_jax.rules import AbstractRule, Backward, Gradient
 
 
 def as_solver(solver: diffrax.AbstractSolver) -> diffrax.AbstractSolver:
@@ -82,7 +82,8 @@ class Flow(AbstractMethod):
         adjoint: how to differentiate through the solve; default diffrax's recursive
             checkpointing (memory O(√steps)); `DirectAdjoint` and `ForwardMode` work too,
             `BacksolveAdjoint` does not (diffrax cannot save at several times with it).
-        rule: how the direction XΓ is computed (`Isospectral` follows the gradient).
+        rule: how the direction XΓ is computed: the flow of that rule, in place of the gradient's
+            (`Isospectral` follows the gradient).
 
     Errors: ValueError for numbers out of range, a stochastic objective, or `Isospectral` on a
     network.
@@ -117,6 +118,8 @@ class Flow(AbstractMethod):
                 f"fresh data in each epoch. Use its expectation (batch=None, no label noise), "
                 f"fixed data (`batches` with a leading axis of length 1), or Descent."
             )
+        if self.rule.no_flow:
+            raise ValueError(f"Flow cannot follow {type(self.rule).__name__}: {self.rule.no_flow}.")
         if problem.model.constrain is not None:
             raise ValueError(
                 "Flow has no steps after which masks and signs could be kept: let this network "
@@ -135,7 +138,8 @@ class Flow(AbstractMethod):
         if self.invariant_tol is None or curve.roles is None or is_traced(self.rates):
             return curve
         rates = {name: float(rate) for name, rate in self.rates.items()}
-        lost = partial(_lost, curve, self.invariant_tol, rates, problem.objective.of_outputs)
+        keeps = problem.objective.of_outputs and self.rule.backward == Backward()
+        lost = partial(_lost, curve, self.invariant_tol, rates, keeps)
         broken = lost(Invariants.drift)
         if is_traced(broken) or jnp.any(broken):
             broken &= lost(Invariants.missed)
@@ -159,7 +163,7 @@ class Flow(AbstractMethod):
         the end.
         """
         space, loss = problem.space, problem.loss(0)
-        rates, event = space.rates(self.rates), None
+        rates, event, remembered = space.rates(self.rates), None, self.rule.init(space)
 
         def velocity(t: Any, weights: Weights, args: Any) -> Weights:
             lr = rate_at(self.lr, t)
@@ -167,7 +171,7 @@ class Flow(AbstractMethod):
                 at = space.point(weights)
                 slope = space.generator(jax.grad(lambda q: loss(space.model_at(q)))(at))
             else:
-                slope = self.rule.direction(space, loss, weights)[1]
+                slope = self.rule.direction(space, loss, weights, remembered)[1]
             return multiplied(-lr, times(slope, rates))
 
         if (target := self.stop_at_loss) is not None:
@@ -212,13 +216,13 @@ def _lost(
     curve: LearningCurve,
     tolerance: Any,
     rates: dict[str, float],
-    of_outputs: bool,
+    keeps_spectrum: bool,
     change: Callable[[Invariants, Invariants], Array],
 ) -> Array:
     """Whether what is conserved changed by more than the tolerance, times the largest overlap."""
     kept = jax.lax.stop_gradient(curve.conserved(rates))
     history, start = (
-        each if of_outputs else replace(each, spectrum_conserved=False) for each in kept
+        each if keeps_spectrum else replace(each, spectrum_conserved=False) for each in kept
     )
     most = tolerance * jnp.max(jnp.abs(curve.gram[..., 0, :, :]), axis=(-2, -1))
     lost = jnp.nanmax(change(history, start), -1) > most

@@ -198,12 +198,19 @@ def _problem(
     as_objective(objective)
     as_method(method)
     component(simulate, AbstractSimulate, "simulate", "Plain(), or ThroughReduction()")
-    learner = simulate.learner(model)
-    space = method.rule.space(learner)
+    rule = method.rule
+    learner = simulate.learner(model, rule)
+    space = rule.space(learner)
     objective.check(learner)
+    rule.check(objective)
     data.check(objective, 1)
     mesh = trial_mesh(objective, whole(devices, "devices"), lambda: data.at(objective, 0))
-    problem = Problem(model, space, objective, data, watch, simulate, mesh)
+    if mesh is not None and not rule.of_losses:
+        raise ValueError(
+            f"`devices` share the losses of trials, and {type(rule).__name__} looks at the states "
+            f"of all: let one device learn."
+        )
+    problem = Problem(model, space, objective, data, watch, simulate, rule, mesh)
     if watch is not None:
         check_watch(watch, jax.eval_shape(problem.learned, space.start))
     return problem
