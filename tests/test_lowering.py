@@ -23,6 +23,7 @@ DENSE = lrnn.CurrentRNN(
     np.eye(4) / 2, np.ones((4, 1)), np.ones((1, 4)), dt=0.1, activation=lrnn.Tanh()
 )
 TRACKER = lrnn.DenseRNN(np.eye(4) / 2, np.ones((4, 4)), np.ones((2, 4)), dt=0.1)
+WIDE = lrnn.LowRankRNN.normalised(80, dt=0.1, key=jr.key(3))
 LINEAR = lrnn.LowRankRNN.normalised(8, dt=1.0, key=jr.key(2))
 TASK = lrnn.ExponentialFilter(0.2, 0.1, 20)
 WAVE = lrnn.OscillatingFilter(0.2, 1.0, 0.1, 20)
@@ -148,6 +149,23 @@ def test_what_a_gpu_lacks_would_be_noticed():
     assert calls(jnp.linalg.eigh, jnp.eye(3)) == ["cusolver_syevd_ffi"]
     (call,) = calls(jnp.linalg.eigvals, jnp.eye(3))  # computed by the host: ours, by NumPy there
     assert not call.startswith(OF_A_GPU)
+
+
+def test_where_a_single_reduction_belongs_is_said_once(monkeypatch):
+    module = importlib.import_module("lrnn_jax.learning._learn")
+    monkeypatch.setattr(module, "HOME", "tpu")  # so that this CPU is what a GPU would be
+    module._advise.cache_clear()
+    quiet = {
+        "trials": lambda: lrnn.learn(BENT, FLIPS, DESCENT, epochs=0, key=jr.key(0)),
+        "wide": lambda: lrnn.learn(WIDE, TASK, DESCENT, epochs=0),
+        "traced": lambda: jax.eval_shape(last_loss, 0.1),
+    }
+    for call in quiet.values():
+        call()  # warnings are errors here
+    with pytest.warns(UserWarning, match=r"a cpu is slow: build it under .*jax.devices\('tpu'\)"):
+        lrnn.learn(lrnn.reduce(NET), TASK, DESCENT, epochs=0)
+    lrnn.learn(lrnn.reduce(NET), TASK, DESCENT, epochs=0)
+    module._advise.cache_clear()
 
 
 def test_networks_of_every_kind_are_tried():

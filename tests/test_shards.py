@@ -133,6 +133,14 @@ def test_flags_are_not_changed_where_jax_has_started(tmp_path, monkeypatch):
     assert jax.config.jax_num_cpu_devices == -1
 
 
+def test_a_gpu_s_store_does_not_ask_for_flags_of_cpus(tmp_path, monkeypatch):
+    flags = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=1 --xla_a=b"
+    monkeypatch.setenv("XLA_FLAGS", f"{flags} --xla_force_host_platform_device_count=2")
+    sweep = make(tmp_path, traced=False)
+    assert sweep._manifest("gpu")["compiler"] == ["--xla_a=b"]
+    assert sweep._manifest("cpu")["compiler"] == sorted(flags.split())
+
+
 WRONG = {
     "executor": ({"executor": 3, "shards": 2}, "`executor` must be such as"),
     "none": ({"shards": 2}, "`executor` must be such as"),
@@ -194,6 +202,41 @@ def test_a_scheduler_s_signals_end_with_a_code_that_says_resume(tmp_path, monkey
         assert main(["sweep", "status", "s"]) == 0
     assert capsys.readouterr().err.count("stopped; what is complete is kept in s: --resume") == 2
     assert [*map(signal.getsignal, numbers)] == before
+
+
+PAGE = Path(__file__).parent.parent / "notebooks" / "howto" / "cluster.md"
+SCRIPTS = re.findall(r"```bash\n(#!/bin/bash\n.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+STUBS = {
+    "srun": 'while [[ $1 == --* ]]; do shift; done; exec "$@"',
+    "lrnn-jax": 'echo lrnn-jax "$@" >> calls; exit $ENDS',
+    "scontrol": 'echo scontrol "$@" >> calls',
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=["array", "one GPU", "four GPUs", "two nodes"])
+def test_the_scripts_of_the_page_go_on_when_they_are_told(tmp_path, capsys, script):
+    """In bash, with stand-ins for what a cluster has."""
+    for name, body in STUBS.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    slurm = {"CPUS_PER_TASK": "4", "ARRAY_TASK_ID": "3", "ARRAY_TASK_COUNT": "8", "JOB_ID": "17"}
+    environment = {f"SLURM_{k}": v for k, v in slurm.items()} | {
+        "PATH": f"{tmp_path}:/usr/bin:/bin"
+    }
+    for code in (0, 1, 75):
+        (tmp_path / "calls").unlink(missing_ok=True)
+        done = subprocess.run(
+            ["bash", "-c", script], cwd=tmp_path, env=environment | {"ENDS": str(code)}
+        )
+        command, *others = (tmp_path / "calls").read_text().splitlines()
+        assert done.returncode == code
+        assert others == ["scontrol requeue 17"] * (code == 75)
+    assert ("--shard 3/8" in command) == ("--array" in script)
+    with pytest.raises(SystemExit):
+        main(["sweep", "--help"])
+    known = capsys.readouterr().out
+    assert all(f" {option} " in known for option in re.findall(r"--[a-z]+", command))
+    assert all(re.search(rf"\b{code} ", known) for code in (0, 1, 2, 75, 130))
 
 
 LAUNCHED = {
