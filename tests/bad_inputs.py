@@ -303,7 +303,7 @@ NOT_CALLED = {
         Pairs Sensitivity LoopTrials Trajectories Matrices LinearLoop Scaled LinearSystem
         ClosureGap ClosureReport LearningCurve LearningState Phase Distance Decoding Law NoiseDrift
         Excursion Holonomy Landscape Stages Options LearningError Interrupted RESULTS UnknownOverlap
-        StoreError Evaluation NoisyTrials Store Axis Design Runnable FixedPoints
+        StoreError Stopped Evaluation NoisyTrials Store Axis Design Runnable FixedPoints
         FixedPointHistory Steering Conserved Compressed Feedback
         PerturbationMoments""",
     "without arguments": """

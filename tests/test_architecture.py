@@ -148,7 +148,8 @@ def test_modules_and_functions_are_short(module):
 
 @each
 def test_the_library_sets_no_global_configuration(module):
-    if layer(module) == "cli":
+    """Its command line does, and a sweep's jobs, in processes that have no one else to do it."""
+    if layer(module) == "cli" or module == "sweeps/_shards.py":
         return
     for node in ast.walk(MODULES[module]):
         if isinstance(node, ast.Call):

@@ -29,6 +29,7 @@ from lrnn_jax.learning._isospectral import Isospectral
 from lrnn_jax.learning._method import AbstractMethod
 from lrnn_jax.learning._problem import Problem, Progress, Record, nothing
 from lrnn_jax.learning._state import in_words
+from lrnn_jax.learning._unchecked import unchecked
 from lrnn_jax.networks import AbstractSpace, Weights
 from lrnn_jax.overlaps import Invariants
 from lrnn_jax.reduced import GramSpace
@@ -185,23 +186,27 @@ class Flow(AbstractMethod):
         def kept(t: Any, weights: Weights, args: Any) -> Record:
             return problem.record(weights, loss(space.model(weights)))
 
-        saved = diffrax.SubSaveAt(ts=epochs, fn=kept)
-        return diffrax.diffeqsolve(
-            diffrax.ODETerm(velocity),
-            self.solver,
-            t0=epochs[0],
-            t1=epochs[-1],
-            dt0=None,
-            y0=_beginning(problem)[0],
-            saveat=diffrax.SaveAt(subs=[saved, diffrax.SubSaveAt(t1=True)]),
-            stepsize_controller=diffrax.PIDController(
-                rtol=self.rtol.astype(epochs.dtype), atol=self.atol.astype(epochs.dtype)
-            ),
-            max_steps=self.max_steps,
-            event=event,
-            adjoint=self.adjoint,
-            throw=False,
-        )
+        def solution(start: Weights, epochs: Array) -> Any:
+            saved = diffrax.SubSaveAt(ts=epochs, fn=kept)
+            return diffrax.diffeqsolve(
+                diffrax.ODETerm(velocity),
+                self.solver,
+                t0=epochs[0],
+                t1=epochs[-1],
+                dt0=None,
+                y0=start,
+                saveat=diffrax.SaveAt(subs=[saved, diffrax.SubSaveAt(t1=True)]),
+                stepsize_controller=diffrax.PIDController(
+                    rtol=self.rtol.astype(epochs.dtype), atol=self.atol.astype(epochs.dtype)
+                ),
+                max_steps=self.max_steps,
+                event=event,
+                adjoint=self.adjoint,
+                throw=False,
+            )
+
+        # diffrax would check that epochs are in order
+        return unchecked(solution, _beginning(problem)[0], epochs)
 
 
 def _beginning(problem: Problem) -> tuple[Weights, Any, Any]:
