@@ -62,8 +62,8 @@ def linear(n):
     return lrnn.LowRankRNN.normalised(n, dt=0.05, key=jr.key(0))
 
 
-def bent(n):
-    return lrnn.LowRankRNN.normalised(n, dt=0.025, key=jr.key(0), activation=lrnn.Erf())
+def bent(n, dt):
+    return lrnn.LowRankRNN.normalised(n, dt=dt, key=jr.key(0), activation=lrnn.Erf())
 
 
 def dense(n, dt=1.0):
@@ -82,11 +82,12 @@ def works(tiny):
     n, wide, steps, trials = (8, 12, 10, 2) if tiny else (500, 4000, 400, 10)
     long, short, epochs, few = (60, 60, 4, 2) if tiny else (800, 200, 500, 10)
     flow = lrnn.Flow(5e-3, rtol=1e-5, atol=1e-6)  # within reach of float32
-    flips = lrnn.FlipFlop(dt=0.025 if not tiny else 0.1, steps=long, batch=trials)
-    many = lrnn.FlipFlop(dt=0.025 if not tiny else 0.1, steps=long, batch=trials * 20)
+    dt = 0.1 if tiny else 0.025
+    flips = lrnn.FlipFlop(dt=dt, steps=long, batch=trials)
+    many = lrnn.FlipFlop(dt=dt, steps=long, batch=trials * 20)
     loop = lrnn.ClosedLoop(lrnn.KIntegrator(2), steps // 8 + 2, batch=trials * 10)
     descent, gentle = lrnn.Descent(5e-3), lrnn.Descent(5e-2)
-    net, erf = linear(n), bent(2 * n)
+    net, erf = linear(n), bent(2 * n, dt)
     reduced = lrnn.reduce(net)
     nodes = lrnn.population(erf, 16 if tiny else 192, key=jr.key(2))
     return {
@@ -128,15 +129,13 @@ def timed(run, seconds):
 def learned(work, precision, device, seconds):
     """One piece of work on one device: its losses, and a row."""
     model, task, method, epochs, sizes = work
+    batches = None
+    if task.stochastic:  # the same trials everywhere: a key draws others in other precisions
+        drawn = [task.sample(jr.fold_in(jr.key(3), e)) for e in range(epochs)]
+        batches = jax.tree.map(lambda *a: jnp.stack(a), *drawn)
     with jax.default_device(device), products(precision):
-        model, task = cast((jax.device_put((model, task), device)), precision)
-        # the same trials everywhere: a key draws other numbers in other precisions
-        key = jr.key(3) if task.stochastic else None
-        batches = None
-        if key is not None:
-            drawn = [task.sample(jr.fold_in(key, e)) for e in range(epochs)]
-            batches = jax.tree.map(lambda *a: np.stack(a), *drawn)
-            batches = cast(jax.device_put(batches, device), precision)
+        placed = jax.device_put((model, task, batches), device)
+        model, task, batches = cast(placed, precision)
         options = {"epochs": epochs, "record": epochs, "throw": False, "batches": batches}
         curve, later, compiling = timed(lambda: lrnn.learn(model, task, method, **options), seconds)
         losses = np.asarray(curve.loss, float)
@@ -167,9 +166,9 @@ def rate(cells, epochs, precision, device):
 
 def memory(tiny, way, device):
     """Bytes that a gradient of a long simulation needs, as planned and as seen."""
-    n, steps, trials = (12, 60, 2) if tiny else (1000, 10_000, 10)
+    n, steps, trials, dt = (12, 60, 2, 0.1) if tiny else (1000, 10_000, 10, 0.025)
     with jax.default_device(device):
-        net, task = bent(n), lrnn.FlipFlop(dt=0.025 if not tiny else 0.1, steps=steps, batch=trials)
+        net, task = bent(n, dt), lrnn.FlipFlop(dt=dt, steps=steps, batch=trials)
         data = task.sample(jr.key(1))
         wrap = lrnn.networks.CheckpointedRNN if way == "in blocks" else (lambda net: net)
         program = jax.jit(jax.grad(lambda net: task.loss(wrap(net), data))).lower(net).compile()
@@ -197,10 +196,8 @@ def jobs(tiny):
     reference = {}
 
     def learn_on(name, precision, place):
-        # built on the CPU, so that both devices get the same numbers
-        with jax.default_device(there["cpu"]):
-            work = works(tiny)[name]
-        losses, row = learned(work, precision, there[place], seconds)
+        with jax.default_device(there["cpu"]):  # built there: both devices get the same numbers
+            losses, row = learned(works(tiny)[name], precision, there[place], seconds)
         if precision == "float64" and place == "cpu":
             reference[name] = losses
         if name in reference:

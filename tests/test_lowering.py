@@ -1,7 +1,11 @@
 """Programs for a GPU, lowered without one: no call that only a CPU has, and none of the host."""
 
 import importlib
+import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -188,3 +192,35 @@ def test_checks_are_left_out_and_nothing_else():
     loop = eqx.filter_jit(lambda x: unchecked(lambda x: jax.lax.map(root, x), x))
     with pytest.raises(RuntimeError, match="too small"):
         jax.block_until_ready(loop(x))
+
+
+def benchmark(out, only):
+    """The benchmark for GPUs, tiny, on the CPU that is here."""
+    script = Path(__file__).parent.parent / "benchmarks" / "gpu.py"
+    command = [sys.executable, str(script), "--tiny", "--out", str(out), "--only", only]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((out / "gpu.json").read_text())
+    table = (out / "gpu.md").read_text()
+    assert found["left_out"] == []
+    assert found["places"] == {"cpu": "cpu"}
+    assert table.count("\n|") == 2 + len(found["rows"])
+    return found["rows"]
+
+
+def test_the_benchmark_for_gpus_writes_what_it_found(tmp_path):
+    (row,) = benchmark(tmp_path, "closed form, float64")
+    assert row["error"] == 0
+    assert row["ms_per_epoch"] > 0
+
+
+@pytest.mark.slow
+def test_the_benchmark_for_gpus_runs_without_one(tmp_path):
+    rows = benchmark(tmp_path, "")
+    assert {row["kind"] for row in rows} == {"learn", "sweep", "memory"}
+    errors = {row["precision"]: row["error"] for row in rows if row["kind"] == "learn"}
+    assert errors["float64"] == 0
+    assert all(row["error"] < 1e-4 for row in rows if row["kind"] == "learn")
+    rates = [row["million_network_epochs_per_s"] for row in rows if row["kind"] == "sweep"]
+    assert len(rates) == 4
+    assert min(rates) > 0

@@ -56,7 +56,8 @@ class Sweep:
     host callbacks and functions that are not traced by their source, with defaults, closure,
     partial arguments and the plain values of their module that they use; those that are not traced
     also by this package's version. It cannot see changes of functions without source, and of code
-    that a callback or an untraced function calls: take a new store for these.
+    that a callback or an untraced function calls: take a new store for these. Callbacks of a script
+    have no source in a job of an executor: keep to jobs in one store, or put them into a module.
 
     Errors: ValueError for parameters that the function does not take, or lacks.
 
