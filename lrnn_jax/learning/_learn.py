@@ -113,7 +113,7 @@ def learn(
 
 def _say_where(problem: Problem, method: AbstractMethod) -> None:
     """Say, once, that one small model on no trials is slow on a GPU; of many at once it is not."""
-    small = problem.simulate.learner(problem.model).state_size <= SMALL
+    small = problem.simulate.learner(problem.model, method.rule).state_size <= SMALL
     drawn = problem.objective.stochastic or problem.data.batches is not None
     if small and not drawn and not is_traced(problem, method):
         weights = [x for x in jax.tree.leaves(problem.space.start) if isinstance(x, jax.Array)]

@@ -4,7 +4,7 @@ import contextlib
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 
@@ -111,7 +111,7 @@ def _submit(executor: Any) -> Callable[..., Any]:
     """The executor's `submit`, seen to be safe."""
     if (
         isinstance(executor, ProcessPoolExecutor)
-        and executor._mp_context.get_start_method() == "fork"
+        and cast(Any, executor)._mp_context.get_start_method() == "fork"
     ):
         raise ValueError(FORKED)
     try:
@@ -139,7 +139,7 @@ def _take_flags(flags: str) -> None:
 def _has_started() -> bool:
     """Whether JAX has looked for devices, and so read the compiler flags: it takes no other number
     of devices from then on."""
-    count = jax.config.jax_num_cpu_devices
+    count = cast(Any, jax.config).jax_num_cpu_devices
     try:
         jax.config.update("jax_num_cpu_devices", count + 2)
     except RuntimeError:
