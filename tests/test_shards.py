@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+import zarr
 
 import lrnn_jax as lrnn
 from lrnn_jax import sweeps
@@ -80,6 +81,22 @@ class Here:
         except Exception as error:
             future.set_exception(error)
         return future
+
+
+def test_jobs_may_make_the_first_folder_at_once(tmp_path, whole, monkeypatch):
+    make_group, late = zarr.open_group, []
+
+    def another_was_first(path, mode, **options):
+        group = make_group(path, mode=mode, **options)
+        if mode == "a" and not late:
+            late.append(path)
+            raise zarr.errors.ContainsGroupError(f"A group exists at {path}.")
+        return group
+
+    monkeypatch.setattr(zarr, "open_group", another_was_first)
+    make(tmp_path, traced=False).run(progress=False)
+    assert late
+    assert contents(tmp_path) == whole[False]
 
 
 FORGET = "import os; os.environ.pop('XLA_FLAGS', None)"

@@ -4,7 +4,7 @@ import contextlib
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import jax
 
@@ -109,11 +109,10 @@ def _cloudpickle() -> Any:
 
 def _submit(executor: Any) -> Callable[..., Any]:
     """The executor's `submit`, seen to be safe."""
-    if (
-        isinstance(executor, ProcessPoolExecutor)
-        and cast(Any, executor)._mp_context.get_start_method() == "fork"
-    ):
-        raise ValueError(FORKED)
+    if isinstance(executor, ProcessPoolExecutor):
+        context: Any = executor._mp_context
+        if context.get_start_method() == "fork":
+            raise ValueError(FORKED)
     try:
         return executor.submit
     except AttributeError:
@@ -139,10 +138,11 @@ def _take_flags(flags: str) -> None:
 def _has_started() -> bool:
     """Whether JAX has looked for devices, and so read the compiler flags: it takes no other number
     of devices from then on."""
-    count = cast(Any, jax.config).jax_num_cpu_devices
+    config: Any = jax.config
+    count = config.jax_num_cpu_devices
     try:
-        jax.config.update("jax_num_cpu_devices", count + 2)
+        config.update("jax_num_cpu_devices", count + 2)
     except RuntimeError:
         return True
-    jax.config.update("jax_num_cpu_devices", count)
+    config.update("jax_num_cpu_devices", count)
     return False
