@@ -115,8 +115,9 @@ def _say_where(problem: Problem, method: AbstractMethod) -> None:
     """Say, once, that one small model on no trials is slow on a GPU; of many at once it is not."""
     small = problem.simulate.learner(problem.model, method.rule).state_size <= SMALL
     drawn = problem.objective.stochastic or problem.data.batches is not None
-    if small and not drawn and not is_traced(problem, method):
-        weights = [x for x in jax.tree.leaves(problem.space.start) if isinstance(x, jax.Array)]
+    start = problem.space.start
+    if small and not drawn and not is_traced(problem, method, start):
+        weights = [x for x in jax.tree.leaves(start) if isinstance(x, jax.Array)]
         for device in {device for x in weights for device in x.devices()}:
             _advise(device.platform)
 
