@@ -113,7 +113,7 @@ def learn(
 
 def _say_where(problem: Problem, method: AbstractMethod) -> None:
     """Say, once, that one small model on no trials is slow on a GPU; of many at once it is not."""
-    small = problem.simulate.learner(problem.model, method.rule).state_size <= SMALL
+    small = problem.space.network.state_size <= SMALL
     drawn = problem.objective.stochastic or problem.data.batches is not None
     start = problem.space.start
     if small and not drawn and not is_traced(problem, method, start):
@@ -228,9 +228,13 @@ def _problem(
     as_method(method)
     component(simulate, AbstractSimulate, "simulate", "Plain(), or ThroughReduction()")
     rule = method.rule
-    learner = simulate.learner(model, rule)
-    space = rule.space(learner)
-    objective.check(learner)
+    space = simulate.space(model, rule)
+    objective.check(space.network)
+    if objective.private and space.lifted is not None:
+        raise ValueError(
+            f"`simulate`: few neurons cannot stand for all where each has noise of its own, as in "
+            f"{type(objective).__name__}: use Plain()."
+        )
     rule.check(objective)
     data.check(objective, 1)
     mesh = trial_mesh(objective, whole(devices, "devices"), lambda: data.at(objective, 0))

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
-from lrnn_jax._checks import as_dt, names, real_array, same_dtype
+from lrnn_jax._checks import as_dt, names, number, real_array, same_dtype
+from lrnn_jax._types import is_traced
 from lrnn_jax.networks._activation import (
     READOUT,
     AbstractActivation,
@@ -25,6 +26,7 @@ from lrnn_jax.networks._base import (
     scan_states,
 )
 from lrnn_jax.networks._constraints import as_masks, as_signs, kept, non_negative
+from lrnn_jax.overlaps import AbstractMatrixModel, MatrixInvariant
 
 WEIGHTS = ("w", "w_in", "w_out")
 
@@ -34,7 +36,7 @@ def power_of_rates(network: "DenseRNN", states: Float[Array, "*batch n"]) -> Flo
     return jnp.sum(states**2, axis=-1)
 
 
-class AbstractDenseRNN(AbstractRNN):
+class AbstractDenseRNN(AbstractRNN, AbstractMatrixModel):
     """A network with an unconstrained recurrent weight matrix.
 
     Arguments:
@@ -155,6 +157,28 @@ class AbstractDenseRNN(AbstractRNN):
     @property
     def initial_state(self) -> Float[Array, " n"]:
         return jnp.zeros(self.state_size, self.dtype) if self.h0 is None else self.h0
+
+    def matrix_invariant(self, rates: Mapping[str, float]) -> MatrixInvariant:
+        if is_traced(rates):
+            raise ValueError("`rates` decide what is conserved: pass them untraced.")
+        names(tuple(rates), "rates", self.weights)
+        moving = [name for name in self.weights if name != "c"]
+        d = {name: float(number(rates.get(name, 1.0), f"rates[{name!r}]", 0)) for name in moving}
+        still = [name for name, rate in d.items() if not rate or name in self.frozen]
+        linear = self.activation.linear and self.constrain is None
+        safe = {name: 1.0 if name in still else rate for name, rate in d.items()}
+        k = (self.w @ self.w.T - self.w.T @ self.w) / safe["w"] + self.w_in @ self.w_in.T / safe[
+            "w_in"
+        ]
+        k = k - self.w_out.T @ self.w_out / safe["w_out"]
+        for name, vector in (("b", self.b), ("h0", self.h0)):
+            k = k if vector is None else k + vector[:, None] * vector[None] / safe[name]
+        why = "conserved, the output is unchanged by W → GWG⁻¹, and every array learns"
+        if not linear:
+            why = "lost, φ is not linear, or masks and signs hold single neurons"
+        elif still:
+            why = f"lost, frozen arrays ({', '.join(still)})"
+        return MatrixInvariant(k, linear and not still, f"K: {why}")
 
     def drive(
         self, rates: Float[Array, "*batch n"], x: Float[Array, "*batch inputs"]

@@ -44,9 +44,13 @@ class AbstractSpace(eqx.Module):
     """What the learning rule holds fixed beside X."""
     crowd: ClassVar[Any] = None
     """The many neurons for which noise is drawn, where X has a few rows that stand for them."""
+    uneven: ClassVar[Any] = False
+    """Whether rows stand for different numbers of neurons, as nodes of a population do."""
+    lifted: ClassVar[Any] = None
+    """X → the network of many neurons, where the space knows it."""
     coefficients: eqx.AbstractClassVar[bool]
-    """Whether X are coefficients T of the initial vectors, Θ = Θ_0 T, and not weights themselves:
-    only rules that commute with every linear map of the neurons are exact in it."""
+    """Whether X stand for the weights of more neurons, such as T of Θ = Θ_0 T: only rules that
+    commute with linear maps of the neurons are exact in it."""
 
     @property
     @abstractmethod
@@ -225,7 +229,7 @@ class ReadoutSpace(AbstractSpace):
 
     network, realisable = _of_vectors("network"), _of_vectors("realisable")
     coefficients, roles = _of_vectors("coefficients"), _of_vectors("roles")
-    fixed = _of_vectors("fixed")
+    fixed, uneven = _of_vectors("fixed"), _of_vectors("uneven")
 
     def __init__(self, vectors: AbstractSpace):
         self.vectors = vectors

@@ -31,6 +31,10 @@ class VectorSpace(AbstractSpace):
     def start(self) -> Weights:
         return self.network.vectors
 
+    @property
+    def uneven(self) -> bool:
+        return self.network.scale.ndim > 0
+
     def point(self, weights: Weights) -> Weights:
         return weights
 

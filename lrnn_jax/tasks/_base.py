@@ -48,10 +48,12 @@ class AbstractObjective(AbstractReadable):
         held_out: data that learning does not see; their loss is kept in `curve.held_out`.
         of_outputs: whether the loss depends on nothing but what comes out for what goes in: if not,
             gradient flow does not conserve the spectrum of J D⁻¹ Q (see `invariants`).
+        private: whether each neuron has noise of its own, so that fewer cannot stand for many.
     """
 
     held_out: ClassVar[Any] = None
     of_outputs: ClassVar[bool] = True
+    private: ClassVar[bool] = False
 
     @property
     @abstractmethod

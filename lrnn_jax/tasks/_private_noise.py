@@ -123,7 +123,7 @@ class PrivateNoise(AbstractObjective):
     std: Float[Array, ""]
     neurons: int | None = eqx.field(static=True)
     scale: Float[Array, ""] | None
-    of_outputs = False
+    of_outputs, private = False, True
 
     def __init__(
         self,
