@@ -1,6 +1,7 @@
 """Laws of the initial state of a plant: where trials start."""
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import jax.numpy as jnp
 import jax.random as jr
@@ -10,10 +11,17 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from lrnn_jax._checks import real_array, shown
 from lrnn_jax._readable import AbstractReadable
 from lrnn_jax._types import is_traced
+from lrnn_jax.tasks import NORMAL, UNIFORM
 
 
 class AbstractStart(AbstractReadable):
-    """A law of initial states, with the second moment that expected losses need."""
+    """A law of initial states, with the second moment that expected losses need.
+
+    Class variables:
+        kurtosis: excess kurtosis κ₄ of ξ where x_0 = Σ_0^½ ξ with independent ξ; None for others.
+    """
+
+    kurtosis: ClassVar[float | None] = None
 
     @abstractmethod
     def check(self, size: int) -> None:
@@ -38,6 +46,7 @@ class UniformStart(AbstractStart):
     """
 
     half_width: Float[Array, "*component"]
+    kurtosis = UNIFORM
 
     def __init__(self, half_width: ArrayLike):
         self.half_width = _deviations(half_width, "half_width")
@@ -64,6 +73,7 @@ class GaussianStart(AbstractStart):
     """
 
     factor: Float[Array, "*shape"]
+    kurtosis = NORMAL
 
     def __init__(self, factor: ArrayLike):
         self.factor = noise_factor(factor, "factor")

@@ -132,7 +132,7 @@ def _frame(
     if sides is None:
         step = -(-n // SAMPLE)
         shift = float(np.median(np.linalg.eigvals(w[::step, ::step]).real))
-        sides = low_rank(w - shift * np.eye(n, dtype=w.dtype), most, np.abs(w).max())
+        sides = low_rank(w - shift * np.eye(n, dtype=w.dtype), most, float(np.abs(w).max()))
     if sides is None:
         raise ValueError(
             f"`network` has rank(W_0 − c) > {most}, so p = {vectors} + 2·rank ≥ N = {n}: fewer "
@@ -162,7 +162,7 @@ def low_rank(
     What is left is below rounding, of entries of this `size` (default: the largest).
     """
     rest, columns, rows = np.array(matrix), [], []
-    size = max(rest.max(), -rest.min()) if size is None else size
+    size = float(max(rest.max(), -rest.min())) if size is None else size
     few = 16 * np.sqrt(len(rest)) * np.finfo(rest.dtype).eps * size
     while True:
         place = max(rest.argmax(), rest.argmin(), key=lambda i: abs(rest.flat[i]))

@@ -48,12 +48,16 @@ class AbstractObjective(AbstractReadable):
         held_out: data that learning does not see; their loss is kept in `curve.held_out`.
         of_outputs: whether the loss depends on nothing but what comes out for what goes in: if not,
             gradient flow does not conserve the spectrum of J D⁻¹ Q (see `invariants`).
+        gradient_noise: model → `AbstractGradientNoise`, what random data make of the gradient of a
+            linear reduction, with ValueError, and the reason, where data are not random; None where
+            it is not known.
         private: whether each neuron has noise of its own, so that fewer cannot stand for many.
     """
 
     held_out: ClassVar[Any] = None
     of_outputs: ClassVar[bool] = True
     private: ClassVar[bool] = False
+    gradient_noise: ClassVar[Any] = None
 
     @property
     @abstractmethod

@@ -26,11 +26,13 @@ from lrnn_jax.tasks._base import (
     as_evaluation,
     check_fits,
 )
+from lrnn_jax.tasks._gradient_noise import LabelNoise
 from lrnn_jax.tasks._response import (
     AbstractResponse,
     Modes,
     Samples,
     choose_evaluation,
+    impulse_response,
     impulses,
     response_error,
 )
@@ -103,6 +105,16 @@ class AbstractFilter(AbstractTask):
 
     def weight(self, batch: Any) -> None:
         return None
+
+    def gradient_noise(self, model: AbstractRNN) -> LabelNoise:
+        """e = √dt (Y − F), and σ √dt."""
+        if self.label_noise is None:
+            raise ValueError("`task` must have label noise, e.g. label_noise=0.1.")
+        y, dt = impulse_response(model, self.steps), model.dt.astype(model.dtype)
+        error = jnp.sqrt(dt) * (y - self.samples.astype(y.dtype))
+        return LabelNoise(
+            error, jnp.sqrt(dt) * self.label_noise.astype(y.dtype), jnp.zeros_like(dt)
+        )
 
     def _noisy(self, batch: Any) -> Float[Array, "time inputs outputs"]:
         """F with the label noise of an epoch."""

@@ -21,6 +21,7 @@ from lrnn_jax.tasks._base import (
     checked_batch,
 )
 from lrnn_jax.tasks._filter import AbstractFilter
+from lrnn_jax.tasks._gradient_noise import InputNoise
 from lrnn_jax.tasks._response import (
     AbstractResponse,
     Generated,
@@ -112,6 +113,19 @@ class AbstractWhiteNoise(AbstractTask):
     def weight(self, batch: Pairs | None) -> Float[Array, ""] | None:
         """The number of trials; None for the expectation."""
         return None if batch is None else as_float(batch[0].shape[0])
+
+    def gradient_noise(self, model: AbstractRNN) -> InputNoise:
+        """e = σ dt^{3/2} (Y − F)."""
+        if self.batch is None or self.signal is not None:
+            what = "no `batch`" if self.batch is None else "a `signal` beside its noise"
+            raise ValueError(
+                f"`task` must draw minibatches of white noise for gradients to be random; this "
+                f"{type(self).__name__} has {what}."
+            )
+        y, dt = impulse_response(model, self.steps), model.dt.astype(model.dtype)
+        error = y - self.response.samples(self.steps).astype(y.dtype)
+        size = self.std.astype(y.dtype) * dt ** (3 / 2)
+        return InputNoise(size * error, jnp.asarray(self.batch, y.dtype), jnp.zeros_like(dt))
 
     def inputs(self, batch: Pairs | None = None) -> Float[Array, "trial time inputs"]:
         """x of a minibatch; impulses, the responses to which decide ⟨L⟩, where `batch` is None."""
