@@ -98,55 +98,55 @@ def test_the_gradient_of_random_starts_has_the_mean_and_covariance_of_its_trials
 RED = lrnn.reduce(lrnn.LowRankRNN.normalised(30, dt=DT, key=jr.key(0)))
 WAVE = lrnn.OscillatingFilter(0.3, 1.5, DT, STEPS)  # of which no rank 1 is capable
 SMOOTH = lrnn.ExponentialFilter(0.2, DT, STEPS)
+OWN = jnp.asarray(lrnn.tasks.impulse_response(RED, STEPS))  # of which RED is an exact solution
+LABELS = lrnn.ImpulseResponse(OWN, dt=DT, label_noise=0.15)
 MOMENTUM = lrnn.Descent(0.02, momentum=0.7, nesterov=True, weight_decay=1e-3, rates={"m": 0.5})
+HEAVY = lrnn.Descent(0.02, momentum=0.7)
 
 
 @eqx.filter_jit
-def ends(start, task, method, epochs, keys):
+def ends(task, method, epochs, keys):
     """Overlaps at the end of many runs."""
 
     def run(key):
         options = {"epochs": epochs, "record": epochs, "key": key, "throw": False}
-        return lrnn.learn(start, task, method, **options).overlaps.vector()[-1]
+        return lrnn.learn(RED, task, method, **options).overlaps.vector()[-1]
 
     return jax.vmap(run)(keys)
 
 
-def solved(task):
-    return lrnn.learn(RED, task, lrnn.Descent(0.1), epochs=4000, record=4000).model
-
-
-@pytest.mark.parametrize("name", ["minibatches", "momentum"])
-def test_the_noise_theory_predicts_the_drift_of_noisy_runs(name):
-    epochs, runs = 60, 500
-    if name == "minibatches":
-        method, task = lrnn.Descent(0.1), lrnn.WhiteNoise(WAVE, batch=4)
-        start = solved(lrnn.WhiteNoise(WAVE))
-    else:
-        start, method = solved(SMOOTH), lrnn.Descent(0.02, momentum=0.7)
-        task = lrnn.ExponentialFilter(0.2, DT, STEPS, label_noise=0.5)
-    theory = lrnn.noise_drift(start, task, method, epochs=epochs, record=epochs, directions=0)
-    found = ends(start, task, method, epochs, jr.split(jr.key(3), runs))
+@pytest.mark.parametrize(
+    ("task", "method", "epochs"),
+    [(lrnn.WhiteNoise(WAVE, batch=4), lrnn.Descent(0.2), 400), (LABELS, HEAVY, 60)],
+    ids=["minibatches", "momentum"],
+)
+def test_the_noise_theory_predicts_the_drift_of_noisy_runs(task, method, epochs):
+    runs = 500
+    options = {"epochs": epochs, "record": epochs, "directions": 0}
+    theory = lrnn.noise_drift(RED, task, method, **options)
+    found = ends(task, method, epochs, jr.split(jr.key(3), runs))
     mean, error = found.mean(0), found.std(0, ddof=1) / runs**0.5
-    drift = theory.mean[-1] - start.overlaps.vector()
-    assert largest(drift / error) > 6  # there is something to predict
     assert largest((theory.mean[-1] - mean) / error) < 4  # ten normal variables
-    # the standard deviation of 500 runs is known to 3 %, of laws with heavier tails to less
-    assert largest(theory.std[-1] / found.std(0, ddof=1) - 1) < 0.15
+    # the standard deviation of 500 runs is known to 3 %; the next order in the noise is more
+    assert largest(theory.std[-1] / found.std(0, ddof=1) - 1) < 0.2
+    quiet = RED.overlaps.vector()  # what would be without noise: the exact solution, for labels
+    if task is not LABELS:
+        expected = lrnn.WhiteNoise(WAVE)
+        quiet = lrnn.learn(RED, expected, method, epochs=epochs, record=epochs).overlaps.vector()[
+            -1
+        ]
+    assert largest((theory.mean[-1] - quiet) / error) > 6  # there is something to predict
 
 
 def test_minibatches_leave_an_exact_solution_alone_and_label_noise_does_not():
-    start = solved(SMOOTH)
-    keys = jr.split(jr.key(0), 20)
-    batches = lrnn.WhiteNoise(SMOOTH, batch=4)
-    labels = lrnn.ExponentialFilter(0.2, DT, STEPS, label_noise=0.5)
-    q, method = start.overlaps.vector(), lrnn.Descent(0.1)
-    quiet, noisy = (ends(start, task, method, 60, keys) for task in (batches, labels))
-    assert largest(quiet - q[None]) < 1e-9  # what learning left of the loss
+    batches = lrnn.WhiteNoise(lrnn.ImpulseResponse(OWN, dt=DT), batch=4)
+    q, keys = RED.overlaps.vector(), jr.split(jr.key(0), 500)
+    quiet, noisy = (ends(task, HEAVY, 60, keys) for task in (batches, LABELS))
+    assert largest(quiet - q[None]) < 1e-13  # rounding
     assert largest((noisy - q[None]).mean(0)) > 1e-3
-    theory = lrnn.noise_drift(start, batches, method, epochs=60, record=60, directions=0)
-    assert largest(theory.mean[-1] - q) < 1e-9
-    assert largest(theory.std[-1]) < 1e-9
+    theory = lrnn.noise_drift(RED, batches, HEAVY, epochs=60, record=60, directions=0)
+    assert largest(theory.mean[-1] - q) < 1e-13
+    assert largest(theory.std[-1]) < 1e-13
 
 
 def test_without_noise_the_stack_of_weights_and_momentum_learns_as_the_network():

@@ -314,7 +314,7 @@ def test_the_noise_theory_refuses_what_it_is_not_for():
     with pytest.raises(ValueError, match="no `batch`"):
         lrnn.noise_drift(reduced, lrnn.WhiteNoise(A), DESCENT, epochs=2)
     with pytest.raises(ValueError, match="`task` must be one whose noise of gradients is known"):
-        lrnn.noise_drift(reduced, lrnn.FlipFlop(0.05, 60, 2), DESCENT, epochs=2)
+        lrnn.noise_drift(reduced, lrnn.FlipFlop(0.05, 120, 2), DESCENT, epochs=2)
     with pytest.raises(ValueError, match="from 0 to 6"):
         lrnn.noise_drift(reduced, noisy, DESCENT, epochs=2, directions=7)
     with pytest.raises(lrnn.LearningError, match="diverges after epoch 0") as caught:
