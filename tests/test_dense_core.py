@@ -1,5 +1,7 @@
 """Dense linear networks from c·1 + low rank learn as a few neurons do."""
 
+import time
+
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -127,7 +129,12 @@ METHODS = {
 }
 
 
-@pytest.mark.parametrize("name", METHODS)
+SLOW = ("flow",)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in METHODS]
+)
 def test_learning_through_the_reduction_is_learning_by_simulation(name):
     net, task, method = METHODS[name]
     options = {"epochs": 8, "key": jr.key(0)} if task.stochastic else {"epochs": 8}
@@ -229,6 +236,48 @@ def test_optimisers_that_see_single_neurons_are_refused_through_the_reduction(op
 
 
 LOW_RANK = lrnn.reduce(lrnn.LowRankRNN.normalised(9, dt=DT, key=jr.key(0)))
+
+
+@pytest.mark.slow
+def test_ten_thousand_neurons_from_nothing_learn_as_two():
+    n = 10_000
+    rng = np.random.default_rng(0)
+    net = lrnn.DenseRNN(np.zeros((n, n)), *sides(1, 1, n, rng), dt=DT)
+    began = time.perf_counter()
+    curve = lrnn.learn(
+        net, FILTER, lrnn.Descent(0.05), epochs=400, simulate=lrnn.ThroughReduction()
+    )
+    jax.block_until_ready(curve)
+    seconds = time.perf_counter() - began
+    print(f"N = 10 000, 400 epochs: {seconds:.1f} s")
+    assert curve.loss[-1] < 1e-2 * curve.loss[0]
+    # the loss of the lifted network is that of the curve
+    assert float(FILTER.loss(curve.model)) == pytest.approx(float(curve.loss[-1]), rel=1e-10)
+    assert seconds < 60
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["from nothing", "rank one", "identity and rank one", "rflo"])
+def test_dense_networks_in_full_size(name):
+    """N = 200, T = 60, 400 epochs, by simulation and by few neurons: W and loss."""
+    rng, n = np.random.default_rng(1), 200
+    w = {
+        "from nothing": np.zeros((n, n)),
+        "rank one": low(1, n, rng),
+        "identity and rank one": 0.3 * np.eye(n) + low(1, n, rng),
+        "rflo": np.zeros((n, n)),
+    }[name]
+    net = lrnn.DenseRNN(w, *sides(1, 1, n, rng), dt=DT)
+    task = lrnn.ExponentialFilter(0.2, DT, 60)
+    rule = lrnn.RFLO(rng.normal(size=(n, 1)) / n**0.5) if name == "rflo" else lrnn.Gradient()
+    options = {"momentum": 0.9, "clip": 0.5} if name == "identity and rank one" else {}
+    method = lrnn.Descent(0.02, rule=rule, **options)
+    slow = lrnn.learn(net, task, method, epochs=400)
+    fast = lrnn.learn(net, task, method, epochs=400, simulate=lrnn.ThroughReduction())
+    errors = largest(fast.model.w - slow.model.w), largest(fast.loss - slow.loss)
+    print(name, len(lrnn.compress(net).network.w), errors)
+    assert errors[0] < 1e-14
+    assert errors[1] < 1e-13
 
 
 def test_c_is_found_beside_low_rank_weights_of_any_size():

@@ -73,7 +73,10 @@ def test_the_gradient_of_minibatches_has_the_mean_and_covariance_of_its_trials(l
     assert largest(wrong.gradient(step.start)[1] - c) > 0.05 * np.abs(c).max()
 
 
-@pytest.mark.parametrize("start", [2.0, GaussianStart(np.array([[1.0, 0.3], [0.0, 0.5]]))])
+SKEWED = GaussianStart(np.array([[1.0, 0.3], [0.0, 0.5]]))
+
+
+@pytest.mark.parametrize("start", [2.0, pytest.param(SKEWED, marks=pytest.mark.slow)])
 def test_the_gradient_of_random_starts_has_the_mean_and_covariance_of_its_trials(start):
     net = lrnn.LowRankRNN(*(0.5 * RNG.normal(size=(4, 8, 1))), dt=1.0)
     red = lrnn.reduce(net)
@@ -117,7 +120,12 @@ def ends(task, method, epochs, keys):
 
 @pytest.mark.parametrize(
     ("task", "method", "epochs"),
-    [(lrnn.WhiteNoise(WAVE, batch=4), lrnn.Descent(0.2), 400), (LABELS, HEAVY, 60)],
+    [
+        pytest.param(
+            *(lrnn.WhiteNoise(WAVE, batch=4), lrnn.Descent(0.2), 400), marks=pytest.mark.slow
+        ),
+        (LABELS, HEAVY, 60),
+    ],
     ids=["minibatches", "momentum"],
 )
 def test_the_noise_theory_predicts_the_drift_of_noisy_runs(task, method, epochs):
@@ -141,10 +149,12 @@ def test_the_noise_theory_predicts_the_drift_of_noisy_runs(task, method, epochs)
 def test_minibatches_leave_an_exact_solution_alone_and_label_noise_does_not():
     batches = lrnn.WhiteNoise(lrnn.ImpulseResponse(OWN, dt=DT), batch=4)
     q, keys = RED.overlaps.vector(), jr.split(jr.key(0), 500)
-    quiet, noisy = (ends(task, HEAVY, 60, keys) for task in (batches, LABELS))
+    quiet = ends(batches, lrnn.Descent(0.1), 60, keys)
+    noisy = ends(LABELS, HEAVY, 60, keys)
     assert largest(quiet - q[None]) < 1e-13  # rounding
     assert largest((noisy - q[None]).mean(0)) > 1e-3
-    theory = lrnn.noise_drift(RED, batches, HEAVY, epochs=60, record=60, directions=0)
+    method, options = lrnn.Descent(0.1), {"epochs": 60, "record": 60, "directions": 0}
+    theory = lrnn.noise_drift(RED, batches, method, **options)
     assert largest(theory.mean[-1] - q) < 1e-13
     assert largest(theory.std[-1]) < 1e-13
 

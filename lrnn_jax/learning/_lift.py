@@ -82,19 +82,26 @@ def lift(
             "This `network`'s overlaps are not those that `curve` starts from: lift takes the "
             "network at epoch 0, the one that was reduced."
         )
-    epochs = np.asarray(curve.epochs)
-    reached: list[bool] = (~np.isnan(np.asarray(curve.transform)[:, 0, 0])).tolist()
-    if epoch is None:
-        index = int(np.flatnonzero(np.array(reached))[-1])
-    else:
-        places = np.flatnonzero(epochs == whole(epoch, "epoch", 0))
-        if not len(places):
-            raise ValueError(f"`epoch` {epoch} was not recorded; recorded are {listed(epochs)}.")
-        index = int(places[0])
-        if not reached[index]:
-            raise ValueError(f"`epoch` {epoch} was not reached: it ended at epoch {curve.stopped}.")
+    index = _place(curve, epoch)
     c = None if curve.c is None else curve.c[index]
     return network.transformed(curve.transform[index], c, fixed)
+
+
+def _place(curve: LearningCurve, epoch: int | None) -> int:
+    """Where an epoch is in the records.
+
+    Errors: ValueError for one that was not recorded, or not reached.
+    """
+    reached: list[bool] = (~np.isnan(np.asarray(curve.transform)[:, 0, 0])).tolist()
+    if epoch is None:
+        return int(np.flatnonzero(np.array(reached))[-1])
+    places = np.flatnonzero(np.asarray(curve.epochs) == whole(epoch, "epoch", 0))
+    if not len(places):
+        raise ValueError(f"`epoch` {epoch} was not recorded; recorded are {listed(curve.epochs)}.")
+    index = int(places[0])
+    if not reached[index]:
+        raise ValueError(f"`epoch` {epoch} was not reached: it ended at epoch {curve.stopped}.")
+    return index
 
 
 def _lift_dense(

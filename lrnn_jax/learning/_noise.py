@@ -98,54 +98,43 @@ def noise_drift(
 ) -> NoiseDrift:
     """The drift of overlaps under noisy gradients, by moment closure, without a single noisy run.
 
-    One step takes q to u(q, g), exact and quadratic in the loss gradient g = ∂L/∂S, which random
-    data make random: g = ḡ(q) + g_ξ, E g_ξ g_ξᵀ = C,
+    One step takes q to u(q, g), exact and quadratic in g = ∂L/∂S, which random data make random,
+    with covariance C: of label noise σξ, or of B trials of loss xᵀMx in white-noise inputs or
+    random starts x (independent, of variance 1 and excess kurtosis κ₄),
 
-        label noise σξ_t                    C = 4 dt² σ² Σ_t ∂y_t ∂y_tᵀ
-        minibatches of B trials, of         C_ab = (2 tr(M_a M_b) + κ₄ Σ_i M_a,ii M_b,ii)/B,
-        loss xᵀM x in random x              M_a = ∂M/∂S_a
+        C = 4 dt² σ² Σ_t ∂y_t ∂y_tᵀ,    C_ab = (2 tr(∂_aM ∂_bM) + κ₄ Σ_i ∂_aM_ii ∂_bM_ii)/B
 
-    for white-noise inputs or random starts x of unit covariance, independent and of excess kurtosis
-    κ₄. Given q, the mean F, covariance D and third cumulant T of u are exact for normal g (η²
-    E[ΓQΓ] is in F, exact for any g). Over runs,
+    Given q, the mean F, covariance D and third cumulant T of u are exact for normal g (F, with
+    η² E[ΓQΓ], for any). Over runs,
 
         μ' = E F,    P' = cov(F) + E D,    κ' = κ(F) + 3 sym cov(F, D) + E T
 
-    over the law of q, which is closed by its first three cumulants μ, P, κ: a Gaussian bent by a
-    quadratic map, on (directions + 1)! nodes along the principal axes of P. Everything else
-    enters to leading order, and with `directions=0` everything does:
+    over the law of q, closed by three cumulants: a Gaussian bent by a quadratic map, on
+    (directions + 1)! nodes along the principal axes of P. All else enters to leading order,
 
         μ' = F(μ) + ½ ∂²F : P,    P' = A P Aᵀ + D,    A = ∂F, all at μ
 
-    On a manifold of solutions label noise does not average out: without P even the signs of some
-    drifts are wrong. Where a solution is exact, minibatches have M = 0 there, so C = 0: they do not
-    drift. The leading order is enough for small noise and far from the edge of stability
-    (`NoiseDrift.stiffest`).
+    On a manifold of solutions label noise does not average out; without P even the signs of some
+    drifts are wrong. Minibatches have M = 0, so C = 0, where a solution is exact: no drift there.
+    With momentum, q has the 2k×2k scalar products of the stack [Θ | Ψ] of weights and momentum,
 
-    With momentum the theory is that of the stack of weights and momentum: 2k×2k scalar products,
-    again quadratic in g,
-
-        Q' = GᵀQG,    [Θ | Ψ]' = [Θ | Ψ] G,    G = [[1 − ηΓD, ΓD], [−ημ, μ]]
+        [Θ | Ψ]' = [Θ | Ψ] G,    G = [[1 − ηΓD, ΓD], [−ημ, μ]]
 
     Arguments:
         reduction: linear, at epoch 0.
-        task: a filter task with label noise σ; `WhiteNoise` or `TeacherStudent` with `batch`; or a
+        task: a filter task with label noise; `WhiteNoise` or `TeacherStudent` with `batch`; or a
             `ClosedLoop` of a linear plant with `batch`, without other noise.
-        method: `Descent`; its lr (also a schedule), momentum, rates and weight decay.
-        epochs: number of updates.
-        record: keep every n-th epoch (and always the last).
-        directions: in which the law is followed beyond the leading order, 0 … 6: (directions + 1)!
-            nodes. As many as the loss and the drift have (rank 1: 3 + 1) are enough.
-        kurtosis: κ₄ of x where `learn(batches=…)` gets others than the task draws (uniform: −1.2);
-            None: of those it draws.
+        method: `Descent` without clipping.
+        epochs, record: number of updates; keep every n-th epoch (and always the last).
+        directions: followed beyond the leading order, 0 … 6; 0 is enough for small noise far from
+            the edge of stability (`NoiseDrift.stiffest`), 4 for rank 1 (3 of the loss, 1 drift).
+        kurtosis: κ₄ where `learn(batches=…)` gets other x than the task draws (uniform: −1.2).
         throw: whether to raise when the theory diverges.
 
-    Returns: `NoiseDrift`, to be compared with many runs of
-    `learn(reduction, task, method, key=…)`.
+    Returns: `NoiseDrift`, to be compared with many runs of `learn(reduction, task, method, key=…)`.
 
-    Errors: ValueError for a nonlinear reduction, a task whose data are not random or whose noise is
-    not known, a method with clipping, more than 6 directions, and kurtosis < −2; LearningError
-    (with the drift as `curve`) when the theory diverges (outside a trace).
+    Errors: ValueError for a nonlinear reduction, a task of unknown noise, clipping, and numbers out
+    of range; LearningError (the drift as its `curve`) when the theory diverges (outside a trace).
 
     Source: ours.
     """

@@ -139,7 +139,8 @@ class LeafSpace(AbstractSpace):
     coefficients, realisable = False, True
 
     def __init__(self, network: AbstractRNN, fixed: Feedback = Feedback()):
-        self.network, self.fixed = as_network(network), fixed
+        self.network = as_network(network)
+        self.fixed = component(fixed, Feedback, "fixed", "Feedback(f)")
         arrays = _arrays(network)
         for name in network.frozen:
             if not _among(arrays, name):
