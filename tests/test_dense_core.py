@@ -1,6 +1,7 @@
 """Dense linear networks from c·1 + low rank learn as a few neurons do."""
 
 import time
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,10 +34,11 @@ def sides(inputs, outputs, n=N, rng=RNG):
 # --- against textbook descent on N×N weights --------------------------------------------------
 
 
-def passes(w, m, z, h0, x, target, back, f):
+def passes(weights, x, target, back, f):
     """Loss and directions (W, M, Z, h_0) of trials x (trial, time, input); `back` and f as in
     rules: "gradient" (f = Z), "feedback" (a_t through Wᵀ from f) or "rflo" (through the leak)."""
-    n, loss = len(w), 0.0
+    (w, m, z, h0), loss = weights, 0.0
+    n = len(w)
     dw, dm, dz, dh = np.zeros_like(w), np.zeros_like(m), np.zeros_like(z), np.zeros(n)
     way = (1 - DT) * np.eye(n) + (0 if back == "rflo" else DT) * w.T
     f = z if back == "gradient" else f
@@ -60,7 +62,7 @@ def descended(weights, x, target, back="gradient", f=None, lr=0.1, mu=0.0, clip=
     """Losses, and weights at the end."""
     velocity, losses = [0.0] * 4, []
     for _ in range(EPOCHS):
-        loss, g = passes(*weights, x, target, back, f)
+        loss, g = passes(weights, x, target, back, f)
         norm = np.sqrt(sum(np.sum(a**2) for a in g))
         g = [a * min(1.0, clip / norm) + decay * v for a, v in zip(g, weights)]
         velocity = [mu * v + a for v, a in zip(velocity, g)]
@@ -256,28 +258,36 @@ def test_ten_thousand_neurons_from_nothing_learn_as_two():
     assert seconds < 60
 
 
+FULL = {  # W_0 beside c, c, channels, rule, options, neurons
+    "from nothing": (0, 0.0, 1, lrnn.Gradient(), {}, 2),
+    "two inputs, two outputs": (0, 0.0, 2, lrnn.Gradient(), {}, 4),
+    "rank one": (1, 0.0, 1, lrnn.Gradient(), {}, 4),
+    "identity and rank one": (1, 0.3, 1, lrnn.Gradient(), {"momentum": 0.9, "clip": 0.5}, 5),
+    "feedback": (2, 0.0, 1, lrnn.FeedbackAlignment(key=jr.key(0)), {}, 7),
+    "rflo": (0, 0.0, 1, lrnn.RFLO(key=jr.key(0)), {}, 3),
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["from nothing", "rank one", "identity and rank one", "rflo"])
+@pytest.mark.parametrize("name", FULL)
 def test_dense_networks_in_full_size(name):
     """N = 200, T = 60, 400 epochs, by simulation and by few neurons: W and loss."""
+    rank, c, channels, rule, options, neurons = FULL[name]
     rng, n = np.random.default_rng(1), 200
-    w = {
-        "from nothing": np.zeros((n, n)),
-        "rank one": low(1, n, rng),
-        "identity and rank one": 0.3 * np.eye(n) + low(1, n, rng),
-        "rflo": np.zeros((n, n)),
-    }[name]
-    net = lrnn.DenseRNN(w, *sides(1, 1, n, rng), dt=DT)
-    task = lrnn.ExponentialFilter(0.2, DT, 60)
-    rule = lrnn.RFLO(rng.normal(size=(n, 1)) / n**0.5) if name == "rflo" else lrnn.Gradient()
-    options = {"momentum": 0.9, "clip": 0.5} if name == "identity and rank one" else {}
-    method = lrnn.Descent(0.02, rule=rule, **options)
+    w = c * np.eye(n) + low(rank, n, rng)
+    net = lrnn.DenseRNN(w, *sides(channels, channels, n, rng), dt=DT)
+    target = np.exp(-0.2 * DT * np.arange(60))[:, None, None] * rng.normal(size=(channels,) * 2)
+    # far below the edge of stability, beyond which learning is chaotic and rounding grows
+    task, method = lrnn.ImpulseResponse(target, dt=DT), lrnn.Descent(0.005, rule=rule, **options)
     slow = lrnn.learn(net, task, method, epochs=400)
     fast = lrnn.learn(net, task, method, epochs=400, simulate=lrnn.ThroughReduction())
     errors = largest(fast.model.w - slow.model.w), largest(fast.loss - slow.loss)
-    print(name, len(lrnn.compress(net).network.w), errors)
+    few = lrnn.compress(net, rule.feedback_of(net)).network.state_size
+    print(f"{name}: {few} neurons, W off by {errors[0]:.1e}, loss by {errors[1]:.1e}")
+    assert few == neurons
+    assert largest(slow.model.w - net.w) > 1e-3
     assert errors[0] < 1e-14
-    assert errors[1] < 1e-13
+    assert errors[1] < 1e-13 * max(1.0, float(slow.loss[0]))
 
 
 def test_c_is_found_beside_low_rank_weights_of_any_size():
@@ -314,13 +324,13 @@ def test_gradient_flow_conserves_a_whole_matrix_of_a_dense_network():
     k = (net.w @ net.w.T - net.w.T @ net.w) / 0.5 + m @ m.T - z.T @ z / 2
     k = k + np.outer(b, b) / 3 + np.outer(h0, h0)
     assert largest(start.matrix - k) < 1e-15
-    flow = lrnn.learn(net, FILTER, lrnn.Flow(0.1, rates=rates), epochs=20).model
+    flow: Any = lrnn.learn(net, FILTER, lrnn.Flow(0.1, rates=rates), epochs=20).model
     assert largest(flow.w - net.w) > 1e-2
     assert float(lrnn.invariants(flow, rates=rates).drift(start)) < 1e-8  # of the solver
     drifts = []
     for halves in (1, 2):
         method = lrnn.Descent(0.01 / halves, rates=rates)
-        after = lrnn.learn(net, FILTER, method, epochs=20 * halves).model
+        after: Any = lrnn.learn(net, FILTER, method, epochs=20 * halves).model
         drifts.append(float(lrnn.invariants(after, rates=rates).drift(start)))
     assert drifts[0] / drifts[1] == pytest.approx(2, abs=0.1)
 

@@ -1,6 +1,6 @@
 """From the learning curve of a reduction back to N neurons."""
 
-from typing import Any, overload
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import ArrayLike
@@ -16,30 +16,16 @@ from lrnn_jax.networks import (
 )
 from lrnn_jax.reduced import compress
 
+Full = TypeVar("Full", bound=LowRankRNN | AbstractDenseRNN)
 
-@overload
+
 def lift(
     curve: LearningCurve,
-    network: LowRankRNN,
+    network: Full,
     epoch: int | None = None,
     *,
     feedback: Feedback | ArrayLike | None = None,
-) -> LowRankRNN: ...
-@overload
-def lift(
-    curve: LearningCurve,
-    network: AbstractDenseRNN,
-    epoch: int | None = None,
-    *,
-    feedback: Feedback | ArrayLike | None = None,
-) -> AbstractDenseRNN: ...
-def lift(
-    curve: LearningCurve,
-    network: LowRankRNN | AbstractDenseRNN,
-    epoch: int | None = None,
-    *,
-    feedback: Feedback | ArrayLike | None = None,
-) -> LowRankRNN | AbstractDenseRNN:
+) -> Full:
     """The N-dimensional weights that a network has after the learning of its reduction.
 
         Θ_t = Θ_0 T_t,    or of a dense network    W_t = c·1 + O (C_t − c·1) Oᵀ

@@ -98,7 +98,7 @@ class ThroughReduction(AbstractSimulate):
     def space(self, model: AbstractRNN, rule: AbstractRule) -> AbstractSpace:
         if isinstance(model, LowRankRNN) and model.linear:
             return rule.space(reduce(model, feedback=rule.feedback_of(model)))
-        if isinstance(model, AbstractDenseRNN):
+        if isinstance(model, AbstractDenseRNN) and model.activation.linear:
             if rule.backward is None:
                 raise ValueError(
                     f"`ThroughReduction` of a dense network takes rules that send errors back, "

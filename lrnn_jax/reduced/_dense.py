@@ -196,7 +196,7 @@ class CoreSpace(AbstractSpace):
 
     core: CompressedDense
     vectors: AbstractSpace
-    coefficients, realisable, roles = True, True, None
+    coefficients, realisable = True, True
 
     def __init__(self, core: CompressedDense):
         self.core, self.vectors = core, weight_space(core.network, core.feedback)
@@ -204,6 +204,10 @@ class CoreSpace(AbstractSpace):
     @property
     def network(self) -> AbstractDenseRNN:
         return self.core.network
+
+    @property
+    def roles(self) -> None:
+        return None
 
     @property
     def start(self) -> Weights:
