@@ -146,7 +146,7 @@ def test_networks_come_to_learn_by_adam_as_nodes_do():
 
 @pytest.mark.slow
 def test_adam_at_infinite_width_in_full_size():
-    """0.035, 0.018, 0.006 for N = 500, 2000, 8000; 0.019, 0.008, 0.005 for 256, 1024, 4096 nodes."""
+    """0.035, 0.018, 0.006 for N = 500, 2000, 8000; 0.019, 0.008, 0.005 for 256 … 4096 nodes."""
     args = 200, 100
     reference = learned(lrnn.population(Q0, 32768, dt=DT, key=jr.key(5)), *args)
     nodes = {
