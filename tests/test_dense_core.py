@@ -84,7 +84,12 @@ CASES = {  # W_0, inputs, outputs, options, neurons
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+SLOW = ("flow", "activity costs", "rank one", "two inputs, two outputs")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in CASES]
+)
 def test_few_neurons_learn_as_the_dense_network_of_the_textbook(name):
     """With an initial state, which learns and is one direction more."""
     w, inputs, outputs, options, neurons = CASES[name]
@@ -129,9 +134,6 @@ METHODS = {
     "flow": (CURRENTS, FILTER, lrnn.Flow(0.1)),
     "activity costs": (NET, lrnn.RateCost(TRIALS, 0.1), lrnn.Descent(0.1)),
 }
-
-
-SLOW = ("flow",)
 
 
 @pytest.mark.parametrize(

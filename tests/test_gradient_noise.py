@@ -124,7 +124,7 @@ def ends(task, method, epochs, keys):
         pytest.param(
             *(lrnn.WhiteNoise(WAVE, batch=4), lrnn.Descent(0.2), 400), marks=pytest.mark.slow
         ),
-        (LABELS, HEAVY, 60),
+        pytest.param(*(LABELS, HEAVY, 60), marks=pytest.mark.slow),
     ],
     ids=["minibatches", "momentum"],
 )
