@@ -72,7 +72,7 @@ def test_json_is_alone_on_standard_output_and_complete(finished):
     assert len(found["invariants"]["spectrum"]) == 6
     assert found["final_loss"] < found["initial_loss"]
     assert found["config"]["epochs"] == 50
-    assert all(timing["run"] > 0 for timing in found["seconds"].values())
+    assert all(timing["run"] >= 0 for timing in found["seconds"].values())
 
 
 def test_the_folder_holds_config_data_figures_and_report(finished):

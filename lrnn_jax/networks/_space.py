@@ -135,6 +135,7 @@ class LeafSpace(AbstractSpace):
     coefficients, realisable = False, True
 
     def __init__(self, network: AbstractRNN, fixed: Feedback = Feedback()):
+        component(fixed, Feedback, "fixed", "Feedback(f, c, g), arrays of fixed vectors")
         self.network, self.fixed = as_network(network), fixed
         arrays = _arrays(network)
         for name in network.frozen:
