@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
+from jax.experimental.compilation_cache import compilation_cache
 
 import lrnn_jax as lrnn
 from lrnn_jax import RESULTS, LearningError
@@ -58,6 +59,7 @@ def finished(network):
     options = ("--epochs", 50, "--steps", 20, "--lr", 0.02, "--json", "--cache", cache)
     code, printed = answer("analyse", network, *options, "--out", out)
     jax.config.update("jax_compilation_cache_dir", None)
+    compilation_cache.reset_cache()  # or it would go on writing there
     assert code == 0
     assert list(cache.glob("jit_*"))
     return out, json.loads(printed)
