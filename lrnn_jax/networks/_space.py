@@ -139,8 +139,8 @@ class LeafSpace(AbstractSpace):
     coefficients, realisable = False, True
 
     def __init__(self, network: AbstractRNN, fixed: Feedback = Feedback()):
-        self.network = as_network(network)
-        self.fixed = component(fixed, Feedback, "fixed", "Feedback(f)")
+        component(fixed, Feedback, "fixed", "Feedback(f, c, g), arrays of fixed vectors")
+        self.network, self.fixed = as_network(network), fixed
         arrays = _arrays(network)
         for name in network.frozen:
             if not _among(arrays, name):

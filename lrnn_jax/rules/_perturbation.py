@@ -48,7 +48,7 @@ class WeightPerturbation(AbstractMemoryless):
 
     Arguments:
         sigma: σ > 0.
-        key: draws ξ of epoch e by `fold_in(key, e)`.
+        key: draws ξ of epoch e by `fold_in(key, e)`; another one than that of `learn`.
         neurons: N of the network that a reduction stands for, at least 2k; networks know theirs.
         scale: its s; default N.
 
@@ -100,7 +100,8 @@ class NodePerturbation(AbstractRule):
 
     Arguments:
         sigma: σ > 0, per step.
-        key: draws ζ of epoch e by `fold_in(key, e)`.
+        key: draws ζ of epoch e by `fold_in(key, e)`; another one than that of `learn`, whose trials
+            would be drawn by the same numbers.
 
     Errors: ValueError for σ ≤ 0; when learning starts, for a reduction, and for objectives that are
     no tasks.
