@@ -103,6 +103,7 @@ WAVE = lrnn.OscillatingFilter(0.3, 1.5, DT, STEPS)  # of which no rank 1 is capa
 SMOOTH = lrnn.ExponentialFilter(0.2, DT, STEPS)
 OWN = jnp.asarray(lrnn.tasks.impulse_response(RED, STEPS))  # of which RED is an exact solution
 LABELS = lrnn.ImpulseResponse(OWN, dt=DT, label_noise=0.15)
+FAINT = lrnn.ImpulseResponse(OWN, dt=DT, label_noise=0.075)
 MOMENTUM = lrnn.Descent(0.02, momentum=0.7, nesterov=True, weight_decay=1e-3, rates={"m": 0.5})
 HEAVY = lrnn.Descent(0.02, momentum=0.7)
 
@@ -124,7 +125,7 @@ def ends(task, method, epochs, keys):
         pytest.param(
             *(lrnn.WhiteNoise(WAVE, batch=4), lrnn.Descent(0.2), 400), marks=pytest.mark.slow
         ),
-        pytest.param(*(LABELS, HEAVY, 60), marks=pytest.mark.slow),
+        pytest.param(*(FAINT, HEAVY, 60), marks=pytest.mark.slow),
     ],
     ids=["minibatches", "momentum"],
 )
@@ -132,13 +133,14 @@ def test_the_noise_theory_predicts_the_drift_of_noisy_runs(task, method, epochs)
     runs = 500
     options = {"epochs": epochs, "record": epochs, "directions": 0}
     theory = lrnn.noise_drift(RED, task, method, **options)
-    found = ends(task, method, epochs, jr.split(jr.key(3), runs))
+    found = ends(task, method, epochs, jr.split(jr.key(2026), runs))
     mean, error = found.mean(0), found.std(0, ddof=1) / runs**0.5
     assert largest((theory.mean[-1] - mean) / error) < 4  # ten normal variables
-    # the standard deviation of 500 runs is known to 3 %; the next order in the noise is more
-    assert largest(theory.std[-1] / found.std(0, ddof=1) - 1) < 0.2
+    # The standard deviation of 500 runs is known to 3 %. The next order in the noise: 6 % for these
+    # minibatches (13 % at lr 0.3), 3 % for these labels (13 % at twice their σ), of 2000 runs.
+    assert largest(theory.std[-1] / found.std(0, ddof=1) - 1) < 0.15
     quiet = RED.overlaps.vector()  # what would be without noise: the exact solution, for labels
-    if task is not LABELS:
+    if task is not FAINT:
         expected = lrnn.WhiteNoise(WAVE)
         quiet = lrnn.learn(RED, expected, method, epochs=epochs, record=epochs).overlaps.vector()[
             -1

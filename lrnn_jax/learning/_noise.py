@@ -128,6 +128,7 @@ def noise_drift(
         epochs, record: number of updates; keep every n-th epoch (and always the last).
         directions: followed beyond the leading order, 0 … 6; 0 is enough for small noise far from
             the edge of stability (`NoiseDrift.stiffest`), 4 for rank 1 (3 of the loss, 1 drift).
+            They better the mean, not always the spread (measured on the theory's page).
         kurtosis: κ₄ where `learn(batches=…)` gets other x than the task draws (uniform: −1.2).
         throw: whether to raise when the theory diverges.
 
