@@ -165,7 +165,7 @@ def drift_of(pairs, start):
     return drift.mean(axis=0), drift.std(axis=0, ddof=1) / np.sqrt(len(pairs))
 
 
-@pytest.mark.parametrize("directions", [0, 3])
+@pytest.mark.parametrize("directions", [pytest.param(0, marks=pytest.mark.slow), 3])
 def test_the_noise_theory_predicts_the_drift_of_noisy_runs(directions):
     start, epochs, runs = solved(A, DESCENT), 150, 300
     noisy = lrnn.ExponentialFilter(0.2, 0.05, 100, label_noise=0.1)
