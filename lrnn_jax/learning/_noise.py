@@ -114,8 +114,8 @@ def noise_drift(
 
         μ' = F(μ) + ½ ∂²F : P,    P' = A P Aᵀ + D,    A = ∂F, all at μ
 
-    On a manifold of solutions label noise does not average out; without P even the signs of some
-    drifts are wrong. Minibatches have M = 0, so C = 0, where a solution is exact: no drift there.
+    On a manifold of solutions label noise does not average out; minibatches have M = 0, so C = 0,
+    where a solution is exact: no drift there.
     With momentum, q has the 2k×2k scalar products of the stack [Θ | Ψ] of weights and momentum,
 
         [Θ | Ψ]' = [Θ | Ψ] G,    G = [[1 − ηΓD, ΓD], [−ημ, μ]]
@@ -127,8 +127,8 @@ def noise_drift(
         method: `Descent` without clipping.
         epochs, record: number of updates; keep every n-th epoch (and always the last).
         directions: followed beyond the leading order, 0 … 6; 0 is enough for small noise far from
-            the edge of stability (`NoiseDrift.stiffest`), 4 for rank 1 (3 of the loss, 1 drift).
-            They better the mean, not always the spread (measured on the theory's page).
+            the edge of stability (`NoiseDrift.stiffest`), 4 for rank 1; the mean gains, not always
+            the spread (measured on the theory's page).
         kurtosis: κ₄ where `learn(batches=…)` gets other x than the task draws (uniform: −1.2).
         throw: whether to raise when the theory diverges.
 
