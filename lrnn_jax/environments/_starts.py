@@ -13,7 +13,13 @@ from lrnn_jax._types import is_traced
 
 
 class AbstractStart(AbstractReadable):
-    """A law of initial states, with the second moment that expected losses need."""
+    """A law of initial states, with the second moment that expected losses need.
+
+    >>> isinstance(environments.UniformStart(1.0), environments.AbstractStart)
+    True
+    >>> environments.UniformStart(1.0).moment(2).round(3).tolist()
+    [[0.333, 0.0], [0.0, 0.333]]
+    """
 
     @abstractmethod
     def check(self, size: int) -> None:
@@ -35,6 +41,10 @@ class UniformStart(AbstractStart):
         half_width: a ≥ 0, one for all components or one each, shape () or (state,).
 
     Errors: ValueError for a negative or infinite width.
+
+    >>> start = environments.UniformStart(np.array([1.0, 0.5]))
+    >>> bool((abs(start.sample(key, 100, 2)) <= np.array([1.0, 0.5])).all())
+    True
     """
 
     half_width: Float[Array, "*component"]
@@ -61,6 +71,9 @@ class GaussianStart(AbstractStart):
             (state, state).
 
     Errors: ValueError for a negative or infinite standard deviation.
+
+    >>> environments.GaussianStart(0.5).moment(2).tolist()
+    [[0.25, 0.0], [0.0, 0.25]]
     """
 
     factor: Float[Array, "*shape"]
@@ -86,6 +99,10 @@ class FixedStart(AbstractStart):
         states: x_p, shape (points, state); one state of shape (state,) is one point.
 
     Errors: ValueError for entries that are not finite or no points.
+
+    >>> start = environments.FixedStart(np.array([[1.0, 0.0], [0.0, 1.0]]))
+    >>> start.moment(2).tolist()
+    [[0.5, 0.0], [0.0, 0.5]]
     """
 
     states: Float[Array, "point size"]
@@ -115,6 +132,10 @@ class RandomPhases(AbstractStart):
     """Sinusoids with independent phases φ ~ U(−π, π): pairs cos φ, sin φ, so that Σ_0 = ½.
 
     A component of the first half holds a cosine, the same one of the second half its sine.
+
+    >>> phases = environments.RandomPhases().sample(key, 8, 4)  # cos, cos, sin, sin
+    >>> bool(jnp.allclose(phases[:, :2] ** 2 + phases[:, 2:] ** 2, 1.0))
+    True
     """
 
     def check(self, size: int) -> None:

@@ -32,6 +32,11 @@ class NoiseDrift(eqx.Module):
         third: third central moment of each overlap, shape (record, overlap).
         derivative: A of the last epoch, shape (overlap, overlap).
         roles: the columns of Q.
+
+    >>> noisy = lrnn.ExponentialFilter(0.2, 0.1, 20, label_noise=0.1)
+    >>> drift = lrnn.noise_drift(reduction, noisy, descent, epochs=5, directions=0)
+    >>> drift.mean.shape, drift["uu"].shape
+    ((6, 10), (6,))
     """
 
     epochs: Int[Array, " record"]
@@ -124,6 +129,11 @@ def noise_drift(
     when the theory diverges (outside a trace).
 
     Source: ours.
+
+    >>> noisy = lrnn.ExponentialFilter(0.2, 0.1, 20, label_noise=0.1)
+    >>> drift = lrnn.noise_drift(reduction, noisy, descent, epochs=5, directions=0)
+    >>> bool((drift.std[-1] > 0).all())
+    True
     """
     _check_arguments(reduction, task, method, directions)
     epochs, every, throw = whole(epochs, "epochs", 0), whole(record, "record"), flag(throw, "throw")
@@ -193,7 +203,14 @@ def _drift(step: "NoisyStep", epochs: int, every: int) -> NoiseDrift:
 
 
 class NoisyStep(eqx.Module):
-    """One epoch of noisy descent, as a map of the overlap vector q; g is ∂L/∂S as a vector."""
+    """One epoch of noisy descent, as a map of the overlap vector q; g is ∂L/∂S as a vector.
+
+    >>> noisy = lrnn.ExponentialFilter(0.2, 0.1, 20, label_noise=0.1)
+    >>> step = learning.NoisyStep(reduction, noisy, descent, 0)
+    >>> after = step.given(net.overlaps.vector(), 0)  # the law of the next epoch's overlaps
+    >>> after.mean.shape
+    (10,)
+    """
 
     reduction: ReducedRNN
     task: AbstractFilter
