@@ -102,7 +102,7 @@ def learn(
     do not fit, for a `watch` that no file can hold, and for a `resume` of another run, saying what
     differs; LearningError when learning diverges, or overlaps are not realisable.
 
-    Source: ours (theory in the README).
+    Source: ours (theory in `notebooks/theory.md`).
 
     >>> theory = lrnn.learn(reduction, task, lrnn.Descent(0.05), epochs=20)
     >>> truth = lrnn.learn(net, task, lrnn.Descent(0.05), epochs=20)
