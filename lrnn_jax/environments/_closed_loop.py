@@ -32,6 +32,11 @@ class LoopTrials(NamedTuple):
 
     Fields: start, shape (trial, start); process, shape (trial, time, state), and observation, shape
     (trial, time, observed), standard normal numbers; None for a noise that the plant has not.
+
+    >>> noisy = lrnn.ClosedLoop(lrnn.KIntegrator(2, dt=0.1, noise=0.1), horizon=20, batch=8)
+    >>> batch = noisy.sample(key)
+    >>> batch.start.shape, batch.process.shape
+    ((8, 2), (8, 20, 2))
     """
 
     start: Float[Array, "*epoch trial start"]
@@ -44,6 +49,10 @@ class Trajectories(NamedTuple):
 
     Fields: states x_0 … x_T, shape (time + 1, trial, state); controls u_0 … u_{T-1}, shape (time,
     trial, controls); observations o_1 … o_T, shape (time, trial, observed); signals s_1 … s_T.
+
+    >>> found = loop.simulate(net, jnp.ones((8, 2)))
+    >>> found.states.shape, found.controls.shape
+    ((21, 8, 2), (20, 8, 1))
     """
 
     states: Float[Array, "time_1 *trial state"]
@@ -88,6 +97,10 @@ class ClosedLoop(AbstractObjective):
     expectation of what is not linear.
 
     Source: [CL] eq. 1-5; the expectation: ours.
+
+    >>> loop = lrnn.ClosedLoop(lrnn.KIntegrator(k=2, dt=0.1), horizon=20)  # in exact expectation
+    >>> bool(jnp.isclose(loop.loss(reduction, None), loop.loss(net, None)))
+    True
     """
 
     plant: AbstractPlant

@@ -19,6 +19,11 @@ class AbstractStart(AbstractReadable):
 
     Class variables:
         kurtosis: excess kurtosis κ₄ of ξ where x_0 = Σ_0^½ ξ with independent ξ; None for others.
+
+    >>> isinstance(environments.UniformStart(1.0), environments.AbstractStart)
+    True
+    >>> environments.UniformStart(1.0).moment(2).round(3).tolist()
+    [[0.333, 0.0], [0.0, 0.333]]
     """
 
     kurtosis: ClassVar[float | None] = None
@@ -43,6 +48,10 @@ class UniformStart(AbstractStart):
         half_width: a ≥ 0, one for all components or one each, shape () or (state,).
 
     Errors: ValueError for a negative or infinite width.
+
+    >>> start = environments.UniformStart(np.array([1.0, 0.5]))
+    >>> bool((abs(start.sample(key, 100, 2)) <= np.array([1.0, 0.5])).all())
+    True
     """
 
     half_width: Float[Array, "*component"]
@@ -70,6 +79,9 @@ class GaussianStart(AbstractStart):
             (state, state).
 
     Errors: ValueError for a negative or infinite standard deviation.
+
+    >>> environments.GaussianStart(0.5).moment(2).tolist()
+    [[0.25, 0.0], [0.0, 0.25]]
     """
 
     factor: Float[Array, "*shape"]
@@ -96,6 +108,10 @@ class FixedStart(AbstractStart):
         states: x_p, shape (points, state); one state of shape (state,) is one point.
 
     Errors: ValueError for entries that are not finite or no points.
+
+    >>> start = environments.FixedStart(np.array([[1.0, 0.0], [0.0, 1.0]]))
+    >>> start.moment(2).tolist()
+    [[0.5, 0.0], [0.0, 0.5]]
     """
 
     states: Float[Array, "point size"]
@@ -125,6 +141,10 @@ class RandomPhases(AbstractStart):
     """Sinusoids with independent phases φ ~ U(−π, π): pairs cos φ, sin φ, so that Σ_0 = ½.
 
     A component of the first half holds a cosine, the same one of the second half its sine.
+
+    >>> phases = environments.RandomPhases().sample(key, 8, 4)  # cos, cos, sin, sin
+    >>> bool(jnp.allclose(phases[:, :2] ** 2 + phases[:, 2:] ** 2, 1.0))
+    True
     """
 
     def check(self, size: int) -> None:

@@ -51,6 +51,13 @@ def get(name: str) -> Experiment:
     """The experiment of this name.
 
     Errors: ValueError with suggestions.
+
+    >>> experiments.get("filter").source
+    '[LR] fig. 1, 5'
+    >>> experiments.get("filters")
+    Traceback (most recent call last):
+        ...
+    ValueError: There is no experiment 'filters'. Did you mean 'filter' or ...
     """
     if name in REGISTRY:
         return REGISTRY[name]

@@ -29,7 +29,11 @@ SMALL = 64
 
 
 class Options(TypedDict, total=False):
-    """Options of `learn` that whatever learns takes and passes on."""
+    """Options of `learn` that whatever learns takes and passes on.
+
+    >>> sorted(learning.Options.__annotations__)
+    ['devices', 'record', 'simulate', 'throw', 'watch']
+    """
 
     record: int
     watch: Watch | None
@@ -98,7 +102,12 @@ def learn(
     do not fit, for a `watch` that no file can hold, and for a `resume` of another run, saying what
     differs; LearningError when learning diverges, or overlaps are not realisable.
 
-    Source: ours (theory in the README).
+    Source: ours (theory in `notebooks/theory.md`).
+
+    >>> theory = lrnn.learn(reduction, task, lrnn.Descent(0.05), epochs=20)
+    >>> truth = lrnn.learn(net, task, lrnn.Descent(0.05), epochs=20)
+    >>> bool(theory.distance(truth).max < 1e-12)
+    True
     """
     span = _span(epochs, record, save_every, save_to)
     data = Data(None if key is None else one_key(key), batches)

@@ -44,6 +44,11 @@ def lift(
     recorded, or not reached.
 
     Source: ours.
+
+    >>> theory = lrnn.learn(reduction, task, descent, epochs=20)
+    >>> truth = lrnn.learn(net, task, descent, epochs=20)
+    >>> bool(abs(lrnn.lift(theory, net).z - truth.model.z).max() < 1e-12)
+    True
     """
     component(curve, LearningCurve, "curve", "learn(reduce(network), …)").check_single("lift")
     component(network, (LowRankRNN, AbstractDenseRNN), "network", "the one that was reduced")

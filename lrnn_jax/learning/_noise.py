@@ -39,6 +39,11 @@ class NoiseDrift(eqx.Module):
         derivative: A of the last epoch, shape (overlap, overlap); with momentum of all scalar
             products of the stack [Θ | Ψ].
         roles: the columns of Q.
+
+    >>> noisy = lrnn.ExponentialFilter(0.2, 0.1, 20, label_noise=0.1)
+    >>> drift = lrnn.noise_drift(reduction, noisy, descent, epochs=5, directions=0)
+    >>> drift.mean.shape, drift["uu"].shape
+    ((6, 10), (6,))
     """
 
     epochs: Int[Array, " record"]
@@ -138,6 +143,11 @@ def noise_drift(
     of range; LearningError (the drift as its `curve`) when the theory diverges (outside a trace).
 
     Source: ours.
+
+    >>> noisy = lrnn.ExponentialFilter(0.2, 0.1, 20, label_noise=0.1)
+    >>> drift = lrnn.noise_drift(reduction, noisy, descent, epochs=5, directions=0)
+    >>> bool((drift.std[-1] > 0).all())
+    True
     """
     _check_arguments(reduction, task, method, directions)
     epochs, every, throw = whole(epochs, "epochs", 0), whole(record, "record"), flag(throw, "throw")
@@ -214,6 +224,12 @@ class NoisyStep(eqx.Module):
     vector.
 
     q holds the overlaps; with momentum then those of the stack [Θ | Ψ] that Ψ takes part in.
+
+    >>> noisy = lrnn.ExponentialFilter(0.2, 0.1, 20, label_noise=0.1)
+    >>> step = learning.NoisyStep(reduction, noisy, descent, 0)
+    >>> after = step.given(net.overlaps.vector(), 0)  # the law of the next epoch's overlaps
+    >>> after.mean.shape
+    (10,)
     """
 
     reduction: ReducedRNN

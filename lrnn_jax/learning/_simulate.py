@@ -19,7 +19,11 @@ from lrnn_jax.rules import AbstractRule
 
 
 class AbstractSimulate(AbstractReadable):
-    """How the loss of a model is computed while it learns, given to `learn(simulate=…)`."""
+    """How the loss of a model is computed while it learns, given to `learn(simulate=…)`.
+
+    >>> isinstance(learning.Plain(), learning.AbstractSimulate)
+    True
+    """
 
     @abstractmethod
     def space(self, model: AbstractRNN, rule: AbstractRule) -> AbstractSpace:
@@ -40,7 +44,12 @@ class AbstractSimulate(AbstractReadable):
 
 
 class Plain(AbstractSimulate):
-    """As the model is: all states of a trial are kept for the gradient."""
+    """As the model is: all states of a trial are kept for the gradient.
+
+    >>> same = lrnn.learn(net, task, descent, epochs=5, simulate=learning.Plain())
+    >>> bool(abs(same.loss - curve.loss[:6]).max() < 1e-12)
+    True
+    """
 
     def space(self, model: AbstractRNN, rule: AbstractRule) -> AbstractSpace:
         return rule.space(model)
@@ -60,6 +69,10 @@ class Checkpointed(AbstractSimulate):
     Memory for about 4√T states instead of 3T: long trials of wide networks then fit (T = 10 000,
     N = 1000, 10 trials: 30 MB in place of 2400), and are often faster, because a block fits into
     the processor's cache; short ones are slower. In a loss of your own: `CheckpointedRNN(network)`.
+
+    >>> same = lrnn.learn(net, task, descent, epochs=5, simulate=lrnn.Checkpointed())
+    >>> bool(abs(same.loss - curve.loss[:6]).max() < 1e-12)
+    True
     """
 
     def space(self, model: AbstractRNN, rule: AbstractRule) -> AbstractSpace:
@@ -93,6 +106,10 @@ class ThroughReduction(AbstractSimulate):
     are dependent to about 1e-7 of their lengths, 1e-3 in float32, but not exactly, have overlaps
     from which that part cannot be told: it stays as it is.) A `DenseRNN` or `CurrentRNN` has few
     neurons that learn as it does where W_0 = c·1 + low rank (see `compress`).
+
+    >>> fast = lrnn.learn(net, task, descent, epochs=20, simulate=lrnn.ThroughReduction())
+    >>> fast.model.z.shape, bool(fast.distance(curve).max < 1e-12)
+    ((40, 1), True)
     """
 
     def space(self, model: AbstractRNN, rule: AbstractRule) -> AbstractSpace:

@@ -47,6 +47,14 @@ class Training(AbstractUpdate):
     is not exact there, and for a population with one that takes neurons together, with the reason.
 
     Source: ours.
+
+    >>> adam = lrnn.learn(net, task, lrnn.Training(optax.adam(1e-2)), epochs=20)
+    >>> bool(adam.loss[-1] < adam.loss[0])
+    True
+    >>> lrnn.learn(reduction, task, lrnn.Training(optax.adam(1e-2)), epochs=20)
+    Traceback (most recent call last):
+        ...
+    ValueError: This `optimiser` cannot run on a reduction: its updates are not ...
     """
 
     optimiser: optax.GradientTransformation

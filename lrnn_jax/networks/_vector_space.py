@@ -18,7 +18,11 @@ from lrnn_jax.overlaps import Roles
 
 
 class VectorSpace(AbstractSpace):
-    """Loading vectors of a low-rank network: X = Θ, M = 1/s."""
+    """Loading vectors of a low-rank network: X = Θ, M = 1/s.
+
+    >>> networks.VectorSpace(net).start.shape
+    (40, 4)
+    """
 
     network: Any
     fixed: Feedback

@@ -36,6 +36,10 @@ class Compressed(AbstractReadable):
         feedback: fixed vectors of a learning rule, for the small network.
         frame: O with Θ = O R, shape (N, neurons of the small network).
         original: the network of N neurons.
+
+    >>> small = lrnn.compress(net)
+    >>> small.network.state_size, small.frame.shape
+    (4, (40, 4))
     """
 
     network: LowRankRNN
@@ -100,6 +104,11 @@ def compress(
     dense network with p ≥ N, and for one that is traced (its rank has to be known).
 
     Source: ours.
+
+    >>> small = lrnn.compress(net)
+    >>> x = jr.normal(key, (50, 1))
+    >>> small.network.state_size, bool(jnp.allclose(small.network.rollout(x), net.rollout(x)))
+    (4, True)
     """
     if isinstance(network, AbstractDenseRNN):
         return compress_dense(network, as_feedback(feedback, network))
@@ -158,6 +167,9 @@ class Crowd(eqx.Module):
 
     Arguments:
         neurons: N ≥ 2k.
+
+    >>> reduced.Crowd(neurons=1000).neurons
+    1000
     """
 
     neurons: int = eqx.field(static=True)
@@ -182,6 +194,9 @@ class CompressedSpace(AbstractSpace):
     For rules that are written for neurons: they move `neurons`. R starts as the root of Q_0, and
     T = 1 + R_0⁺ (R − R_0); s is 1 if nothing else is said. A crowd adds k rows of zeros, and has no
     T, as its noise leaves the span of Θ_0.
+
+    >>> reduced.CompressedSpace(reduction).start.shape
+    (4, 4)
     """
 
     network: AbstractReduction
@@ -264,6 +279,10 @@ def as_neurons(reduction: AbstractReduction, feedback: bool, through: bool) -> C
     Arguments: the reduction; whether the rule needs F, and C and G.
 
     Errors: ValueError, with the reason, unless a few neurons learn as the reduction.
+
+    >>> space = reduced.as_neurons(reduction, feedback=True, through=False)
+    >>> space.start.shape  # F has a column of its own
+    (5, 4)
     """
     reduction, roles = _compressible(reduction), reduction.roles
     more = {
@@ -285,6 +304,10 @@ def as_crowd(
     Arguments: the reduction; N; s, N if None.
 
     Errors: ValueError, with the reason, unless its overlaps have the law of such a network.
+
+    >>> space = reduced.as_crowd(reduction, 1000, None)
+    >>> space.crowd.neurons
+    1000
     """
     reduction = _compressible(reduction)
     if reduction.c is not None:

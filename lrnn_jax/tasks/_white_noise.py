@@ -34,7 +34,12 @@ from lrnn_jax.tasks._response import (
 
 
 class Pairs(NamedTuple):
-    """Inputs, and the outputs of the imitated system for them."""
+    """Inputs, and the outputs of the imitated system for them.
+
+    >>> batch = lrnn.WhiteNoise(task, batch=4).sample(key)
+    >>> batch.inputs.shape, batch.target.shape
+    ((4, 50, 1), (4, 50, 1))
+    """
 
     inputs: Float[Array, "*epoch trial time inputs"]
     target: Float[Array, "*epoch trial time outputs"]
@@ -50,6 +55,9 @@ class AbstractWhiteNoise(AbstractTask):
         ⟨L⟩ = σ² dt³ Σ_{t<T} (T − t) ‖Y_t − F_t‖².
 
     Source: [CL] open-loop students; the expectation: ours.
+
+    >>> isinstance(lrnn.WhiteNoise(task), tasks.AbstractWhiteNoise)
+    True
     """
 
     steps: eqx.AbstractVar[int]
@@ -175,6 +183,10 @@ class WhiteNoise(AbstractWhiteNoise):
         evaluation: how a reduction's expected loss is computed.
 
     Errors: ValueError for σ < 0 or not finite, batch < 1, a filter with label noise.
+
+    >>> expected = lrnn.WhiteNoise(task)
+    >>> float(expected.loss(reduction, None)) > 0
+    True
     """
 
     filter: AbstractFilter
@@ -240,6 +252,10 @@ class TeacherStudent(AbstractWhiteNoise):
     Errors: ValueError for steps or batch < 1, σ < 0, or batch=None with a nonlinear teacher.
 
     Source: [LR] memory experiment, [CL] open-loop student.
+
+    >>> imitate = lrnn.TeacherStudent(net, steps=50)
+    >>> bool(abs(imitate.loss(reduction, None)) < 1e-12)
+    True
     """
 
     teacher: AbstractRNN
