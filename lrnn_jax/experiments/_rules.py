@@ -46,7 +46,12 @@ NAMES = {
 
 @dataclass(frozen=True)
 class RulesConfig(AbstractTwoFiltersConfig):
-    """A-B-A under six rules that send errors back, and A under weight perturbation."""
+    """A-B-A under six rules that send errors back, and A under weight perturbation.
+
+    >>> config = experiments.RulesConfig(epochs=1000, window=5)
+    >>> list(config.rules())
+    ['gradient', 'window', 'delayed', 'eprop', 'feedback', 'rflo']
+    """
 
     steps: int = within(200, 2, 1e6)
     epochs: int = within(3000, 2, 1e8)

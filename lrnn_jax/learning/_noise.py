@@ -132,8 +132,7 @@ def noise_drift(
         method: `Descent` without clipping.
         epochs, record: number of updates; keep every n-th epoch (and always the last).
         directions: followed beyond the leading order, 0 … 6; 0 is enough for small noise far from
-            the edge of stability (`NoiseDrift.stiffest`), 4 for rank 1; the mean gains, not always
-            the spread (measured on the theory's page).
+            the edge of stability (`NoiseDrift.stiffest`), 4 for rank 1, better in the mean alone.
         kurtosis: κ₄ where `learn(batches=…)` gets other x than the task draws (uniform: −1.2).
         throw: whether to raise when the theory diverges.
 

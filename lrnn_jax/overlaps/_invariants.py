@@ -25,6 +25,10 @@ class MatrixInvariant(eqx.Module):
         matrix: K, shape (N, N).
         conserved: whether every task's gradient flow conserves it.
         why: one line that says why it holds or not.
+
+    >>> found = lrnn.invariants(dense)
+    >>> found.matrix.shape, found.conserved, float(found.drift(found))
+    ((3, 3), True, 0.0)
     """
 
     matrix: Float[Array, "*batch n n"]
@@ -38,7 +42,11 @@ class MatrixInvariant(eqx.Module):
 
 
 class AbstractMatrixModel(AbstractReadable):
-    """What has neurons, and recurrent weights between all of them."""
+    """What has neurons, and recurrent weights between all of them.
+
+    >>> [isinstance(model, overlaps.AbstractMatrixModel) for model in (dense, net)]
+    [True, False]
+    """
 
     @abstractmethod
     def matrix_invariant(self, rates: Mapping[str, float]) -> MatrixInvariant:

@@ -34,6 +34,11 @@ class CompressedDense(AbstractReadable):
         frame: O, orthonormal columns, shape (N, neurons of the small network).
         original: the network of N neurons, from W_0 = c·1 + low rank.
         shifted: whether c ≠ 0; the last neuron of the small network then carries it.
+
+    >>> start = lrnn.DenseRNN(np.zeros((9, 9)), np.ones((9, 1)), np.arange(9.0)[None] / 9, dt=0.1)
+    >>> small = lrnn.compress(start)
+    >>> small.network.w.shape, small.lift(small.network).w.shape
+    ((2, 2), (9, 9))
     """
 
     network: AbstractDenseRNN
@@ -192,6 +197,11 @@ class CoreSpace(AbstractSpace):
     """A dense network as the few neurons that learn as it does: X are their arrays, M = 1.
 
     Only what commutes with rotations of the neurons, O W Oᵀ, is exact in it.
+
+    >>> start = lrnn.DenseRNN(np.zeros((9, 9)), np.ones((9, 1)), np.arange(9.0)[None] / 9, dt=0.1)
+    >>> space = reduced.CoreSpace(lrnn.compress(start))
+    >>> space.network.state_size, space.lifted(space.start).state_size
+    (2, 9)
     """
 
     core: CompressedDense

@@ -19,6 +19,10 @@ class AbstractGradientNoise(eqx.Module):
 
     Fields:
         kurtosis: excess kurtosis κ₄ of the independent random numbers ξ, of variance 1.
+
+    >>> noisy = lrnn.WhiteNoise(task, batch=8)
+    >>> isinstance(noisy.gradient_noise(reduction), tasks.AbstractGradientNoise)
+    True
     """
 
     kurtosis: eqx.AbstractVar[Float[Array, ""]]
@@ -38,6 +42,11 @@ class LabelNoise(AbstractGradientNoise):
     Arguments:
         error: e, any shape.
         std: σ.
+
+    >>> noisy = lrnn.ExponentialFilter(0.2, 0.1, 20, label_noise=0.1)
+    >>> noise = noisy.gradient_noise(reduction)
+    >>> noise.error.shape, round(float(noise.std), 4)  # σ √dt
+    ((20, 1, 1), 0.0316)
     """
 
     error: Float[Array, "..."]
@@ -57,6 +66,11 @@ class StartNoise(AbstractGradientNoise):
     Arguments:
         matrix: E.
         trials: in a batch.
+
+    >>> batches = lrnn.ClosedLoop(lrnn.KIntegrator(k=2, dt=0.1), horizon=20, batch=5)
+    >>> noise = batches.gradient_noise(reduction)
+    >>> noise.matrix.shape[1], float(noise.kurtosis)  # uniform starts of two variables
+    (2, -1.2)
     """
 
     matrix: Float[Array, "any xi"]
@@ -83,6 +97,10 @@ class InputNoise(AbstractGradientNoise):
     Arguments:
         error: e, shape (time, inputs, outputs).
         trials: in a batch.
+
+    >>> noise = lrnn.WhiteNoise(task, batch=8).gradient_noise(reduction)
+    >>> noise.error.shape, float(noise.trials)
+    ((50, 1, 1), 8.0)
     """
 
     error: Float[Array, "time inputs outputs"]
@@ -110,18 +128,34 @@ class InputNoise(AbstractGradientNoise):
 
 
 def with_kurtosis(noise: AbstractGradientNoise, kurtosis: Any) -> AbstractGradientNoise:
-    """The same with random numbers of another excess kurtosis."""
+    """The same with random numbers of another excess kurtosis.
+
+    >>> noise = lrnn.WhiteNoise(task, batch=8).gradient_noise(reduction)
+    >>> float(tasks.with_kurtosis(noise, tasks.UNIFORM).kurtosis)
+    -1.2
+    """
     value = jnp.asarray(kurtosis, noise.kurtosis.dtype)
     return eqx.tree_at(lambda noise: noise.kurtosis, noise, value)
 
 
 def as_kurtosis(kurtosis: Any) -> Float[Array, ""] | None:
-    """κ₄ ≥ −2, or None for that of what the objective draws."""
+    """κ₄ ≥ −2, or None for that of what the objective draws.
+
+    >>> float(tasks.as_kurtosis(-1.2)), tasks.as_kurtosis(None)
+    (-1.2, None)
+    """
     return None if kurtosis is None else number(kurtosis, "kurtosis", -2)
 
 
 def check_gradient_noise(objective: Any, model: Any) -> None:
-    """Raise ValueError, saying what would do, unless the noise of an objective's data is known."""
+    """Raise ValueError, saying what would do, unless the noise of an objective's data is known.
+
+    >>> tasks.check_gradient_noise(lrnn.WhiteNoise(task, batch=8), reduction)
+    >>> tasks.check_gradient_noise(task, reduction)
+    Traceback (most recent call last):
+        ...
+    ValueError: `task` must have label noise, e.g. label_noise=0.1.
+    """
     if objective.gradient_noise is None:
         raise ValueError(
             f"`task` must be one whose noise of gradients is known: a filter task with label "
