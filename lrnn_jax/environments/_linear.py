@@ -84,8 +84,8 @@ class LinearPlant(AbstractLinearPlant):
     that are not symmetric or have a negative eigenvalue, dt ≤ 0. Warns, naming the modes, when
     some cannot be controlled or observed.
 
-    >>> same = lrnn.LinearPlant([[1, 0.1], [0, 1]], [[0], [0.1]], [[1, 0]], dt=0.1)
-    >>> own = lrnn.ClosedLoop(same, horizon=20)
+    >>> a, b, c = np.array([[1, 0.1], [0, 1]]), np.array([[0], [0.1]]), np.array([[1, 0]])
+    >>> own = lrnn.ClosedLoop(lrnn.LinearPlant(a, b, c, dt=0.1), horizon=20)
     >>> bool(jnp.isclose(own.loss(net, None), loop.loss(net, None)))
     True
     """
