@@ -203,6 +203,7 @@ def test_near_the_edge_of_stability_the_noise_theory_needs_the_skewness():
     assert largest(skewed.skewness[-1] - skewness) < 0.2
 
 
+@pytest.mark.slow
 def test_the_noise_theory_has_derivatives():
     noisy = lrnn.ExponentialFilter(0.2, 0.05, 100, label_noise=0.1)
 

@@ -13,7 +13,17 @@ from lrnn_jax.experiments._base import AbstractResults, Columns, claim, experime
 from lrnn_jax.experiments._configs import within
 from lrnn_jax.experiments._memory_aba import AbstractTwoFiltersConfig
 from lrnn_jax.experiments._recorder import Recorder
-from lrnn_jax.figures import FIRST, THEORY, Axes, Figure, make_room, panels, shade_phases, shades
+from lrnn_jax.figures import (
+    FIRST,
+    THEORY,
+    Axes,
+    Figure,
+    make_room,
+    panels,
+    plot_lines,
+    shade_phases,
+    shades,
+)
 from lrnn_jax.learning import Descent, LearningCurve, excursion, learn
 from lrnn_jax.networks import LowRankRNN
 from lrnn_jax.overlaps import Overlaps, Roles, invariants_of
@@ -210,8 +220,12 @@ class RulesResults(AbstractResults):
         looks = dict(zip(NAMES, shades(len(NAMES))))
         _losses(axes[0, 0], self, looks)
         _alignment(axes[0, 1], self, looks)
-        _kept(axes[1, 0], self)
-        _returned(axes[1, 1], self)
+        of_flow = {r"$uu-vv$": self.balance, "eig. $JQ$": self.spectrum}
+        kept = {label: [x[n][-1] for n in NAMES] for label, x in of_flow.items()}
+        _two_by_rule(axes[1, 0], kept, "os", "change over A-B-A")
+        left = {"excursion": self.size, "left over": self.leftover}
+        came = {label: [abs(x[n]).max() for n in NAMES] for label, x in left.items()}
+        _two_by_rule(axes[1, 1], came, "^v", r"largest $|\Delta Q|$ of A-B-A")
         _steering(axes[2, 0], self)
         _inflation(axes[2, 1], self)
         bounds = [i * self.config.epochs for i in range(4)]
@@ -227,11 +241,11 @@ def squared_norms(overlaps: Overlaps) -> Any:
 
 def _losses(ax: Axes, r: RulesResults, looks: dict[str, Any]) -> None:
     for name, curve in r.full.items():
-        loss = np.where(np.asarray(curve.loss) > 1e-8, curve.loss, np.nan)
-        ax.plot(curve.epochs, loss, color=looks[name], linewidth=2.2, label=NAMES[name])
-        loss = np.where(np.asarray(r.reduced[name].loss) > 1e-8, r.reduced[name].loss, np.nan)
-        ax.plot(curve.epochs, loss, **{**THEORY, "linewidth": 0.7})
-    ax.set(yscale="log", xlabel="epoch", ylabel=r"loss $L$", xlim=(0, curve.epochs[-1]))
+        full = {"color": looks[name], "linewidth": 2.2}
+        theory = {**THEORY, "linewidth": 0.7}
+        lines = (NAMES[name], curve.loss, full), (None, r.reduced[name].loss, theory)
+        plot_lines(ax, np.asarray(curve.epochs), lines, above=1e-8)
+    ax.set(xlabel="epoch", ylabel=r"loss $L$")
     make_room(ax, above=0.55).legend(ncols=2, loc="upper right", columnspacing=0.8)
 
 
@@ -242,26 +256,14 @@ def _alignment(ax: Axes, r: RulesResults, looks: dict[str, Any]) -> None:
     make_room(ax, below=0.25).legend(loc="lower right")
 
 
-def _kept(ax: Axes, r: RulesResults) -> None:
-    """Changes of what may be conserved, at the end, by rule."""
-    places = range(len(NAMES))
-    for values, mark, label in ((r.balance, "o", r"$uu-vv$"), (r.spectrum, "s", "eig. $JQ$")):
-        fill: dict[str, Any] = {"fillstyle": "full" if mark == "o" else "none", "color": "#1a1a1a"}
-        ax.plot(places, [values[n][-1] for n in NAMES], mark, label=label, **fill)
+def _two_by_rule(ax: Axes, values: dict[str, list[Any]], marks: str, what: str) -> None:
+    """Two numbers a rule, the first as a filled mark, the second as an open one."""
+    fills, places = ("full", "none"), range(len(NAMES))
+    for (label, y), mark, fill in zip(values.items(), marks, fills):
+        look: dict[str, Any] = {"fillstyle": fill, "color": "#1a1a1a", "label": label}
+        ax.plot(places, y, mark, **look)
     ax.set_xticks(places, list(NAMES.values()), rotation=30, ha="right")
-    ax.set(yscale="log", ylabel="change over A-B-A")
-    make_room(ax, above=0.35).legend(loc="upper left", ncols=2)
-
-
-def _returned(ax: Axes, r: RulesResults) -> None:
-    """Largest excursion and what is left of it, by rule."""
-    places = range(len(NAMES))
-    look: dict[str, Any] = {"color": "#1a1a1a"}
-    ax.plot(places, [r.size[n].max() for n in NAMES], "^", label="excursion", **look)
-    left = [abs(r.leftover[n]).max() for n in NAMES]
-    ax.plot(places, left, "v", fillstyle="none", label="left over", **look)
-    ax.set_xticks(places, list(NAMES.values()), rotation=30, ha="right")
-    ax.set(yscale="log", ylabel=r"largest $|\Delta Q|$ of A-B-A")
+    ax.set(yscale="log", ylabel=what)
     make_room(ax, above=0.35).legend(loc="upper left", ncols=2)
 
 
@@ -277,26 +279,23 @@ def _steering(ax: Axes, r: RulesResults) -> None:
 
 def _inflation(ax: Axes, r: RulesResults) -> None:
     epochs, norms = r.tried_epoch, r.chains["norms"]
-    low, high = (
-        norms.mean(axis=0) - 2 * norms.std(axis=0),
-        norms.mean(axis=0) + 2 * norms.std(axis=0),
-    )
-    ax.fill_between(epochs, low, high, color="0.8", label="chains, ± 2 s.d.")
+    mean, spread = norms.mean(axis=0), 2 * norms.std(axis=0)
+    ax.fill_between(epochs, mean - spread, mean + spread, color="0.8", label="chains, ± 2 s.d.")
     ax.plot(epochs, squared_norms(r.tried.overlaps), **{**FIRST, "label": "network"})
-    ax.plot(epochs, norms.mean(axis=0), **{**THEORY, "label": "chains, mean"})
+    ax.plot(epochs, mean, **{**THEORY, "label": "chains, mean"})
     slower = r.config.slower * np.asarray(r.full["gradient"].epochs)[: len(r._quiet_norms)]
     ax.plot(slower, r._quiet_norms, ":", color="#1a1a1a", label="gradient")
     ax.set(xlabel="epoch, weight perturbation", ylabel=r"$mm+uu+vv+zz$", xlim=(0, epochs[-1]))
     make_room(ax, above=0.6).legend(loc="upper left", ncols=2, columnspacing=0.8)
 
 
-@experiment(
-    source="ours",
-    quick=RulesConfig(n=100, runs=8),
-    seconds=(110, 40),
-)
+@experiment(source="ours", quick=RulesConfig(n=100, runs=8), seconds=(110, 40))
 def rules(config: RulesConfig, recorder: Recorder) -> RulesResults:
-    """A network learns by seven rules: all remember, each by other overlaps."""
+    """Seven learning rules on one network: what each reads, keeps and leaves behind.
+
+    Whether overlaps return after A-B-A is asked of rules that have solved all three phases: RFLO
+    is slower than the others where its feedback starts opposite to the read-out.
+    """
     net = config.twin()
     full, reduced = {}, {}
     for name, rule in config.rules().items():
@@ -339,20 +338,19 @@ def _perturbed(config: RulesConfig, net: LowRankRNN, recorder: Recorder) -> dict
     many = jr.split(jr.fold_in(seed, 2), config.runs)
     norms, loss = recorder.timed("chains", lambda: chains(many))
     label = "weight perturbation"
-    alone = method(jr.fold_in(seed, 3))
-    tried = recorder.learn("tried", net, task, alone, label=label, **pace)
-    chains_by_name = {"norms": np.asarray(norms), "loss": np.asarray(loss)}
-    return {"tried": tried, "chains": chains_by_name, "tried_epoch": tried.epochs}
+    tried = recorder.learn("tried", net, task, method(jr.fold_in(seed, 3)), label=label, **pace)
+    found = {"norms": np.asarray(norms), "loss": np.asarray(loss)}
+    return {"tried": tried, "chains": found, "tried_epoch": tried.epochs}
 
 
 def _found(config: RulesConfig, curves: dict[str, LearningCurve]) -> dict[str, Any]:
     """What each rule reads, keeps and leaves, from the curves of the theory."""
-    roles, rules, model = curves["gradient"].overlaps.roles, config.rules(), curves["rflo"].overlaps
+    roles, rules, rflo = curves["gradient"].overlaps.roles, config.rules(), curves["rflo"].overlaps
     own = {n: Overlaps(c.gram[..., : roles.size, : roles.size], roles) for n, c in curves.items()}
-    there = [curves["rflo"].overlaps.names.index(name) for name in roles.names]
+    there = [rflo.names.index(name) for name in roles.names]
     trips = {n: excursion(c, config.epochs, 3 * config.epochs) for n, c in curves.items()}
     ours = {n: there if n in FIXED else slice(None) for n in curves}
-    outside = next(x for x in conserved(rules["rflo"], model) if x.at_any_step and "R" in x.name)
+    outside = next(x for x in conserved(rules["rflo"], rflo) if x.at_any_step and "R" in x.name)
     cosine = {
         n: np.asarray(c["zf"] / np.sqrt(c["zz"] * c["ff"])) for n, c in curves.items() if n in FIXED
     }
@@ -362,7 +360,7 @@ def _found(config: RulesConfig, curves: dict[str, LearningCurve]) -> dict[str, A
         "spectrum": {
             n: _change(invariants_of(q, {}, (), linear=True).spectrum) for n, q in own.items()
         },
-        "outside": _change(outside.of(curves["rflo"].overlaps)),
+        "outside": _change(outside.of(rflo)),
         "leftover": {n: np.asarray(x.leftover)[..., ours[n]] for n, x in trips.items()},
         "size": {n: np.asarray(x.size)[..., ours[n]] for n, x in trips.items()},
         "steers": {n: _steers(rule, roles) for n, rule in rules.items()},
