@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import jax
@@ -13,9 +14,21 @@ State = TypeVar("State")
 SHORT = 32
 """Steps that are not worth cutting into blocks."""
 
+SMALL = 512
+"""Bytes of the largest array up to which XLA runs a loop's operations on the CPU as they stand.
+
+Where one of them touches a longer array, all of them go through the thread pool, which takes some
+overlaps four times as long. So records are written into short arrays, and these into long ones.
+"""
+
 
 def in_blocks(
-    run: Callable[[State, Any, int], tuple[State, Any]], state: State, data: Any, n: int, size: int
+    run: Callable[[State, Any, int], tuple[State, Any]],
+    state: State,
+    data: Any,
+    n: int,
+    size: int,
+    repeated: bool = True,
 ) -> tuple[State, Any]:
     """What run(state, data, n) gives for all n steps, one block after another.
 
@@ -28,15 +41,17 @@ def in_blocks(
         data: a pytree of arrays with the steps along their first axes; None for none.
         n: number of steps.
         size: steps of a block.
+        repeated: whether reverse mode repeats blocks; it keeps everything where not.
     """
+    again = partial(jax.checkpoint, prevent_cse=False) if repeated else lambda block: block
     whole = n // size * size
-    block = jax.checkpoint(lambda s, d: run(s, d, size), prevent_cse=False)
+    block = again(lambda s, d: run(s, d, size))
     cut = jax.tree.map(lambda a: a[:whole].reshape(-1, size, *a.shape[1:]), data)
     state, left = jax.lax.scan(block, state, cut, length=n // size)
     left = jax.tree.map(lambda a: a.reshape(whole, *a.shape[2:]), left)
     if whole == n:
         return state, left
-    rest = jax.checkpoint(lambda s, d: run(s, d, n - whole), prevent_cse=False)
+    rest = again(lambda s, d: run(s, d, n - whole))
     state, last = rest(state, jax.tree.map(lambda a: a[whole:], data))
     return state, jax.tree.map(lambda *a: jnp.concatenate(a), left, last)
 
@@ -44,12 +59,33 @@ def in_blocks(
 def repeat(step: Callable[[State], tuple[State, Any]], state: State, n: int) -> tuple[State, Any]:
     """n steps and what each of them leaves, in about √n blocks."""
 
+    few = _few(step, state)
+
     def run(state: State, data: None, length: int) -> tuple[State, Any]:
         return jax.lax.scan(lambda s, _: step(s), state, length=length)
 
+    def in_few(state: State, data: None, length: int) -> tuple[State, Any]:
+        size = near_divisor(length, few)
+        if size in (1, length):
+            return run(state, data, length)
+        return in_blocks(run, state, data, length, size, repeated=False)
+
     if n <= SHORT:
-        return run(state, None, n)
-    return in_blocks(run, state, None, n, near_divisor(n, math.isqrt(n)))
+        return in_few(state, None, n)
+    return in_blocks(in_few, state, None, n, near_divisor(n, math.isqrt(n), few))
+
+
+def _few(step: Callable[[State], tuple[State, Any]], state: State) -> int:
+    """How many steps leave records that are SMALL together; 1 where the state is not."""
+    state_after, left = jax.eval_shape(step, state)
+    if not jax.tree.leaves(left) or _bytes(state_after) > SMALL:
+        return 1
+    return max(1, SMALL // _bytes(left))
+
+
+def _bytes(tree: Any) -> int:
+    """Bytes of its largest array."""
+    return max((a.size * a.dtype.itemsize for a in jax.tree.leaves(tree)), default=0)
 
 
 def record(
@@ -91,10 +127,12 @@ def recorded(n: int, every: int) -> Int[Array, " record"]:
     return jnp.minimum(jnp.arange(-(-n // every) + 1) * every, n)
 
 
-def near_divisor(n: int, most: int) -> int:
+def near_divisor(n: int, most: int, multiple: int = 1) -> int:
     """The largest divisor of n up to `most`, or `most` if that is less than a quarter of it.
 
-    A divisor saves the rest of n a block, and a program, of its own.
+    A divisor saves the rest of n a block, and a program, of its own; one that is a `multiple` is
+    taken before others.
     """
-    found = max((d for d in range(1, most + 1) if n % d == 0), default=1)
+    divisors = [d for d in range(1, most + 1) if n % d == 0]
+    found = max((d for d in divisors if d % multiple == 0), default=max(divisors, default=1))
     return found if 4 * found >= most else most
