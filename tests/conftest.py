@@ -19,9 +19,10 @@ import jax
 from jax.experimental.compilation_cache import compilation_cache
 from jaxtyping import install_import_hook
 
+COMPILED = tempfile.mkdtemp(prefix="compiled-")
+atexit.register(shutil.rmtree, COMPILED, ignore_errors=True)
+os.environ["XDG_CACHE_HOME"] = COMPILED  # of command lines
 if "slow" not in sys.argv:  # each file compiles afresh (below); files share hundreds of programs
-    COMPILED = tempfile.mkdtemp(prefix="compiled-")
-    atexit.register(shutil.rmtree, COMPILED, ignore_errors=True)
     jax.config.update("jax_compilation_cache_dir", COMPILED)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

@@ -7,6 +7,7 @@ import inspect
 import io
 import json
 import os
+import platform
 import re
 import shutil
 import signal
@@ -16,6 +17,7 @@ import tempfile
 import time
 import zlib
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -23,7 +25,7 @@ import xarray as xr
 
 import lrnn_jax as lrnn
 from lrnn_jax import RESULTS, LearningError
-from lrnn_jax.cli import Reading, main
+from lrnn_jax.cli import Options, Reading, main
 from lrnn_jax.experiments import REGISTRY, Experiment, get
 from lrnn_jax.learning import ProgressBar
 
@@ -59,6 +61,24 @@ def finished(network, own_cache):
     assert code == 0
     assert list(cache.glob("jit_*"))
     return out, json.loads(printed)
+
+
+def test_compiled_programs_are_kept_in_the_users_folder(own_cache, tmp_path, monkeypatch):
+    """One for each machine; JAX's own setting comes first, and a home that is no folder is none."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = Options().compiled
+    assert folder is not None
+    assert folder.is_dir()
+    assert folder == tmp_path / "lrnn_jax" / "compiled" / platform.node()
+    assert jax.config.jax_compilation_cache_max_size == 10**9
+    assert Options(no_cache=True).compiled is None
+    assert Options(cache=tmp_path / "x").compiled == tmp_path / "x"
+    jax.config.update("jax_compilation_cache_dir", "elsewhere")
+    assert Options().compiled is None
+    jax.config.update("jax_compilation_cache_dir", None)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
+    assert Options().compiled is None
+    jax.config.update("jax_compilation_cache_max_size", -1)
 
 
 def test_json_is_alone_on_standard_output_and_complete(finished):
@@ -330,6 +350,7 @@ WRONG = {
     "folder as a sweep": (("sweep", "."), "is not a readable sweep file"),
     "no store": (("sweep", "status", "nothing"), "nothing holds no sweep"),
     "cache": (("run", "coupling", "--cache", "/dev/null/x"), "/dev/null/x: Not a directory"),
+    "two caches": (("run", "coupling", "--cache", "x", "--no-cache"), "exclude each other"),
     "out": (("run", "coupling", "--out", "/dev/null/x"), "Cannot write into /dev/null/x"),
     "page": (("report", "nothing", "--out", "/dev/null/x"), "not the folder of a finished run"),
     "devices": (("sweep", "f.toml", "--devices", "0"), "`--devices` must be a whole number"),

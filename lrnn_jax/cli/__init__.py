@@ -1,5 +1,5 @@
 """The command line: parse, build, call, save, print."""
 
 from lrnn_jax.cli._analyse import Reading
-from lrnn_jax.cli._main import main
+from lrnn_jax.cli._main import Options, main
 from lrnn_jax.cli._setup import setup_jax

@@ -13,7 +13,7 @@ from lrnn_jax.cli._analyse import Chosen, Reading, analysis
 from lrnn_jax.cli._html import page
 from lrnn_jax.cli._output import describe, save_curves, text, write
 from lrnn_jax.cli._place import check_place, write_page
-from lrnn_jax.cli._setup import setup_jax
+from lrnn_jax.cli._setup import setup_jax, user_cache
 from lrnn_jax.cli._sweep import sweep_command
 from lrnn_jax.experiments import REGISTRY, AnalysisConfig, Recorder, get
 from lrnn_jax.learning import ProgressBar
@@ -54,7 +54,16 @@ class Options:
     format: Literal["zarr", "netcdf"] = "zarr"
     """Format of the dataset."""
     cache: Path | None = None
-    """Folder of compiled programs: kept there, and used again by later runs."""
+    """Folder of compiled programs, for later runs; default the user's cache folder, up to 1 GB."""
+    no_cache: bool = False
+    """Keep no compiled programs."""
+
+    @property
+    def compiled(self) -> Path | None:
+        """The folder of compiled programs, or None."""
+        if self.cache is not None and self.no_cache:
+            raise ValueError("`--cache` and `--no-cache` exclude each other: give one of them.")
+        return None if self.no_cache else self.cache or user_cache()
 
 
 def main(arguments: list[str]) -> int:
@@ -131,7 +140,8 @@ def _parse(function: Callable[..., Any], rest: list[str], command: str, **option
         import tyro
     except ImportError:
         raise ValueError("the command line needs an extra: pip install 'lrnn_jax[cli]'.") from None
-    config = tyro.conf.OmitArgPrefixes, tyro.conf.PositionalRequiredArgs
+    conf = tyro.conf
+    config = conf.OmitArgPrefixes, conf.PositionalRequiredArgs, conf.FlagCreatePairsOff
     return tyro.cli(function, prog=f"lrnn-jax {command}", args=rest, config=config, **options)
 
 
@@ -176,7 +186,7 @@ def _run(rest: list[str]) -> int:
         preset: Preset = parsed[0],
         output: Options = Options(),
     ) -> bool:
-        setup_jax(output.dtype, output.cache, experiment.devices(config))
+        setup_jax(output.dtype, output.compiled, experiment.devices(config))
         return _deliver(experiment, config, output, name)
 
     what = (kind.__doc__ or "").partition("\n\n")[0]  # without its example
@@ -206,7 +216,7 @@ def _analyse(
         config: what it would learn.
         output: where results go.
     """
-    setup_jax(output.dtype, output.cache)
+    setup_jax(output.dtype, output.compiled)
     found = analysis(network, reading, chosen, config, output.dtype)
     _deliver(found, config, output, f"analyse-{network.stem}")
     return 0

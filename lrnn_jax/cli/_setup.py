@@ -1,6 +1,7 @@
 """How the command line sets up JAX; the library itself never does."""
 
 import os
+import platform
 from pathlib import Path
 
 import jax
@@ -8,6 +9,10 @@ import jax
 FUSE_LOOPS = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=1000000000"
 """Compiles whole loops into one CPU kernel: epochs of a reduction cost a fifth, and those of a
 full network two thirds, of what they cost otherwise (see benchmarks/README.md)."""
+
+
+KEPT = 10**9
+"""Bytes of compiled programs that the user's cache folder holds; the least used go first."""
 
 
 def setup_jax(
@@ -31,5 +36,24 @@ def setup_jax(
     jax.config.update("jax_enable_x64", dtype == "float64")
     if cache is not None:
         jax.config.update("jax_compilation_cache_dir", str(cache.resolve()))
-        # programs of a tenth of a second are worth keeping: runs have dozens of them
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+        # runs have a hundred programs of a few hundredths of a second
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def user_cache() -> Path | None:
+    """The user's folder of compiled programs, with a bounded size; None where JAX has one already,
+    or none can be written.
+
+    One for each machine: programs use what its processor can, and home folders are shared.
+    """
+    import platformdirs  # an extra, like all that the command line needs
+
+    folder = platformdirs.user_cache_path("lrnn_jax") / "compiled" / platform.node()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    if jax.config.jax_compilation_cache_dir is not None or not os.access(folder, os.W_OK):
+        return None
+    jax.config.update("jax_compilation_cache_max_size", KEPT)
+    return folder
