@@ -9,15 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+from lrnn_jax._checks import whole
 from lrnn_jax.cli._analyse import Chosen, Reading, analysis
+from lrnn_jax.cli._cluster import RESUME, stop_signals
 from lrnn_jax.cli._html import page
 from lrnn_jax.cli._output import describe, save_curves, text, write
 from lrnn_jax.cli._place import check_place, write_page
 from lrnn_jax.cli._setup import setup_jax, user_cache
-from lrnn_jax.cli._sweep import sweep_command
-from lrnn_jax.experiments import REGISTRY, AnalysisConfig, Recorder, get
+from lrnn_jax.cli._sweep import share_of, sweep_command
+from lrnn_jax.experiments import REGISTRY, AnalysisConfig, Recorder, get, over_seeds
 from lrnn_jax.learning import ProgressBar
-from lrnn_jax.sweeps import message_of
+from lrnn_jax.sweeps import Stopped, message_of
 
 HELP = """\
 usage: lrnn-jax [COMMAND] [OPTIONS]
@@ -64,6 +66,18 @@ class Options:
         if self.cache is not None and self.no_cache:
             raise ValueError("`--cache` and `--no-cache` exclude each other: give one of them.")
         return None if self.no_cache else self.cache or user_cache()
+
+
+@dataclasses.dataclass(frozen=True)
+class Series:
+    """Runs with many seeds."""
+
+    seeds: int = 1
+    """Runs, with seed, seed + 1, …: how often each claim holds, and how its numbers spread."""
+    resume: bool = False
+    """Go on in the store of an interrupted series, beside the folder of results."""
+    shard: str | None = None
+    """i/n: run the i-th of n parts of the series, i = 0 … n−1; a last --resume reports."""
 
 
 def main(arguments: list[str]) -> int:
@@ -185,13 +199,16 @@ def _run(rest: list[str]) -> int:
         config: kind = default,  # pyright: ignore[reportInvalidTypeForm]
         preset: Preset = parsed[0],
         output: Options = Options(),
-    ) -> bool:
+        series: Series = Series(),
+    ) -> int:
         setup_jax(output.dtype, output.compiled, experiment.devices(config))
-        return _deliver(experiment, config, output, name)
+        if series == Series():
+            return 0 if _deliver(experiment, config, output, name) else 1
+        return _deliver_series(experiment, config, output, series)
 
     what = (kind.__doc__ or "").partition("\n\n")[0]  # without its example
     run.__doc__ = f"{what}\n\nArgs:\n    preset: sets the defaults of the others."
-    return 0 if _parse(run, parsed[1], command) else 1
+    return _parse(run, parsed[1], command)
 
 
 def _preset(preset: Preset = "full") -> Preset:
@@ -238,6 +255,37 @@ def _deliver(experiment: Any, config: Any, options: Options, name: str) -> bool:
         raise KeyboardInterrupt(f"{what}; {kept}") from None
     finally:
         bar.close()
+    return _leave(report, folder, options)
+
+
+def _deliver_series(experiment: Any, config: Any, options: Options, series: Series) -> int:
+    """Run with many seeds, write and print; finished runs are kept in a store beside the folder."""
+    folder = options.out or Path("runs") / f"{experiment.name}-seeds"
+    check_place(folder)
+    store = folder.with_name(f"{folder.name}.store")
+    shard = share_of(series.shard, "--shard") if series.shard else None
+    kept = f"; finished runs are kept in {store}: --resume"
+    try:
+        with stop_signals() as stop:
+            report = over_seeds(
+                experiment,
+                config,
+                seeds=whole(series.seeds, "--seeds", 1),
+                **{"store": store, "resume": series.resume, "shard": shard, "stop": stop},
+            )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(kept) from None
+    except Stopped:
+        print(f"stopped{kept}", file=sys.stderr)
+        return RESUME
+    if report.missing:
+        print(f"{report.missing} of {series.seeds} runs are left to other shards{kept}", file=sys.stderr)
+        return 0
+    return 0 if _leave(report, folder, options) else 1
+
+
+def _leave(report: Any, folder: Path, options: Options) -> bool:
+    """Write and print what was found. Returns: whether all claims hold."""
     found = describe(report)
     try:
         found |= write(report, found, folder, options.format)

@@ -30,7 +30,7 @@ def describe(report: Any) -> dict[str, Any]:
         **report.values,
         "claims": [claim._asdict() for claim in report.claims],
         "seconds": {name: timing._asdict() for name, timing in report.seconds.items()},
-        "notes": [*report.experiment.before, *report.experiment.notes(report.results)],
+        "notes": report.notes,
         "table": report.table,
     }
     # JSON by the book: numbers that are not finite become null

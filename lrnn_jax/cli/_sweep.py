@@ -61,7 +61,7 @@ def sweep_command(rest: list[str]) -> int:
     add("--cache", type=Path, help="folder of compiled programs, used again by later runs")
     options = parser.parse_args(rest)
     store = options.store or Path("runs") / options.file.stem
-    shard = _part(options.shard, "--shard") if options.shard else None
+    shard = share_of(options.shard, "--shard") if options.shard else None
     _set_up(options, shard is not None)
     experiments = {name: _cell(experiment) for name, experiment in REGISTRY.items()}
     sweep = sweeps.read_sweep(options.file, store, runs=experiments)
@@ -115,11 +115,11 @@ def _set_up(options: Any, alone: bool) -> None:
     )
     if (options.coordinator is None) != (options.process is None):
         raise ValueError("--coordinator and --process go together: give both.")
-    part = _part(options.process, "--process") if options.process else None
+    part = share_of(options.process, "--process") if options.process else None
     join_processes(options.coordinator, part, alone)
 
 
-def _part(text: str, name: str) -> tuple[int, int]:
+def share_of(text: str, name: str) -> tuple[int, int]:
     i, _, n = text.partition("/")
     if not (i.isdecimal() and n.isdecimal() and int(i) < int(n)):
         raise ValueError(f"{name} is i/n with 0 <= i < n, e.g. 0/8; got {text!r}.")

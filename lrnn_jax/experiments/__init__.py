@@ -26,6 +26,7 @@ from lrnn_jax.experiments._memory_twins import MemoryTwinsConfig, memory_twins, 
 from lrnn_jax.experiments._open_vs_closed import OpenVsClosedConfig, open_vs_closed
 from lrnn_jax.experiments._optimisers import OptimisersConfig, optimisers
 from lrnn_jax.experiments._oscillator import OscillatorConfig, oscillator
+from lrnn_jax.experiments._over_seeds import Interval, SeedsReport, over_seeds
 from lrnn_jax.experiments._recorder import Progress, Recorder, Timing
 from lrnn_jax.experiments._rules import RulesConfig, rules
 from lrnn_jax.experiments._three_stages import ThreeStagesConfig, three_stages

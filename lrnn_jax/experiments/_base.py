@@ -4,7 +4,7 @@ import abc
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, get_type_hints
 
 import equinox as eqx
 import jax
@@ -229,6 +229,11 @@ class Experiment(Generic[C, R]):
         """The config of the paper's size: all defaults."""
         return type(self.quick)()
 
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """What its results must show, as the return type of `run` says."""
+        return get_type_hints(self.run)["return"].claims()
+
     def __call__(self, config: C | None = None, progress: Progress | None = None) -> "Report":
         """Run it.
 
@@ -282,6 +287,11 @@ class Report:
     results: Any
     claims: tuple[Verdict, ...]
     seconds: dict[str, Timing]
+
+    @property
+    def notes(self) -> list[str]:
+        """Lines before the table."""
+        return [*self.experiment.before, *self.experiment.notes(self.results)]
 
     @property
     def values(self) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from lrnn_jax.reduced import ReducedRNN, reduce
 class ThreeStagesConfig(AbstractLoopConfig):
     """Learning to control a double integrator with a rank-1 network. [CL] fig. 3-5.
 
-    >>> experiments.ThreeStagesConfig(seeds=5).width
+    >>> experiments.ThreeStagesConfig(starts=5).width
     2.0
     """
 
@@ -38,7 +38,7 @@ class ThreeStagesConfig(AbstractLoopConfig):
     """Initial states ~ U(−width, width)."""
     clip: float = within(1.0, 0, 1e6)
     """Bound on the norm of the gradient."""
-    seeds: int = within(20, 1, 1e5)
+    starts: int = within(20, 1, 1e5)
     """Networks whose stages are counted."""
     seed: int = 7
     """Random seed of the first network and of the trials (7: one that starts in stage 1)."""
@@ -163,13 +163,13 @@ class ThreeStagesResults(AbstractResults):
 
 @experiment(
     source="[CL] fig. 3-5",
-    quick=ThreeStagesConfig(n=20, batch=10, epochs=1000, seeds=3, seed=0),
+    quick=ThreeStagesConfig(n=20, batch=10, epochs=1000, starts=3, seed=0),
     seconds=(23, 22),
 )
 def three_stages(config: ThreeStagesConfig, recorder: Recorder) -> ThreeStagesResults:
     """A low-rank controller learns in three stages, exactly as its overlaps say."""
     loop = double_integrator(config.steps, config.width)
-    keys = jr.split(jr.key(config.seed), config.seeds + 1)
+    keys = jr.split(jr.key(config.seed), config.starts + 1)
     batches = initial_states(loop, config.epochs, config.batch, key=keys[-1])
     net, method = low_rank_controller(config.n, key=keys[0]), Descent(config.lr, clip=config.clip)
 
@@ -184,7 +184,7 @@ def three_stages(config: ThreeStagesConfig, recorder: Recorder) -> ThreeStagesRe
         return learn(start, loop, method, throw=False, **options)
 
     many = recorder.timed("many starts", lambda: jax.jit(jax.vmap(one))(keys[:-1]))
-    singles = (jax.tree.map(lambda x, i=i: x[i], many) for i in range(config.seeds))
+    singles = (jax.tree.map(lambda x, i=i: x[i], many) for i in range(config.starts))
     values = stability.spectrum(reduced, loop)
     return ThreeStagesResults(
         config=config,
