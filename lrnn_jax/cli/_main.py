@@ -279,7 +279,8 @@ def _deliver_series(experiment: Any, config: Any, options: Options, series: Seri
         print(f"stopped{kept}", file=sys.stderr)
         return RESUME
     if report.missing:
-        print(f"{report.missing} of {series.seeds} runs are left to other shards{kept}", file=sys.stderr)
+        left = f"{report.missing} of {series.seeds} runs are left to other shards"
+        print(left + kept, file=sys.stderr)
         return 0
     return 0 if _leave(report, folder, options) else 1
 

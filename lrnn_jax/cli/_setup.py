@@ -53,7 +53,7 @@ def user_cache() -> Path | None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         return None
-    if jax.config.jax_compilation_cache_dir is not None or not os.access(folder, os.W_OK):
+    if jax.config.values["jax_compilation_cache_dir"] or not os.access(folder, os.W_OK):
         return None
     jax.config.update("jax_compilation_cache_max_size", KEPT)
     return folder
