@@ -22,11 +22,12 @@ img { max-width: 100%; } .no { color: #b2182b; font-weight: bold; } summary { cu
 FILES = ("config.json", "report.json", "figure.png")
 
 
-def page(folders: Sequence[Path]) -> str:
+def page(folders: Sequence[Path], compared: bool = False) -> str:
     """One HTML page of finished runs; figures are embedded, nothing is loaded from elsewhere.
 
     Arguments:
         folders: as `lrnn-jax run` leaves them, with config.json, report.json and figure.png.
+        compared: begin with a table of claims by run; all are runs of one experiment.
 
     Errors: ValueError naming a folder that is no run, and what is missing.
     """
@@ -42,6 +43,7 @@ def page(folders: Sequence[Path]) -> str:
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{title}</title><style>{STYLE}</style></head><body><h1>{title}</h1>",
             f"<ul>{''.join(links)}</ul>",
+            _compared(folders) if compared else "",
             *(f'<section id="run{i}">{part}</section>' for i, (_, part) in enumerate(parts)),
             "</body></html>\n",
         ]
@@ -81,6 +83,16 @@ def _run(folder: Path) -> tuple[str, str]:
     kind = "yes" if all(holds) else "no"
     verdict = f'<span class="{kind}">{sum(holds)} of {len(holds)} claims hold</span>'
     return verdict, "\n".join(about)
+
+
+def _compared(folders: Sequence[Path]) -> str:
+    """Claim by claim, what each run measured; where it does not hold, that is said."""
+    found = [json.loads((folder / "report.json").read_text(encoding="utf-8")) for folder in folders]
+    rows = [
+        [claims[0]["text"], *("**no** " * (not c["holds"]) + c["measured"] for c in claims)]
+        for claims in zip(*(one["claims"] for one in found), strict=True)
+    ]
+    return _table(["claim", *(folder.name for folder in folders)], rows)
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:

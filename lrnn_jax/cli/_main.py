@@ -1,8 +1,10 @@
 """Commands: run, list, report, sweep, analyse. Without arguments, `run filter`."""
 
+import contextlib
 import dataclasses
 import difflib
 import functools
+import io
 import json
 import sys
 from collections.abc import Callable
@@ -17,7 +19,7 @@ from lrnn_jax.cli._output import describe, save_curves, text, write
 from lrnn_jax.cli._place import check_place, write_page
 from lrnn_jax.cli._setup import setup_jax, user_cache
 from lrnn_jax.cli._sweep import share_of, sweep_command
-from lrnn_jax.experiments import REGISTRY, AnalysisConfig, Recorder, get, over_seeds
+from lrnn_jax.experiments import AUDITS, REGISTRY, AnalysisConfig, Recorder, get, over_seeds
 from lrnn_jax.learning import ProgressBar
 from lrnn_jax.sweeps import Stopped, message_of
 
@@ -32,6 +34,7 @@ commands:
   list                 the experiments
   report DIR…          several runs as one HTML page, figures embedded
   sweep FILE.toml      many cells, resumable; `sweep status DIR` reports
+  audit NAME           a claim-by-claim table over settings and seeds, one HTML page
   analyse FILE         what the theory says about your own network
 
 Every command explains its options with --help, e.g. `lrnn-jax run filter --help`.
@@ -104,6 +107,7 @@ def main(arguments: list[str]) -> int:
         "run": _run,
         "list": functools.partial(_parse, _list, command="list"),
         "report": functools.partial(_parse, _report, command="report"),
+        "audit": functools.partial(_parse, _audit, command="audit"),
         "analyse": functools.partial(_parse, _analyse, command="analyse"),
         "sweep": sweep_command,
     }
@@ -278,11 +282,54 @@ def _deliver_series(experiment: Any, config: Any, options: Options, series: Seri
     except Stopped:
         print(f"stopped{kept}", file=sys.stderr)
         return RESUME
+    if report.failed:
+        why = f"`lrnn-jax sweep status {store}` says why"
+        print(f"{report.failed} of {series.seeds} runs failed: {why}", file=sys.stderr)
     if report.missing:
         left = f"{report.missing} of {series.seeds} runs are left to other shards"
         print(left + kept, file=sys.stderr)
         return 0
     return 0 if _leave(report, folder, options) else 1
+
+
+def _audit(
+    name: str,
+    settings: tuple[str, ...] = (),
+    output: Options = Options(),
+    series: Series = Series(seeds=15),
+) -> int:
+    """Run an experiment with many seeds in many settings: which claims hold how often, where.
+
+    Args:
+        name: closed_loop, the only one: [CL] as an independent audit would test it.
+        settings: some of the settings by name; default all.
+        output: where results go: a folder for each setting, and index.html.
+        series: how many runs for each setting.
+    """
+    if name not in AUDITS:
+        raise ValueError(f"there is no audit {name!r}: take one of {', '.join(AUDITS)}.")
+    experiment, known = AUDITS[name]
+    if unknown := [one for one in settings if one not in known]:
+        raise ValueError(f"`--settings` are some of {', '.join(map(repr, known))}; got {unknown}.")
+    setup_jax(output.dtype, output.compiled)
+    place = output.out or Path("runs") / f"audit-{name}"
+    folders = {one: place / one.replace(" ", "-") for one in settings or known}
+    for setting, folder in folders.items():
+        print(setting, file=sys.stderr)
+        told = dataclasses.replace(output, out=folder)
+        with contextlib.redirect_stdout(io.StringIO() if output.json else sys.stdout):
+            code = _deliver_series(experiment, known[setting], told, series)
+        if code == RESUME:
+            return code
+    if not all((folder / "report.json").is_file() for folder in folders.values()):
+        return 0  # a shard, and not the last
+    write_page(place / "index.html", page(list(folders.values()), compared=True))
+    if output.json:
+        found = {one: json.loads((f / "report.json").read_text()) for one, f in folders.items()}
+        print(json.dumps(found))
+    else:
+        print(f"page    {(place / 'index.html').resolve()}")
+    return 0
 
 
 def _leave(report: Any, folder: Path, options: Options) -> bool:

@@ -4,6 +4,7 @@ import difflib
 
 from lrnn_jax.experiments._analysis import analyse
 from lrnn_jax.experiments._analysis_base import AnalysisConfig
+from lrnn_jax.experiments._audit import AUDITS, PairConfig, pair
 from lrnn_jax.experiments._base import (
     AbstractResults,
     Claim,

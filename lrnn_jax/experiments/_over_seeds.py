@@ -18,6 +18,9 @@ from lrnn_jax.sweeps import Labelled, Sweep
 OFTEN = 0.8
 """Share of seeds that a claim holds for, where it is worth claiming."""
 
+BOUNDED = "value", "low", "high"
+"""What is kept of each claim."""
+
 
 class Interval(NamedTuple):
     """An estimate with its 95 % interval; NaN where there is none.
@@ -173,8 +176,10 @@ class SeedsReport:
         if not len(values):
             return
         ax.ecdf(values, color="#1a1a1a")
-        bounds = [np.nanmedian(x.sel(claim=name).values) for x in (self.data.low, self.data.high)]
-        drawn = [bound for bound in bounds if np.isfinite(bound)]
+        bounds = [self.data[bound].sel(claim=name).values for bound in BOUNDED[1:]]
+        drawn = [
+            np.median(bound[np.isfinite(bound)]) for bound in bounds if np.isfinite(bound).any()
+        ]
         for bound in drawn:
             ax.axvline(bound, color=VISIBLE[1], linestyle=(0, (4, 1.2)))
         low, high = min(values[0], *drawn, values[-1]), max(values[-1], *drawn, values[0])
@@ -239,6 +244,10 @@ def over_seeds(
         name=f"{experiment.name}({kept})",
     )
     data = sweep.run(resume=flag(resume, "resume"), shard=shard, stop=stop, progress=progress)
+    if "value" not in data:  # no run came to its end
+        nothing = np.full((len(data.seed), len(experiment.claims)), np.nan)
+        blank = dict.fromkeys(BOUNDED, (("seed", "claim"), nothing))
+        data = data.assign(blank).assign_coords(claim=[claim.name for claim in experiment.claims])
     return SeedsReport(experiment, config, data)
 
 
@@ -248,7 +257,7 @@ def _cell(experiment: Experiment, config: Any) -> dict[str, Any]:
     found = {verdict.name: verdict._asdict() for verdict in report.claims}
     names = tuple(claim.name for claim in experiment.claims)
     out: dict[str, Any] = {"result": RESULTS.successful}  # numbers may be infinite
-    for what in ("value", "low", "high"):
+    for what in BOUNDED:
         numbers = [found[name][what] if name in found else math.nan for name in names]
         out[what] = Labelled(np.array(numbers), "claim", labels={"claim": names})
     for name, curve in report.results.curves().items():

@@ -1,0 +1,272 @@
+"""The audit of [CL]: pairs of a controller and its open-loop student, in many settings."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+from jaxtyping import Array, Float
+
+from lrnn_jax import stability
+from lrnn_jax.environments import ClosedLoop, LinearPlant, LoopTrials
+from lrnn_jax.experiments._base import (
+    AbstractResults,
+    Columns,
+    Experiment,
+    claim,
+    experiment,
+    labelled,
+)
+from lrnn_jax.experiments._configs import AbstractLoopConfig, within
+from lrnn_jax.experiments._recorder import Recorder
+from lrnn_jax.figures import OTHERS, VISIBLE, Figure, make_room, panels, plot_lines
+from lrnn_jax.learning import AbstractUpdate, Descent, LearningCurve, Training
+from lrnn_jax.networks import AbstractRNN, DenseRNN, Tanh
+from lrnn_jax.tasks import TeacherStudent
+
+ROW = 5
+"""Epochs in a row for which something must hold to have begun."""
+
+
+@dataclass(frozen=True)
+class PairConfig(AbstractLoopConfig):
+    """A tanh controller of the double integrator, and the student of what it became.
+
+    The loss is Σ_t (‖x_t‖² + c u_t²) over all steps, over their number; rate and clipping are for
+    it, and for the student's mean squared error.
+
+    >>> experiments.PairConfig(lr=0.003).scale
+    0.1
+    """
+
+    scale: float = within(0.1, 0, 10)
+    """g: all weights ~ N(0, 0.1²/N), recurrent ones ~ N(0, g²/N)."""
+    force: float = within(1.0, 0, 100)
+    """Gain of the plant's input."""
+    noise: float = within(0.0, 0, 100)
+    """Standard deviation of the observation noise."""
+    cost: float = within(0.0, 0, 1e6)
+    """c, price of control."""
+    clip: float = within(1.0, 0, 1e9)
+    """Largest norm of the gradient; 0: none."""
+    optimiser: Literal["sgd", "adam"] = "sgd"
+    """What takes the steps."""
+    record: int = within(1, 1, lambda config: config.epochs)
+    """Keep every n-th epoch."""
+
+    def loop(self) -> ClosedLoop:
+        """All steps but the first, whose state no control can change."""
+        a, b = jnp.array([[1.0, 1.0], [0.0, 1.0]]), jnp.array([[0.0], [self.force]])
+        noise = self.noise or None
+        plant = LinearPlant(
+            a, b, jnp.array([[1.0, 0.0]]), start=2.0, observation_noise=noise, dt=1.0
+        )
+        horizon = self.steps - 1
+        return ClosedLoop(plant, horizon, self.batch, self.cost / (2 * horizon))
+
+    @property
+    def per_loss(self) -> float:
+        """Of the loss above, for one unit of the loop's."""
+        return 2 * (self.steps - 1) / self.steps
+
+    def network(self, key: Any) -> DenseRNN:
+        """The network at epoch 0."""
+        keys, n = jr.split(key, 3), self.n
+        spread = 0.1 / np.sqrt(n)
+        return DenseRNN(
+            self.scale / np.sqrt(n) * jr.normal(keys[0], (n, n)),
+            spread * jr.normal(keys[1], (n, 1)),
+            spread * jr.normal(keys[2], (1, n)),
+            dt=1.0,
+            activation=Tanh(),
+        )
+
+    def method(self, per_loss: float) -> AbstractUpdate:
+        """The optimiser for an objective that is 1/per_loss of the loss."""
+        clip = self.clip / per_loss
+        if self.optimiser == "sgd":
+            return Descent(self.lr * per_loss, clip=clip or None)
+        steps = [optax.clip_by_global_norm(clip)] if clip else []
+        return Training(optax.chain(*steps, optax.adam(self.lr)))
+
+
+MAIN = PairConfig()
+SETTINGS: dict[str, PairConfig] = {"main": MAIN} | {
+    name: dataclasses.replace(MAIN, **changed)
+    for name, changed in {
+        "rate 0.003": {"lr": 0.003},
+        "rate 0.03": {"lr": 0.03},
+        "recurrent 0.03": {"scale": 0.03},
+        "recurrent 0.3": {"scale": 0.3},
+        "force 0.5": {"force": 0.5},
+        "force 1.5": {"force": 1.5},
+        "25 steps": {"steps": 25},
+        "100 steps": {"steps": 100},
+        "noise 0.05": {"noise": 0.05},
+        "cost 0.05": {"cost": 0.05},
+        "adam": {"optimiser": "adam", "lr": 1e-3},
+        "no clipping": {"clip": 0.0},
+    }.items()
+}
+"""The main protocol, and twelve that differ from it in one thing."""
+
+
+class _Meter(eqx.Module):
+    """Loss in the loop on fixed trials, coupled matrix and effective gains of a controller."""
+
+    loop: ClosedLoop
+    trials: Float[Array, "trial start"] | LoopTrials | None
+
+    def __call__(self, model: AbstractRNN) -> tuple[Array, Array, Array]:
+        loss = self.loop.loss(model, self.trials)
+        gains = stability.effective_gains(model, self.loop, self.trials)
+        return loss, stability.loop_matrix(model, self.loop), gains[0]
+
+
+class PairResults(AbstractResults):
+    """A controller ("closed") and its student ("open"), both measured in the loop."""
+
+    config: PairConfig
+    closed: LearningCurve
+    open: LearningCurve
+    loss: dict[str, Any] = labelled("loss in the loop", "epoch", units="state²")
+    gains: dict[str, Any] = labelled("effective gains", "epoch", "state")
+    radius: dict[str, Any] = labelled("max |λ|", "epoch")
+    leading: dict[str, Any] = labelled("imaginary part of the leading eigenvalue", "epoch")
+    real: dict[str, Any] = labelled("largest real eigenvalue", "epoch")
+
+    def first(self, holds: Any) -> int | None:
+        """The epoch from which something holds for ROW records, if there is one."""
+        runs = np.lib.stride_tricks.sliding_window_view(holds, min(ROW, len(holds))).all(axis=-1)
+        return int(self.closed.epochs[runs.argmax()]) if runs.any() else None
+
+    def oscillation(self, name: str) -> int | None:
+        """First epoch of an unstable complex pair with a negative gain on position."""
+        holds = (self.radius[name] > 1) & (self.leading[name] > 0) & (self.gains[name][:, 0] < 0)
+        return self.first(holds)
+
+    def stable(self, name: str) -> int | None:
+        """First epoch at which the loop is stable."""
+        return self.first(self.radius[name] < 1)
+
+    @property
+    def _peak(self) -> int:
+        return int(np.nanargmax(self.loss["open"]))
+
+    @claim("the controller's loss falls: last over first", high=0.5)
+    def learned(self) -> Any:
+        return self.loss["closed"][-1] / self.loss["closed"][0]
+
+    @claim("it oscillates first: epoch of an unstable complex pair with negative gain", low=0)
+    def oscillates(self) -> int:
+        found = self.oscillation("closed")
+        return -1 if found is None else found
+
+    @claim("then it becomes stable: epochs after that", low=1)
+    def becomes_stable(self) -> int:
+        begin, end = self.oscillation("closed"), self.stable("closed")
+        return -1 if begin is None or end is None else end - begin
+
+    @claim("afterwards the largest real eigenvalue grows: by", low=0)
+    def real_growth(self) -> float | None:
+        end = self.stable("closed")
+        if end is None:
+            return None
+        after = self.real["closed"][np.asarray(self.closed.epochs) >= end]
+        return float(after[-1] - after[0])
+
+    @claim("the loss alone tells when it becomes stable: epochs from the spectrum's", high=100)
+    def detectors_apart(self) -> int | None:
+        """Where log L falls fastest for the last time: its slope is a tenth of the steepest."""
+        slope, end = -np.gradient(np.log(self.loss["closed"])), self.stable("closed")
+        if end is None:
+            return None
+        steep = np.flatnonzero(slope > slope.max() / 10)[-1]
+        return abs(int(self.closed.epochs[steep]) - end)
+
+    @claim("the student's loss in the loop rises above its first: largest over first", low=1.5)
+    def rise(self) -> float:
+        return float(np.nanmax(self.loss["open"]) / self.loss["open"][0])
+
+    @claim("the controller's does not: largest over first", high=1.5)
+    def rise_of_controller(self) -> float:
+        return float(np.nanmax(self.loss["closed"]) / self.loss["closed"][0])
+
+    @claim("the student's peak is not at the end: epoch over all", low=0.001, high=0.9)
+    def peak(self) -> float:
+        return float(self.closed.epochs[self._peak]) / self.config.epochs
+
+    @claim("the student ends worse: its last loss over the controller's", low=1.1)
+    def gap(self) -> Any:
+        return self.loss["open"][-1] / self.loss["closed"][-1]
+
+    @claim("the student becomes stable later, or not at all: epochs", low=1)
+    def later(self) -> int | None:
+        ours, its = self.stable("closed"), self.stable("open")
+        if ours is None:
+            return None
+        return (self.config.epochs + 1 if its is None else its) - ours
+
+    def table(self) -> Columns:
+        epochs = np.asarray(self.closed.epochs)
+        at = np.unique(np.linspace(0, len(epochs) - 1, 9).astype(int))
+        columns: Columns = {"epoch": (epochs[at], "d")}
+        for name in ("closed", "open"):
+            columns |= {
+                f"loss, {name}": (self.loss[name][at], ".4g"),
+                f"max |λ|, {name}": (self.radius[name][at], ".4f"),
+            }
+        return columns
+
+    def draw(self) -> Figure:
+        figure, (loss, size, gain) = panels(1, 3, height=2.3)
+        epochs = np.asarray(self.closed.epochs)
+        for name, color, dash in (("closed", VISIBLE[1], "-"), ("open", OTHERS[1], (0, (4, 1.2)))):
+            look = {"color": color, "linestyle": dash}
+            plot_lines(loss, epochs, [(f"{name} loop", self.loss[name], look)])
+            size.plot(epochs, self.radius[name], **look)
+            gain.plot(*self.gains[name].T, **look)
+        loss.set(xlabel="epoch", ylabel="loss in the loop")
+        make_room(loss, above=0.3).legend(loc="upper right")
+        size.set(xlabel="epoch", ylabel=r"largest $|\lambda|$", xlim=(0, epochs[-1]))
+        size.axhline(1, color="0.6", linewidth=0.8, zorder=0)
+        gain.set(xlabel="gain on position $k_1$", ylabel="gain on velocity $k_2$")
+        return figure
+
+
+@experiment(
+    source="[CL], an independent audit's protocol",
+    quick=PairConfig(n=20, batch=10, epochs=40),
+    seconds=(60, 10),
+)
+def pair(config: PairConfig, recorder: Recorder) -> PairResults:
+    """A controller learns in the loop, its student from white noise; both are tried in the loop."""
+    loop, keys = config.loop(), jr.split(jr.key(config.seed), 4)
+    net, meter = config.network(keys[0]), _Meter(loop, loop.sample(keys[1]))
+    options = {"watch": meter, **config.pace}
+    method = config.method(config.per_loss)
+    closed = recorder.learn(
+        "closed", net, loop, method, label="closed loop", key=keys[2], **options
+    )
+    imitation = TeacherStudent(closed.model, config.steps, batch=config.batch)
+    method = config.method(1 / config.steps)
+    recorder.learn("open", net, imitation, method, label="open loop", key=keys[3], **options)
+    found: dict[str, Any] = {n: {} for n in ("loss", "gains", "radius", "leading", "real")}
+    for name, curve in recorder.curves.items():
+        loss, matrix, gains = (np.asarray(x) for x in curve.watched)
+        values = np.linalg.eigvals(matrix)
+        reals = np.where(abs(values.imag) < 1e-9, values.real, -np.inf)
+        found["loss"][name], found["gains"][name] = config.per_loss * loss, gains
+        found["radius"][name] = stability.radius(values)
+        found["leading"][name] = np.imag(stability.leading(values))
+        found["real"][name] = reals.max(axis=-1)
+    curves: dict[str, Any] = recorder.curves
+    return PairResults(config, **curves, **found)
+
+
+AUDITS: dict[str, tuple[Experiment, dict[str, Any]]] = {"closed_loop": (pair, SETTINGS)}
+"""By name: an experiment, and the settings that it is run in."""

@@ -1,0 +1,136 @@
+"""The audit of closed loops: its protocol, what it measures, its page."""
+
+import dataclasses
+import json
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import lrnn_jax as lrnn
+from lrnn_jax import experiments
+from lrnn_jax.cli import main
+from lrnn_jax.experiments import AUDITS, PairConfig, pair
+
+SMALL = PairConfig(n=10, steps=12, batch=6, epochs=30)
+
+
+@pytest.fixture(scope="module")
+def report():
+    return pair(SMALL)
+
+
+def rolled_out(net, force, starts, steps):
+    """States of the audit's loop, trial by trial: no action at the first step."""
+    w, w_in, w_out = (np.asarray(x) for x in (net.w, net.w_in, net.w_out))
+    out = []
+    for x in np.asarray(starts):
+        h, states = np.zeros(len(w)), []
+        for t in range(steps):
+            states.append(x)
+            u = (w_out @ np.tanh(h))[0] if t else 0.0
+            x = np.array([x[0] + x[1], x[1] + force * u])
+            h = w @ np.tanh(h) + w_in[:, 0] * x[0]
+        out.append(states)
+    return np.array(out)
+
+
+def test_the_loss_is_the_protocols():
+    """Σ_t ‖x_t‖² over all steps, over their number, but for the first state, which is given."""
+    config = dataclasses.replace(SMALL, force=0.5)
+    net, loop = config.network(jr.key(1)), config.loop()
+    net = eqx.tree_at(lambda n: (n.w, n.w_in, n.w_out), net, replace_fn=lambda w: 5 * w)
+    starts = loop.sample(jr.key(2))
+    assert float(abs(starts).max()) <= 2
+    states = rolled_out(net, 0.5, starts, config.steps)
+    theirs = (states**2).sum(axis=(1, 2)).mean() / config.steps
+    given = (np.asarray(starts) ** 2).sum(axis=1).mean() / config.steps
+    ours = config.per_loss * float(loop.loss(net, starts))
+    assert ours == pytest.approx(theirs - given, rel=1e-12)
+
+
+@pytest.mark.parametrize("clip", [0.0, 0.01])
+def test_a_step_is_that_of_the_protocols_loss(clip):
+    """SGD on f·L with rate η and clipping c is ours on L with ηf and c/f."""
+    config = dataclasses.replace(SMALL, clip=clip, lr=0.3)
+    net, loop, f = config.network(jr.key(1)), config.loop(), config.per_loss
+    starts = loop.sample(jr.key(2))
+
+    def loss(weights):
+        model = eqx.tree_at(lambda n: (n.w, n.w_in, n.w_out), net, weights)
+        return f * loop.loss(model, starts)
+
+    gradient = jax.grad(loss)((net.w, net.w_in, net.w_out))
+    norm = np.sqrt(sum((np.asarray(g) ** 2).sum() for g in gradient))
+    factor = min(1.0, clip / norm) if clip else 1.0
+    assert not clip or factor < 0.9
+    batches = jnp.stack([starts, starts])
+    after = lrnn.learn(net, loop, config.method(f), epochs=1, batches=batches).model
+    for new, old, g in zip(
+        (after.w, after.w_in, after.w_out), (net.w, net.w_in, net.w_out), gradient
+    ):
+        np.testing.assert_allclose(new - old, -0.3 * factor * g, rtol=1e-9, atol=1e-15)
+
+
+def test_settings_differ_from_the_main_one_in_one_thing():
+    settings = AUDITS["closed_loop"][1]
+    main_one = dataclasses.asdict(settings["main"])
+    assert len(settings) == 13
+    assert (main_one["n"], main_one["steps"], main_one["batch"], main_one["lr"]) == (
+        100, 50, 100, 0.01,
+    )  # fmt: skip
+    for name, setting in settings.items():
+        changed = {k for k, v in dataclasses.asdict(setting).items() if v != main_one[k]}
+        assert len(changed) == {"main": 0, "adam": 2}.get(name, 1), name
+
+
+def test_what_is_measured_is_of_the_loop(report):
+    """Losses and radii by NumPy from the final networks."""
+    results = report.results
+    for name, curve in results.curves().items():
+        net = curve.model
+        w, w_in, w_out = (np.asarray(x) for x in (net.w, net.w_in, net.w_out))
+        a, b, c = np.array([[1, 1], [0, 1]]), np.array([[0], [1]]), np.array([[1, 0]])
+        loop = np.block([[a, b @ w_out], [w_in @ c @ a, w + w_in @ c @ b @ w_out]])
+        values = np.linalg.eigvals(loop)
+        assert results.radius[name][-1] == pytest.approx(abs(values).max(), rel=1e-9)
+        assert results.real[name][-1] == pytest.approx(values[abs(values.imag) < 1e-9].real.max())
+    assert results.loss["closed"][0] == results.loss["open"][0]  # the same weights
+    assert results.first(np.array([True] * 4 + [False] + [True] * 26)) == 5
+    assert results.first(np.array([True, False] * 15 + [True])) is None
+    names = {verdict.name for verdict in report.claims}
+    assert {"learned", "oscillates", "rise", "gap"} <= names
+    assert report.draw().axes[0].get_ylabel() == "loss in the loop"
+
+
+def test_the_command_compares_settings(tmp_path, capsys, monkeypatch):
+    """One page, claim by claim; a setting in which every run diverges is told, not dropped."""
+    small = {
+        "main": dataclasses.replace(SMALL, steps=50),
+        "no clipping": dataclasses.replace(SMALL, steps=50, clip=0.0),
+    }
+    monkeypatch.setitem(AUDITS, "closed_loop", (pair, small))
+    command = ["audit", "closed_loop", "--seeds", "2", "--out", str(tmp_path), "--json"]
+    assert main([*command, "--settings", "all of them"]) == 2
+    assert "`--settings` are some of 'main', 'no clipping'" in capsys.readouterr().err
+    assert main(["audit", "open_loop"]) == 2
+    assert "there is no audit 'open_loop'" in capsys.readouterr().err
+    assert main(command) == 0
+    said = capsys.readouterr()
+    found = json.loads(said.out)
+    assert found["main"]["learned"]["share"]["value"] in {0, 0.5, 1}
+    assert found["no clipping"]["learned"]["share"]["value"] == 0
+    assert "2 of 2 runs failed" in said.err
+    page = (tmp_path / "index.html").read_text()
+    assert "<th>main</th><th>no-clipping</th>" in page
+    assert page.count("data:image/png;base64,") == 2
+    assert main([*command, "--resume"]) == 0
+    assert json.loads(capsys.readouterr().out)["main"]["learned"] == found["main"]["learned"]
+
+
+def test_experiments_names_the_audit():
+    assert experiments.pair.name == "pair"
+    assert experiments.pair.claims[0].name == "learned"
