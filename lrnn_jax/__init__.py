@@ -15,7 +15,7 @@ from lrnn_jax.networks import LowRankRNN, DenseRNN, CurrentRNN
 from lrnn_jax.reduced import ReducedRNN, MixtureRNN
 from lrnn_jax.overlaps import Overlaps
 from lrnn_jax.networks import Identity, Erf, Tanh, ReLU, OddActivation, SmoothActivation
-from lrnn_jax.reduced import reduce
+from lrnn_jax.reduced import reduce, compress
 from lrnn_jax.learning import lift
 from lrnn_jax.reduced import population
 from lrnn_jax.overlaps import degenerate_twin
@@ -50,7 +50,8 @@ from lrnn_jax.learning import (
     Training,
     Flow,
 )
-from lrnn_jax.rules import Gradient, VisibleOnly
+from lrnn_jax.rules import Gradient, VisibleOnly, Truncated, FeedbackAlignment, RFLO, EProp
+from lrnn_jax.rules import DelayedRule, WeightPerturbation, NodePerturbation
 from lrnn_jax.learning import Plain, Checkpointed, ThroughReduction, LearningCurve
 
 # what learning does

@@ -27,7 +27,7 @@ import numpy as np
 import optax
 
 import lrnn_jax as lrnn
-from lrnn_jax import environments, learning, networks, overlaps, stability, sweeps, tasks
+from lrnn_jax import environments, learning, networks, overlaps, rules, stability, sweeps, tasks
 
 jax.config.update("jax_enable_x64", True)
 PACKAGES = ("", "overlaps", "networks", "reduced", "tasks", "environments", "rules", "learning")
@@ -145,6 +145,24 @@ CALLS = {
         {"n": 20, "key": KEY},
     ),
     "reduce": (lrnn.reduce, {"network": NET}),
+    "compress": (lrnn.compress, {"network": NET}),
+    "Compressed.lift": (lrnn.compress(NET).lift, {"network": lrnn.compress(NET).network}),
+    "Truncated": (lrnn.Truncated, {"window": 2}),
+    "FeedbackAlignment": (lrnn.FeedbackAlignment, {"feedback": np.ones((6, 1))}),
+    "RFLO": (lrnn.RFLO, {"key": KEY}),
+    "DelayedRule": (lrnn.DelayedRule, {"rule": lrnn.Gradient(), "epochs": 2}),
+    "WeightPerturbation": (lrnn.WeightPerturbation, {"sigma": 0.1, "key": KEY}),
+    "NodePerturbation": (lrnn.NodePerturbation, {"sigma": 0.1, "key": KEY}),
+    "steering": (rules.steering, {"rule": lrnn.Gradient(), "roles": Q.roles}),
+    "measured_steering": (
+        rules.measured_steering,
+        {"rule": lrnn.EProp(), "model": RED, "task": FILTER, "epochs": 2},
+    ),
+    "perturbation_moments": (
+        rules.perturbation_moments,
+        {"reduction": RED, "objective": FILTER, "lr": 0.1, "neurons": 10},
+    ),
+    "conserved": (rules.conserved, {"rule": lrnn.Gradient(), "model": NET}),
     "LoadingLaw": (
         networks.LoadingLaw,
         {"draw": lambda g, e: dict(zip("zvmu", g.T)), "normal": 4},
@@ -285,12 +303,16 @@ NOT_CALLED = {
         Pairs Sensitivity LoopTrials Trajectories Matrices LinearLoop Scaled LinearSystem
         ClosureGap ClosureReport LearningCurve LearningState Phase Distance Decoding Law NoiseDrift
         Excursion Holonomy Landscape Stages Options LearningError Interrupted RESULTS UnknownOverlap
-        StoreError Evaluation NoisyTrials Store Axis Design Runnable FixedPoints
-        FixedPointHistory""",
+        StoreError Stopped Evaluation NoisyTrials Store Axis Design Runnable FixedPoints
+        FixedPointHistory Steering Conserved Compressed Feedback
+        PerturbationMoments""",
     "without arguments": """
-        Identity Erf Tanh ReLU Softplus Squared Gradient VisibleOnly Plain Checkpointed
+        Identity Erf Tanh ReLU Softplus Squared Gradient VisibleOnly EProp Plain
+        Checkpointed
         ThroughReduction RandomPhases Sobol GaussHermite Isospectral""",
     "between layers, of what the layer above has checked": """
+        BackwardPath Backward Crowd as_crowd CompressedSpace VectorSpace as_neurons as_feedback
+        overlaps_beside
         Simulation inner_power Equilibria read_out as_network Generated Modes Samples EpochLoss
         Data Problem NoisyStep GramSpace ReadoutSpace plus_bias with_readout check_rates message_of
         as_evaluation as_activation at_rest check_fits check_gram checked_batch

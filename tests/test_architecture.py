@@ -148,7 +148,8 @@ def test_modules_and_functions_are_short(module):
 
 @each
 def test_the_library_sets_no_global_configuration(module):
-    if layer(module) == "cli":
+    """Its command line does, and a sweep's jobs, in processes that have no one else to do it."""
+    if layer(module) == "cli" or module == "sweeps/_shards.py":
         return
     for node in ast.walk(MODULES[module]):
         if isinstance(node, ast.Call):
@@ -241,7 +242,7 @@ def public():
 
 
 def test_every_public_name_is_documented():
-    assert 50 <= len(public()) <= 80
+    assert 50 <= len(public()) <= 90
     assert {*public(), "experiments", "figures"} <= set(dir(lrnn))
     for name, item in public().items():
         text = vars(item).get("__doc__") if isinstance(item, type) else item.__doc__

@@ -184,7 +184,7 @@ def test_no_epochs_is_a_run_too():
 def test_schedules_give_the_rate_of_each_epoch(curve):
     stopping = run(method=lrnn.Descent(lambda epoch: jnp.where(epoch < 5, 0.1, 0.0)))
     assert gap(stopping.gram[:6], curve.gram[:6]) < ROUNDING
-    assert gap(stopping.gram[5:], stopping.gram[5:6]) == 0
+    assert gap(stopping.gram[5:], stopping.gram[5:6]) < ROUNDING
     assert gap(stopping.gram[5], stopping.gram[4]) > 1e-4
     constant = run(method=lrnn.Descent(optax.constant_schedule(0.1)))
     assert gap(constant.gram, curve.gram) < ROUNDING

@@ -47,7 +47,7 @@ def paced(name):
 
 @pytest.mark.parametrize("name", [paced(name) for name in RUN if name != "howto/gpu.md"])
 def test_the_blocks_of_a_page_run_from_top_to_bottom(name, tmp_path):
-    names: dict = {}
+    names: dict = {"__name__": "__main__"}
     with (
         contextlib.chdir(tmp_path),
         contextlib.redirect_stdout(io.StringIO()),

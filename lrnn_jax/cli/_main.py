@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> int:
         arguments: without the program's name.
 
     Returns: the exit code: 0, 1 when a claim does not hold or the work failed, 2 for wrong input,
-    130 when interrupted.
+    75 for a sweep that was stopped and can be resumed, 130 when interrupted.
     """
     command, *rest = arguments or ["run"]
     if command in ("-h", "--help"):

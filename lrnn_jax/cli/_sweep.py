@@ -10,6 +10,7 @@ import numpy as np
 
 from lrnn_jax import sweeps
 from lrnn_jax._checks import whole
+from lrnn_jax.cli._cluster import RESUME, join_processes, stop_signals
 from lrnn_jax.cli._setup import setup_jax
 from lrnn_jax.experiments import REGISTRY, Experiment
 
@@ -28,6 +29,11 @@ example of a sweep file:
   lr = {from = 1e-3, to = 1e-2, count = 10, spacing = "log"}
   rate = [0.1, 0.2, 0.4]
   seed = {from = 0, to = 9, count = 10}
+
+exit codes: 0 done (a shard: its own part), 1 failed, 2 wrong input, 75 stopped by SIGTERM or
+SIGUSR1 after the chunks in work, or cells are missing (status --complete): go on with --resume,
+130 interrupted. Under srun, mpirun or an indexed Kubernetes job of several processes, each finds
+the others and takes its share, unless --shard says which.
 """
 
 
@@ -48,15 +54,15 @@ def sweep_command(rest: list[str]) -> int:
     add("--check", action="store_true", help="validate, time one chunk, and stop")
     add("--devices", type=int, help="number of devices; on a CPU, threads of computation")
     add("--shard", metavar="i/n", help="compute the i-th of n parts, i = 0 … n−1 (job arrays)")
-    add("--coordinator", metavar="HOST:PORT", help="of jax.distributed; with --process")
-    add("--process", metavar="i/n", help="this is the i-th of n processes")
+    add("--coordinator", metavar="HOST:PORT", help="of jax.distributed, where it is not found")
+    add("--process", metavar="i/n", help="with --coordinator: the i-th of n processes")
     add("--platform", choices=("cpu", "gpu", "tpu"), help="default: the best there is")
     add("--dtype", choices=("float64", "float32"), default="float64")
     add("--cache", type=Path, help="folder of compiled programs, used again by later runs")
     options = parser.parse_args(rest)
     store = options.store or Path("runs") / options.file.stem
     shard = _part(options.shard, "--shard") if options.shard else None
-    _set_up(options)
+    _set_up(options, shard is not None)
     experiments = {name: _cell(experiment) for name, experiment in REGISTRY.items()}
     sweep = sweeps.read_sweep(options.file, store, runs=experiments)
     devices = options.devices
@@ -64,10 +70,15 @@ def sweep_command(rest: list[str]) -> int:
         print(_plan(sweep, devices), file=sys.stderr)
         return 0
     print(f"{sweep.design.size} cells", file=sys.stderr)
+    kept = f"; what is complete is kept in {store}: --resume"
     try:
-        data = sweep.run(resume=options.resume, devices=devices, shard=shard)
+        with stop_signals() as stop:
+            data = sweep.run(resume=options.resume, devices=devices, shard=shard, stop=stop)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"; what is complete is kept in {store}: --resume") from None
+        raise KeyboardInterrupt(kept) from None
+    except sweeps.Stopped:
+        print(f"stopped{kept}", file=sys.stderr)
+        return RESUME
     codes, counts = np.unique(data.result.values, return_counts=True)
     ended = {int(code): int(count) for code, count in zip(codes, counts)}
     print(f"{_endings(ended)}\nstore  {store.resolve()}")
@@ -94,7 +105,7 @@ def _collect(name: str, values: Any, numbers: dict[str, Any]) -> None:
         numbers[name] = float(values)
 
 
-def _set_up(options: Any) -> None:
+def _set_up(options: Any, alone: bool) -> None:
     """Platform, devices and processes, before any array is made."""
     if options.platform:
         jax.config.update("jax_platforms", {"gpu": "cuda"}.get(options.platform, options.platform))
@@ -104,9 +115,8 @@ def _set_up(options: Any) -> None:
     )
     if (options.coordinator is None) != (options.process is None):
         raise ValueError("--coordinator and --process go together: give both.")
-    if options.coordinator:
-        number, count = _part(options.process, "--process")
-        jax.distributed.initialize(options.coordinator, count, number)
+    part = _part(options.process, "--process") if options.process else None
+    join_processes(options.coordinator, part, alone)
 
 
 def _part(text: str, name: str) -> tuple[int, int]:
@@ -136,6 +146,9 @@ def _status(rest: list[str]) -> int:
     parser.add_argument(
         "--verify", action="store_true", help="read all chunks and compare checksums"
     )
+    parser.add_argument(
+        "--complete", action="store_true", help="exit with 75 while cells are missing"
+    )
     options = parser.parse_args(rest)
     store = sweeps.Store(options.store)
     manifest, done = store.manifest, store.done()
@@ -156,8 +169,9 @@ def _status(rest: list[str]) -> int:
     if options.verify:
         damaged = store.damaged()
         print(f"damaged: {damaged or 'none'}")
-        return 1 if damaged else 0
-    return 0
+        if damaged:
+            return 1
+    return RESUME if options.complete and cells < total else 0
 
 
 def _endings(ended: dict[int, int]) -> str:

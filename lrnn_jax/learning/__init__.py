@@ -8,13 +8,14 @@ from lrnn_jax.learning._closure import (
     relative_gap,
     share_beyond_closure,
 )
-from lrnn_jax.learning._curve import Distance, LearningCurve, lift
+from lrnn_jax.learning._curve import Distance, LearningCurve
 from lrnn_jax.learning._decoder import Decoding, decoding_accuracy
 from lrnn_jax.learning._descent import Descent, Muon, NormalisedDescent
 from lrnn_jax.learning._flow import Flow
 from lrnn_jax.learning._isospectral import Isospectral
 from lrnn_jax.learning._law import Law, nodes, third_moment
 from lrnn_jax.learning._learn import Options, learn
+from lrnn_jax.learning._lift import lift
 from lrnn_jax.learning._method import AbstractMethod, AbstractUpdate
 from lrnn_jax.learning._noise import NoiseDrift, NoisyStep, noise_drift
 from lrnn_jax.learning._problem import Data, Problem, Progress

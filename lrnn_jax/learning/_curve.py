@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from lrnn_jax._checks import component, whole
+from lrnn_jax._checks import component
 from lrnn_jax._files import load_tree, read_arrays, save_tree
 from lrnn_jax._readable import readable
 from lrnn_jax._results import RESULTS, outcome
@@ -19,7 +19,7 @@ from lrnn_jax._scan import recorded
 from lrnn_jax._types import is_traced
 from lrnn_jax.learning._state import LearningState
 from lrnn_jax.learning._summary import in_words, plateau_length, reached
-from lrnn_jax.networks import AbstractRNN, LowRankRNN
+from lrnn_jax.networks import AbstractRNN
 from lrnn_jax.overlaps import (
     Invariants,
     Overlaps,
@@ -129,10 +129,10 @@ class LearningCurve(eqx.Module):
         same = self.epochs.shape[-1] == other.epochs.shape[-1]
         if same and not is_traced(self.epochs, other.epochs):
             same = bool(jnp.all(self.epochs == other.epochs))
-        if not same or _vectors(ours.roles) != _vectors(theirs.roles):
+        if not same or not alike(ours.roles, theirs.roles):
             raise ValueError(
                 f"Curves can be compared at equal epochs and roles; got epochs "
-                f"{_listed(self.epochs)} and {_listed(other.epochs)}, "
+                f"{listed(self.epochs)} and {listed(other.epochs)}, "
                 f"{ours.roles.describe()} and {theirs.roles.describe()}."
             )
         names = tuple(name for name in ours.names if name in theirs.names)
@@ -319,66 +319,13 @@ class LearningCurve(eqx.Module):
         return curve
 
 
-def _vectors(roles: Roles) -> Roles:
-    return dataclasses.replace(roles, means=False)
+def alike(*roles: Roles) -> bool:
+    """Whether the vectors that learn are the same."""
+    return len({dataclasses.replace(each.own, means=False) for each in roles}) == 1
 
 
-def lift(curve: LearningCurve, network: LowRankRNN, epoch: int | None = None) -> LowRankRNN:
-    """The N-dimensional weights that a network has after the learning of its reduction.
-
-        Θ_t = Θ_0 T_t
-
-    with T recorded by `learn(reduce(network), …)`: no N-dimensional simulation.
-
-    Arguments:
-        curve: learning curve of the network's reduction, with its transforms.
-        network: the network at epoch 0.
-        epoch: a recorded epoch; default the last one, or the last before an early end.
-
-    Errors: ValueError for a curve of a network, another network's curve, or an epoch that was not
-    recorded, or not reached.
-
-    Source: ours.
-    """
-    component(curve, LearningCurve, "curve", "learn(reduce(network), …)").check_single("lift")
-    component(network, LowRankRNN, "network", "the one that was reduced")
-    if curve.transform is None:
-        raise ValueError("Only the `curve` of a reduction lifts; this one is of a full network.")
-    if curve.transform.ndim != 3:
-        raise ValueError(
-            "A mixture's `curve` holds a transform for each population: apply "
-            "curve.transform[epoch, p] to the vectors of the neurons of population p."
-        )
-    if not _same_overlaps(np.asarray(curve.gram[0]), np.asarray(network.overlaps.gram)):
-        raise ValueError(
-            "This `network`'s overlaps are not those that `curve` starts from: lift takes the "
-            "network at epoch 0, the one that was reduced."
-        )
-    epochs = np.asarray(curve.epochs)
-    reached: list[bool] = (~np.isnan(np.asarray(curve.transform)[:, 0, 0])).tolist()
-    if epoch is None:
-        index = int(np.flatnonzero(np.array(reached))[-1])
-    else:
-        places = np.flatnonzero(epochs == whole(epoch, "epoch", 0))
-        if not len(places):
-            raise ValueError(f"`epoch` {epoch} was not recorded; recorded are {_listed(epochs)}.")
-        index = int(places[0])
-        if not reached[index]:
-            raise ValueError(f"`epoch` {epoch} was not reached: it ended at epoch {curve.stopped}.")
-    return network.transformed(curve.transform[index], None if curve.c is None else curve.c[index])
-
-
-def _same_overlaps(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether Gram matrices are equal to rounding, in units of the vectors' own lengths."""
-    if a.shape != b.shape:
-        return False
-    eps = max(np.finfo(a.dtype).eps, np.finfo(b.dtype).eps)
-    length = np.sqrt(np.maximum(np.diagonal(a), np.diagonal(b)))
-    # 1e4: sums over many neurons, in another order; and vectors made from overlaps
-    return bool((np.abs(a - b) <= 1e4 * eps * np.outer(length, length)).all())
-
-
-def _listed(epochs: Any) -> str:
+def listed(epochs: Any) -> str:
+    """Epochs, for messages."""
     epochs = np.ravel(np.asarray(epochs))
     shown = epochs if len(epochs) <= 8 else np.concatenate([epochs[:4], epochs[-2:]])
     return ", ".join(map(str, shown)) + ("" if len(epochs) <= 8 else f" ({len(epochs)} in all)")

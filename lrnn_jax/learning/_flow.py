@@ -1,5 +1,6 @@
 """Gradient flow: learning in the limit of small learning rates, as an ODE."""
 
+from collections.abc import Callable
 from dataclasses import KW_ONLY, replace
 from functools import partial
 from typing import Any
@@ -28,9 +29,11 @@ from lrnn_jax.learning._isospectral import Isospectral
 from lrnn_jax.learning._method import AbstractMethod
 from lrnn_jax.learning._problem import Problem, Progress, Record, nothing
 from lrnn_jax.learning._state import in_words
+from lrnn_jax.learning._unchecked import unchecked
 from lrnn_jax.networks import AbstractSpace, Weights
+from lrnn_jax.overlaps import Invariants
 from lrnn_jax.reduced import GramSpace
-from lrnn_jax.rules import AbstractRule, Gradient
+from lrnn_jax.rules import AbstractRule, Backward, Gradient
 
 
 def as_solver(solver: diffrax.AbstractSolver) -> diffrax.AbstractSolver:
@@ -80,7 +83,8 @@ class Flow(AbstractMethod):
         adjoint: how to differentiate through the solve; default diffrax's recursive
             checkpointing (memory O(√steps)); `DirectAdjoint` and `ForwardMode` work too,
             `BacksolveAdjoint` does not (diffrax cannot save at several times with it).
-        rule: how the direction XΓ is computed (`Isospectral` follows the gradient).
+        rule: how the direction XΓ is computed: the flow of that rule, in place of the gradient's
+            (`Isospectral` follows the gradient).
 
     Errors: ValueError for numbers out of range, a stochastic objective, or `Isospectral` on a
     network.
@@ -115,6 +119,8 @@ class Flow(AbstractMethod):
                 f"fresh data in each epoch. Use its expectation (batch=None, no label noise), "
                 f"fixed data (`batches` with a leading axis of length 1), or Descent."
             )
+        if self.rule.no_flow:
+            raise ValueError(f"Flow cannot follow {type(self.rule).__name__}: {self.rule.no_flow}.")
         if problem.model.constrain is not None:
             raise ValueError(
                 "Flow has no steps after which masks and signs could be kept: let this network "
@@ -133,16 +139,12 @@ class Flow(AbstractMethod):
         if self.invariant_tol is None or curve.roles is None or is_traced(self.rates):
             return curve
         rates = {name: float(rate) for name, rate in self.rates.items()}
-        kept = jax.lax.stop_gradient(curve.conserved(rates))
-        if not problem.objective.of_outputs:
-            kept = tuple(replace(each, spectrum_conserved=False) for each in kept)
-        history, start = kept
-        most = self.invariant_tol * jnp.max(jnp.abs(curve.gram[..., 0, :, :]), axis=(-2, -1))
-        lost = jnp.nanmax(history.drift(start), -1) > most
-        if is_traced(lost) or jnp.any(lost):
-            lost &= jnp.nanmax(history.missed(start), -1) > most
-        lost &= curve.result == RESULTS.successful
-        result = RESULTS.where(lost, RESULTS.invariants_lost, curve.result)
+        keeps = problem.objective.of_outputs and self.rule.backward == Backward()
+        lost = partial(_lost, curve, self.invariant_tol, rates, keeps)
+        broken = lost(Invariants.drift)
+        if is_traced(broken) or jnp.any(broken):
+            broken &= lost(Invariants.missed)
+        result = RESULTS.where(broken, RESULTS.invariants_lost, curve.result)
         return eqx.tree_at(lambda c: c.result, curve, result)
 
     def program(self, space: AbstractSpace) -> str:
@@ -162,7 +164,7 @@ class Flow(AbstractMethod):
         the end.
         """
         space, loss = problem.space, problem.loss(0)
-        rates, event = space.rates(self.rates), None
+        rates, event, remembered = space.rates(self.rates), None, self.rule.init(space)
 
         def velocity(t: Any, weights: Weights, args: Any) -> Weights:
             lr = rate_at(self.lr, t)
@@ -170,7 +172,7 @@ class Flow(AbstractMethod):
                 at = space.point(weights)
                 slope = space.generator(jax.grad(lambda q: loss(space.model_at(q)))(at))
             else:
-                slope = self.rule.direction(space, loss, weights)[1]
+                slope = self.rule.direction(space, loss, weights, remembered)[1]
             return multiplied(-lr, times(slope, rates))
 
         if (target := self.stop_at_loss) is not None:
@@ -184,23 +186,27 @@ class Flow(AbstractMethod):
         def kept(t: Any, weights: Weights, args: Any) -> Record:
             return problem.record(weights, loss(space.model(weights)))
 
-        saved = diffrax.SubSaveAt(ts=epochs, fn=kept)
-        return diffrax.diffeqsolve(
-            diffrax.ODETerm(velocity),
-            self.solver,
-            t0=epochs[0],
-            t1=epochs[-1],
-            dt0=None,
-            y0=_beginning(problem)[0],
-            saveat=diffrax.SaveAt(subs=[saved, diffrax.SubSaveAt(t1=True)]),
-            stepsize_controller=diffrax.PIDController(
-                rtol=self.rtol.astype(epochs.dtype), atol=self.atol.astype(epochs.dtype)
-            ),
-            max_steps=self.max_steps,
-            event=event,
-            adjoint=self.adjoint,
-            throw=False,
-        )
+        def solution(start: Weights, epochs: Array) -> Any:
+            saved = diffrax.SubSaveAt(ts=epochs, fn=kept)
+            return diffrax.diffeqsolve(
+                diffrax.ODETerm(velocity),
+                self.solver,
+                t0=epochs[0],
+                t1=epochs[-1],
+                dt0=None,
+                y0=start,
+                saveat=diffrax.SaveAt(subs=[saved, diffrax.SubSaveAt(t1=True)]),
+                stepsize_controller=diffrax.PIDController(
+                    rtol=self.rtol.astype(epochs.dtype), atol=self.atol.astype(epochs.dtype)
+                ),
+                max_steps=self.max_steps,
+                event=event,
+                adjoint=self.adjoint,
+                throw=False,
+            )
+
+        # diffrax would check that epochs are in order
+        return unchecked(solution, _beginning(problem)[0], epochs)
 
 
 def _beginning(problem: Problem) -> tuple[Weights, Any, Any]:
@@ -208,6 +214,24 @@ def _beginning(problem: Problem) -> tuple[Weights, Any, Any]:
     if (begin := problem.begin) is None:
         return problem.space.start, 0, -1
     return begin.weights, begin.epoch, begin.stopped
+
+
+@eqx.filter_jit
+def _lost(
+    curve: LearningCurve,
+    tolerance: Any,
+    rates: dict[str, float],
+    keeps_spectrum: bool,
+    change: Callable[[Invariants, Invariants], Array],
+) -> Array:
+    """Whether what is conserved changed by more than the tolerance, times the largest overlap."""
+    kept = jax.lax.stop_gradient(curve.conserved(rates))
+    history, start = (
+        each if keeps_spectrum else replace(each, spectrum_conserved=False) for each in kept
+    )
+    most = tolerance * jnp.max(jnp.abs(curve.gram[..., 0, :, :]), axis=(-2, -1))
+    lost = jnp.nanmax(change(history, start), -1) > most
+    return lost & (curve.result == RESULTS.successful)
 
 
 @eqx.filter_jit

@@ -1,7 +1,8 @@
 """Learning: one function for every model, objective and method."""
 
 import os
-from functools import partial
+import warnings
+from functools import cache, partial
 from typing import Any, NamedTuple, TypedDict
 
 import jax
@@ -20,6 +21,11 @@ from lrnn_jax.learning._resume import check_resume, continued, joined, marked, s
 from lrnn_jax.learning._simulate import AbstractSimulate, Plain
 from lrnn_jax.networks import AbstractRNN
 from lrnn_jax.tasks import AbstractObjective
+
+HOME = "cpu"
+"""Where a single small model learns fastest."""
+SMALL = 64
+"""Numbers of a state up to which starting a step takes a GPU longer than computing it."""
 
 
 class Options(TypedDict, total=False):
@@ -99,9 +105,32 @@ def learn(
     problem = _problem(model, objective, method, data, watch, simulate, devices)
     throw = flag(throw, "throw")
     _check(problem, method, span, resume)
+    _say_where(problem, method)
     with reporter(progress, "learning") as report:
         curve = _run(problem, method, span, resume, report)
     return _raise_failure(curve) if throw else curve
+
+
+def _say_where(problem: Problem, method: AbstractMethod) -> None:
+    """Say, once, that one small model on no trials is slow on a GPU; of many at once it is not."""
+    small = problem.simulate.learner(problem.model, method.rule).state_size <= SMALL
+    drawn = problem.objective.stochastic or problem.data.batches is not None
+    start = problem.space.start
+    if small and not drawn and not is_traced(problem, method, start):
+        weights = [x for x in jax.tree.leaves(start) if isinstance(x, jax.Array)]
+        for device in {device for x in weights for device in x.devices()}:
+            _advise(device.platform)
+
+
+@cache
+def _advise(platform: str) -> None:
+    if platform != HOME:
+        warnings.warn(
+            f"One reduction learns by a long chain of tiny products, for which a {platform} is "
+            f"slow: build it under `with jax.default_device(jax.devices('{HOME}')[0])`. Sweeps of "
+            f"thousands, wide networks and many trials are what the {platform} is for.",
+            stacklevel=4,
+        )
 
 
 class Span(NamedTuple):
@@ -198,12 +227,19 @@ def _problem(
     as_objective(objective)
     as_method(method)
     component(simulate, AbstractSimulate, "simulate", "Plain(), or ThroughReduction()")
-    learner = simulate.learner(model)
-    space = method.rule.space(learner)
+    rule = method.rule
+    learner = simulate.learner(model, rule)
+    space = rule.space(learner)
     objective.check(learner)
+    rule.check(objective)
     data.check(objective, 1)
     mesh = trial_mesh(objective, whole(devices, "devices"), lambda: data.at(objective, 0))
-    problem = Problem(model, space, objective, data, watch, simulate, mesh)
+    if mesh is not None and not rule.of_losses:
+        raise ValueError(
+            f"`devices` share the losses of trials, and {type(rule).__name__} looks at the states "
+            f"of all: let one device learn."
+        )
+    problem = Problem(model, space, objective, data, watch, simulate, rule, mesh)
     if watch is not None:
         check_watch(watch, jax.eval_shape(problem.learned, space.start))
     return problem

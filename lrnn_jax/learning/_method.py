@@ -76,6 +76,12 @@ class AbstractUpdate(AbstractMethod):
     def check(self, problem: Problem, epochs: int) -> None:
         problem.data.check(problem.objective, max(epochs, 1))
         self.fits(problem.space)
+        if problem.space.crowd is not None and jax.tree.leaves(self.init(problem.space)):
+            raise ValueError(
+                f"The memory of {type(self).__name__} (`momentum`) holds directions among N "
+                f"neurons, and a reduction follows the law of the overlaps alone: leave it out, or "
+                f"let the network learn."
+            )
 
     def program(self, space: AbstractSpace) -> str:
         """One update, as JAX traces it, where functions have a part in it."""
@@ -101,20 +107,21 @@ class AbstractUpdate(AbstractMethod):
 
 
 class _State(NamedTuple):
-    """What changes from epoch to epoch."""
+    """What changes from epoch to epoch; the memory is that of the rule, and that of the update."""
 
     weights: Weights
-    memory: Any
+    memory: tuple[Any, Any]
     epoch: Int[Array, ""]
     stopped: Int[Array, ""]
 
 
 def _start(method: AbstractUpdate, problem: Problem) -> _State:
-    memory, begin = method.init(problem.space), problem.begin
+    space, begin = problem.space, problem.begin
+    memory = method.rule.init(space), method.init(space)
     if begin is not None:
         return _State(begin.weights, begin.recalled(memory), begin.epoch, begin.stopped)
     zero = jnp.zeros((), int)
-    return _State(problem.space.start, memory, zero, zero - 1)
+    return _State(space.start, memory, zero, zero - 1)
 
 
 def _step(
@@ -122,9 +129,13 @@ def _step(
 ) -> tuple[_State, Float[Array, ""]]:
     """One epoch. A run that stops being finite is frozen at its last finite weights."""
     space = problem.space
-    loss, direction = method.rule.direction(space, problem.loss(state.epoch), state.weights)
-    step = Step(state.weights, direction, state.memory, state.epoch, loss)
+    remembered, memory = state.memory
+    loss, direction, remembered = method.rule.direction(
+        space, problem.loss(state.epoch), state.weights, remembered
+    )
+    step = Step(state.weights, direction, memory, state.epoch, loss)
     weights, memory = method.update(space, step)
+    memory = remembered, memory
     weights = space.allowed(weights)
     finite = jnp.isfinite(loss)
     for leaf in jax.tree.leaves(weights):

@@ -21,7 +21,7 @@ from lrnn_jax.learning._devices import mean_over_devices
 from lrnn_jax.learning._simulate import AbstractSimulate
 from lrnn_jax.learning._state import Begin, LearningState, identity, leaves_of
 from lrnn_jax.networks import AbstractRNN, AbstractSpace, Weights
-from lrnn_jax.rules import EpochLoss
+from lrnn_jax.rules import AbstractRule, EpochLoss
 from lrnn_jax.tasks import AbstractObjective
 
 Progress = Callable[[int, int, float], None]
@@ -106,6 +106,7 @@ class Problem(eqx.Module):
         objective, data: what is learned, from what.
         watch: a function of the model, kept for every recorded epoch; or None.
         simulate: how losses are computed.
+        rule: how directions are.
         mesh: the devices that share the trials of an epoch; None for one.
         begin: where a run goes on; None at epoch 0, with the weights `space.start`.
     """
@@ -116,12 +117,13 @@ class Problem(eqx.Module):
     data: Data
     watch: Watch | None
     simulate: AbstractSimulate
+    rule: AbstractRule
     mesh: Mesh | None = eqx.field(static=True)
     begin: Begin | None = None
 
     def learned(self, weights: Weights) -> AbstractRNN:
         """The model with weights X."""
-        return self.simulate.learned(self.space, weights, self.model)
+        return self.simulate.learned(self.space, weights, self.model, self.rule)
 
     def loss(self, epoch: Any) -> EpochLoss:
         """The loss of an epoch."""
@@ -133,7 +135,7 @@ class Problem(eqx.Module):
             return objective.loss(simulated(model), batch)
 
         way = evaluate if self.mesh is None else partial(mean_over_devices, evaluate, self.mesh)
-        return EpochLoss(self.objective, self.data.at(self.objective, epoch), way)
+        return EpochLoss(self.objective, self.data.at(self.objective, epoch), epoch, way)
 
     def record(self, weights: Weights, loss: Float[Array, ""]) -> Record:
         """What is kept of weights and their loss."""

@@ -7,14 +7,15 @@ import jax.numpy as jnp
 from lrnn_jax._readable import AbstractReadable
 from lrnn_jax.networks import AbstractRNN, AbstractSpace, CheckpointedRNN, LowRankRNN, Weights
 from lrnn_jax.reduced import AbstractReduction, reduce
+from lrnn_jax.rules import AbstractRule
 
 
 class AbstractSimulate(AbstractReadable):
     """How the loss of a model is computed while it learns, given to `learn(simulate=…)`."""
 
     @abstractmethod
-    def learner(self, model: AbstractRNN) -> AbstractRNN:
-        """The model that learns in its place.
+    def learner(self, model: AbstractRNN, rule: AbstractRule) -> AbstractRNN:
+        """The model that learns in its place, by this rule.
 
         Errors: ValueError, with the reason, for a model that this is not for.
         """
@@ -24,20 +25,24 @@ class AbstractSimulate(AbstractReadable):
         """The learner as losses see it."""
 
     @abstractmethod
-    def learned(self, space: AbstractSpace, weights: Weights, model: AbstractRNN) -> AbstractRNN:
-        """The model, in its own terms, when the learner has these weights."""
+    def learned(
+        self, space: AbstractSpace, weights: Weights, model: AbstractRNN, rule: AbstractRule
+    ) -> AbstractRNN:
+        """The model, in its own terms, when the learner has these weights by this rule."""
 
 
 class Plain(AbstractSimulate):
     """As the model is: all states of a trial are kept for the gradient."""
 
-    def learner(self, model: AbstractRNN) -> AbstractRNN:
+    def learner(self, model: AbstractRNN, rule: AbstractRule) -> AbstractRNN:
         return model
 
     def simulated(self, model: AbstractRNN) -> AbstractRNN:
         return model
 
-    def learned(self, space: AbstractSpace, weights: Weights, model: AbstractRNN) -> AbstractRNN:
+    def learned(
+        self, space: AbstractSpace, weights: Weights, model: AbstractRNN, rule: AbstractRule
+    ) -> AbstractRNN:
         return space.model(weights)
 
 
@@ -49,7 +54,12 @@ class Checkpointed(AbstractSimulate):
     the processor's cache; short ones are slower. In a loss of your own: `CheckpointedRNN(network)`.
     """
 
-    def learner(self, model: AbstractRNN) -> AbstractRNN:
+    def learner(self, model: AbstractRNN, rule: AbstractRule) -> AbstractRNN:
+        if not rule.of_losses:
+            raise ValueError(
+                f"`Checkpointed` saves memory for losses that are differentiated, and "
+                f"{type(rule).__name__} looks at the states of a trial: use Plain()."
+            )
         if isinstance(model, AbstractReduction):
             raise ValueError(
                 "`Checkpointed` is for networks that are simulated neuron by neuron; a reduction "
@@ -60,7 +70,9 @@ class Checkpointed(AbstractSimulate):
     def simulated(self, model: AbstractRNN) -> AbstractRNN:
         return CheckpointedRNN(model)  # pyright: ignore[reportCallIssue]
 
-    def learned(self, space: AbstractSpace, weights: Weights, model: AbstractRNN) -> AbstractRNN:
+    def learned(
+        self, space: AbstractSpace, weights: Weights, model: AbstractRNN, rule: AbstractRule
+    ) -> AbstractRNN:
         return space.model(weights)
 
 
@@ -74,9 +86,9 @@ class ThroughReduction(AbstractSimulate):
     from which that part cannot be told: it stays as it is.)
     """
 
-    def learner(self, model: AbstractRNN) -> AbstractRNN:
+    def learner(self, model: AbstractRNN, rule: AbstractRule) -> AbstractRNN:
         if isinstance(model, LowRankRNN) and model.linear:
-            return reduce(model)
+            return reduce(model, feedback=rule.feedback_of(model))
         raise ValueError(
             f"`ThroughReduction` takes a linear LowRankRNN, whose reduction is exact; got a "
             f"{type(model).__name__} with φ = {type(model.activation).__name__}. Let it learn by "
@@ -86,6 +98,14 @@ class ThroughReduction(AbstractSimulate):
     def simulated(self, model: AbstractRNN) -> AbstractRNN:
         return model
 
-    def learned(self, space: AbstractSpace, weights: Weights, model: LowRankRNN) -> AbstractRNN:
-        transform = jnp.asarray(space.transform(weights))
-        return model.transformed(transform, space.model(weights).c)
+    def learned(
+        self, space: AbstractSpace, weights: Weights, model: LowRankRNN, rule: AbstractRule
+    ) -> AbstractRNN:
+        transform = space.transform(weights)
+        if transform is None:
+            raise ValueError(
+                "`ThroughReduction` has no way back to the network from a reduction with noise of "
+                "neurons, which follows the law of overlaps: use Plain(), or learn reduce(net)."
+            )
+        fixed = rule.feedback_of(model)
+        return model.transformed(jnp.asarray(transform), space.model(weights).c, fixed)

@@ -17,6 +17,7 @@ from lrnn_jax.networks._activation import (
 from lrnn_jax.networks._base import (
     AbstractOverlapRNN,
     AbstractRNN,
+    BackwardPath,
     Equilibria,
     Simulation,
     as_network,
@@ -34,6 +35,7 @@ from lrnn_jax.networks._factorise import (
     factorise,
     recurrent_change,
 )
+from lrnn_jax.networks._feedback import Feedback, as_feedback, overlaps_beside
 from lrnn_jax.networks._files import (
     ACTIVATIONS,
     describe,
@@ -56,4 +58,5 @@ from lrnn_jax.networks._space import (
     with_readout,
 )
 from lrnn_jax.networks._statistics import Gaussianity, gaussianity, share_outside_span
+from lrnn_jax.networks._vector_space import VectorSpace
 from lrnn_jax.networks._vectors import vectors_with_overlaps

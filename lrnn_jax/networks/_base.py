@@ -122,6 +122,22 @@ def drift_of_state(
     return (network.step(kappa, x) - kappa) / network.dt.astype(network.dtype)
 
 
+class BackwardPath(NamedTuple):
+    """What a learning rule may put in the place of a network's own backward pass.
+
+    Fields:
+        weighted: (network, F) → F as its sums over neurons count it: F/s of a low-rank network.
+        rank: network → how many columns C and G have, where a rule draws them.
+        carry: (network, C, G, h, x, a) → what a signal a on the state after a step is on the state
+            h before it, with C Gᵀ in the place of the transposed recurrent weights; None where the
+            class does not say.
+    """
+
+    weighted: Callable[..., Array]
+    rank: Callable[..., int]
+    carry: Callable[..., Array] | None
+
+
 class AbstractRNN(AbstractReadable):
     """A recurrent network in discrete (Euler) time: what tasks and learning need to know of it.
 
@@ -135,6 +151,7 @@ class AbstractRNN(AbstractReadable):
     Class variables:
         simulation: how its steps follow each other.
         equilibria: where its fixed points lie.
+        backward: what learning rules may put in the place of its backward pass.
         readout_activation: what the read-out applies to the state first.
         space: the `AbstractSpace` of what learning moves in it; None: its arrays.
         frozen: names of what does not learn; a field of most networks.
@@ -149,6 +166,9 @@ class AbstractRNN(AbstractReadable):
     simulation: ClassVar[Simulation] = Simulation(scan_states, read_after)
     equilibria: ClassVar[Equilibria] = Equilibria(
         lambda network: network.state_size, whole_state, drift_of_state
+    )
+    backward: ClassVar[BackwardPath] = BackwardPath(
+        lambda network, vectors: vectors, lambda network: network.state_size, None
     )
     readout_activation: ClassVar[Any] = Identity()
     space: ClassVar[Any] = None

@@ -16,6 +16,7 @@ from lrnn_jax.networks._activation import (
     as_activation,
     read_out,
 )
+from lrnn_jax.networks._backward import THROUGH_MATRIX
 from lrnn_jax.networks._base import (
     AbstractRNN,
     Simulation,
@@ -74,6 +75,7 @@ class AbstractDenseRNN(AbstractRNN):
     frozen: tuple[str, ...] = eqx.field(static=True)
     of_currents: ClassVar[bool]
     simulation = Simulation(scan_states, read_in_step)
+    backward = THROUGH_MATRIX
 
     def __init__(
         self,

@@ -26,6 +26,7 @@ from lrnn_jax.networks._activation import (
     as_activation,
     read_out,
 )
+from lrnn_jax.networks._backward import THROUGH_FACTORS
 from lrnn_jax.networks._base import (
     AbstractOverlapRNN,
     Equilibria,
@@ -34,6 +35,7 @@ from lrnn_jax.networks._base import (
     scan_states,
 )
 from lrnn_jax.networks._constraints import as_signs, kept, non_negative
+from lrnn_jax.networks._feedback import Feedback
 from lrnn_jax.networks._vector_space import vectors_and_bias
 from lrnn_jax.networks._vectors import transport, vectors_with_overlaps
 from lrnn_jax.overlaps import Overlaps, Roles, one_set, stack
@@ -139,6 +141,7 @@ class LowRankRNN(AbstractOverlapRNN):
     simulation = Simulation(scan_states, share_rates, power=mean_square)
     equilibria = Equilibria(lambda network: network.v.shape[1], state_of_latents, drift_of_latents)
     space = staticmethod(vectors_and_bias)
+    backward = THROUGH_FACTORS
 
     def __init__(
         self,
@@ -291,10 +294,16 @@ class LowRankRNN(AbstractOverlapRNN):
         return eqx.tree_at(lambda net: [getattr(net, f) for f in fields], self, [*parts.values()])
 
     def transformed(
-        self, transform: Float[Array, "k k"], c: Float[Array, " outputs"] | None = None
+        self,
+        transform: Float[Array, "all all"],
+        c: Float[Array, " outputs"] | None = None,
+        fixed: Feedback = Feedback(),
     ) -> "LowRankRNN":
-        """The same network with vectors Θ T, and read-out bias c: what learning makes of it."""
-        network = self.with_vectors(self.vectors @ transform)
+        """The same network with vectors Θ T, and read-out bias c: what learning makes of it.
+
+        Where a rule holds vectors fixed, these are columns of Θ too.
+        """
+        network = self.with_vectors(fixed.beside(self.vectors, self.roles.means) @ transform)
         return network if c is None else eqx.tree_at(lambda net: net.c, network, c)
 
     @property

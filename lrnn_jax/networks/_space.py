@@ -16,7 +16,7 @@ scalar products in the metric, does the same in all of them.
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -27,6 +27,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 from lrnn_jax._checks import component, number
 from lrnn_jax._files import path_name
 from lrnn_jax.networks._base import AbstractOverlapRNN, AbstractRNN, as_network
+from lrnn_jax.networks._feedback import Feedback
 from lrnn_jax.overlaps import Roles
 
 Weights = PyTree[Float[Array, "..."]]
@@ -39,6 +40,10 @@ class AbstractSpace(eqx.Module):
     network: eqx.AbstractVar[AbstractRNN]
     realisable: eqx.AbstractVar[Bool[Array, ""] | bool]
     """Whether there are weights to start from: Q_0 of a reduction may be of no vectors."""
+    fixed: ClassVar[Any] = Feedback()
+    """What the learning rule holds fixed beside X."""
+    crowd: ClassVar[Any] = None
+    """The many neurons for which noise is drawn, where X has a few rows that stand for them."""
     coefficients: eqx.AbstractClassVar[bool]
     """Whether X are coefficients T of the initial vectors, Θ = Θ_0 T, and not weights themselves:
     only rules that commute with every linear map of the neurons are exact in it."""
@@ -49,9 +54,14 @@ class AbstractSpace(eqx.Module):
         """X at epoch 0."""
 
     @property
+    @abstractmethod
     def roles(self) -> Roles | None:
         """What the columns of Q are; None where there are no loading vectors."""
-        return self.network.roles
+
+    @property
+    @abstractmethod
+    def neurons(self) -> "AbstractSpace":
+        """The space of a network of neurons that moves as this one does: mostly itself."""
 
     @abstractmethod
     def point(self, weights: Weights) -> Any:
@@ -100,7 +110,9 @@ class AbstractSpace(eqx.Module):
         """T with Θ = Θ_0 T; None where it is not known."""
 
     def allowed(self, weights: Weights) -> Weights:
-        """X, or the nearest to it that masks and signs of the network allow."""
+        """X, or the nearest to it that masks and signs of the network allow; turned, of a crowd."""
+        if self.crowd is not None:
+            return self.crowd.turned(weights)
         constrain = self.network.constrain
         return weights if constrain is None else weight_space(constrain(self.model(weights))).start
 
@@ -119,10 +131,12 @@ class LeafSpace(AbstractSpace):
     """
 
     network: AbstractRNN
+    fixed: Feedback
     coefficients, realisable = False, True
 
-    def __init__(self, network: AbstractRNN):
-        self.network = as_network(network)
+    def __init__(self, network: AbstractRNN, fixed: Feedback = Feedback()):
+        component(fixed, Feedback, "fixed", "Feedback(f, c, g), arrays of fixed vectors")
+        self.network, self.fixed = as_network(network), fixed
         arrays = _arrays(network)
         for name in network.frozen:
             if not _among(arrays, name):
@@ -147,6 +161,14 @@ class LeafSpace(AbstractSpace):
 
     def direction(self, weights: Weights, slope: Weights) -> Weights:
         return slope
+
+    @property
+    def roles(self) -> Roles | None:
+        return self.network.roles
+
+    @property
+    def neurons(self) -> "LeafSpace":
+        return self
 
     def transform(self, weights: Weights) -> None:
         return None
@@ -203,7 +225,8 @@ class ReadoutSpace(AbstractSpace):
     vectors: AbstractSpace
 
     network, realisable = _of_vectors("network"), _of_vectors("realisable")
-    coefficients = _of_vectors("coefficients")
+    coefficients, roles = _of_vectors("coefficients"), _of_vectors("roles")
+    fixed = _of_vectors("fixed")
 
     def __init__(self, vectors: AbstractSpace):
         self.vectors = vectors
@@ -220,6 +243,10 @@ class ReadoutSpace(AbstractSpace):
 
     def direction(self, weights: Weights, slope: Any) -> Weights:
         return Beside(self.vectors.direction(weights.vectors, slope.vectors), slope.c)
+
+    @property
+    def neurons(self) -> "ReadoutSpace":
+        return ReadoutSpace(self.vectors.neurons)
 
     def metric(self, weights: Weights) -> Weights:
         return Beside(self.vectors.metric(weights.vectors), weights.c)
@@ -249,9 +276,13 @@ def with_readout(space: AbstractSpace) -> AbstractSpace:
     return space if space.network.c is None else ReadoutSpace(space)
 
 
-def weight_space(model: AbstractRNN) -> AbstractSpace:
-    """What learning moves in a model: what its class names, or else its arrays."""
-    return (as_network(model, "model").space or LeafSpace)(model)
+def weight_space(model: AbstractRNN, fixed: Feedback = Feedback()) -> AbstractSpace:
+    """What learning moves in a model: what its class names, or else its arrays.
+
+    Arguments: the model, and what a learning rule holds fixed beside.
+    """
+    make = as_network(model, "model").space or LeafSpace
+    return make(model) if all(x is None for x in fixed) else make(model, fixed)
 
 
 def check_rates(values: Mapping[str, Any]) -> dict[str, Array]:

@@ -1,22 +1,31 @@
 """What learning moves in a low-rank network."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from jaxtyping import Array, Float
 
 from lrnn_jax.networks._base import AbstractRNN
-from lrnn_jax.networks._space import AbstractSpace, Weights, column_rates, with_readout
+from lrnn_jax.networks._space import (
+    AbstractSpace,
+    Feedback,
+    Weights,
+    column_rates,
+    with_readout,
+)
+from lrnn_jax.overlaps import Roles
 
 
 class VectorSpace(AbstractSpace):
     """Loading vectors of a low-rank network: X = Θ, M = 1/s."""
 
     network: Any
+    fixed: Feedback
     coefficients, realisable = False, True
 
-    def __init__(self, network: Any):
-        self.network = network
+    def __init__(self, network: Any, fixed: Feedback = Feedback()):
+        self.network, self.fixed = network, fixed
 
     @property
     def start(self) -> Weights:
@@ -31,6 +40,14 @@ class VectorSpace(AbstractSpace):
     def direction(self, weights: Weights, slope: Weights) -> Weights:
         return slope * self.network.scale.astype(weights.dtype).reshape(-1, 1)
 
+    @property
+    def roles(self) -> Roles:
+        return replace(self.network.roles, **self.fixed.columns)
+
+    @property
+    def neurons(self) -> "VectorSpace":
+        return self
+
     def transform(self, weights: Weights) -> None:
         return None
 
@@ -44,12 +61,13 @@ class VectorSpace(AbstractSpace):
         return self.network.roles.join(blocks)
 
     def gram(self, weights: Weights) -> Float[Array, "k k"]:
-        return weights.T @ self.metric(weights)
+        theta = self.fixed.beside(weights, self.network.roles.means)
+        return theta.T @ self.metric(theta)
 
     def rates(self, values: Mapping[str, Any]) -> Weights | None:
         return column_rates(self.network, values)
 
 
-def vectors_and_bias(network: Any) -> AbstractSpace:
+def vectors_and_bias(network: Any, fixed: Feedback = Feedback()) -> AbstractSpace:
     """What learns in a `LowRankRNN`."""
-    return with_readout(VectorSpace(network))
+    return with_readout(VectorSpace(network, fixed))

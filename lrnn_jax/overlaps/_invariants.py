@@ -98,6 +98,7 @@ def invariants_of(
     overlaps: Overlaps, rates: Mapping[str, float], frozen: tuple[str, ...], *, linear: bool
 ) -> Invariants:
     """`invariants` from what they depend on: overlaps, multipliers, frozen columns, linearity."""
+    overlaps = overlaps.own
     roles = overlaps.roles
     if is_traced(rates):
         raise ValueError("`rates` decide which quantities are conserved: pass them untraced.")

@@ -235,6 +235,15 @@ class Overlaps(AbstractOverlapModel):
         return self.gram - mean[..., :, None] * mean[..., None, :]
 
     @property
+    def own(self) -> "Overlaps":
+        """Those of the network's own vectors: without what a rule holds fixed."""
+        if self.roles.own == self.roles:
+            return self
+        ones = [self.roles.size - 1] * self.roles.means
+        kept = [*range(self.roles.right), *ones]
+        return Overlaps(_submatrix(self.gram, kept, kept), self.roles.own)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Names of the distinct overlaps, in the order of `vector`."""
         return self.roles.names

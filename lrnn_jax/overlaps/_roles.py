@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,9 +12,12 @@ from jaxtyping import Array, Float
 
 from lrnn_jax._checks import component, flag, whole
 
-LETTERS = "zvmubho"
+LETTERS = "zvmubhfcgo"
 """The families of vectors in the order of their columns: read-out, reading, input, writing, biases,
-initial state, ones. Reserved, before ones: f (feedback; c, g for what is fixed in time)."""
+initial state; then what a learning rule holds fixed: feedback f of the outputs, and c, g of the
+recurrent weights; ones."""
+FIXED = "fcgo"
+"""Families that never learn."""
 _NAME = re.compile(rf"([{LETTERS}])(\d*)([{LETTERS}])(\d*)")
 
 
@@ -27,7 +30,7 @@ class UnknownOverlap(KeyError, ValueError):
 
 @dataclass(frozen=True)
 class Roles:
-    """The columns of Θ = [Z | V | M | U], then b, h and 1 where there are such: k of them.
+    """The columns of Θ = [Z | V | M | U], then b, h, f, c, g and 1 where there are such: k of them.
 
     Arguments:
         outputs: d_out, columns of Z (read-out).
@@ -38,9 +41,12 @@ class Roles:
             latent is 1 at the start and decays.
         means: whether there is a last column of ones, "o", which never learns: its overlaps are the
             means of the other vectors, e.g. zo = Σ_i z_i / s.
+        feedback: columns of F, fixed vectors that a rule sends errors back by: 0, or one an output.
+        through: columns of each of C and G, fixed vectors by which a rule carries errors back in
+            time, C Gᵀ in the place of V Uᵀ; 0: none.
 
-    Errors: ValueError unless all three are at least 1; UnknownOverlap, with suggestions, by all
-    methods that take names.
+    Errors: ValueError unless the first three are at least 1; UnknownOverlap, with suggestions, by
+    all methods that take names.
     """
 
     outputs: int = 1
@@ -49,19 +55,24 @@ class Roles:
     bias: bool = False
     start: bool = False
     means: bool = False
+    feedback: int = 0
+    through: int = 0
 
     def __post_init__(self) -> None:
         for name in ("outputs", "rank", "inputs"):
             object.__setattr__(self, name, whole(getattr(self, name), name))
         for name in ("bias", "start", "means"):
             object.__setattr__(self, name, flag(getattr(self, name), name))
+        for name in ("feedback", "through"):
+            object.__setattr__(self, name, whole(getattr(self, name), name, 0))
 
     @property
     def sizes(self) -> dict[str, int]:
         """Number of columns of each family."""
         sizes = {"z": self.outputs, "v": self.rank, "m": self.inputs, "u": self.rank}
-        more = {"b": self.bias, "h": self.start, "o": self.means}
-        return sizes | {family: 1 for family, there in more.items() if there}
+        more = {"b": self.bias, "h": self.start, "f": self.feedback}
+        more |= {"c": self.through, "g": self.through, "o": self.means}
+        return sizes | {family: int(size) for family, size in more.items() if size}
 
     @property
     def size(self) -> int:
@@ -76,7 +87,7 @@ class Roles:
     @property
     def right(self) -> int:
         """End of the columns of [M U b h], the side of Θ that writes: left … right − 1."""
-        return self.size - int(self.means)
+        return self.left + self.inputs + self.rank + self.bias + self.start
 
     @cached_property
     def slices(self) -> dict[str, slice]:
@@ -101,7 +112,8 @@ class Roles:
         """The k(k+1)/2 distinct entries of Q, in canonical order.
 
         S (row by row), then R and P off the diagonal, then the squared norms of M, U, V, Z: for
-        rank 1 zm, zu, vm, vu, mu, zv, mm, uu, vv, zz. Last the means, where there are such.
+        rank 1 zm, zu, vm, vu, mu, zv, mm, uu, vv, zz. Then those with fixed vectors, and the means,
+        where there are such.
         """
         k, left, right = self.size, self.left, self.right
         s = [(i, j) for i in range(left) for j in range(left, right)]
@@ -109,8 +121,9 @@ class Roles:
         p = [(i, j) for i in range(left) for j in range(i + 1, left)]
         order = (f for f in "mubhvz" if f in self.sizes)
         norms = [(i, i) for f in order for i in range(*self.slices[f].indices(k))]
+        fixed = [(i, j) for j in range(right, k - self.means) for i in range(j + 1)]
         means = [(i, k - 1) for i in range(k)] if self.means else []
-        return tuple(s + r + p + norms + means)
+        return tuple(s + r + p + norms + fixed + means)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -172,19 +185,26 @@ class Roles:
         return out
 
     def frozen_columns(self, frozen: tuple[str, ...]) -> list[bool]:
-        """Whether each column is frozen, from names of families or columns; that of ones is."""
-        fixed = ("o",) if self.means else ()
+        """Whether each column is frozen, from names of families or columns; what is fixed is."""
+        fixed = [family for family in FIXED if family in self.sizes]
         return self.per_column(dict.fromkeys((*frozen, *fixed), True), False, "frozen")
 
     def split(self, theta: Float[Array, "*axes k"]) -> dict[str, Float[Array, "..."]]:
         """The columns of each family of vectors that can learn."""
-        return {f: theta[..., s] for f, s in self.slices.items() if f != "o"}
+        return {f: theta[..., s] for f, s in self.slices.items() if f not in FIXED}
 
     def join(self, blocks: Mapping[str, Float[Array, "..."]]) -> Float[Array, "*axes k"]:
-        """A change of all columns from those of each family; a column of ones does not change."""
-        parts = [blocks[f] for f in self.sizes if f != "o"]
-        ones = [jnp.zeros_like(parts[0][..., :1])] if self.means else []
-        return jnp.concatenate(parts + ones, axis=-1)
+        """A change of all columns from those of each family; fixed columns do not change."""
+        parts = [blocks[f] for f in self.sizes if f not in FIXED]
+        fixed = sum(size for f, size in self.sizes.items() if f in FIXED)
+        if fixed:
+            parts.append(jnp.zeros((*parts[0].shape[:-1], fixed), parts[0].dtype))
+        return jnp.concatenate(parts, axis=-1)
+
+    @property
+    def own(self) -> "Roles":
+        """Those of the network's own vectors: without what a rule holds fixed."""
+        return replace(self, feedback=0, through=0)
 
     def describe(self) -> str:
         """ "rank 1, 1 input, 1 output", for messages."""
@@ -192,6 +212,7 @@ class Roles:
         inputs = f"{self.inputs} input{'s' * (self.inputs > 1)}"
         outputs = f"{self.outputs} output{'s' * (self.outputs > 1)}"
         more = ", biases" * self.bias + ", initial state" * self.start + ", means" * self.means
+        more += ", feedback" * (self.feedback > 0) + ", feedback in time" * (self.through > 0)
         return f"rank {self.rank}, {inputs}, {outputs}{more}"
 
     def _unknown(self, name: str, known: list[str], kind: str) -> str:

@@ -81,6 +81,14 @@ class GramSpace(AbstractSpace):
     def direction(self, weights: Weights, slope: Any) -> Weights:
         return tiny_matmul(weights, self.generator(slope))
 
+    @property
+    def roles(self) -> Roles:
+        return self.network.roles
+
+    @property
+    def neurons(self) -> "GramSpace":
+        return self
+
     def transform(self, weights: Weights) -> Float[Array, "..."]:
         """T = 1 + X − P: what the projector P drops of Θ_0 stays as it is."""
         one = jnp.eye(weights.shape[-1], dtype=weights.dtype)

@@ -2,13 +2,13 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 from jaxtyping import Array, Float
 
 from lrnn_jax._readable import AbstractReadable
-from lrnn_jax.networks import AbstractRNN, AbstractSpace, Weights
+from lrnn_jax.networks import AbstractRNN, AbstractSpace, Feedback, Weights
 from lrnn_jax.tasks import AbstractObjective
 
 
@@ -18,23 +18,53 @@ class EpochLoss(eqx.Module):
     Arguments:
         objective: what is learned.
         batch: the epoch's data.
+        epoch: its number.
         evaluate: (model, objective, batch) → L, on as many devices and in as little memory as asked
             for.
     """
 
     objective: AbstractObjective
     batch: Any
+    epoch: Any
     evaluate: Callable[[AbstractRNN, AbstractObjective, Any], Float[Array, ""]]
 
     def __call__(self, model: AbstractRNN) -> Float[Array, ""]:
         return self.evaluate(model, self.objective, self.batch)
 
 
+class Backward(NamedTuple):
+    """How a rule sends errors back.
+
+    Fields:
+        source: columns by which errors reach neurons: "z", the read-out's own, or "f".
+        carried: columns by which they go on in time: "v" (with "u", as the gradient does), "c"
+            (with "g"), or "" for the leak of each neuron alone.
+        window: how many of the last updates are credited; None for all.
+        chunks: whether windows stand one after another, in place of sliding.
+    """
+
+    source: str = "z"
+    carried: str = "v"
+    window: int | None = None
+    chunks: bool = False
+
+
 class AbstractRule(AbstractReadable):
     """How the direction of learning is computed; a method decides what is made of it.
 
-    Updates take −direction for the way that weights go: that of `Gradient` is XΓ.
+    Updates take −direction for the way that weights go: that of `Gradient` is XΓ. Rules are written
+    for neurons; a reduction runs them on the few neurons that learn as it does.
+
+    Class variables:
+        of_losses: whether the rule takes nothing but losses, which any objective, simulation and
+            number of devices has; others look at outputs and states.
+        no_flow: why `Flow` cannot follow it; "" if it can.
+        backward: how errors go back; None where the rule does not say.
     """
+
+    of_losses: ClassVar[bool] = True
+    no_flow: ClassVar[str] = ""
+    backward: ClassVar[Backward | None] = None
 
     @abstractmethod
     def space(self, model: AbstractRNN) -> AbstractSpace:
@@ -44,7 +74,32 @@ class AbstractRule(AbstractReadable):
         """
 
     @abstractmethod
+    def feedback_of(self, network: AbstractRNN) -> Feedback:
+        """The fixed vectors that the rule has beside those of a network; `Feedback()` for none."""
+
+    @abstractmethod
+    def check(self, objective: AbstractObjective) -> None:
+        """Raise ValueError, with the reason, unless the rule can learn this."""
+
+    @abstractmethod
+    def init(self, space: AbstractSpace) -> Any:
+        """What the rule remembers, at epoch 0; None for nothing."""
+
+    @abstractmethod
     def direction(
-        self, space: AbstractSpace, loss: EpochLoss, weights: Weights
-    ) -> tuple[Float[Array, ""], Weights]:
-        """The loss, and the direction against which weights X go."""
+        self, space: AbstractSpace, loss: EpochLoss, weights: Weights, memory: Any
+    ) -> tuple[Float[Array, ""], Weights, Any]:
+        """The loss, the direction against which weights X go, and the memory an epoch later."""
+
+
+class AbstractMemoryless(AbstractRule):
+    """A rule without memory or vectors of its own, for any objective."""
+
+    def feedback_of(self, network: AbstractRNN) -> Feedback:
+        return Feedback()
+
+    def check(self, objective: AbstractObjective) -> None:
+        """Any will do."""
+
+    def init(self, space: AbstractSpace) -> None:
+        return None

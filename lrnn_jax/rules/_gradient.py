@@ -3,16 +3,18 @@
 from jaxtyping import Array, Float
 
 from lrnn_jax.networks import AbstractRNN, AbstractSpace, Weights, weight_space
-from lrnn_jax.rules._base import AbstractRule, EpochLoss
+from lrnn_jax.rules._base import AbstractMemoryless, Backward, EpochLoss
 
 
-class Gradient(AbstractRule):
+class Gradient(AbstractMemoryless):
     """The gradient in the space's metric, XΓ: backpropagation through time."""
+
+    backward = Backward()
 
     def space(self, model: AbstractRNN) -> AbstractSpace:
         return weight_space(model)
 
     def direction(
-        self, space: AbstractSpace, loss: EpochLoss, weights: Weights
-    ) -> tuple[Float[Array, ""], Weights]:
-        return space.gradient(loss, weights)
+        self, space: AbstractSpace, loss: EpochLoss, weights: Weights, memory: None
+    ) -> tuple[Float[Array, ""], Weights, None]:
+        return *space.gradient(loss, weights), None

@@ -5,10 +5,10 @@ from jaxtyping import Array, Float
 from lrnn_jax.networks import AbstractRNN, AbstractSpace, LeafSpace, Weights
 from lrnn_jax.overlaps import visible
 from lrnn_jax.reduced import ReducedRNN
-from lrnn_jax.rules._base import AbstractRule, EpochLoss
+from lrnn_jax.rules._base import AbstractMemoryless, EpochLoss
 
 
-class VisibleOnly(AbstractRule):
+class VisibleOnly(AbstractMemoryless):
     """The gradient with respect to the visible overlaps themselves, invisible ones ignored.
 
         S' = S − η ∂L/∂S      with `Descent(lr, rule=VisibleOnly())`
@@ -31,12 +31,11 @@ class VisibleOnly(AbstractRule):
         return LeafSpace(model)  # Q itself, as if its entries were free
 
     def direction(
-        self, space: AbstractSpace, loss: EpochLoss, weights: Weights
-    ) -> tuple[Float[Array, ""], Weights]:
+        self, space: AbstractSpace, loss: EpochLoss, weights: Weights, memory: None
+    ) -> tuple[Float[Array, ""], Weights, None]:
         value, slopes = space.gradient(loss, weights)
         assert space.roles is not None
         sees = visible(space.roles)
         beside = {name: slope for name, slope in slopes.items() if name == "c"}
-        return value, beside | {
-            name: sees.project(slope + slope.T) for name, slope in slopes.items() if name != "c"
-        }
+        moved = {name: sees.project(g + g.T) for name, g in slopes.items() if name != "c"}
+        return value, beside | moved, None

@@ -216,9 +216,12 @@ class Store(AbstractStore):
         return self._arrays[index, name, mode]
 
     def _make_array(self, index: int, name: str, spec: Spec, layout: Mapping[str, Any]) -> None:
-        group = self._zarr.open_group(self.path / "data", mode="a", zarr_format=3)
+        data, errors = self.path / "data", self._zarr.errors
+        with contextlib.suppress(errors.ContainsGroupError):  # another process was first, here and
+            self._zarr.open_group(data, mode="a", zarr_format=3)
+        group = self._zarr.open_group(data, mode="r+", zarr_format=3)
         names, fill = ("cell", *spec.dims), fill_of(spec.dtype)
-        with contextlib.suppress(self._zarr.errors.ContainsArrayError):  # another process was first
+        with contextlib.suppress(errors.ContainsArrayError):  # below
             group.create_array(f"{index}/{name}", fill_value=fill, dimension_names=names, **layout)
 
     def _is_lost(self, index: int, unit: int, name: str) -> bool:

@@ -169,29 +169,53 @@ class OneByOne(AbstractWorker):
         return Chunk(arrays, raised, specs)
 
 
+class Stopped(RuntimeError):
+    """A sweep was asked to stop before all was computed; what is complete is kept."""
+
+
+class Part(NamedTuple):
+    """What one process does of a sweep: the i-th of n shares; it tells `advance` how many more
+    cells are done, and asks `stop` before each chunk whether to end there."""
+
+    share: tuple[int, int]
+    advance: Callable[[int], None]
+    stop: Callable[[], bool]
+
+    def check(self) -> None:
+        """Raise Stopped where it is to stop with work left."""
+        if self.stop():
+            raise Stopped(
+                "The sweep was stopped; what is complete is kept: go on with resume=True."
+            )
+
+
 @dataclass(frozen=True)
 class Job:
-    """One group of cells on its way into a store that several processes may share: this one, the
-    i-th of n, takes every n-th chunk of so many cells, and tells how many more cells are done."""
+    """One group of cells on its way into a store that several processes may share: this one takes
+    its part of the chunks of so many cells."""
 
     store: AbstractStore
     group: Group
     worker: AbstractWorker
     chunk: int
-    share: tuple[int, int]
-    advance: Callable[[int], None]
+    part: Part
 
     def run(self) -> None:
-        """Compute the chunks that nobody has computed, then wait for those in work."""
-        waiting = list(self.group.units(self.chunk, self.share))
+        """Compute the chunks that nobody has computed, then wait for those in work.
+
+        Errors: Stopped when chunks are left and the process is to stop.
+        """
+        waiting = list(self.group.units(self.chunk, self.part.share))
         while waiting:
             held = self._go_through(waiting)
+            if held:
+                self.part.check()
             if len(held) == len(waiting):
                 time.sleep(0.2)  # all that is left is in the hands of other processes
             waiting = held
 
     def _go_through(self, units: list[int]) -> list[int]:
-        """Go through chunks once; returns those that other processes hold.
+        """Go through chunks once; returns those that other processes hold, or that are left.
 
         While one step is written, the next is computed.
         """
@@ -219,7 +243,10 @@ class Job:
         for unit in units:
             place = self.group.index, unit
             if self.store.is_done(*place):
-                self.advance(len(self.group.part(unit, self.chunk)))
+                self.part.advance(len(self.group.part(unit, self.chunk)))
+                continue
+            if self.part.stop():
+                held.append(unit)
                 continue
             lock = contextlib.ExitStack()
             if lock.enter_context(self.store.lock(*place)) and not self.store.is_done(*place):
@@ -257,7 +284,7 @@ class Job:
             }
             self.store.write(index, unit, arrays, note)
             locks.pop(unit).close()
-            self.advance(len(cells))
+            self.part.advance(len(cells))
 
     def _keep_coordinates(
         self, positions: Mapping[str, np.ndarray], raised: Mapping[int, str]

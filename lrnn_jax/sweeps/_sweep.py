@@ -1,10 +1,9 @@
 """Sweeps: one function over many cells, compiled once, in chunks, on any devices, resumable."""
 
 import functools
-import inspect
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -12,15 +11,17 @@ import jax
 import jax.random as jr
 import numpy as np
 
-from lrnn_jax._checks import component, flag, names, one_key, whole, whole_or_none
+from lrnn_jax._checks import component, flag, names, one_key, whole_or_none
 from lrnn_jax._checks import function as as_function
 from lrnn_jax._devices import local_devices
+from lrnn_jax.sweeps._arguments import as_labels, as_share, check_parameters, name_of
 from lrnn_jax.sweeps._documents import manifest_hash
 from lrnn_jax.sweeps._folder import Store, as_path
-from lrnn_jax.sweeps._grid import Group, as_design, groups, hint
+from lrnn_jax.sweeps._grid import Group, as_design, groups
 from lrnn_jax.sweeps._identity import differences, function_digest
-from lrnn_jax.sweeps._pipeline import Batches, Job, OneByOne, progress_bar
+from lrnn_jax.sweeps._pipeline import Batches, Job, OneByOne, Part, Stopped, progress_bar
 from lrnn_jax.sweeps._plan import GroupPlan, Traced, budget, fit, readable, trace
+from lrnn_jax.sweeps._shards import scatter
 from lrnn_jax.sweeps._store import AbstractStore, MemoryStore, StoreError, group_record
 
 FORMAT = 1
@@ -55,7 +56,8 @@ class Sweep:
     host callbacks and functions that are not traced by their source, with defaults, closure,
     partial arguments and the plain values of their module that they use; those that are not traced
     also by this package's version. It cannot see changes of functions without source, and of code
-    that a callback or an untraced function calls: take a new store for these.
+    that a callback or an untraced function calls: take a new store for these. Callbacks of a script
+    have no source in a job of an executor: keep to jobs in one store, or put them into a module.
 
     Errors: ValueError for parameters that the function does not take, or lacks.
 
@@ -79,18 +81,18 @@ class Sweep:
         self.design = as_design(cells)
         self.function = as_function(function, "function", "the parameters by name")
         self.key = None if key is None else one_key(key)
-        self.labels = _as_labels(labels or {})
+        self.labels = as_labels(labels or {})
         self.store = None if store is None else as_path(store, "store")
         self.traced = flag(traced, "traced")
         self.chunk = whole_or_none(chunk, "chunk", "what fits into memory")
         self.memory = whole_or_none(memory, "memory", "half of what is free")
-        self.name = component(_name_of(function) if name is None else name, str, "name", "'rates'")
+        self.name = component(name_of(function) if name is None else name, str, "name", "'rates'")
         columns = self.design.columns
         asked = (static,) if isinstance(static, str) else static
         asked = set(names(list(asked) if isinstance(asked, set) else asked, "static", columns))
         asked |= {name for name, column in columns.items() if column.labels is not None}
         self.static = [name for name in columns if name in asked or not traced]
-        self.takes_key = _check_parameters(function, list(columns))
+        self.takes_key = check_parameters(function, list(columns))
         if self.takes_key and key is None:
             raise ValueError("The function takes a key: pass `key` to the sweep, e.g. jr.key(0).")
         self.groups = groups(self.design, self.static)
@@ -124,6 +126,9 @@ class Sweep:
         resume: Any = False,
         devices: Any = None,
         shard: Any = None,
+        executor: Any = None,
+        shards: Any = None,
+        stop: Any = None,
         progress: Any = True,
     ) -> Any:
         """Compute all cells that are not in the store yet.
@@ -136,33 +141,68 @@ class Sweep:
                 their checksums and computed again.
             devices: number of local devices, or the devices; default all local ones.
             shard: (i, n) for the i-th of n jobs on one store, i = 0 … n−1.
+            executor, shards: what runs n jobs, one a shard, by its `submit(function, *arguments)`:
+                `concurrent.futures`, submitit, dask, executorlib. Processes must not be forked.
+            stop: asked before each chunk; once True, chunks in work are completed and the run ends.
             progress: show cells per second and remaining time on a terminal.
 
         Returns: a labelled `xarray.Dataset`, axes of the design first; from a store it is read
         when used. `result` holds each cell's outcome as a code: its attributes say which.
 
         Errors: ValueError when the store holds another sweep, saying what differs, or when memory
-        does not suffice; StoreError when the store cannot be read or written.
+        does not suffice; StoreError when the store cannot be read or written; Stopped.
         """
         resume, progress = flag(resume, "resume"), flag(progress, "progress")
+        if stop is not None:
+            as_function(stop, "stop", "nothing", ", or None")
+        if executor is None and shards is None:
+            return self._compute(resume, devices, shard, stop or (lambda: False), progress)
+        if shard is not None or stop is not None:
+            raise ValueError(
+                "`shard` and `stop` are for one process, `executor` and `shards` for several: give "
+                "the ones or the others."
+            )
+        return self._scatter(executor, shards, {"resume": resume, "devices": devices}, progress)
+
+    def _scatter(self, executor: Any, shards: Any, options: dict[str, Any], progress: bool) -> Any:
+        """Compute in the jobs of an executor. What can be known to fail does so before."""
+        if self.store is None:
+            raise ValueError("Several processes share their results through a `store`: give one.")
+        self._check_new(Store(self.store), options["resume"])
+        if self.traced:
+            self._trace(self.groups[0])
+        else:
+            _ = self._digest  # of its source, which jobs may not have
+        scatter(self, executor, shards, options, progress)
+        return _dataset(Store(self.store))
+
+    def _compute(
+        self, resume: bool, devices: Any, shard: Any, stop: Callable[[], bool], progress: bool
+    ) -> Any:
+        """Compute in this process."""
         processes = jax.process_count()
         shared = shard is not None or processes > 1
         if shared and self.store is None:
             raise ValueError("Several processes share their results through a `store`: give one.")
-        share = (jax.process_index(), processes) if shard is None else _share(shard)
+        share = (jax.process_index(), processes) if shard is None else as_share(shard)
         devices = local_devices(devices)
         manifest = self._manifest(devices[0].platform)
         # what can be known to fail does so before there is a store
         traced = {0: self._trace(self.groups[0])} if self.traced else {}
-        store = self._open(manifest, resume or shared, share)
+        store, stopped = self._open(manifest, resume or shared, share), None
         with progress_bar(self.design.size, progress) as advance:
-            for group in self.groups:
-                done = traced.pop(group.index, None)
-                self._run_group(group, done, store, devices, share, advance)
+            part = Part(share, advance, stop)
+            try:
+                for group in self.groups:
+                    self._run_group(group, traced.pop(group.index, None), store, devices, part)
+            except Stopped as error:
+                stopped = error
         if processes > 1 and shard is None:
             from jax.experimental import multihost_utils
 
             multihost_utils.sync_global_devices("sweep")
+        if stopped is not None:
+            raise stopped
         data = _dataset(store)
         return data.load() if self.store is None else data
 
@@ -183,17 +223,22 @@ class Sweep:
                 + " ".join(sentences)
                 + " Choose another store, or make the sweep the same."
             )
-        if not new and not resume:
-            raise ValueError(
-                f"The store {self.store} already holds {len(store.done())} chunk(s) of this sweep: "
-                f"go on with resume=True (--resume), or choose another store."
-            )
+        if not new:
+            self._check_new(store, resume)
         self._check_program(there.get("program"), manifest["program"])
         for place in store.damaged(share):
             store.discard(place)
         return store
 
+    def _check_new(self, store: Store, resume: bool) -> None:
+        if store.manifest is not None and not resume:
+            raise ValueError(
+                f"The store {self.store} already holds {len(store.done())} chunk(s) of this sweep: "
+                f"go on with resume=True (--resume), or choose another store."
+            )
+
     def _manifest(self, platform: str) -> dict[str, Any]:
+        others = ("device_count", *(["xla_cpu"] if platform != "cpu" else []))  # change no numbers
         flags = os.getenv("XLA_FLAGS", "").split()
         same: dict[str, Any] = {
             "format": FORMAT,
@@ -203,7 +248,7 @@ class Sweep:
             "key": None if self.key is None else np.asarray(jr.key_data(self.key)).tolist(),
             "dtype": str(np.dtype(jax.numpy.result_type(float))),
             "platform": platform,
-            "compiler": sorted(f for f in flags if "device_count" not in f),
+            "compiler": sorted(f for f in flags if not any(other in f for other in others)),
             "versions": {"jax": jax.__version__, "jaxlib": metadata.version("jaxlib")},
         }
         # what is traced is known by the program of each group of cells
@@ -240,17 +285,17 @@ class Sweep:
         traced: Traced | None,
         store: AbstractStore,
         devices: Sequence[Any],
-        share: tuple[int, int],
-        advance: Callable[[int], None],
+        part: Part,
     ) -> None:
         name = f"groups/{group.index}"
-        record = store.document(name)
+        if (record := store.document(name)) is None:
+            part.check()  # before it is compiled
         if not self.traced:
             self._check_program(record["program"] if record else None, self._digest, group)
             key = self.key if self.takes_key else None
             known = {"design": self.design, "group": group, "function": self.function}
             worker = OneByOne(**known, key=key, identity=self._digest, width=1)
-            Job(store, group, worker, 1, share, advance).run()
+            Job(store, group, worker, 1, part).run()
             return
         traced, worker = traced or self._trace(group), None
         if record is None:
@@ -259,13 +304,14 @@ class Sweep:
             record = store.keep(name, record)  # another process may have been faster
         self._check_program(record["program"], traced.digest, group)
         chunk = record["chunk"]
-        units = group.units(chunk, share)
+        units = group.units(chunk, part.share)
         if all(store.is_done(group.index, unit) for unit in units):
-            advance(sum(len(group.part(unit, chunk)) for unit in units))
+            part.advance(sum(len(group.part(unit, chunk)) for unit in units))
             return
+        part.check()
         if worker is None or worker.compiled.batch != chunk:
             worker = self._batches(group, traced, devices, chunk)
-        Job(store, group, worker, chunk, share, advance).run()
+        Job(store, group, worker, chunk, part).run()
 
     @functools.cached_property
     def _digest(self) -> str:
@@ -287,11 +333,11 @@ def sweep(cells: Any, function: Any, **options: Any) -> Any:
     Arguments:
         cells, function: as for `Sweep`.
         options: of `Sweep` (key, static, labels, chunk, store, memory, traced, name), of its `run`
-            (resume, devices, shard, progress).
+            (resume, devices, shard, executor, shards, stop, progress).
 
     Returns: a labelled `xarray.Dataset`, axes of the design first.
     """
-    of_run = ("resume", "devices", "shard", "progress")
+    of_run = ("resume", "devices", "shard", "executor", "shards", "stop", "progress")
     running = {name: options.pop(name) for name in of_run if name in options}
     return Sweep(cells, function, **options).run(**running)
 
@@ -322,49 +368,3 @@ def _dataset(store: AbstractStore) -> Any:
     except ImportError as error:
         raise ImportError("Sweeps need xarray: pip install 'lrnn_jax[sweep]'.") from error
     return dataset(store)
-
-
-def _name_of(function: Callable[..., Any]) -> str:
-    """Module and qualified name of a function; of the class, for objects that have none."""
-    try:
-        return f"{function.__module__}.{function.__qualname__}"
-    except AttributeError:
-        return f"{type(function).__module__}.{type(function).__name__}"
-
-
-def _as_labels(labels: Any) -> dict[str, tuple[str, str]]:
-    pairs = labels.items() if isinstance(labels, Mapping) else [("labels", labels)]
-    for name, pair in pairs:
-        if not isinstance(pair, (tuple, list)) or [type(text) for text in pair] != [str, str]:
-            raise ValueError(
-                f"`labels` are pairs by name, {{name: (long name, units)}}; got {pair!r} for "
-                f"{name!r}."
-            )
-    return dict(labels)
-
-
-def _share(shard: Any) -> tuple[int, int]:
-    try:
-        i, n = shard
-    except (TypeError, ValueError):
-        raise ValueError(f"`shard` is (i, n) with 0 <= i < n; got {shard!r}.") from None
-    n = whole(n, "shard[1]")
-    return whole(i, "shard[0]", 0, n - 1), n
-
-
-def _check_parameters(function: Callable[..., Any], names: list[str]) -> bool:
-    """Whether the function takes a key; ValueError unless it takes just these parameters."""
-    parameters = inspect.signature(function).parameters
-    kinds = {p.kind for p in parameters.values()}
-    if inspect.Parameter.VAR_KEYWORD not in kinds:
-        for name in names:
-            if name not in parameters or name == "key":
-                raise ValueError(
-                    f"The function has no parameter {name!r}.{hint(name, parameters)} It takes "
-                    f"{', '.join(p for p in parameters if p != 'key')}."
-                )
-    plain = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    needed = [p.name for p in parameters.values() if p.kind in plain and p.default is p.empty]
-    if missing := [n for n in needed if n not in (*names, "key")]:
-        raise ValueError(f"The function needs values for {', '.join(missing)}: add axes for them.")
-    return "key" in parameters

@@ -1,0 +1,285 @@
+"""Few neurons that learn as N do: exact for what commutes with rotations of the neurons."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
+
+from lrnn_jax._checks import component, number, whole
+from lrnn_jax._readable import AbstractReadable
+from lrnn_jax.networks import (
+    AbstractRNN,
+    AbstractSpace,
+    Feedback,
+    LowRankRNN,
+    Weights,
+    as_feedback,
+    weight_space,
+)
+from lrnn_jax.overlaps import Overlaps, Roles, is_realisable
+from lrnn_jax.reduced._base import AbstractReduction
+from lrnn_jax.reduced._reduced import ReducedRNN
+
+
+class Compressed(AbstractReadable):
+    """A network, the few neurons that learn as it does, and the way back.
+
+    Arguments:
+        network: the small one.
+        feedback: fixed vectors of a learning rule, for the small network.
+        frame: O with Θ = O R, shape (N, neurons of the small network).
+        original: the network of N neurons.
+    """
+
+    network: LowRankRNN
+    feedback: Feedback
+    frame: Float[Array, "n few"]
+    original: LowRankRNN
+
+    def lift(self, network: LowRankRNN) -> LowRankRNN:
+        """The network of N neurons when the small one is this: Θ = O R.
+
+        Arguments:
+            network: the small one, at any time of learning: `curve.model`.
+
+        Errors: ValueError for another number of neurons or vectors.
+        """
+        component(network, LowRankRNN, "network", "curve.model of the compressed network")
+        if network.vectors.shape != self.network.vectors.shape:
+            raise ValueError(
+                f"`network` must be the compressed one, with vectors of shape "
+                f"{self.network.vectors.shape}; got {network.vectors.shape}."
+            )
+        lifted = self.original.with_vectors(self.frame @ network.vectors)
+        return lifted if network.c is None else eqx.tree_at(lambda n: n.c, lifted, network.c)
+
+
+def compress(network: LowRankRNN, feedback: Feedback | ArrayLike | None = None) -> Compressed:
+    """The few neurons whose learning is that of N neurons, exactly, at any step size.
+
+        Θ⁺_0 = [Θ_0 | F | C | G] = O R (QR),      Θ_t = O R_t
+
+    The network with loadings R and the same scale s, trained by the same code, has at all times the
+    outputs and overlaps of the network with Θ: under every method and rule that commutes with
+    rotations of the neurons (all of `Descent`, `NormalisedDescent`, `Muon` and all rules; not
+    Adam), for linear φ. It has as many neurons as there are vectors.
+
+        small = lrnn.compress(net, feedback)
+        rule = lrnn.RFLO(feedback=small.feedback)
+        curve = lrnn.learn(small.network, task, lrnn.Descent(0.02, rule=rule), epochs=100)
+        trained = small.lift(curve.model)
+
+    Arguments:
+        network: a linear `LowRankRNN`.
+        feedback: fixed vectors of the rule: F, shape (N, outputs), or `Feedback(f, c, g)`.
+
+    Errors: ValueError for nonlinear φ, signs of neurons, or feedback of another shape.
+
+    Source: ours.
+    """
+    component(network, LowRankRNN, "network", "LowRankRNN(…)")
+    if not network.linear:
+        raise ValueError(
+            f"φ = {type(network.activation).__name__} acts on each neuron by itself, so fewer "
+            f"neurons cannot stand for them: use population(network)."
+        )
+    network.check_reducible()
+    fixed = as_feedback(feedback, network)
+    own = network.scale.astype(network.dtype)
+    by_neuron = jnp.sqrt(own)[:, None] if own.ndim else jnp.ones((1, 1), own.dtype)
+    frame, loadings = jnp.linalg.qr(fixed.beside(network.vectors, False) / by_neuron)
+    roles = replace(network.roles, **fixed.columns)
+    small = _network(loadings, roles, jnp.ones((), own.dtype) if own.ndim else own, network)
+    return Compressed(small, _fixed(loadings, roles), frame * by_neuron, network)
+
+
+def _fixed(loadings: Float[Array, "n k"], roles: Roles) -> Feedback:
+    """The columns of F, C and G."""
+    return Feedback(*(loadings[:, roles.slices[x]] if x in roles.sizes else None for x in "fcg"))
+
+
+def _network(loadings: Float[Array, "n k"], roles: Roles, scale: Any, like: Any) -> LowRankRNN:
+    """A network with these loadings; all else as in another one."""
+    options = {"dt": like.dt, "readout": like.readout_activation, "c": like.c}
+    return LowRankRNN.from_stack(loadings, roles, scale, frozen=like.frozen, **options)
+
+
+@jax.custom_jvp
+def square_root(gram: Float[Array, "k k"]) -> Float[Array, "k k"]:
+    """The symmetric R with RR = Q; its derivative does not mind equal eigenvalues."""
+    values, vectors = jnp.linalg.eigh(gram)
+    return (vectors * jnp.sqrt(jnp.maximum(values, 0))[None]) @ vectors.T
+
+
+@square_root.defjvp
+def _square_root_jvp(primals: Any, tangents: Any) -> Any:
+    """R dR + dR R = dQ."""
+    (gram,), (change,) = primals, tangents
+    values, vectors = jnp.linalg.eigh(gram)
+    root = jnp.sqrt(jnp.maximum(values, 0))
+    total = root[:, None] + root[None, :]
+    inside = vectors.T @ change @ vectors / jnp.where(total > 0, total, 1)
+    inside = jnp.where(total > 0, inside, 0)
+    return (vectors * root[None]) @ vectors.T, vectors @ inside @ vectors.T
+
+
+class Crowd(eqx.Module):
+    """N neurons with noise of their own, for which 2k rows stand: exact in the law of overlaps.
+
+    k rows lie in the span of the loading vectors and k beyond it. Standard normal noise ξ (N×k) has
+    the Gram matrix [R + ξ]ᵀ[R + ξ] of [R + G; H], with G standard normal and H the Bartlett factor
+    of a Wishart matrix of N − k degrees of freedom.
+
+    Arguments:
+        neurons: N ≥ 2k.
+    """
+
+    neurons: int = eqx.field(static=True)
+
+    def noise(self, normal: Float[Array, "rows k"], key: PRNGKeyArray) -> Float[Array, "rows k"]:
+        """G, and H in place of the lower half of independent normal numbers."""
+        k = normal.shape[1]
+        freedom = self.neurons - k - jnp.arange(k, dtype=normal.dtype)
+        lengths = jnp.sqrt(jr.chisquare(key, freedom, dtype=normal.dtype))
+        beyond = jnp.triu(normal[k:], 1) + jnp.diag(lengths)
+        return jnp.concatenate([normal[:k], beyond])
+
+    def turned(self, weights: Float[Array, "rows k"]) -> Float[Array, "rows k"]:
+        """Rows turned so that the lower half is zero: the next noise meets the span of the new."""
+        upper = jnp.linalg.qr(weights)[1]
+        return jnp.concatenate([upper, jnp.zeros_like(upper)])
+
+
+class CompressedSpace(AbstractSpace):
+    """A linear reduction as a network of k neurons: X = R (k×k), Q = RᵀR/s, M = 1/s.
+
+    For rules that are written for neurons: they move `neurons`. R starts as the root of Q_0, and
+    T = 1 + R_0⁺ (R − R_0); s is 1 if nothing else is said. A crowd adds k rows of zeros, and has no
+    T, as its noise leaves the span of Θ_0.
+    """
+
+    network: AbstractReduction
+    vectors: AbstractSpace
+    crowd: Crowd | None
+    first: Float[Array, "k k"]
+    inverse: Float[Array, "k k"]
+    coefficients = True
+
+    def __init__(self, reduction: ReducedRNN, crowd: Crowd | None = None, scale: ArrayLike = 1.0):
+        roles = reduction.roles
+        self.network, self.crowd = reduction, crowd
+        self.first = square_root(reduction.overlaps.gram)
+        few = len(self.first) * float(jnp.finfo(reduction.dtype).eps) ** 0.5
+        self.inverse = jnp.linalg.pinv(self.first, rtol=few, hermitian=True)
+        scale = jnp.asarray(scale, reduction.dtype)
+        loadings = jnp.sqrt(scale) * self.first
+        if crowd is not None:
+            loadings = jnp.concatenate([loadings, jnp.zeros_like(loadings)])
+        small = _network(loadings, roles, scale, reduction)
+        self.vectors = weight_space(small, _fixed(loadings, roles))
+
+    @property
+    def start(self) -> Weights:
+        return self.vectors.start
+
+    @property
+    def realisable(self) -> Bool[Array, ""]:
+        return is_realisable(jax.lax.stop_gradient(self.network.laws.gram))
+
+    @property
+    def roles(self) -> Roles:
+        return self.network.roles
+
+    @property
+    def neurons(self) -> AbstractSpace:
+        return self.vectors
+
+    def point(self, weights: Weights) -> Weights:
+        return weights
+
+    def model_at(self, point: Weights) -> AbstractRNN:
+        reduction = self.network.with_gram(self.gram(point))
+        if self.network.c is None:
+            return reduction
+        return eqx.tree_at(lambda net: net.c, reduction, self.vectors.model(point).c)
+
+    def direction(self, weights: Weights, slope: Any) -> Weights:
+        return self.vectors.direction(weights, slope)
+
+    def metric(self, weights: Weights) -> Weights:
+        return self.vectors.metric(weights)
+
+    def blocks(self, weights: Weights) -> dict[str, Float[Array, "..."]]:
+        return self.vectors.blocks(weights)
+
+    def join(self, blocks: dict[str, Float[Array, "..."]]) -> Weights:
+        return self.vectors.join(blocks)
+
+    def gram(self, weights: Weights) -> Float[Array, "k k"]:
+        return self.vectors.gram(weights)
+
+    def rates(self, values: Mapping[str, Any]) -> Weights | None:
+        return self.vectors.rates(values)
+
+    def transform(self, weights: Weights) -> Float[Array, "k k"] | None:
+        if self.crowd is not None:
+            return None
+        network: Any = self.vectors.model(weights)
+        now = self.vectors.fixed.beside(network.vectors, False)
+        return jnp.eye(len(now), dtype=now.dtype) + self.inverse @ (now - self.first)
+
+
+def as_neurons(reduction: AbstractReduction, feedback: bool, through: bool) -> CompressedSpace:
+    """A reduction as a few neurons, with the fixed vectors that a rule needs.
+
+    Those that the reduction has no overlaps of are as those of infinitely many neurons: orthogonal
+    to all others, with squared norm s.
+
+    Arguments: the reduction; whether the rule needs F, and C and G.
+
+    Errors: ValueError, with the reason, unless a few neurons learn as the reduction.
+    """
+    reduction, roles = _compressible(reduction), reduction.roles
+    more = {
+        "feedback": roles.feedback or roles.outputs * feedback,
+        "through": roles.through or roles.rank * through,
+    }
+    wanted = replace(roles, **more)
+    gram = jnp.eye(wanted.size, dtype=reduction.dtype)
+    old = jnp.array([wanted.labels.index(label) for label in roles.labels])
+    gram = gram.at[old[:, None], old[None, :]].set(reduction.overlaps.gram)
+    return CompressedSpace(eqx.tree_at(lambda r: r.overlaps, reduction, Overlaps(gram, wanted)))
+
+
+def as_crowd(
+    reduction: AbstractReduction, neurons: int, scale: ArrayLike | None
+) -> CompressedSpace:
+    """A reduction as rows that stand for N neurons, each with noise of its own.
+
+    Arguments: the reduction; N; s, N if None.
+
+    Errors: ValueError, with the reason, unless its overlaps have the law of such a network.
+    """
+    reduction = _compressible(reduction)
+    if reduction.c is not None:
+        raise ValueError("A read-out bias gets no noise in a reduction: let the network learn.")
+    own = eqx.tree_at(lambda r: r.overlaps, reduction, reduction.overlaps.own)
+    crowd = Crowd(whole(neurons, "neurons", 2 * own.roles.size))
+    scale = neurons if scale is None else number(scale, "scale", 0, open_start=True)
+    return CompressedSpace(own, crowd, scale)
+
+
+def _compressible(reduction: AbstractReduction) -> ReducedRNN:
+    """The reduction itself, unless it is not one that a few neurons learn as."""
+    if isinstance(reduction, ReducedRNN) and reduction.linear and not reduction.roles.means:
+        return reduction
+    raise ValueError(
+        f"This rule is exact on overlaps for linear φ and one Gram matrix without means; got a "
+        f"{type(reduction).__name__} with φ = {type(reduction.activation).__name__}. Let "
+        f"population(…) learn, the limit of infinitely many neurons for any φ."
+    )

@@ -1,0 +1,68 @@
+"""What is learned of an epoch arrives some epochs later."""
+
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lrnn_jax._checks import component, whole
+from lrnn_jax.networks import AbstractRNN, AbstractSpace, Feedback, Weights
+from lrnn_jax.rules._base import AbstractRule, Backward, EpochLoss
+from lrnn_jax.tasks import AbstractObjective
+
+
+class DelayedRule(AbstractRule):
+    """Another rule, whose direction arrives d epochs late.
+
+        X_{e+1} = X_e − η G(X_{e−d}),      nothing before epoch d      (for `Descent`)
+
+    Arguments:
+        rule: any other.
+        epochs: d.
+
+    Errors: ValueError for d < 1 or what is no rule; that of `Flow`, in which a delay vanishes.
+
+    Source: ours.
+    """
+
+    rule: AbstractRule
+    epochs: int = eqx.field(converter=partial(whole, name="epochs"), static=True)
+    no_flow = "a delay of some epochs vanishes in the flow: give the rule that is delayed"
+
+    def __check_init__(self) -> None:
+        component(self.rule, AbstractRule, "rule", "Gradient()")
+
+    @property
+    def of_losses(self) -> bool:
+        return self.rule.of_losses
+
+    @property
+    def backward(self) -> Backward | None:
+        return self.rule.backward
+
+    def space(self, model: AbstractRNN) -> AbstractSpace:
+        return self.rule.space(model)
+
+    def feedback_of(self, network: AbstractRNN) -> Feedback:
+        return self.rule.feedback_of(network)
+
+    def check(self, objective: AbstractObjective) -> None:
+        self.rule.check(objective)
+
+    def init(self, space: AbstractSpace) -> Any:
+        """Directions of the last d epochs, and what the rule remembers."""
+        nothing = jax.tree.map(lambda a: jnp.zeros((self.epochs, *a.shape), a.dtype), space.start)
+        return nothing, self.rule.init(space)
+
+    def direction(
+        self, space: AbstractSpace, loss: EpochLoss, weights: Weights, memory: Any
+    ) -> tuple[Float[Array, ""], Weights, Any]:
+        late, inner = memory
+        value, direction, inner = self.rule.direction(space, loss, weights, inner)
+        place = loss.epoch % self.epochs
+        arrived = jax.tree.map(lambda a: a[place], late)
+        late = jax.tree.map(lambda a, b: a.at[place].set(b), late, direction)
+        return value, arrived, (late, inner)
