@@ -27,11 +27,21 @@ import numpy as np
 import optax
 
 import lrnn_jax as lrnn
-from lrnn_jax import environments, learning, networks, overlaps, rules, stability, sweeps, tasks
+from lrnn_jax import (
+    environments,
+    inference,
+    learning,
+    networks,
+    overlaps,
+    rules,
+    stability,
+    sweeps,
+    tasks,
+)
 
 jax.config.update("jax_enable_x64", True)
 PACKAGES = ("", "overlaps", "networks", "reduced", "tasks", "environments", "rules", "learning")
-PACKAGES += ("stability", "sweeps")
+PACKAGES += ("stability", "inference", "sweeps")
 PACKAGE = Path(lrnn.__file__).parent
 DT = 0.1
 NET = lrnn.LowRankRNN.normalised(6, dt=DT, key=jr.key(0))
@@ -135,6 +145,15 @@ CALLS = {
     "coupling": (lrnn.coupling, {"roles": Q.roles}),
     "reachable_dimensions": (lrnn.reachable_dimensions, {"overlaps": Q}),
     "random_overlaps": (overlaps.random_overlaps, {"key": KEY}),
+    "flat_direction": (overlaps.flat_direction, {"overlaps": Q}),
+    "flat_range": (overlaps.flat_range, {"overlaps": Q}),
+    "regauged": (overlaps.regauged, {"overlaps": Q, "c": 2.0}),
+    "transposed": (overlaps.transposed, {"overlaps": Q}),
+    "images": (inference.images, {"model": Q, "method": DESCENT}),
+    "exact_ranks": (
+        inference.exact_ranks,
+        {"objective": FILTER, "method": DESCENT, "overlaps": Q, "epochs": 1},
+    ),
     "ReducedRNN": (lrnn.ReducedRNN, {"overlaps": Q, "dt": DT}),
     "MixtureRNN": (
         lrnn.MixtureRNN,
@@ -305,7 +324,7 @@ NOT_CALLED = {
         Excursion Holonomy Landscape Stages Options LearningError Interrupted RESULTS UnknownOverlap
         StoreError Stopped Evaluation NoisyTrials Store Axis Design Runnable FixedPoints
         FixedPointHistory Steering Conserved Compressed Feedback
-        PerturbationMoments""",
+        PerturbationMoments Images Symmetry Ranks""",
     "without arguments": """
         Identity Erf Tanh ReLU Softplus Squared Gradient VisibleOnly EProp Plain
         Checkpointed
