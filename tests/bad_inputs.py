@@ -59,6 +59,7 @@ CURVE = lrnn.learn(RED, FILTER, DESCENT, epochs=2)
 VALUES = np.array([[1.0 + 0.1j, 1.0 - 0.1j], [0.5, 0.4], [0.3, 0.2]])
 VECTORS = {f: np.ones((6, 1)) * (i + 1) for i, f in enumerate("zvmu")}
 KEY = jr.key(0)
+SEEN = inference.Observations(inference.Visible(), np.ones((4, 4)), epochs=range(4), noise=0.1)
 
 
 class Gym:
@@ -150,6 +151,50 @@ CALLS = {
     "regauged": (overlaps.regauged, {"overlaps": Q, "c": 2.0}),
     "transposed": (overlaps.transposed, {"overlaps": Q}),
     "images": (inference.images, {"model": Q, "method": DESCENT}),
+    "Outputs": (inference.Outputs, {}),
+    "Loss": (inference.Loss, {}),
+    "Observations": (
+        inference.Observations,
+        {"channel": inference.Loss(), "values": np.ones(2), "epochs": (0, 1), "noise": 0.1},
+    ),
+    "Observations.binomial": (
+        inference.Observations.binomial,
+        {"correct": np.ones(2), "trials": 2, "epochs": (0, 1)},
+    ),
+    "Prior": (inference.Prior, {}),
+    "infer": (
+        inference.infer,
+        {
+            "data": SEEN,
+            "objective": FILTER,
+            "method": DESCENT,
+            "model": RED,
+            "starts": 1,
+            "key": KEY,
+        },
+    ),
+    "compare": (
+        inference.compare,
+        {
+            "data": SEEN,
+            "objective": FILTER,
+            "candidates": {"all": DESCENT},
+            "model": RED,
+            "starts": 1,
+            "key": KEY,
+        },
+    ),
+    "identifiable": (
+        inference.identifiable,
+        {
+            "objective": FILTER,
+            "method": DESCENT,
+            "model": RED,
+            "epochs": (0, 1),
+            "observe": inference.Visible(),
+            "noise": 0.1,
+        },
+    ),
     "exact_ranks": (
         inference.exact_ranks,
         {"objective": FILTER, "method": DESCENT, "overlaps": Q, "epochs": 1},
@@ -324,16 +369,18 @@ NOT_CALLED = {
         Excursion Holonomy Landscape Stages Options LearningError Interrupted RESULTS UnknownOverlap
         StoreError Stopped Evaluation NoisyTrials Store Axis Design Runnable FixedPoints
         FixedPointHistory Steering Conserved Compressed Feedback
-        PerturbationMoments Images Symmetry Ranks""",
+        PerturbationMoments Images Symmetry Ranks Estimate Comparison
+        Combinations Identifiability""",
     "without arguments": """
         Identity Erf Tanh ReLU Softplus Squared Gradient VisibleOnly EProp Plain
         Checkpointed
+        Visible Successes
         ThroughReduction RandomPhases Sobol GaussHermite Isospectral""",
     "between layers, of what the layer above has checked": """
         BackwardPath Backward Crowd as_crowd CompressedSpace VectorSpace as_neurons as_feedback
         overlaps_beside
         Simulation inner_power Equilibria read_out as_network Generated Modes Samples EpochLoss
-        Data Problem NoisyStep GramSpace ReadoutSpace plus_bias with_readout check_rates message_of
+        Data Problem Setting combinations NoisyStep GramSpace ReadoutSpace plus_bias with_readout check_rates message_of
         as_evaluation as_activation at_rest check_fits check_gram checked_batch
         check_factorisable recurrent_change
         choose_evaluation column_rates conserved_weights erf from_vector gauss_hermite

@@ -1,5 +1,12 @@
 """Inference: what learning curves determine of overlaps, what they cannot, and estimates."""
 
+from lrnn_jax.inference._channels import AbstractChannel, Loss, Outputs, Successes, Visible
+from lrnn_jax.inference._combinations import Combinations, combinations
+from lrnn_jax.inference._compare import Comparison, compare
+from lrnn_jax.inference._estimate import Estimate, Prior, infer
+from lrnn_jax.inference._identifiable import Identifiability, identifiable
 from lrnn_jax.inference._images import Images, Symmetry, images
+from lrnn_jax.inference._observations import Observations
+from lrnn_jax.inference._predict import Setting
 from lrnn_jax.inference._ranks import Ranks, exact_ranks
 from lrnn_jax.overlaps import flat_direction, flat_range

@@ -64,7 +64,8 @@ def exact_ranks(
         method: `Descent` (momentum, rates) or `Flow`; its multipliers are taken as they are.
         overlaps: a model whose roles and frozen columns count; values do not.
         epochs: E, updates.
-        unknown: what is to be found beside Q: "lr", "momentum", and "gain", "offset" of the loss.
+        unknown: what is to be found beside Q: "lr", "momentum", and "gain", "offset" of what is
+            observed (not of S).
         seed: of the random numbers; every seed gives the same ranks.
 
     Errors: ValueError for other objectives and methods, a network that is not linear or has biases,
@@ -116,8 +117,9 @@ def _ranks(
     learner = _Learner(system(objective, roles, ring), roles, ring, model.multipliers(how.rates))
     run = learner.flow if how.flow else learner.descent
     for order, (s, seen) in enumerate(run(q, more, epochs, how.momentum)):
-        loss = more["gain"] * seen.loss + more["offset"]
-        for kind, jets in zip(KINDS, (seen.outputs, loss, s.rows())):
+        linked = [x * more["gain"] for x in (seen.outputs, seen.loss)]
+        linked = [x + ring.constant(np.ones(x.shape)) * more["offset"] for x in linked]
+        for kind, jets in zip(KINDS, (*linked, s.rows())):
             term = order if how.flow else 0
             table[kind].append(found[kind].add(jets.c[:, 0, term, 1:]))
     null = {kind: [] for kind in KINDS}

@@ -1,0 +1,224 @@
+"""Observations of learning curves, estimates from them, and which way of learning made them."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import lrnn_jax as lrnn
+from lrnn_jax import inference
+from lrnn_jax.inference import Loss, Observations, Outputs, Prior, Successes, Visible
+from lrnn_jax.overlaps import random_overlaps
+from lrnn_jax.tasks import AbstractObjective
+
+TASK = lrnn.ExponentialFilter(0.2, 0.05, 100)
+METHOD = lrnn.Descent(2e-2)
+EPOCHS = range(0, 81, 5)
+TRACES = []
+TRUTH = random_overlaps(key=jr.key(1))
+MODEL = lrnn.ReducedRNN(random_overlaps(key=jr.key(5)), dt=0.05)  # only its roles and dt count
+
+
+class Counted(AbstractObjective):
+    """The task, noting each time its loss is traced."""
+
+    task: lrnn.ExponentialFilter
+    stochastic = False
+
+    def check(self, model):
+        self.task.check(model)
+
+    def sample(self, key):
+        return None
+
+    def output(self, model, batch=None):
+        return self.task.output(model, batch)
+
+    def weight(self, batch):
+        return None
+
+    def loss(self, model, batch=None):
+        TRACES.append(type(model).__name__)
+        return self.task.loss(model, batch)
+
+
+def learned(method=METHOD, n=40, epochs=EPOCHS, truth=TRUTH):
+    """Networks of n neurons, trained by autodiff, at the observed epochs: S, and impulse responses
+    by NumPy's recursion h' = (1 − dt) h + dt (W h + m x)."""
+    net = lrnn.LowRankRNN.with_overlaps(truth, n, dt=0.05, key=jr.key(2))
+    curve = lrnn.learn(net, TASK, method, epochs=epochs[-1], watch=lambda net: net.vectors)
+    rows = list(epochs)
+    outputs = []
+    for theta in np.asarray(curve.watched)[rows]:
+        z, v, m, u = theta.T
+        h, y = m.copy(), []
+        for _ in range(100):
+            y.append(z @ h / n)
+            h = 0.95 * h + 0.05 * u * (v @ h) / n
+        outputs.append(y)
+    gram = np.asarray(curve.gram)[rows]
+    return np.asarray(curve.loss)[rows], np.array(outputs), gram[:, :2, 2:].reshape(len(rows), 4)
+
+
+@pytest.fixture(scope="module")
+def curves():
+    return learned()
+
+
+@pytest.fixture(scope="module")
+def estimate(curves):
+    """Of S, nearly without noise."""
+    data = Observations(Visible(), curves[2], epochs=EPOCHS, noise=1e-7)
+    return inference.infer(data, Counted(TASK), METHOD, model=MODEL, starts=6, key=jr.key(0))
+
+
+# --- observations -----------------------------------------------------------------------------
+
+
+def test_channels_see_what_experiments_record(curves):
+    """At uneven epochs, against neurons trained by autodiff."""
+    loss, outputs, visible = curves
+    seen, rows = (0, 10, 15, 40), [0, 2, 3, 8]
+    theta = TRUTH.vector()
+
+    def predicted(channel, unknown=(), more=()):
+        values = jnp.concatenate([theta, jnp.array(more)])
+        s = inference.Setting(MODEL, TASK, METHOD, channel, seen, 5, unknown)
+        return np.asarray(s.predict(values))
+
+    close = {"atol": 1e-12, "rtol": 1e-10}
+    found = predicted(Outputs(10, first=5), ("gain", "offset"), (2.0, -0.1))
+    np.testing.assert_allclose(found, 2 * outputs[rows, 5::10] - 0.1, **close)
+    np.testing.assert_allclose(predicted(Loss(log=True))[:, 0], np.log(loss[rows]), **close)
+    share = 0.5 + 0.4 * (1 - loss[rows] / loss[0])
+    both = predicted(Successes(), ("span", "floor"), (0.4, 0.5))
+    np.testing.assert_allclose(both[:, 0], share, **close)
+    other = learned(lrnn.Descent(4e-2), epochs=seen)[2]
+    np.testing.assert_allclose(predicted(Visible(), ("lr",), (np.log(4e-2),)), other, **close)
+
+
+def test_counts_are_shares_with_the_noise_of_the_binomial():
+    data = Observations.binomial([5, 10, 0], 10, epochs=(0, 2, 6))
+    np.testing.assert_allclose(data.values[:, 0], [0.5, 1.0, 0.0])
+    p = np.array([6, 11, 1]) / 12
+    np.testing.assert_allclose(data.noise[:, 0], np.sqrt(p * (1 - p) / 10))
+    assert (data.stride, data.size) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"values": [1.0, np.nan]}, "`values`"),
+        ({"epochs": (1, 0)}, "`epochs` must rise"),
+        ({"epochs": (0, 1, 2)}, "`epochs` needs one entry for each row of `values`, 2; got 3"),
+        ({"noise": 0.0}, "`noise` must lie in"),
+        ({"noise": np.ones(3)}, "`noise` is one number or has the shape"),
+    ],
+)
+def test_wrong_data_are_refused(changed, message):
+    given = {"values": np.ones(2), "epochs": (0, 1), "noise": 0.1} | changed
+    values = np.asarray(given.pop("values"))
+    with pytest.raises(ValueError, match=message):
+        Observations(Loss(), values, **given)
+
+
+# --- estimates --------------------------------------------------------------------------------
+
+
+def test_an_estimate_finds_the_network(estimate):
+    """Without noise, up to its image: nine combinations, and the flat one within the cone."""
+    assert estimate.outcome == "identified"
+    assert estimate.starts_agreeing >= 4
+    grams = np.asarray(estimate.images().overlaps.gram)
+    assert len(grams) == 1  # S breaks sign and transposition
+    expected = np.asarray(estimate.combined.weights @ TRUTH.vector())
+    assert list(estimate.names[4:]) == ["mu", "zv", "mm+zz", "uu+vv", "mm−uu"]
+    np.testing.assert_allclose(estimate.values, expected, atol=1e-6)
+    low, high = map(float, estimate.flat_range)
+    off = float(TRUTH["mm"] - estimate.overlaps["mm"])
+    assert low <= off <= high
+    assert "identified" in str(estimate)
+
+
+def test_intervals_are_those_of_a_linear_problem(estimate):
+    """(JᵀJ/σ² + 1/spread²)⁻¹ by NumPy, with J from differences of curves."""
+    predict, step = eqx.filter_jit(estimate.setting.predict), 1e-5
+    j = []
+    for i in range(10):
+        ends = [predict(estimate.theta.at[i].add(sign * step)).ravel() for sign in (1, -1)]
+        j.append((ends[0] - ends[1]) / (2 * step))
+    j = np.array(j).T / 1e-7
+    w = np.asarray(estimate.combined.weights)
+    expected = np.sqrt(np.diag(w @ np.linalg.inv(j.T @ j + np.eye(10) / 4) @ w.T))
+    np.testing.assert_allclose(estimate.std, expected, rtol=1e-2)
+    low, high = estimate.intervals(0.95)["vu"]
+    value, std = (float(x[estimate.names.index("vu")]) for x in (estimate.values, estimate.std))
+    np.testing.assert_allclose((low, high), (value - 1.96 * std, value + 1.96 * std), rtol=1e-4)
+    assert estimate.weak == ()
+
+
+def test_data_and_noise_are_arrays_of_one_program(curves, estimate):
+    """Another data set, noise and start cost no compilation; noise makes combinations weak."""
+    traced = len(TRACES)
+    assert traced > 0
+    noisy = curves[2] + 0.01 * np.asarray(jr.normal(jr.key(1), curves[2].shape))
+    data = Observations(Visible(), noisy, epochs=EPOCHS, noise=0.01)
+    found = inference.infer(data, Counted(TASK), METHOD, model=MODEL, starts=6, key=jr.key(3))
+    assert len(TRACES) == traced
+    assert 30 < float(found.chi2) < 110  # 68 numbers
+    assert set(found.weak) >= {"uu+vv"}
+    assert found.outcome == "weak"
+    error = (found.values - found.combined.weights @ TRUTH.vector()) / found.std
+    assert float(jnp.abs(error).max()) < 4
+
+
+def test_a_wrong_model_is_rejected_by_its_misfit(curves, estimate):
+    data = Observations(Visible(), curves[2][::-1], epochs=EPOCHS, noise=1e-7)  # backwards in time
+    found = inference.infer(data, Counted(TASK), METHOD, model=MODEL, starts=6, key=jr.key(3))
+    assert found.outcome == "rejected"
+
+
+@pytest.mark.parametrize(
+    ("rates", "names"),
+    [
+        ({}, "mm+zz uu+vv mm−uu"),
+        ({"m": 0.0}, "mm uu+zz zz−vv"),
+        ({"z": 0.5, "u": 2.0}, "mm+2zz uu+2vv mm−0.5uu"),
+        ({"z": 0.0, "v": 0.0}, "mm uu vv zz"),
+    ],
+)
+def test_combinations_have_no_part_along_the_flat_direction(rates, names):
+    method = lrnn.Descent(0.1, rates=rates)
+    s = inference.Setting(MODEL, TASK, method, Visible(), (0, 5), 5, ())
+    found = inference.combinations(s)
+    flat = lrnn.Overlaps(inference.flat_direction(MODEL, rates), MODEL.roles).vector()
+    if rates.keys() != {"z", "v"}:
+        assert np.linalg.matrix_rank(np.asarray(found.weights)) == 9
+        np.testing.assert_allclose(found.weights @ flat, 0, atol=1e-15)
+        assert found.names[6:] == tuple(names.split()) or rates == {"m": 0.0}
+    else:
+        assert found.names[6:] == tuple(names.split())
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"data": Observations(Loss(), np.ones(4), epochs=range(4), noise=1.0)}, "fewer than the"),
+        ({"objective": lrnn.ExponentialFilter(0.2, 0.05, 9, label_noise=0.1)}, "label noise"),
+        ({"method": lrnn.Descent(0.1, rule=lrnn.VisibleOnly())}, "`method` must be such as"),
+        ({"unknown": ("floor",)}, "`unknown` takes names among lr, momentum, gain, offset"),
+        ({"unknown": ("momentum",)}, "`unknown` names the momentum"),
+        ({"prior": Prior(np.eye(3))}, "`prior` has a mean of shape"),
+    ],
+)
+def test_what_cannot_be_inferred_is_refused(changed, message):
+    data = Observations(Outputs(10), np.ones((2, 10)), epochs=(0, 5), noise=0.1)
+    given = {"data": data, "objective": TASK, "method": METHOD} | changed
+    with pytest.raises(ValueError, match=message):
+        inference.infer(**given, model=MODEL, starts=2, key=jr.key(0))
+
+
+def test_a_prior_outside_the_cone_is_refused():
+    with pytest.raises(ValueError, match="`mean` of a prior lies outside the cone"):
+        Prior(-np.eye(4))
