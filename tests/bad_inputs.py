@@ -370,7 +370,7 @@ NOT_CALLED = {
         StoreError Stopped Evaluation NoisyTrials Store Axis Design Runnable FixedPoints
         FixedPointHistory Steering Conserved Compressed Feedback
         PerturbationMoments Images Symmetry Ranks Estimate Comparison
-        Combinations Identifiability""",
+        Combinations Identifiability Fits""",
     "without arguments": """
         Identity Erf Tanh ReLU Softplus Squared Gradient VisibleOnly EProp Plain
         Checkpointed
@@ -380,7 +380,8 @@ NOT_CALLED = {
         BackwardPath Backward Crowd as_crowd CompressedSpace VectorSpace as_neurons as_feedback
         overlaps_beside
         Simulation inner_power Equilibria read_out as_network Generated Modes Samples EpochLoss
-        Data Problem Setting combinations NoisyStep GramSpace ReadoutSpace plus_bias with_readout check_rates message_of
+        Setting combinations covariance fit
+        Data Problem NoisyStep GramSpace ReadoutSpace plus_bias with_readout check_rates message_of
         as_evaluation as_activation at_rest check_fits check_gram checked_batch
         check_factorisable recurrent_change
         choose_evaluation column_rates conserved_weights erf from_vector gauss_hermite

@@ -3,7 +3,8 @@
 from lrnn_jax.inference._channels import AbstractChannel, Loss, Outputs, Successes, Visible
 from lrnn_jax.inference._combinations import Combinations, combinations
 from lrnn_jax.inference._compare import Comparison, compare
-from lrnn_jax.inference._estimate import Estimate, Prior, infer
+from lrnn_jax.inference._estimate import Estimate, Prior, covariance, infer
+from lrnn_jax.inference._fit import Fits, fit
 from lrnn_jax.inference._identifiable import Identifiability, identifiable
 from lrnn_jax.inference._images import Images, Symmetry, images
 from lrnn_jax.inference._observations import Observations

@@ -224,13 +224,16 @@ def infer(
     mean = jnp.concatenate([mean, s.usual()])
     std = jnp.concatenate([std, jnp.array([SPREADS[name] for name in s.unknown])])
     values, noise = data.values.ravel(), data.noise.ravel()
-    fits = fit(s, values, noise, mean, std, drawn(s, starts, key))
+    return _estimate(s, data, std, fit(s, values, noise, mean, std, drawn(s, starts, key)))
+
+
+def _estimate(s: Setting, data: Observations, std: Array, fits: Fits) -> Estimate:
+    """The best of all starts, and what surrounds it."""
     best = jnp.argmin(fits.cost)
     theta = fits.theta[best]
-    sees = data.channel.kind == "visible"
     return Estimate(
         theta=theta,
-        covariance=covariance(s, theta, noise, std),
+        covariance=covariance(s, theta, data.noise.ravel(), std),
         prior_std=std,
         chi2=fits.chi2[best],
         size=data.size,
@@ -238,7 +241,7 @@ def infer(
         combined=combinations(s),
         flat_range=_range(s, theta),
         setting=s,
-        sees_overlaps=sees,
+        sees_overlaps=data.channel.kind == "visible",
     )
 
 

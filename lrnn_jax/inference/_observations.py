@@ -118,4 +118,3 @@ class Observations(AbstractReadable):
     def stride(self) -> int:
         """The largest step by which learning, recorded from epoch 0 on, meets all epochs."""
         return max(gcd(*self.epochs), 1)
-

@@ -164,8 +164,9 @@ class _Learner:
             yield s, seen
             if epoch < epochs:
                 change = t @ gamma
-                kept = momentum and memory is not None
-                memory = change + memory * more["momentum"] if kept else change
+                if momentum and memory is not None:
+                    change = change + memory * more["momentum"]
+                memory = change
                 t = t - memory * more["lr"]
 
     def flow(
