@@ -13,6 +13,7 @@ from lrnn_jax.overlaps import random_overlaps
 
 EPOCHS = range(0, 61, 5)
 TRACES = []
+CLOSE: dict = {"atol": 1e-12, "rtol": 1e-10}
 
 
 def rated(**rates):
@@ -81,13 +82,13 @@ def test_channels_see_what_experiments_record(curves):
         return np.asarray(s.predict(values))
 
     found = predicted(Outputs(10, first=5), ("gain", "offset"), (2.0, -0.1))
-    np.testing.assert_allclose(found, 2 * outputs[rows, 5::10] - 0.1, atol=1e-12, rtol=1e-10)
+    np.testing.assert_allclose(found, 2 * outputs[rows, 5::10] - 0.1, **CLOSE)
     np.testing.assert_allclose(
         predicted(Loss(log=True))[:, 0], np.log(loss[rows]), atol=1e-12, rtol=1e-10
     )
     share = 0.5 + 0.4 * (1 - loss[rows] / loss[0])
     both = predicted(Successes(), ("span", "floor"), (0.4, 0.5))
-    np.testing.assert_allclose(both[:, 0], share, atol=1e-12, rtol=1e-10)
+    np.testing.assert_allclose(both[:, 0], share, **CLOSE)
     other = learned(lrnn.Descent(4e-2), epochs=seen)[2]
     np.testing.assert_allclose(
         predicted(Visible(), ("lr",), (np.log(4e-2),)), other, atol=1e-12, rtol=1e-10
@@ -95,7 +96,7 @@ def test_channels_see_what_experiments_record(curves):
 
 
 def test_counts_are_shares_with_the_noise_of_the_binomial():
-    data = Observations.binomial([5, 10, 0], 10, epochs=(0, 2, 6))
+    data = Observations.binomial(np.array([5, 10, 0]), 10, epochs=(0, 2, 6))
     np.testing.assert_allclose(data.values[:, 0], [0.5, 1.0, 0.0])
     p = np.array([6, 11, 1]) / 12
     np.testing.assert_allclose(data.noise[:, 0], np.sqrt(p * (1 - p) / 10))
