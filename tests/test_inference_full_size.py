@@ -45,7 +45,7 @@ def test_starts_that_find_the_network(channel, least):
     """Without noise: of ten, to 1e-6 in nine combinations of one of its images."""
     for seed in (1, 2):
         seen = curve_of(seed, channel)
-        data = Observations(channel, seen, epochs=EPOCHS, noise=1e-7)
+        data = Observations(channel, seen, epochs=EPOCHS, noise=1e-8)
         found = inference.infer(data, TASK, METHOD, model=MODEL, starts=10, key=jr.key(7))
         see = channel.kind == "visible"
         images = inference.images(truth(seed), METHOD, see_overlaps=see).overlaps.vector()

@@ -12,6 +12,8 @@ from lrnn_jax.inference._predict import Setting
 
 TEMPER = (30.0, 5.0, 1.0, 1.0)
 """σ is multiplied by this, stage by stage: where noise is assumed large, the prior rules."""
+LARGE = (0.3, 0.05, 0.0, 0.0)
+"""It is at least this share of the size of the data, however precise these are."""
 STEPS = (20, 20, 60, 25)
 POLISH = len(TEMPER) - 1
 """The last stage goes by entries of Q, in which valleys are straight."""
@@ -80,7 +82,9 @@ class _Fit(eqx.Module):
     std: Array
 
     def run(self, start: Array) -> Fits:
-        schedule = jnp.asarray(TEMPER, start.dtype), jnp.asarray(STEPS)
+        precision = jnp.sqrt(jnp.mean(self.data**2) / jnp.mean(self.noise**2))
+        large = jnp.asarray(LARGE, start.dtype) * precision
+        schedule = jnp.maximum(jnp.asarray(TEMPER, start.dtype), large), jnp.asarray(STEPS)
         zero, size = jnp.zeros((), int), len(self.data)
         state = State(
             theta=start,
