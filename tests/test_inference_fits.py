@@ -251,7 +251,6 @@ def test_what_learning_will_tell_is_what_it_told(estimate):
 
 CANDIDATES = {
     "all": METHOD,
-    "m frozen": rated(m=0.0),
     "read-out": rated(v=0.0, m=0.0, u=0.0),
     "recurrent": rated(z=0.0, m=0.0),
 }
@@ -266,7 +265,7 @@ def test_what_learned_is_told_from_what_did_not(estimate):
         data, TASK, CANDIDATES, model=MODEL, unknown=(), starts=6, key=jr.key(0)
     )
     assert found.best == truth
-    assert found.dimensions == {"all": 10, "m frozen": 10, "read-out": 7, "recurrent": 9}
+    assert found.dimensions == {"all": 10, "read-out": 7, "recurrent": 9}
     name, best = truth, found.estimates[truth]
     expected = float(best.chi2) + found.dimensions[name] * np.log(52)
     np.testing.assert_allclose(found.bic[name], expected)
