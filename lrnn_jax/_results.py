@@ -8,7 +8,11 @@ from jaxtyping import Array, Int
 
 
 class RESULTS(diffrax.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
-    """How a learning run ended. Extends `diffrax.RESULTS`, which ODE solves return."""
+    """How a learning run ended. Extends `diffrax.RESULTS`, which ODE solves return.
+
+    >>> bool(curve.result == lrnn.RESULTS.successful)
+    True
+    """
 
     diverged = (
         "Learning diverged: the loss or a weight stopped being finite. The curve up to that epoch "
@@ -36,18 +40,37 @@ OUTCOMES = (*_FIRST, *(name for name in RESULTS._name_to_item if name not in _FI
 
 
 def outcome(result: RESULTS) -> str:
-    """The name of a single (not batched) result: "successful", "diverged", …"""
+    """The name of a single (not batched) result: "successful", "diverged", …
+
+    >>> learning.outcome(curve.result)
+    'successful'
+    """
     return next(name for name in OUTCOMES if bool(result == RESULTS._name_to_item[name]))
 
 
 def outcome_code(result: RESULTS) -> Int[Array, "*batch"]:
-    """The position of a result, or of each of a batch, in `OUTCOMES`: plain numbers for storage."""
+    """The position of a result, or of each of a batch, in `OUTCOMES`: plain numbers for storage.
+
+    >>> int(learning.outcome_code(curve.result))
+    0
+    """
     fits = [jnp.asarray(result == RESULTS._name_to_item[name]) for name in OUTCOMES]
     return jnp.argmax(jnp.stack(fits), axis=0)
 
 
 class LearningError(RuntimeError):
-    """Learning ended without success. `curve` holds everything up to that point."""
+    """Learning ended without success. `curve` holds everything up to that point.
+
+    >>> try:
+    ...     lrnn.learn(reduction, task, lrnn.Descent(50.0), epochs=50)
+    ... except lrnn.LearningError as error:
+    ...     print(learning.outcome(error.curve.result))
+    ...
+    diverged
+    >>> short = lrnn.learn(reduction, task, lrnn.Descent(50.0), epochs=50, throw=False)
+    >>> learning.outcome(short.result)
+    'diverged'
+    """
 
     def __init__(self, message: str, curve: Any):
         super().__init__(message)
@@ -55,7 +78,11 @@ class LearningError(RuntimeError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Learning was interrupted. `curve` holds everything up to that point."""
+    """Learning was interrupted. `curve` holds everything up to that point.
+
+    >>> issubclass(lrnn.Interrupted, KeyboardInterrupt)
+    True
+    """
 
     def __init__(self, curve: Any):
         super().__init__("interrupted")

@@ -54,7 +54,6 @@ LINKS = {  # of included files → pages of the site
     ".github/CONTRIBUTING.md": "contributing.md",
     "benchmarks/README.md": "benchmarks.md",
     "notebooks": "notebooks.md",
-    "#the-theory-in-one-paragraph": "theory.md",
     "scaling.png": "../benchmarks/scaling.png",
 }
 INCLUDE = re.compile(r'^<!-- include (?P<path>\S+)(?: from "(?P<first>.+?)")?'
@@ -72,7 +71,7 @@ def included(found: re.Match) -> str:
 
     def link(match: re.Match) -> str:
         words, target = match.groups()
-        target = LINKS.get(target, target).removeprefix("notebooks/")
+        target = re.sub(r"^(\.\./)?notebooks/", "", LINKS.get(target, target))
         inside = target.startswith(("#", "../", "https://")) or (HERE / target).is_file()
         return f"[{words}]({target})" if inside else words
 

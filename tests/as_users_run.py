@@ -174,7 +174,7 @@ WRONG = {
     "activation": lambda: reduction(activation=lrnn.Tanh),
     "activation: function": lambda: reduction(activation=jnp.tanh),
     "frozen": lambda: reduction(frozen="u2"),
-    "network": lambda: lrnn.reduce(Q),
+    "network": lambda: lrnn.reduce(Q),  # pyright: ignore[reportCallIssue]
     "populations": lambda: lrnn.MixtureRNN(Q, [1.0], dt=0.1),
     "populations: arrays": lambda: mixture([np.eye(4)] * 2),
     "weights": lambda: mixture(weights=[[0.5, 0.5]]),

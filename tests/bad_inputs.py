@@ -55,6 +55,8 @@ PLANT = lrnn.KIntegrator(2, dt=DT)
 LOOP = lrnn.ClosedLoop(PLANT, 5, control_cost=0.1)
 FLIPS = lrnn.FlipFlop(DT, 60, 2)
 DESCENT = lrnn.Descent(0.01)
+THIN = lrnn.DenseRNN(np.zeros((5, 5)), np.ones((5, 1)), np.ones((1, 5)) / 5, dt=DT)
+THIN_CURVE = lrnn.learn(lrnn.reduce(THIN), FILTER, DESCENT, epochs=2)
 CURVE = lrnn.learn(RED, FILTER, DESCENT, epochs=2)
 VALUES = np.array([[1.0 + 0.1j, 1.0 - 0.1j], [0.5, 0.4], [0.3, 0.2]])
 VECTORS = {f: np.ones((6, 1)) * (i + 1) for i, f in enumerate("zvmu")}
@@ -210,6 +212,10 @@ CALLS = {
     ),
     "reduce": (lrnn.reduce, {"network": NET}),
     "compress": (lrnn.compress, {"network": NET}),
+    "compress a dense network": (lrnn.compress, {"network": THIN}),
+    "CompressedDense.lift": (lrnn.compress(THIN).lift, {"network": lrnn.reduce(THIN)}),
+    "lift a dense network": (lrnn.lift, {"curve": THIN_CURVE, "network": THIN}),
+    "invariants of a dense network": (lrnn.invariants, {"model": THIN}),
     "Compressed.lift": (lrnn.compress(NET).lift, {"network": lrnn.compress(NET).network}),
     "Truncated": (lrnn.Truncated, {"window": 2}),
     "FeedbackAlignment": (lrnn.FeedbackAlignment, {"feedback": np.ones((6, 1))}),
@@ -343,6 +349,13 @@ CALLS = {
         lrnn.noise_drift,
         {"reduction": RED, "task": NOISY, "method": DESCENT, "epochs": 1},
     ),
+    "noise_drift of minibatches": (
+        lrnn.noise_drift,
+        {
+            **{"reduction": RED, "task": lrnn.WhiteNoise(FILTER, batch=2), "method": DESCENT},
+            **{"epochs": 1, "kurtosis": -1.2, "directions": 0},
+        },
+    ),
     "diagnose_closure": (
         lrnn.diagnose_closure,
         {"network": BENT, "task": FLIPS, "method": DESCENT, "epochs": 1, "key": KEY},
@@ -368,7 +381,7 @@ NOT_CALLED = {
         ClosureGap ClosureReport LearningCurve LearningState Phase Distance Decoding Law NoiseDrift
         Excursion Holonomy Landscape Stages Options LearningError Interrupted RESULTS UnknownOverlap
         StoreError Stopped Evaluation NoisyTrials Store Axis Design Runnable FixedPoints
-        FixedPointHistory Steering Conserved Compressed Feedback
+        FixedPointHistory Steering Conserved Compressed CompressedDense Feedback MatrixInvariant
         PerturbationMoments Images Symmetry Ranks Estimate Comparison
         Combinations Identifiability Fits""",
     "without arguments": """
@@ -377,7 +390,8 @@ NOT_CALLED = {
         Visible Successes
         ThroughReduction RandomPhases Sobol GaussHermite Isospectral""",
     "between layers, of what the layer above has checked": """
-        BackwardPath Backward Crowd as_crowd CompressedSpace VectorSpace as_neurons as_feedback
+        BackwardPath Backward Crowd as_crowd CompressedSpace CoreSpace VectorSpace InputNoise
+        LabelNoise StartNoise as_kurtosis check_gradient_noise with_kurtosis as_neurons as_feedback
         overlaps_beside
         Simulation inner_power Equilibria read_out as_network Generated Modes Samples EpochLoss
         Setting combinations covariance fit

@@ -1,7 +1,10 @@
 """The strict world tests run in: float64, no silent promotion, shapes and types checked."""
 
+import atexit
 import os
+import shutil
 import sys
+import tempfile
 from importlib.metadata import version
 
 import pytest
@@ -13,7 +16,15 @@ if "slow" not in sys.argv:  # small tests take longer to compile than to run: co
     os.environ.setdefault("XLA_FLAGS", flags)
 
 import jax
+from jax.experimental.compilation_cache import compilation_cache
 from jaxtyping import install_import_hook
+
+if "slow" not in sys.argv:  # each file compiles afresh (below); files share hundreds of programs
+    COMPILED = tempfile.mkdtemp(prefix="compiled-")
+    atexit.register(shutil.rmtree, COMPILED, ignore_errors=True)
+    jax.config.update("jax_compilation_cache_dir", COMPILED)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -40,3 +51,16 @@ def _forget_compiled_programs():
     """Free compiled programs after each file: thousands of them exhaust a process's memory maps."""
     yield
     jax.clear_caches()
+
+
+@pytest.fixture(scope="module")
+def own_cache():
+    """JAX's cache of compiled programs as a user has it: none, until one is asked for."""
+    names = "jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs"
+    before = {name: getattr(jax.config, name) for name in names}
+    jax.config.update("jax_compilation_cache_dir", None)
+    compilation_cache.reset_cache()
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()

@@ -14,7 +14,10 @@ from lrnn_jax import experiments
 mpl.use("Agg")
 
 
-LONG = ("memory_aba", "memory_twins", "flip_flop", "optimisers", "three_stages", "tradeoff")
+LONG = (
+    *("memory_aba", "memory_twins", "flip_flop", "optimisers", "three_stages", "tradeoff"),
+    *("rules", "tracking"),
+)
 """Half a minute and more even so."""
 EACH = [
     pytest.param(name, marks=pytest.mark.slow) if name in LONG else name

@@ -165,7 +165,7 @@ def drift_of(pairs, start):
     return drift.mean(axis=0), drift.std(axis=0, ddof=1) / np.sqrt(len(pairs))
 
 
-@pytest.mark.parametrize("directions", [0, 3])
+@pytest.mark.parametrize("directions", [pytest.param(0, marks=pytest.mark.slow), 3])
 def test_the_noise_theory_predicts_the_drift_of_noisy_runs(directions):
     start, epochs, runs = solved(A, DESCENT), 150, 300
     noisy = lrnn.ExponentialFilter(0.2, 0.05, 100, label_noise=0.1)
@@ -203,6 +203,7 @@ def test_near_the_edge_of_stability_the_noise_theory_needs_the_skewness():
     assert largest(skewed.skewness[-1] - skewness) < 0.2
 
 
+@pytest.mark.slow
 def test_the_noise_theory_has_derivatives():
     noisy = lrnn.ExponentialFilter(0.2, 0.05, 100, label_noise=0.1)
 
@@ -309,8 +310,12 @@ def test_the_noise_theory_refuses_what_it_is_not_for():
     noisy = lrnn.ExponentialFilter(0.2, 0.05, 100, label_noise=0.1)
     with pytest.raises(ValueError, match="label noise"):
         lrnn.noise_drift(reduced, A, DESCENT, epochs=2)
-    with pytest.raises(ValueError, match="momentum"):
-        lrnn.noise_drift(reduced, noisy, lrnn.Descent(1e-3, momentum=0.9), epochs=2)
+    with pytest.raises(ValueError, match="`method` must be Descent without clipping"):
+        lrnn.noise_drift(reduced, noisy, lrnn.Descent(1e-3, clip=0.9), epochs=2)
+    with pytest.raises(ValueError, match="no `batch`"):
+        lrnn.noise_drift(reduced, lrnn.WhiteNoise(A), DESCENT, epochs=2)
+    with pytest.raises(ValueError, match="`task` must be one whose noise of gradients is known"):
+        lrnn.noise_drift(reduced, lrnn.FlipFlop(0.05, 120, 2), DESCENT, epochs=2)
     with pytest.raises(ValueError, match="from 0 to 6"):
         lrnn.noise_drift(reduced, noisy, DESCENT, epochs=2, directions=7)
     with pytest.raises(lrnn.LearningError, match="diverges after epoch 0") as caught:

@@ -194,11 +194,6 @@ def test_what_dense_networks_refuse(change, message):
         lrnn.DenseRNN(**{**WEIGHTS, "dt": 0.1, **change})
 
 
-def test_a_dense_network_is_no_reduction():
-    with pytest.raises(TypeError, match=r"DenseRNN has no loading vectors.*factorise"):
-        lrnn.reduce(lrnn.DenseRNN(**WEIGHTS, dt=0.1))
-
-
 # --- factorisation ----------------------------------------------------------------------------
 
 

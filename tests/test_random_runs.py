@@ -14,6 +14,7 @@ import pytest
 import scipy.special
 
 import lrnn_jax as lrnn
+from lrnn_jax.networks import AbstractDenseRNN
 
 EPOCHS = 3
 CLOSE = 1e-9  # three updates of numbers of order 1, each from sums over up to 20 steps and trials
@@ -67,7 +68,7 @@ def draw_objective(rng, dt, inputs, outputs):
     ]
     if inputs == outputs == 1:
         choices += [
-            lrnn.FlipFlop(dt, max(steps, int(np.ceil(4 / dt))), batch, (1.0, 2.0)),
+            lrnn.FlipFlop(dt, max(steps, int(np.ceil(4 / dt)) + 1), batch, (1.0, 2.0)),
             lrnn.DecisionMaking(dt, batch),
         ]
     return choices[rng.choice(len(choices))]
@@ -86,9 +87,13 @@ def draw_method(rng, net):
     options["nesterov"] = bool(options["momentum"] is not None and rng.random() < 0.5)
     names = LOW_RANK if isinstance(net, lrnn.LowRankRNN) else DENSE
     names = [name for name in names if getattr(net, name) is not None]
+    if isinstance(net, AbstractDenseRNN):  # rates are for what moves
+        names = [name for name in names if name not in net.frozen]
     if isinstance(net, lrnn.LowRankRNN):
         names = [FAMILY.get(name, name) for name in names]
-    options["rates"] = {str(n): float(rng.uniform(0, 2)) for n in rng.choice(names, 2)}
+    options["rates"] = {
+        str(n): float(rng.uniform(0, 2)) for n in rng.choice(names, min(2, len(names)))
+    }
     if kind == "Descent":
         options["weight_decay"] = rng.choice([None, 0.1])
         options["clip"] = rng.choice([None, 0.05])
@@ -287,4 +292,6 @@ def test_a_random_run_is_the_oracles(seed, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6, 440))
 def test_many_random_runs_are_the_oracles(seed, tmp_path):
+    if seed % 40 == 0:
+        jax.clear_caches()  # hundreds of runs exhaust a process's memory maps
     check(seed, tmp_path)

@@ -397,7 +397,7 @@ def shown_is_right(data, whole):
 
 
 @pytest.mark.parametrize("times", [3, pytest.param(20, marks=pytest.mark.slow)])
-def test_a_full_disk_loses_nothing_that_was_complete(tmp_path, times):
+def test_a_full_disk_loses_nothing_that_was_complete(tmp_path, own_cache, times):
     resource = pytest.importorskip("resource")
 
     def run(x):

@@ -179,7 +179,8 @@ def _run(rest: list[str]) -> int:
         setup_jax(output.dtype, output.cache, experiment.devices(config))
         return _deliver(experiment, config, output, name)
 
-    run.__doc__ = f"{kind.__doc__}\n\nArgs:\n    preset: sets the defaults of the others."
+    what = (kind.__doc__ or "").partition("\n\n")[0]  # without its example
+    run.__doc__ = f"{what}\n\nArgs:\n    preset: sets the defaults of the others."
     return 0 if _parse(run, parsed[1], command) else 1
 
 

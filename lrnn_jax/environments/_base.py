@@ -13,7 +13,11 @@ from lrnn_jax.environments._starts import AbstractStart
 
 
 class Matrices(NamedTuple):
-    """x_{t+1} = A x_t + B u_t, o_t = C x_t, with the cost xᵀQx + uᵀRu."""
+    """x_{t+1} = A x_t + B u_t, o_t = C x_t, with the cost xᵀQx + uᵀRu.
+
+    >>> lrnn.KIntegrator(k=2, dt=0.1).matrices.a.tolist()
+    [[1.0, 0.1], [0.0, 1.0]]
+    """
 
     a: Float[Array, "state state"]
     b: Float[Array, "state controls"]
@@ -34,6 +38,11 @@ class AbstractPlant(AbstractReadable):
     Class variable:
         matrices: A, B, C, Q, R of a plant that is linear, without signals, and starts from a linear
             function of `start`: expected losses are then exact, from second moments.
+
+    >>> plant = lrnn.KIntegrator(k=2, dt=0.1)
+    >>> x, u = jnp.array([1.0, 0.5]), jnp.array([2.0])
+    >>> print(plant.step(x, u), plant.observe(x, None))
+    [1.05 0.7 ] [1.]
     """
 
     matrices: ClassVar[Any] = None
@@ -95,7 +104,14 @@ class AbstractPlant(AbstractReadable):
 
 
 class AbstractAutonomousPlant(AbstractPlant):
-    """A plant without signals, fixed by its initial state."""
+    """A plant without signals, fixed by its initial state.
+
+    >>> plant = lrnn.KIntegrator(k=2)
+    >>> isinstance(plant, environments.AbstractPlant), plant.signals(jnp.ones((4, 2)), 10)
+    (True, None)
+    >>> isinstance(environments.Pendulum(), environments.AbstractAutonomousPlant)
+    True
+    """
 
     @property
     def start_size(self) -> int:

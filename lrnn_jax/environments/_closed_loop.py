@@ -20,6 +20,7 @@ from lrnn_jax.reduced import AbstractReduction, simplest
 from lrnn_jax.tasks import (
     AbstractObjective,
     Evaluation,
+    StartNoise,
     as_evaluation,
     check_fits,
     checked_batch,
@@ -31,6 +32,11 @@ class LoopTrials(NamedTuple):
 
     Fields: start, shape (trial, start); process, shape (trial, time, state), and observation, shape
     (trial, time, observed), standard normal numbers; None for a noise that the plant has not.
+
+    >>> noisy = lrnn.ClosedLoop(lrnn.KIntegrator(2, dt=0.1, noise=0.1), horizon=20, batch=8)
+    >>> batch = noisy.sample(key)
+    >>> batch.start.shape, batch.process.shape
+    ((8, 2), (8, 20, 2))
     """
 
     start: Float[Array, "*epoch trial start"]
@@ -43,6 +49,10 @@ class Trajectories(NamedTuple):
 
     Fields: states x_0 … x_T, shape (time + 1, trial, state); controls u_0 … u_{T-1}, shape (time,
     trial, controls); observations o_1 … o_T, shape (time, trial, observed); signals s_1 … s_T.
+
+    >>> found = loop.simulate(net, jnp.ones((8, 2)))
+    >>> found.states.shape, found.controls.shape
+    ((21, 8, 2), (20, 8, 1))
     """
 
     states: Float[Array, "time_1 *trial state"]
@@ -87,6 +97,10 @@ class ClosedLoop(AbstractObjective):
     expectation of what is not linear.
 
     Source: [CL] eq. 1-5; the expectation: ours.
+
+    >>> loop = lrnn.ClosedLoop(lrnn.KIntegrator(k=2, dt=0.1), horizon=20)  # in exact expectation
+    >>> bool(jnp.isclose(loop.loss(reduction, None), loop.loss(net, None)))
+    True
     """
 
     plant: AbstractPlant
@@ -183,6 +197,29 @@ class ClosedLoop(AbstractObjective):
             quiet = LoopTrials(jnp.eye(self.plant.start_size, dtype=model.dtype), None, None)
             return self._run(model, quiet).controls
         return self.simulate(model, batch).controls
+
+    def gradient_noise(self, model: AbstractRNN) -> StartNoise:
+        """E: states and controls of the linear loop from each unit of ξ, x_0 = Σ_0^½ ξ, weighted so
+        that L = ‖E ξ‖²."""
+        plant, kurtosis = cast(self.plant, model.dtype), self.plant.start.kurtosis
+        if self.batch is None or self.noisy or plant.matrices is None or kurtosis is None:
+            raise ValueError(
+                "`task`: of a loop, the noise of gradients is known for minibatches (`batch`) of "
+                "independent uniform or normal starts (UniformStart, GaussianStart), and a linear "
+                "plant without noise."
+            )
+        # small, so that no plant meets a bound: the loop is linear
+        small, t = 2.0**-20, self.horizon
+        starts = small * root(plant.start.moment(plant.start_size).astype(model.dtype)).T
+        run = self._run(model, LoopTrials(starts.T, None, None))
+        *_, q, of_u = plant.matrices
+        beta = self.control_cost.astype(model.dtype) * jnp.eye(plant.controls, dtype=model.dtype)
+        states = run.states[1:] @ root(q / t).T
+        controls = run.controls @ root(of_u / t + beta).T
+        rows = [jnp.swapaxes(x, 1, 2).reshape(-1, len(starts)) for x in (states, controls)]
+        trials = jnp.asarray(self.batch, model.dtype)
+        kurtosis = jnp.asarray(kurtosis, model.dtype)
+        return StartNoise(jnp.concatenate(rows) / small, trials, kurtosis)
 
     def log_loss(self, model: AbstractRNN) -> Float[Array, ""]:
         """ln ⟨L⟩, exact also where ⟨L⟩ itself is too large for a floating-point number."""

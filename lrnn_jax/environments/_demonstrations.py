@@ -26,6 +26,11 @@ class Demonstrations(AbstractTrialTask):
     Errors: ValueError for a loop without `batch`, or a teacher that does not fit it.
 
     Source: [CL] fig. 2 (open-loop student); the teacher's own trajectories: ours.
+
+    >>> trials = lrnn.ClosedLoop(loop.plant, horizon=20, batch=8)
+    >>> imitate = environments.Demonstrations(net, trials)
+    >>> float(imitate.loss(net, imitate.sample(key)))
+    0.0
     """
 
     teacher: AbstractRNN
@@ -69,6 +74,11 @@ class LoopLoss(eqx.Module):
     Arguments:
         loop: the closed loop.
         trials: initial states or `LoopTrials` to test on; None: the exact expectation.
+
+    >>> watch = environments.LoopLoss(loop)
+    >>> watched = lrnn.learn(reduction, task, descent, epochs=5, watch=watch)
+    >>> watched.watched.shape
+    (6,)
     """
 
     loop: ClosedLoop

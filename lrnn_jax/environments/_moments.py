@@ -22,7 +22,12 @@ _FEW = 8  # rows of matrices whose products compile into the operations around t
 
 
 class Scaled(NamedTuple):
-    """value · 2^exponent, with entries of the value below 1 in size."""
+    """value · 2^exponent, with entries of the value below 1 in size.
+
+    >>> big = environments.Scaled(jnp.array(0.5), jnp.array(2000))  # beyond the largest float64
+    >>> round(float(jnp.log10(big.value) + big.exponent * jnp.log10(2.0)), 1)
+    601.8
+    """
 
     value: Float[Array, "..."]
     exponent: Int[Array, ""]
@@ -48,6 +53,10 @@ class LinearLoop(eqx.Module):
         matrix: P, shape (d, d), d = state + neurons (or latents).
         control: K with u_t = K s_t, shape (controls, d).
         noise: covariance of the noise per step, shape (d, d); None without noise.
+
+    >>> system = environments.linear_loop(reduction, loop.plant)
+    >>> system.matrix.shape, system.control.shape
+    ((4, 4), (1, 4))
     """
 
     matrix: Float[Array, "d d"]
@@ -67,6 +76,11 @@ def linear_loop(model: AbstractRNN, plant: AbstractPlant) -> LinearLoop:
         plant: what it controls.
 
     Source: [CL] eq. 9 (rank 1, double integrator).
+
+    >>> system = environments.linear_loop(reduction, loop.plant)
+    >>> full = environments.linear_loop(net, loop.plant)
+    >>> system.matrix.shape, full.matrix.shape
+    ((4, 4), (42, 42))
     """
     as_network(model, "model")
     component(plant, AbstractPlant, "plant", "KIntegrator(2), a plant")
@@ -105,6 +119,11 @@ def moments(system: LinearLoop, start: Float[Array, "x x"], steps: int) -> tuple
         system: P and N.
         start: Σ_0 = ⟨x_0 x_0ᵀ⟩.
         steps: T.
+
+    >>> system = environments.linear_loop(reduction, loop.plant)
+    >>> before, after = environments.moments(system, jnp.eye(2) / 3, 20)
+    >>> before.value.shape, after.value.shape
+    ((4, 4), (4, 4))
     """
     d, n = len(system.matrix), len(start)
     first = jnp.zeros((d, d), start.dtype).at[:n, :n].set(start)

@@ -24,6 +24,10 @@ class Pendulum(AbstractAutonomousPlant):
     Errors: ValueError for dt ≤ 0, negative damping or noise.
 
     Source: ours.
+
+    >>> pendulum = environments.Pendulum(gravity=1.0, damping=0.1, dt=0.1)
+    >>> print(pendulum.step(jnp.array([0.1, 0.0]), jnp.array([0.0])).round(3))
+    [0.1  0.01]
     """
 
     gravity: Float[Array, ""]

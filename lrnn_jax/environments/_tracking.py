@@ -39,6 +39,10 @@ class TrackingPlant(AbstractPlant):
     rectangle.
 
     Source: [CL] fig. 6.
+
+    >>> plant = lrnn.TrackingPlant(dt=0.1)
+    >>> plant.state_size, plant.controls, plant.observations
+    (4, 2, 4)
     """
 
     dt: Float[Array, ""]

@@ -51,6 +51,10 @@ class Delayed(AbstractWrappedPlant):
     Errors: ValueError for d < 0, or what is no plant.
 
     Source: ours.
+
+    >>> late = lrnn.Delayed(lrnn.KIntegrator(2, dt=0.1), 3)
+    >>> late.state_size, float(lrnn.ClosedLoop(late, horizon=20).loss(reduction, None)) > 0
+    (8, True)
     """
 
     plant: AbstractPlant
@@ -138,6 +142,10 @@ class ForceField(AbstractWrappedPlant):
     that returns another shape, or what is no plant.
 
     Source: Shadmehr & Mussa-Ivaldi 1994; its place in the loop: ours.
+
+    >>> spring = lrnn.ForceField(lrnn.KIntegrator(2, dt=0.1), np.array([[-1.0, 0.0]]))
+    >>> print(spring.step(jnp.array([1.0, 0.0]), jnp.array([0.0])))
+    [ 1.  -0.1]
     """
 
     plant: AbstractPlant

@@ -27,12 +27,22 @@ from lrnn_jax.experiments._open_vs_closed import OpenVsClosedConfig, open_vs_clo
 from lrnn_jax.experiments._optimisers import OptimisersConfig, optimisers
 from lrnn_jax.experiments._oscillator import OscillatorConfig, oscillator
 from lrnn_jax.experiments._recorder import Progress, Recorder, Timing
+from lrnn_jax.experiments._rules import RulesConfig, rules
 from lrnn_jax.experiments._three_stages import ThreeStagesConfig, three_stages
 from lrnn_jax.experiments._tracking import TrackingConfig, tracking
 from lrnn_jax.experiments._tradeoff import TradeoffConfig, tradeoff
 
 _LOW_RANK = filter, oscillator, degeneracy, memory_aba, memory_adam, flip_flop, optimisers
-_OTHERS = memory_twins, coupling, open_vs_closed, three_stages, tradeoff, control_cost, tracking
+_OTHERS = (
+    memory_twins,
+    coupling,
+    rules,
+    open_vs_closed,
+    three_stages,
+    tradeoff,
+    control_cost,
+    tracking,
+)
 REGISTRY: dict[str, Experiment] = {e.name: e for e in (*_LOW_RANK, *_OTHERS)}
 """All experiments, those of [LR] first."""
 
@@ -41,6 +51,13 @@ def get(name: str) -> Experiment:
     """The experiment of this name.
 
     Errors: ValueError with suggestions.
+
+    >>> experiments.get("filter").source
+    '[LR] fig. 1, 5'
+    >>> experiments.get("filters")
+    Traceback (most recent call last):
+        ...
+    ValueError: There is no experiment 'filters'. Did you mean 'filter' or ...
     """
     if name in REGISTRY:
         return REGISTRY[name]

@@ -63,6 +63,10 @@ def analyse(
     of another size or of a low-rank network; when it runs, those of `learn`.
 
     Source: ours.
+
+    >>> analysis = experiments.analyse(net)
+    >>> analysis.name, analysis.source
+    ('analyse', 'ours')
     """
     such_as = "LowRankRNN(…), or CurrentRNN(w, w_in, w_out, dt=…)"
     component(network, (LowRankRNN, AbstractDenseRNN), "network", such_as)

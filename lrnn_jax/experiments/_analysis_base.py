@@ -21,7 +21,11 @@ SHARE = 0.05
 
 @dataclass(frozen=True)
 class AnalysisConfig(AbstractConfig):
-    """The task and learning whose course is predicted for a network."""
+    """The task and learning whose course is predicted for a network.
+
+    >>> experiments.AnalysisConfig(task="oscillating").frequency
+    2.0
+    """
 
     task: Literal["exponential", "oscillating"] = "exponential"
     """Target filter on every pair of channels: a* exp(−c* τ), or a* exp(−c* τ) cos(ω* τ). Nonlinear

@@ -28,13 +28,22 @@ def labelled(name: str, *dims: str, units: str = "1") -> Any:
         name: what the array is, in words; for a dict the key is appended.
         dims: names of its axes.
         units: of its values; empty for none.
+
+    >>> field = experiments.labelled("speed", "time", units="1")
+    >>> dict(field.metadata)
+    {'name': 'speed', 'dims': ('time',), 'units': '1'}
     """
     return eqx.field(metadata={"name": name, "dims": dims, "units": units})
 
 
 class Verdict(NamedTuple):
     """What became of a claim: its name and words, the measured number in words, whether it holds;
-    the number itself and the bounds that it had to lie within."""
+    the number itself and the bounds that it had to lie within.
+
+    >>> verdict = experiments.coupling().claims[0]
+    >>> verdict.name, verdict.holds, verdict.high
+    ('max_error', True, 1e-12)
+    """
 
     name: str
     text: str
@@ -58,6 +67,10 @@ class Claim:
         text: what is claimed, to which the bounds are added.
         low, high: bounds of the number.
         shown: the number and what belongs to it, in words; default the number alone.
+
+    >>> claims = experiments.coupling().results.claims()
+    >>> [claim.name for claim in claims]
+    ['max_error', 'more_entries']
     """
 
     name: str
@@ -80,7 +93,12 @@ class Claim:
 
 
 def claim(text: Any, **given: Any) -> Callable[[Callable[[Any], Any]], Claim]:
-    """Turn a method of results into a `Claim` that they make, with its other arguments `given`."""
+    """Turn a method of results into a `Claim` that they make, with its other arguments `given`.
+
+    >>> small = experiments.claim("a small number", high=1.0)(lambda results: 0.5)
+    >>> small.high
+    1.0
+    """
     return lambda measure: Claim(measure.__name__, measure, text, **given)
 
 
@@ -96,6 +114,10 @@ class AbstractResults(eqx.Module):
     Learning curves, `labelled` arrays and dicts of either (whose keys are appended with "_") are
     the dataset. Numbers, words, and tuples, lists, dicts and named tuples of these are told by
     `--json`. Other fields, such as the config, stay inside. Claims are methods under `claim`.
+
+    >>> report = experiments.coupling()
+    >>> sorted(report.results.numbers()), report.draw().axes[0].get_xlabel()
+    (['entries', 'entries_of', 'latex', 'names'], 'linear network')
     """
 
     @abc.abstractmethod
@@ -185,6 +207,11 @@ class Experiment(Generic[C, R]):
         notes: lines that are printed before the table.
         before: lines that are known, and told, before it runs.
         devices: how many a config wants; None: whatever there is.
+
+    >>> experiment = experiments.get("coupling")
+    >>> report = experiment(experiments.CouplingConfig(rank=1))
+    >>> all(claim.holds for claim in report.claims)
+    True
     """
 
     name: str
@@ -221,7 +248,11 @@ class Experiment(Generic[C, R]):
 
 def experiment(**given: Any) -> Callable[[Callable[[Any, Recorder], Any]], Experiment]:
     """Turn a function that runs it into an `Experiment` of its name, with the other arguments
-    `given`; the first line of its docstring is the summary."""
+    `given`; the first line of its docstring is the summary.
+
+    >>> experiments.coupling.name, experiments.coupling.summary
+    ('coupling', 'Which overlap enters which learning equation, for any rank')
+    """
 
     def made(run: Callable[[Any, Recorder], Any]) -> Experiment:
         summary = (run.__doc__ or "").splitlines()[0].rstrip(".")
@@ -240,6 +271,10 @@ class Report:
         results: what was found.
         claims: what the experiment must show, measured.
         seconds: timings by piece of work.
+
+    >>> report = experiments.coupling()
+    >>> [claim.holds for claim in report.claims]
+    [True, True]
     """
 
     experiment: Experiment

@@ -24,7 +24,15 @@ from lrnn_jax.stability import effective_gains, radius, spectrum, stages
 
 @dataclass(frozen=True)
 class ControlCostConfig(AbstractLoopConfig):
-    """Stage 3 for several prices of control; epochs before and after they are set. [CL] fig. 5."""
+    """Stage 3 for several prices of control; epochs before and after they are set. [CL] fig. 5.
+
+    >>> experiments.ControlCostConfig(costs=(0.0, 1.0)).epochs
+    1000
+    >>> experiments.ControlCostConfig(n=0)
+    Traceback (most recent call last):
+        ...
+    ValueError: `n` must lie between 2 and 1e+06; got 0.
+    """
 
     costs: tuple[float, ...] = within((0.0, 0.5, 2.0, 5.0), 0, 1e6)
     """β, prices of Σ_t u²."""

@@ -16,6 +16,10 @@ def low_rank_controller(n: int, *, key: PRNGKeyArray) -> LowRankRNN:
     """A linear rank-1 controller: M, Z entries U(±1/√N), U, V ~ N(0, 1/N), s = 1, M frozen.
 
     Source: [CL] methods.
+
+    >>> controller = experiments.low_rank_controller(100, key=key)
+    >>> controller.frozen, float(controller.scale)
+    (('m',), 1.0)
     """
     keys, bound = jr.split(key, 4), 1 / np.sqrt(n)
     z, m = (jr.uniform(k, (n, 1), minval=-bound, maxval=bound) for k in keys[:2])
@@ -24,7 +28,12 @@ def low_rank_controller(n: int, *, key: PRNGKeyArray) -> LowRankRNN:
 
 
 def double_integrator(steps: int, width: float, **options: Any) -> ClosedLoop:
-    """The loop of [CL]: double integrator, dt = 1, x_0 ~ U(−width, width)²."""
+    """The loop of [CL]: double integrator, dt = 1, x_0 ~ U(−width, width)².
+
+    >>> loop = experiments.double_integrator(50, 1.0)
+    >>> loop.horizon, float(loop.plant.dt)
+    (50, 1.0)
+    """
     return ClosedLoop(KIntegrator(2, dt=1.0, start=width), steps, **options)
 
 

@@ -17,7 +17,11 @@ from lrnn_jax.overlaps import coupling as coupling_of
 
 @dataclass(frozen=True)
 class CouplingConfig(AbstractConfig):
-    """The map from loss gradients to overlap velocities, for any rank. [LR] fig. 11."""
+    """The map from loss gradients to overlap velocities, for any rank. [LR] fig. 11.
+
+    >>> len(experiments.coupling(experiments.CouplingConfig(rank=2)).results.names)
+    21
+    """
 
     rank: int = within(1, 1, 8)
     """r, rank of the recurrent weights."""

@@ -30,7 +30,13 @@ from lrnn_jax.tasks import ExponentialFilter
 
 @dataclass(frozen=True)
 class DegeneracyConfig(AbstractTwinConfig):
-    """Same visible overlaps, other invisible ones: same output, other learning. [LR] fig. 2."""
+    """Same visible overlaps, other invisible ones: same output, other learning. [LR] fig. 2.
+
+    >>> experiments.DegeneracyConfig(uu=3.0).uu
+    3.0
+    >>> experiments.DegeneracyConfig().rate
+    0.2
+    """
 
     rate: float = within(0.2, 0, 1e3)
     """c*, decay rate of the target [1 / membrane time constant]."""

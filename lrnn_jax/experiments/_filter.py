@@ -29,7 +29,11 @@ from lrnn_jax.tasks import ExponentialFilter
 
 @dataclass(frozen=True)
 class FilterConfig(AbstractFilterConfig):
-    """Learning an exponential filter: full network, exact theory, flow. [LR] fig. 1, 5."""
+    """Learning an exponential filter: full network, exact theory, flow. [LR] fig. 1, 5.
+
+    >>> experiments.FilterConfig(n=100, epochs=500).n
+    100
+    """
 
     rate: float = within(0.2, 0, 1e3)
     """c*, decay rate of the target [1 / membrane time constant]."""

@@ -70,7 +70,11 @@ SMALL |= {"input_amp": 2.0, "target_amp": 0.7}
 
 @dataclass(frozen=True)
 class FlipFlopConfig(AbstractFlipFlopConfig):
-    """The flip-flop: full network, closure, population, on the same trials. [LR] fig. 4a-c."""
+    """The flip-flop: full network, closure, population, on the same trials. [LR] fig. 4a-c.
+
+    >>> experiments.FlipFlopConfig(n=100).wait
+    (2.0, 5.0)
+    """
 
     lr: float = within(5e-2, 0, 1e3)
     """η, learning rate (the network's own is N η)."""

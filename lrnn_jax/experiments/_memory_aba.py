@@ -43,7 +43,11 @@ class AbstractTwoFiltersConfig(AbstractTwinConfig):
 
 @dataclass(frozen=True)
 class MemoryAbaConfig(AbstractTwoFiltersConfig):
-    """A-B-A-B, then A with label noise: memory in the overlaps. [LR] fig. 3, 6."""
+    """A-B-A-B, then A with label noise: memory in the overlaps. [LR] fig. 3, 6.
+
+    >>> experiments.MemoryAbaConfig(cycles=5).runs
+    24
+    """
 
     epochs: int = within(1000, 2, 1e8)
     """Epochs of each phase."""

@@ -20,7 +20,11 @@ PHASES = "ABABA"
 
 @dataclass(frozen=True)
 class MemoryAdamConfig(AbstractTwoFiltersConfig):
-    """A-B-A-B-A with Adam on the full network: the overlaps drift. [LR] fig. 7."""
+    """A-B-A-B-A with Adam on the full network: the overlaps drift. [LR] fig. 7.
+
+    >>> experiments.MemoryAdamConfig().adam_lr
+    0.001
+    """
 
     epochs: int = within(4000, 2, 1e8)
     """Epochs of each of the five phases."""

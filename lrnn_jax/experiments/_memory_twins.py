@@ -28,7 +28,11 @@ LOOKS = ("A, then C", FIRST["color"]), ("B, then C", SECOND["color"])
 
 @dataclass(frozen=True)
 class MemoryTwinsConfig(AbstractConfig):
-    """Twins learn A or B, then the same C: can it be told which? [LR] fig. 4, 9, 10."""
+    """Twins learn A or B, then the same C: can it be told which? [LR] fig. 4, 9, 10.
+
+    >>> experiments.MemoryTwinsConfig(pairs=4).precision
+    'float32'
+    """
 
     pairs: int = within(10, 3, 1e4)
     """Pairs of twins, each with random overlaps of its own."""
@@ -209,7 +213,11 @@ def memory_twins(config: MemoryTwinsConfig, recorder: Recorder) -> MemoryTwinsRe
 
 
 def twin_tasks(config: MemoryTwinsConfig) -> dict[str, AbstractObjective]:
-    """The tasks "A", "B" and "C"."""
+    """The tasks "A", "B" and "C".
+
+    >>> sorted(experiments.twin_tasks(experiments.MemoryTwinsConfig()))
+    ['A', 'B', 'C']
+    """
     dt, steps, batch = config.dt, config.steps, config.batch
     flips = {"dt": dt, "steps": steps, "batch": batch, "wait": (1.0, 2.0), "input_amp": 2.0}
     teacher = Overlaps.from_visible(zm=0.5, zu=2.3, vm=2.0, vu=1.5, mu=1.6, mm=1.8, uu=2.2)

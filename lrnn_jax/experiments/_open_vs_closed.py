@@ -23,7 +23,11 @@ from lrnn_jax.tasks import TeacherStudent
 
 @dataclass(frozen=True)
 class OpenVsClosedConfig(AbstractLoopConfig):
-    """A dense tanh controller in closed loop, and its open-loop twin. [CL] fig. 1, 2."""
+    """A dense tanh controller in closed loop, and its open-loop twin. [CL] fig. 1, 2.
+
+    >>> experiments.OpenVsClosedConfig(n=50).gain
+    0.1
+    """
 
     batch: int = within(100, 2, 1e6)
     gain: float = within(0.1, 0, 10)

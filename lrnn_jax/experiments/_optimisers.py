@@ -18,7 +18,12 @@ from lrnn_jax.learning import ClosureGap, Descent, LearningCurve, Training
 
 @dataclass(frozen=True)
 class OptimisersConfig(AbstractFlipFlopConfig):
-    """The flip-flop by small steps, large ones and Adam: are loadings Gaussian? [LR] fig. 8."""
+    """The flip-flop by small steps, large ones and Adam: are loadings Gaussian? [LR] fig. 8.
+
+    >>> config = experiments.OptimisersConfig()
+    >>> config.small, config.large, config.adam
+    (0.05, 0.5, 0.005)
+    """
 
     small: float = within(5e-2, 0, 1e3)
     """η of the small steps (the network's own is N η)."""

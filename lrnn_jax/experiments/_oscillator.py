@@ -24,7 +24,11 @@ from lrnn_jax.tasks import OscillatingFilter
 
 @dataclass(frozen=True)
 class OscillatorConfig(AbstractFilterConfig):
-    """Learning a damped oscillation with a rank-2 network and its theory. [LR] fig. 12."""
+    """Learning a damped oscillation with a rank-2 network and its theory. [LR] fig. 12.
+
+    >>> experiments.OscillatorConfig(frequency=1.0).rate
+    0.3
+    """
 
     rate: float = within(0.3, 0, 1e3)
     """c*, decay rate of the target [1 / membrane time constant]."""

@@ -28,7 +28,11 @@ from lrnn_jax.reduced import ReducedRNN, reduce
 
 @dataclass(frozen=True)
 class ThreeStagesConfig(AbstractLoopConfig):
-    """Learning to control a double integrator with a rank-1 network. [CL] fig. 3-5."""
+    """Learning to control a double integrator with a rank-1 network. [CL] fig. 3-5.
+
+    >>> experiments.ThreeStagesConfig(seeds=5).width
+    2.0
+    """
 
     width: float = within(2.0, 1e-9, 1e6)
     """Initial states ~ U(−width, width)."""

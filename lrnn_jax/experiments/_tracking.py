@@ -22,7 +22,11 @@ from lrnn_jax.tasks import TeacherStudent
 
 @dataclass(frozen=True)
 class TrackingConfig(AbstractLoopConfig):
-    """Following a sum of sinusoids in the plane, in closed and in open loop. [CL] fig. 6."""
+    """Following a sum of sinusoids in the plane, in closed and in open loop. [CL] fig. 6.
+
+    >>> experiments.TrackingConfig(student=False).steps
+    300
+    """
 
     gain: float = within(0.2, 0, 10)
     """g: recurrent weights ~ N(0, g²/N)."""

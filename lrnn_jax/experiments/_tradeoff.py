@@ -19,7 +19,11 @@ from lrnn_jax.stability import Tradeoff, leading, spectrum, stages
 
 @dataclass(frozen=True)
 class TradeoffConfig(AbstractConfig):
-    """From one start in stage 2, objectives of different far-sightedness. [CL] fig. 4."""
+    """From one start in stage 2, objectives of different far-sightedness. [CL] fig. 4.
+
+    >>> experiments.TradeoffConfig().alphas
+    (0.0, 0.48, 0.52, 0.55, 1.0)
+    """
 
     n: int = within(100, 2, 1e6)
     """N, neurons."""

@@ -35,6 +35,11 @@ def plot_fixed_points(
         axes: which latents are drawn, where there are several.
         other: points to compare with, e.g. of a closure, shape (point, size): crosses.
         symbol: what latents are called, in LaTeX.
+
+    >>> ax = plt.figure().add_subplot()
+    >>> points, kinds = np.array([[-1.0], [0.0], [1.0]]), np.array(["stable", "saddle", "stable"])
+    >>> figures.plot_fixed_points(ax, points, kinds) is ax
+    True
     """
     size = latents.shape[1]
     for kind in _KINDS:
@@ -74,6 +79,11 @@ def plot_branches(
         axis: which latent.
         changes: epochs of changes, which the legend names.
         symbol: what latents are called, in LaTeX.
+
+    >>> ax = plt.figure().add_subplot()
+    >>> points, kinds = [np.array([[0.0]])] * 3, [np.array(["stable"])] * 3
+    >>> figures.plot_branches(ax, np.arange(3), points, kinds).get_xlabel()
+    'epoch'
     """
     counts = [len(points) for points in latents]
     epoch = np.repeat(epochs, counts)

@@ -17,6 +17,12 @@ def live(figure: Figure, *lines: Line2D) -> Callable[..., bytes]:
     one array of ordinates (epochs,) per line and returns the picture as the bytes of a PNG file at
     the figure's own resolution, which is what `ipywidgets.Image` shows. A new curve costs a few
     milliseconds where drawing the whole figure costs a hundred.
+
+    >>> figure, panel = figures.panels(1, 1, height=2.0)
+    >>> (line,) = panel.plot(np.zeros(50))
+    >>> redraw = figures.live(figure, line)
+    >>> redraw(np.ones(50))[1:4]  # a picture
+    b'PNG'
     """
     if not lines:
         raise ValueError("name at least one line of the figure that is to move")

@@ -17,6 +17,11 @@ def plot_gram(ax: Axes, gram: np.ndarray, sizes: Mapping[str, int]) -> Axes:
     Arguments:
         gram: Q, shape (k, k).
         sizes: number of columns of each family, by its letter.
+
+    >>> ax = plt.figure().add_subplot()
+    >>> sizes = {"z": 1, "v": 1, "m": 1, "u": 1}
+    >>> figures.plot_gram(ax, np.asarray(net.overlaps.gram), sizes) is ax
+    True
     """
     norms = np.sqrt(np.maximum(np.diagonal(gram), 1e-300))
     look: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -1, "vmax": 1, "interpolation": "nearest"}
@@ -39,6 +44,11 @@ def plot_kurtosis(ax: Axes, kurtosis: np.ndarray, sizes: Mapping[str, int], neur
         kurtosis: shape (vector,).
         sizes: number of columns of each family, by its letter.
         neurons: N.
+
+    >>> ax = plt.figure().add_subplot()
+    >>> kurtosis = np.asarray(lrnn.gaussianity(net).kurtosis)
+    >>> figures.plot_kurtosis(ax, kurtosis, {"z": 1, "v": 1, "m": 1, "u": 1}, neurons=40) is ax
+    True
     """
     chance = 2 * np.sqrt(24 / neurons)
     ax.axhspan(-chance, chance, color="0.9", linewidth=0, label="Gaussian sample")
@@ -76,6 +86,10 @@ def plot_singular_values(
         kept: how many.
         names: what is said of kept and of other ones.
         threshold: of a random matrix, drawn as a line.
+
+    >>> ax = plt.figure().add_subplot()
+    >>> figures.plot_singular_values(ax, np.array([3.0, 1.0, 0.1]), kept=2) is ax
+    True
     """
     shown = np.maximum(values, 1e-17 * (values.max(initial=0) or 1))
     number = 1 + np.arange(len(values))
@@ -99,6 +113,10 @@ def plot_eigenvalue_plane(ax: Axes, values: np.ndarray, radius: float) -> Axes:
         values: complex, shape (eigenvalue,).
         radius: of a random matrix of the same norm, drawn as a circle; the line Re λ = 1 is where
             small activity starts to grow where φ'(0) = 1.
+
+    >>> ax = plt.figure().add_subplot()
+    >>> figures.plot_eigenvalue_plane(ax, np.array([0.5 + 0.5j, 0.5 - 0.5j]), 1.0) is ax
+    True
     """
     angle = np.linspace(0, 2 * np.pi, 200)
     ax.plot(radius * np.cos(angle), radius * np.sin(angle), label="random, same norm", **THEORY)

@@ -61,6 +61,11 @@ def plot_lines(
         x: shape (point,).
         lines: (label or None, values of shape (point,), how they are drawn).
         above: the axis is logarithmic, and only what is above this is drawn.
+
+    >>> ax = plt.figure().add_subplot()
+    >>> t = np.linspace(0, 1, 5)
+    >>> figures.plot_lines(ax, t, [("line", t, {"color": "C0"}), (None, t**2, {})]) is ax
+    True
     """
     for label, y, look in lines:
         shown = y if above is None else np.where(np.asarray(y) > above, y, np.nan)
@@ -87,6 +92,11 @@ def plot_methods(
         label: what it is.
         above: as in `plot_lines`.
         legend: name the methods.
+
+    >>> ax = plt.figure().add_subplot()
+    >>> losses = {"full": np.asarray(curve.loss), "mine": 2 * np.asarray(curve.loss)}
+    >>> figures.plot_methods(ax, np.asarray(curve.epochs), losses, "loss").get_ylabel()
+    'loss'
     """
     looks = [(METHODS.get(name, (name, {})), y) for name, y in values.items()]
     lines = [(name if legend else None, y, look) for (name, look), y in looks]
@@ -97,7 +107,13 @@ def plot_methods(
 def plot_loss(
     ax: Axes, epochs: np.ndarray, losses: Mapping[str, np.ndarray], *, above: float = 0.0
 ) -> Axes:
-    """`plot_methods` of losses: by method ("full", "reduced", …), or by labels of one's own."""
+    """`plot_methods` of losses: by method ("full", "reduced", …), or by labels of one's own.
+
+    >>> ax = plt.figure().add_subplot()
+    >>> losses = {"reduced": np.asarray(curve.loss)}
+    >>> figures.plot_loss(ax, np.asarray(curve.epochs), losses).get_yscale()
+    'log'
+    """
     plot_methods(ax, epochs, losses, r"loss $L$", above=above)
     if len(losses) > 2:
         make_room(ax, below=0.45)
@@ -105,7 +121,13 @@ def plot_loss(
 
 
 def make_room(ax: Axes, *, below: float = 0.0, above: float = 0.0) -> Axes:
-    """Widen the y axis by shares of its extent, for a legend below or above the lines."""
+    """Widen the y axis by shares of its extent, for a legend below or above the lines.
+
+    >>> ax = plt.figure().add_subplot()
+    >>> bottom, top = ax.get_ylim()
+    >>> bool(figures.make_room(ax, above=0.5).get_ylim()[1] > top)
+    True
+    """
     scale = ax.yaxis.get_transform()
     low, high = scale.transform(ax.get_ylim())
     wider = [low - below * (high - low), high + above * (high - low)]
@@ -129,6 +151,12 @@ def plot_overlaps(
             over simulation.
         symbols: LaTeX names of the overlaps.
         visible: which colours.
+
+    >>> ax = plt.figure().add_subplot()
+    >>> theory = np.stack([np.asarray(curve["zm"]), np.asarray(curve["vu"])], axis=1)
+    >>> epochs, names = np.asarray(curve.epochs), ["zm", "vu"]
+    >>> figures.plot_overlaps(ax, epochs, None, theory, names, visible=True) is ax
+    True
     """
     colours = VISIBLE if visible else INVISIBLE
     colours = [colours[i % len(colours)] for i in range(len(symbols))]
@@ -151,6 +179,11 @@ def label_ends(
 
     Arguments:
         heights, labels, colours: of the lines' ends, shape (line,).
+
+    >>> ax = plt.figure().add_subplot()
+    >>> lines = ax.plot([0, 1], [[0.0, 1.0], [0.1, 1.0]])
+    >>> figures.label_ends(ax, np.array([0.1, 1.0]), ["$a$", "$b$"], ["C0", "C1"]) is ax
+    True
     """
     low, high = ax.get_ylim()
     room = (high - low) * min(0.085, 1.0 / max(len(labels), 1))
@@ -177,6 +210,9 @@ def draw_learning(
         epochs: shape (record,).
         losses: by label, shape (record,).
         visible, invisible: overlaps, shape (record, overlap), and their LaTeX names; None: none.
+
+    >>> losses = {"reduced": np.asarray(curve.loss)}
+    >>> figure = figures.draw_learning(np.asarray(curve.epochs), losses)
     """
     kinds = {"visible": visible, "invisible": invisible}
     shown = {kind: x for kind, x in kinds.items() if x is not None and len(x[1])}
@@ -194,7 +230,14 @@ def draw_learning(
 
 
 def plot_gap(ax: Axes, epochs: np.ndarray, gaps: Mapping[str, np.ndarray]) -> Axes:
-    """Absolute differences by label over epochs, on a logarithmic axis; zeros at 1e-17."""
+    """Absolute differences by label over epochs, on a logarithmic axis; zeros at 1e-17.
+
+    >>> ax = plt.figure().add_subplot()
+    >>> truth = lrnn.learn(net, task, descent, epochs=20)
+    >>> gap = np.asarray(abs(curve.loss - truth.loss))
+    >>> figures.plot_gap(ax, np.asarray(curve.epochs), {"loss": gap}).get_yscale()
+    'log'
+    """
     looks = ({"color": VISIBLE[0]}, _DOTTED)
     drawn = {label: np.maximum(gap, 1e-17) for label, gap in gaps.items()}
     plot_lines(ax, epochs, [(*line, look) for line, look in zip(drawn.items(), looks)], above=0.0)
@@ -204,7 +247,13 @@ def plot_gap(ax: Axes, epochs: np.ndarray, gaps: Mapping[str, np.ndarray]) -> Ax
 
 def plot_order(ax: Axes, rates: np.ndarray, gaps: np.ndarray, order: float = 1.0) -> Axes:
     """Largest differences of flow and descent against the learning rates η, both of shape
-    (halving,), with the expected slope, `order`."""
+    (halving,), with the expected slope, `order`.
+
+    >>> ax = plt.figure().add_subplot()
+    >>> rates = np.array([0.1, 0.05, 0.025])
+    >>> figures.plot_order(ax, rates, 0.3 * rates).get_xscale()
+    'log'
+    """
     ax.loglog(rates, gaps, "o", color=VISIBLE[1], markersize=5, label="measured")
     line = gaps[-1] * (rates / rates[-1]) ** order
     ax.loglog(rates, line, label=rf"$\propto\eta^{{{order:g}}}$", **THEORY)
@@ -218,7 +267,14 @@ def plot_order(ax: Axes, rates: np.ndarray, gaps: np.ndarray, order: float = 1.0
 
 def plot_response(ax: Axes, time: np.ndarray, outputs: Mapping[str, np.ndarray]) -> Axes:
     """Impulse responses "target", "before", "after" over time in membrane time constants, all of
-    shape (time,)."""
+    shape (time,).
+
+    >>> ax = plt.figure().add_subplot()
+    >>> t = 0.1 * np.arange(50)
+    >>> y = np.asarray(tasks.impulse_response(net, 50))[:, 0, 0]
+    >>> figures.plot_response(ax, t, {"target": np.exp(-0.2 * t), "before": y}) is ax
+    True
+    """
     shown = {name: outputs[name] for name in ("before", "after", "target") if name in outputs}
     plot_methods(ax, time, shown, "impulse response").set(xlabel=r"time ($\tau$)")
     return ax
@@ -238,6 +294,11 @@ def plot_eigenvalues(
         values: complex, shape (record, eigenvalue).
         targets: where they should end.
         symbol: what they are, in LaTeX.
+
+    >>> ax = plt.figure().add_subplot()
+    >>> values = np.array([[0.9 + 0.1j, 0.9 - 0.1j], [0.8 + 0.2j, 0.8 - 0.2j]])
+    >>> figures.plot_eigenvalues(ax, np.arange(2), values, [0.7 + 0.3j]) is ax
+    True
     """
     for path in values.T:
         ax.plot(path.real, path.imag, color=VISIBLE[1], linewidth=1.4)
@@ -273,6 +334,12 @@ def plot_coupling(
         entries: what stands at (velocity, gradient), empty where nothing does.
         visible: loss-visible overlaps, shape (overlap,).
         text: write the entries into their fields (needs room).
+
+    >>> ax = plt.figure().add_subplot()
+    >>> q = lrnn.coupling(net.roles)
+    >>> entries = [[q.entry(a, b) for b in q.names] for a in q.names]
+    >>> figures.plot_coupling(ax, q.names, entries, q.drives) is ax
+    True
     """
     columns = [int(i) for i in np.flatnonzero(visible)]
     shade = np.ones((len(symbols), len(columns), 3))
@@ -297,7 +364,12 @@ def plot_coupling(
 
 def mark_epochs(ax: Axes, epochs: dict[str, tuple[int, str]]) -> Axes:
     """Thin vertical lines at two epochs at most, given with a colour by name, in the legend;
-    negative epochs are left out."""
+    negative epochs are left out.
+
+    >>> ax = plt.figure().add_subplot()
+    >>> figures.mark_epochs(ax, {"stable": (10, "C0"), "never": (-1, "C1")}) is ax
+    True
+    """
     shown = {name: mark for name, mark in epochs.items() if mark[0] >= 0}
     for (name, (epoch, colour)), line in zip(shown.items(), (":", "-.")):
         ax.axvline(epoch, 0, 0.5, color=colour, linestyle=line, linewidth=0.9, label=name)
@@ -307,7 +379,12 @@ def mark_epochs(ax: Axes, epochs: dict[str, tuple[int, str]]) -> Axes:
 
 def shade_phases(ax: Axes, bounds: Sequence[int], names: Sequence[str]) -> Axes:
     """Name the phases of a sequence of tasks above the panel, every other one shaded; `bounds` are
-    the epochs where phases begin, and the end of the last one."""
+    the epochs where phases begin, and the end of the last one.
+
+    >>> ax = plt.figure().add_subplot()
+    >>> figures.shade_phases(ax, [0, 10, 20], ["A", "B"]) is ax
+    True
+    """
     for i, name in enumerate(names):
         if i % 2:
             ax.axvspan(bounds[i], bounds[i + 1], color="0.92", zorder=-1, linewidth=0)

@@ -67,7 +67,14 @@ _RC: dict[Any, Any] = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The package's look, inside a `with` block; the session's own settings are left alone."""
+    """The package's look, inside a `with` block; the session's own settings are left alone.
+
+    >>> with figures.style():
+    ...     figure = curve.plot()
+    ...
+    >>> len(figure.axes)
+    3
+    """
     with mpl.rc_context(_RC):
         yield
         interactive = mpl.is_interactive()
@@ -76,25 +83,43 @@ def style() -> Iterator[None]:
 
 
 def letter(axes: Any) -> None:
-    """Name the panels of a figure a, b, c, …"""
+    """Name the panels of a figure a, b, c, …
+
+    >>> figure, axes = figures.panels(1, 2, height=2.0)
+    >>> figures.letter(axes)
+    """
     for name, ax in zip(string.ascii_lowercase, np.ravel(axes)):
         ax.set_title(name, fontweight="bold")
 
 
 def shades(n: int) -> list[Any]:
-    """Colours of n values of one quantity, dark to light."""
+    """Colours of n values of one quantity, dark to light.
+
+    >>> len(figures.shades(3))
+    3
+    """
     return list(plt.get_cmap("viridis")(np.linspace(0, 0.85, n)))
 
 
 def panels(
     rows: int, columns: int, *, height: float, width: float = TEXT, **options: Any
 ) -> tuple[Figure, Any]:
-    """A figure of a size in inches, and its panels as `plt.subplots` gives them."""
+    """A figure of a size in inches, and its panels as `plt.subplots` gives them.
+
+    >>> figure, axes = figures.panels(1, 2, height=2.0)
+    >>> axes.shape, figure.get_size_inches().tolist()
+    ((2,), [7.0, 2.0])
+    """
     return plt.subplots(rows, columns, figsize=(width, height), **options)
 
 
 def save(figure: Figure, folder: Path) -> Path:
-    """Save a figure as figure.png and figure.pdf in a folder, and close it; the PNG's path."""
+    """Save a figure as figure.png and figure.pdf in a folder, and close it; the PNG's path.
+
+    >>> from pathlib import Path
+    >>> figures.save(curve.plot(), Path(".")).name
+    'figure.png'
+    """
     for suffix in ("png", "pdf"):
         figure.savefig(folder / f"figure.{suffix}")
     plt.close(figure)

@@ -26,6 +26,12 @@ def plot_heatmap(
         norm: how values become colours; default linear from smallest to largest.
 
     Returns: the image, for a colour bar.
+
+    >>> ax = plt.figure().add_subplot()
+    >>> x, y = np.arange(3.0), np.arange(2.0)
+    >>> image = figures.plot_heatmap(ax, x, y, np.ones((2, 3)))
+    >>> type(image).__name__
+    'QuadMesh'
     """
     ax.set_facecolor(MISSING)
     if np.isnan(values).any():
@@ -52,6 +58,12 @@ def plot_phases(
         codes: whole numbers, shape (rows, columns); −1 for cells of no kind.
         names: of the codes 0, 1, ….
         present: the codes that have colours, in their order; default those that occur.
+
+    >>> ax = plt.figure().add_subplot()
+    >>> x, y = np.arange(3.0), np.arange(2.0)
+    >>> codes = np.array([[0, 0, 1], [0, 1, 1]])
+    >>> figures.plot_phases(ax, x, y, codes, ["learned", "diverged"]) is ax
+    True
     """
     norm = Normalize(-0.5, len(PHASES) - 0.5)
     shown = np.ma.masked_less(codes, 0)
@@ -86,6 +98,10 @@ def draw_sweep(
         log: logarithmic colours.
 
     Errors: ValueError for a variable that has other axes.
+
+    >>> cells = {"x": [1.0, 2.0], "y": [1.0, 2.0]}
+    >>> data = lrnn.sweep(cells, lambda x, y: {"f": x * y}, progress=False)
+    >>> figure = figures.draw_sweep(data, "f", "x", "y")
     """
     array = data[name]
     axes = [y, x] if over is None else [over, y, x]

@@ -25,6 +25,11 @@ def plot_trial(
         target: shape (time, outputs).
         mask: 1 where scored, shape (time,).
         output: a network's output, shape (time, outputs), or None.
+
+    >>> ax = plt.figure().add_subplot()
+    >>> t, (x, target, mask) = 0.1 * np.arange(60), (np.asarray(part[0]) for part in trials)
+    >>> figures.plot_trial(ax, t, x, target, mask) is ax
+    True
     """
     step = time[-1] - time[-2] if len(time) > 1 else 1.0
     edges = np.flatnonzero(np.diff(np.concatenate([[0], mask > 0, [0]])))
@@ -58,6 +63,10 @@ def draw_trials(trials: Any, dt: Any, outputs: Any = None, *, count: int = 3) ->
         count: how many at most.
 
     Errors: ValueError for outputs of another shape than the targets.
+
+    >>> figure = figures.draw_trials(trials, flips.dt, net.rollout(trials.inputs), count=2)
+    >>> len(figure.axes)
+    2
     """
     inputs, target, mask = (np.asarray(array) for array in trials)
     shown = min(count, len(inputs))

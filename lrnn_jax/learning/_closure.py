@@ -33,6 +33,10 @@ class ClosureReport(eqx.Module):
             `share_beyond_closure` so far.
 
     Source: ours.
+
+    >>> report = lrnn.diagnose_closure(bent, flips, descent, epochs=3, key=key)
+    >>> report.verdict.split(":")[0]
+    'closure good'
     """
 
     truth: LearningCurve
@@ -75,7 +79,12 @@ class ClosureReport(eqx.Module):
 
 
 def relative_gap(curve: LearningCurve, truth: LearningCurve) -> Float[Array, ""]:
-    """max over epochs of ‖Q − Q_truth‖/‖Q_truth‖, in the Frobenius norm."""
+    """max over epochs of ‖Q − Q_truth‖/‖Q_truth‖, in the Frobenius norm.
+
+    >>> truth = lrnn.learn(net, task, descent, epochs=20)
+    >>> bool(learning.relative_gap(curve, truth) < 1e-12)
+    True
+    """
     gap, size = (jnp.linalg.norm(q, axis=(1, 2)) for q in (curve.gram - truth.gram, truth.gram))
     return jnp.max(gap / size)
 
@@ -108,6 +117,10 @@ def diagnose_closure(
     Errors: those of `reduce` and `learn`.
 
     Source: ours.
+
+    >>> report = lrnn.diagnose_closure(bent, flips, descent, epochs=3, key=key)
+    >>> bool(report.truth.distance(report.closure).max > 0)
+    True
     """
     component(network, LowRankRNN, "network", "LowRankRNN(…), or population(…)")
     component(task, AbstractTask, "task", "FlipFlop(…), with trials")
@@ -153,6 +166,10 @@ def share_beyond_closure(closure: ReducedRNN, trials: Trials) -> Float[Array, ""
         trials: on which it is measured.
 
     Source: ours.
+
+    >>> share = learning.share_beyond_closure(lrnn.reduce(bent), trials)
+    >>> bool(0 < share < 1)
+    True
     """
     mean, variance = closure.activity(closure.states(trials.inputs))
     mask = trials.mask.astype(closure.dtype)
@@ -173,6 +190,11 @@ class ClosureGap(eqx.Module):
         inputs: on which outputs are compared, shape (trial, time, inputs).
 
     Source: ours.
+
+    >>> watch = learning.ClosureGap(trials.inputs)
+    >>> learned = lrnn.learn(bent, flips, descent, epochs=3, key=key, watch=watch)
+    >>> sorted(learned.watched)
+    ['chance', 'gap', 'joint', 'kurtosis']
     """
 
     inputs: Float[Array, "trial time inputs"]

@@ -37,6 +37,10 @@ class Distance(eqx.Module):
         overlaps: largest |ΔQ| of each overlap, ordered as `names`, shape (..., overlap).
         loss: largest |ΔL|.
         names: names of the overlaps.
+
+    >>> found = curve.distance(lrnn.learn(net, task, descent, epochs=20))
+    >>> bool(found.max < 1e-12), found.overlaps.shape
+    (True, (10,))
     """
 
     overlaps: Float[Array, "*batch overlap"]
@@ -80,6 +84,15 @@ class LearningCurve(eqx.Module):
         watched: what `learn(watch=…)` returned, a pytree of arrays of shape (..., record, …).
         state: what `learn(resume=curve)` needs beside the model; None for joined curves.
         roles: the columns of Q; None for networks without loading vectors.
+
+    >>> curve = lrnn.learn(reduction, task, descent, epochs=20)
+    >>> curve.epochs.shape, curve["vu"].shape
+    ((21,), (21,))
+    >>> bool(curve.loss[-1] < curve.loss[0])
+    True
+    >>> curve.save("run.npz")
+    >>> bool((lrnn.LearningCurve.load("run.npz").loss == curve.loss).all())
+    True
     """
 
     epochs: Int[Array, "*batch record"]

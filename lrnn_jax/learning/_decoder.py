@@ -15,6 +15,11 @@ class Decoding(NamedTuple):
     """Accuracies of a decoder over random splits.
 
     Fields: train, test, the share of members that are told right, shape (..., split).
+
+    >>> features = jr.normal(key, (10, 2, 3)) + jnp.array([[-3.0], [3.0]])
+    >>> found = learning.decoding_accuracy(features, held_out=2, splits=5, key=key)
+    >>> found.test.shape
+    (5,)
     """
 
     train: Float[Array, "*batch split"]
@@ -51,6 +56,10 @@ def decoding_accuracy(
     are not finite.
 
     Source: [LR] fig. 4 (decoder of training history).
+
+    >>> features = jr.normal(key, (10, 2, 3)) + jnp.array([[-9.0], [9.0]])  # two classes far apart
+    >>> float(learning.decoding_accuracy(features, splits=5, key=key).test.mean())
+    1.0
     """
     features = real_array(features, "features", advice="leave out groups whose learning diverged")
     if features.ndim < 3 or features.shape[-2] != 2 or features.shape[-3] < 2:

@@ -135,6 +135,11 @@ class Descent(AbstractDescent):
     Errors: ValueError for numbers out of range.
 
     Source: ours; [LR] drops the η² term.
+
+    >>> method = lrnn.Descent(lr=0.02, momentum=0.9, clip=1.0, rates={"m": 0.5})
+    >>> both = [lrnn.learn(model, task, method, epochs=20) for model in (net, reduction)]
+    >>> bool(both[0].distance(both[1]).max < 1e-12)
+    True
     """
 
     weight_decay: Float[Array, ""] | None = eqx.field(converter=decay_of, default=None)
@@ -168,6 +173,10 @@ class NormalisedDescent(AbstractDescent):
     Errors: ValueError for numbers out of range.
 
     Source: ours.
+
+    >>> learned = lrnn.learn(reduction, task, lrnn.NormalisedDescent(0.02), epochs=20)
+    >>> bool(learned.loss[-1] < learned.loss[0])
+    True
     """
 
     def change(self, space: AbstractSpace, step: Step) -> tuple[Weights, Any]:
@@ -195,6 +204,10 @@ class Muon(AbstractDescent):
     Errors: ValueError for numbers out of range.
 
     Source: Jordan et al. 2024 (Muon; its coefficients a, b, c); on overlaps: ours.
+
+    >>> learned = lrnn.learn(reduction, task, lrnn.Muon(0.02), epochs=20)
+    >>> bool(learned.loss[-1] < learned.loss[0])
+    True
     """
 
     momentum: Float[Array, ""] | None = eqx.field(converter=momentum_of, default=0.95)

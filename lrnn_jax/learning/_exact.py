@@ -9,6 +9,7 @@ arrays to kinds, and what it remembers is followed until nothing changes.
 import enum
 import functools
 import re
+from abc import ABC, abstractmethod
 from typing import Any
 
 import jax
@@ -44,38 +45,62 @@ ELEMENTWISE = (
     "select_n", "convert_element_type", "broadcast_in_dim", "copy",
 )  # fmt: skip
 """Operations that treat all neurons alike."""
+ALSO_LOCAL = (
+    "reduce_max", "reduce_min", "reduce_prod", "tanh", "logistic", "erf", "exp2", "expm1", "log1p",
+    "sin", "cos", "cbrt", "floor", "ceil", "round", "clamp", "rem",
+)  # fmt: skip
+"""Operations on each row that are not linear."""
 
 
-def obstacle(optimiser: optax.GradientTransformation, columns: dict[str, int]) -> str | None:
+Columns = dict[str, int | None]
+"""How many columns the weights have, by family; None for as many as rows: both are neurons."""
+
+
+def obstacle(optimiser: optax.GradientTransformation, columns: Columns) -> str | None:
     """Why an optimiser is not exact on overlaps, or None where it is.
 
     Arguments:
         optimiser: any.
-        columns: of the weights, by family.
+        columns: of the weights.
     """
     few, many, *_ = (rows for rows in NEURONS if rows not in columns.values())
     programs = _programs(optimiser, columns, few)
     if _text(programs, few) != _text(_programs(optimiser, columns, many), many):
         return "its numbers depend on the number of neurons, which a reduction does not have"
-    reader, (start, step), n = _Reader(few), programs, len(columns)
-    kept = reader.read(start, [Kind.LINEAR] * n)
-    while True:
-        change = reader.read(step, [*kept, *[Kind.LINEAR] * (2 * n), Kind.FIXED])
-        after = [a | b for a, b in zip(kept, change[n:], strict=True)]
-        if after == kept:
-            break
-        kept = after
-    if any(kind & Kind.FIXED for kind in change[:n]):
-        why = f"`{reader.why}` is not" if reader.why else "every neuron gets the same"
+    change, why = _changes(LinearReader(few), programs, len(columns))
+    if any(kind & Kind.FIXED for kind in change):
+        why = f"`{why}` is not" if why else "every neuron gets the same"
         return f"its updates are not linear in weights and gradients ({why})"
     return None
 
 
+def mixing(optimiser: optax.GradientTransformation, columns: Columns) -> str | None:
+    """The first operation of an optimiser that takes several neurons together, or None.
+
+    Without one, the change of a neuron is a function of what that neuron has seen.
+    """
+    few, *_ = (rows for rows in NEURONS if rows not in columns.values())
+    change, why = _changes(LocalReader(few), _programs(optimiser, columns, few), len(columns))
+    return why if Kind.OTHER in change else None
+
+
+def _changes(reader: "AbstractReader", programs: Any, n: int) -> tuple[list[Kind], str | None]:
+    """Kinds of the changes of n families, and the first operation that is of no better kind."""
+    start, step = programs
+    kept = reader.read(start, [Kind.LINEAR] * n)
+    while True:
+        change = reader.read(step, [*kept, *[Kind.LINEAR] * (2 * n), Kind.FIXED])
+        after = [reader.join(a, b) for a, b in zip(kept, change[n:], strict=True)]
+        if after == kept:
+            return change[:n], reader.why
+        kept = after
+
+
 def _programs(
-    optimiser: optax.GradientTransformation, columns: dict[str, int], rows: int
+    optimiser: optax.GradientTransformation, columns: Columns, rows: int
 ) -> tuple[ClosedJaxpr, ClosedJaxpr]:
     """weights → memory, and (memory, weights, gradients, loss) → (update, memory)."""
-    weights = {f: jax.ShapeDtypeStruct((rows, c), float) for f, c in columns.items()}
+    weights = {f: jax.ShapeDtypeStruct((rows, c or rows), float) for f, c in columns.items()}
     loss = jax.ShapeDtypeStruct((), float)
     with jax.numpy_dtype_promotion("standard"):
         start, memory = jax.make_jaxpr(optimiser.init, return_shape=True)(weights)
@@ -106,12 +131,24 @@ def _text(programs: tuple[ClosedJaxpr, ClosedJaxpr], rows: int) -> list[str]:
     return [re.sub(rf"\b{rows}(?=[,)\]])", "N", str(x)) for x in (*programs, *constants)]
 
 
-class _Reader:
-    """Follows kinds through a program; remembers the first operation that was not linear."""
+class AbstractReader(ABC):
+    """Follows kinds through a program; remembers the first operation that has a result of OTHER."""
 
     def __init__(self, rows: int):
         self.rows = rows
         self.why: str | None = None
+
+    @abstractmethod
+    def join(self, a: Kind, b: Kind) -> Kind:
+        """The kind of what is of one of two kinds."""
+
+    @abstractmethod
+    def result(self, equation: Any, kinds: list[Kind], out: Any) -> Kind:
+        """The kind of one result of a single operation."""
+
+    @abstractmethod
+    def chosen(self, which: Kind, cases: Any) -> Kind:
+        """The kind of one of several arrays, by a number of some kind."""
 
     def read(self, program: ClosedJaxpr, kinds: list[Kind]) -> list[Kind]:
         """Kinds of the results, from those of the arguments."""
@@ -130,30 +167,47 @@ class _Reader:
         return [kind(x) for x in program.jaxpr.outvars]
 
     def _results(self, equation: Any, kinds: list[Kind]) -> list[Kind]:
-        name, inner = equation.primitive.name, _inner(equation)
+        name, given, inner = equation.primitive.name, equation.invars, _inner(equation)
         if inner is not None:
             return self.read(inner, kinds)
         if name == "cond":
             branches = [self.read(branch, kinds[1:]) for branch in equation.params["branches"]]
-            return [_chosen(kinds[0], cases) for cases in zip(*branches)]
-        return [self._result(equation, kinds, out.aval) for out in equation.outvars]
-
-    def _result(self, equation: Any, kinds: list[Kind], out: Any) -> Kind:
-        """The kind of one result of a single operation."""
-        name, given = equation.primitive.name, equation.invars
+            return [self.chosen(kinds[0], cases) for cases in zip(*branches)]
         if name == "is_finite" or (name in ("eq", "ne") and given[0] is given[1]):
-            return Kind.FIXED  # whether numbers are finite: learning stops where they are not
-        union = functools.reduce(lambda a, b: a | b, kinds, Kind.ZERO)
+            # whether numbers are finite: learning stops where they are not
+            return [Kind.FIXED for _ in equation.outvars]
+        return [self.result(equation, kinds, out.aval) for out in equation.outvars]
+
+    def of_fixed(self, name: str, out: Any) -> Kind:
+        """The kind of a result of what is FIXED."""
+        return Kind.OTHER if self.rows in out.shape and name not in ELEMENTWISE else Kind.FIXED
+
+    def _constant(self, x: Any) -> Kind:
+        if self.rows in np.shape(x):
+            return Kind.OTHER
+        known = not isinstance(x, jax.Array) or not (is_traced(x) or _is_key(x))
+        return Kind.ZERO if known and not np.any(np.asarray(x)) else Kind.FIXED
+
+
+class LinearReader(AbstractReader):
+    """Whether results are linear in weights and gradients, the same for all neurons."""
+
+    def join(self, a: Kind, b: Kind) -> Kind:
+        return a | b
+
+    def result(self, equation: Any, kinds: list[Kind], out: Any) -> Kind:
+        name, given = equation.primitive.name, equation.invars
+        union = functools.reduce(self.join, kinds, Kind.ZERO)
         if not union and name in (*SUMS, *ROW_BY_ROW, "mul", "select_n", "convert_element_type"):
             return Kind.ZERO
         if (name == "mul" and Kind.ZERO in kinds) or (name == "div" and not kinds[0]):
             return Kind.ZERO
         if union <= Kind.FIXED:
-            return Kind.OTHER if self.rows in out.shape and name not in ELEMENTWISE else Kind.FIXED
+            return self.of_fixed(name, out)
         if name in SUMS:
             return union
         if name == "select_n":
-            return _chosen(kinds[0], kinds[1:])
+            return self.chosen(kinds[0], kinds[1:])
         if kinds in ([Kind.LINEAR, Kind.FIXED], [Kind.FIXED, Kind.LINEAR]) and name == "mul":
             return Kind.LINEAR
         if kinds == [Kind.LINEAR, Kind.FIXED] and name == "div":
@@ -162,15 +216,38 @@ class _Reader:
             return kinds[0]
         if name == "integer_pow" and equation.params["y"] == 1:
             return kinds[0]
-        if name in ROW_BY_ROW and given[0].aval.shape[:1] == out.shape[:1]:
+        if name in ROW_BY_ROW and self._keeps_neurons(given[0].aval.shape, out.shape):
             return kinds[0]
         return Kind.OTHER
 
-    def _constant(self, x: Any) -> Kind:
-        if self.rows in np.shape(x):
-            return Kind.OTHER
-        known = not isinstance(x, jax.Array) or not (is_traced(x) or _is_key(x))
-        return Kind.ZERO if known and not np.any(np.asarray(x)) else Kind.FIXED
+    def _keeps_neurons(self, before: tuple[int, ...], after: tuple[int, ...]) -> bool:
+        """Whether the first axis stays; of a square array, whose axes both are neurons, all do."""
+        return before == after if before == (self.rows,) * 2 else before[:1] == after[:1]
+
+    def chosen(self, which: Kind, cases: Any) -> Kind:
+        joined = functools.reduce(self.join, cases)
+        return Kind.OTHER if which & Kind.LINEAR and joined else joined
+
+
+class LocalReader(AbstractReader):
+    """Whether results are functions, neuron by neuron, of its weights and gradients: LINEAR means
+    any such function here, and OTHER what takes several neurons together."""
+
+    def join(self, a: Kind, b: Kind) -> Kind:
+        return max(a, b)
+
+    def result(self, equation: Any, kinds: list[Kind], out: Any) -> Kind:
+        name = equation.primitive.name
+        most = max(kinds, default=Kind.ZERO)
+        if most <= Kind.FIXED:
+            return self.of_fixed(name, out)
+        of_neurons = [x.aval for x, kind in zip(equation.invars, kinds) if kind == Kind.LINEAR]
+        local = all(x.shape[:1] == (self.rows,) for x in (out, *of_neurons))
+        local &= name in (*ELEMENTWISE, *ROW_BY_ROW, *ALSO_LOCAL)
+        return most if local else Kind.OTHER
+
+    def chosen(self, which: Kind, cases: Any) -> Kind:
+        return max(which, *cases)
 
 
 def _inner(equation: Any) -> ClosedJaxpr | None:
@@ -185,9 +262,3 @@ def _inner(equation: Any) -> ClosedJaxpr | None:
 
 def _is_key(x: jax.Array) -> bool:
     return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
-
-
-def _chosen(which: Kind, cases: Any) -> Kind:
-    """Of one of several arrays, by a number of some kind."""
-    joined = functools.reduce(lambda a, b: a | b, cases)
-    return Kind.OTHER if which & Kind.LINEAR and joined else joined

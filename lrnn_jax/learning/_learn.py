@@ -29,7 +29,11 @@ SMALL = 64
 
 
 class Options(TypedDict, total=False):
-    """Options of `learn` that whatever learns takes and passes on."""
+    """Options of `learn` that whatever learns takes and passes on.
+
+    >>> sorted(learning.Options.__annotations__)
+    ['devices', 'record', 'simulate', 'throw', 'watch']
+    """
 
     record: int
     watch: Watch | None
@@ -98,7 +102,12 @@ def learn(
     do not fit, for a `watch` that no file can hold, and for a `resume` of another run, saying what
     differs; LearningError when learning diverges, or overlaps are not realisable.
 
-    Source: ours (theory in the README).
+    Source: ours (theory in `notebooks/theory.md`).
+
+    >>> theory = lrnn.learn(reduction, task, lrnn.Descent(0.05), epochs=20)
+    >>> truth = lrnn.learn(net, task, lrnn.Descent(0.05), epochs=20)
+    >>> bool(theory.distance(truth).max < 1e-12)
+    True
     """
     span = _span(epochs, record, save_every, save_to)
     data = Data(None if key is None else one_key(key), batches)
@@ -113,7 +122,7 @@ def learn(
 
 def _say_where(problem: Problem, method: AbstractMethod) -> None:
     """Say, once, that one small model on no trials is slow on a GPU; of many at once it is not."""
-    small = problem.simulate.learner(problem.model, method.rule).state_size <= SMALL
+    small = problem.space.network.state_size <= SMALL
     drawn = problem.objective.stochastic or problem.data.batches is not None
     start = problem.space.start
     if small and not drawn and not is_traced(problem, method, start):
@@ -228,9 +237,13 @@ def _problem(
     as_method(method)
     component(simulate, AbstractSimulate, "simulate", "Plain(), or ThroughReduction()")
     rule = method.rule
-    learner = simulate.learner(model, rule)
-    space = rule.space(learner)
-    objective.check(learner)
+    space = simulate.space(model, rule)
+    objective.check(space.network)
+    if objective.private and space.lifted is not None:
+        raise ValueError(
+            f"`simulate`: few neurons cannot stand for all where each has noise of its own, as in "
+            f"{type(objective).__name__}: use Plain()."
+        )
     rule.check(objective)
     data.check(objective, 1)
     mesh = trial_mesh(objective, whole(devices, "devices"), lambda: data.at(objective, 0))

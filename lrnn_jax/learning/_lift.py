@@ -1,30 +1,42 @@
 """From the learning curve of a reduction back to N neurons."""
 
+from typing import Any, TypeVar
+
 import numpy as np
 from jaxtyping import ArrayLike
 
 from lrnn_jax._checks import component, whole
 from lrnn_jax.learning._curve import LearningCurve, alike, listed
-from lrnn_jax.networks import Feedback, LowRankRNN, as_feedback, overlaps_beside
+from lrnn_jax.networks import (
+    AbstractDenseRNN,
+    Feedback,
+    LowRankRNN,
+    as_feedback,
+    overlaps_beside,
+)
+from lrnn_jax.reduced import compress
+
+Full = TypeVar("Full", bound=LowRankRNN | AbstractDenseRNN)
 
 
 def lift(
     curve: LearningCurve,
-    network: LowRankRNN,
+    network: Full,
     epoch: int | None = None,
     *,
     feedback: Feedback | ArrayLike | None = None,
-) -> LowRankRNN:
+) -> Full:
     """The N-dimensional weights that a network has after the learning of its reduction.
 
-        Θ_t = Θ_0 T_t
+        Θ_t = Θ_0 T_t,    or of a dense network    W_t = c·1 + O (C_t − c·1) Oᵀ
 
     with T recorded by `learn(reduce(network), …)`: no N-dimensional simulation.
 
     Arguments:
         curve: learning curve of the network's reduction, with its transforms.
         network: the network at epoch 0.
-        epoch: a recorded epoch; default the last one, or the last before an early end.
+        epoch: a recorded epoch; default the last one, or the last before an early end; of a dense
+            network no other.
         feedback: fixed vectors of the learning rule, where there are such, as in
             `reduce(network, feedback=…)`.
 
@@ -32,9 +44,16 @@ def lift(
     recorded, or not reached.
 
     Source: ours.
+
+    >>> theory = lrnn.learn(reduction, task, descent, epochs=20)
+    >>> truth = lrnn.learn(net, task, descent, epochs=20)
+    >>> bool(abs(lrnn.lift(theory, net).z - truth.model.z).max() < 1e-12)
+    True
     """
     component(curve, LearningCurve, "curve", "learn(reduce(network), …)").check_single("lift")
-    component(network, LowRankRNN, "network", "the one that was reduced")
+    component(network, (LowRankRNN, AbstractDenseRNN), "network", "the one that was reduced")
+    if isinstance(network, AbstractDenseRNN):
+        return _lift_dense(curve, network, epoch, feedback)
     if curve.transform is None:
         raise ValueError("Only the `curve` of a reduction lifts; this one is of a full network.")
     if curve.transform.ndim != 3:
@@ -54,19 +73,40 @@ def lift(
             "This `network`'s overlaps are not those that `curve` starts from: lift takes the "
             "network at epoch 0, the one that was reduced."
         )
-    epochs = np.asarray(curve.epochs)
-    reached: list[bool] = (~np.isnan(np.asarray(curve.transform)[:, 0, 0])).tolist()
-    if epoch is None:
-        index = int(np.flatnonzero(np.array(reached))[-1])
-    else:
-        places = np.flatnonzero(epochs == whole(epoch, "epoch", 0))
-        if not len(places):
-            raise ValueError(f"`epoch` {epoch} was not recorded; recorded are {listed(epochs)}.")
-        index = int(places[0])
-        if not reached[index]:
-            raise ValueError(f"`epoch` {epoch} was not reached: it ended at epoch {curve.stopped}.")
+    index = _place(curve, epoch)
     c = None if curve.c is None else curve.c[index]
     return network.transformed(curve.transform[index], c, fixed)
+
+
+def _place(curve: LearningCurve, epoch: int | None) -> int:
+    """Where an epoch is in the records.
+
+    Errors: ValueError for one that was not recorded, or not reached.
+    """
+    reached: list[bool] = (~np.isnan(np.asarray(curve.transform)[:, 0, 0])).tolist()
+    if epoch is None:
+        return int(np.flatnonzero(np.array(reached))[-1])
+    places = np.flatnonzero(np.asarray(curve.epochs) == whole(epoch, "epoch", 0))
+    if not len(places):
+        raise ValueError(f"`epoch` {epoch} was not recorded; recorded are {listed(curve.epochs)}.")
+    index = int(places[0])
+    if not reached[index]:
+        raise ValueError(f"`epoch` {epoch} was not reached: it ended at epoch {curve.stopped}.")
+    return index
+
+
+def _lift_dense(
+    curve: LearningCurve, network: AbstractDenseRNN, epoch: int | None, feedback: Any
+) -> AbstractDenseRNN:
+    """`lift` of the few neurons of a dense network."""
+    last = int(np.asarray(curve.epochs)[-1])
+    if epoch is not None and whole(epoch, "epoch", 0) != last:
+        raise ValueError(
+            f"`epoch` of a dense network is the last one, {last}, as its curve keeps no weights of "
+            f"others; got {epoch}: learn with watch=, and lift with compress(network).lift."
+        )
+    few = component(curve.model, AbstractDenseRNN, "curve", "learn(reduce(network), …)")
+    return compress(network, feedback).lift(few)
 
 
 def _same_overlaps(a: np.ndarray, b: np.ndarray) -> bool:

@@ -36,7 +36,11 @@ class Step(NamedTuple):
 
 
 class AbstractMethod(AbstractReadable):
-    """A way to learn: a rule for the direction, whether it fits a problem, and the run."""
+    """A way to learn: a rule for the direction, whether it fits a problem, and the run.
+
+    >>> isinstance(lrnn.Flow(0.1), learning.AbstractMethod)
+    True
+    """
 
     rule: eqx.AbstractVar[AbstractRule]
 
@@ -59,7 +63,11 @@ class AbstractMethod(AbstractReadable):
 
 
 class AbstractUpdate(AbstractMethod):
-    """A method that takes one discrete step an epoch, along the direction of its rule."""
+    """A method that takes one discrete step an epoch, along the direction of its rule.
+
+    >>> [isinstance(method, learning.AbstractUpdate) for method in (descent, lrnn.Flow(0.1))]
+    [True, False]
+    """
 
     @abstractmethod
     def fits(self, space: AbstractSpace) -> None:

@@ -29,7 +29,12 @@ Watch = Callable[[Any], Any]
 
 
 class Data(eqx.Module):
-    """Where the data of each epoch come from: given batches, or a key for the objective."""
+    """Where the data of each epoch come from: given batches, or a key for the objective.
+
+    >>> data = learning.Data(key, None)
+    >>> data.at(flips, 3).inputs.shape, data.fixed
+    ((4, 60, 1), False)
+    """
 
     key: PRNGKeyArray | None
     batches: Any
@@ -109,6 +114,9 @@ class Problem(eqx.Module):
         rule: how directions are.
         mesh: the devices that share the trials of an epoch; None for one.
         begin: where a run goes on; None at epoch 0, with the weights `space.start`.
+
+    >>> list(learning.Problem.__annotations__)[:3]
+    ['model', 'space', 'objective']
     """
 
     model: AbstractRNN

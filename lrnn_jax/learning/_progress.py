@@ -12,6 +12,11 @@ class ProgressBar:
     """One tqdm bar per piece of work; call it as progress(what, epoch, epochs, loss).
 
     `what` is the last piece of work that reported.
+
+    >>> bar = learning.ProgressBar()
+    >>> bar("training", 3, 10, 0.5)
+    >>> bar.what
+    'training'
     """
 
     def __init__(self) -> None:

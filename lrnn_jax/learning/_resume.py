@@ -38,7 +38,7 @@ def continued(problem: Problem, method: AbstractMethod, curve: LearningCurve) ->
     """The problem of a run that goes on where a curve ends."""
     state = state_of(curve)
     model = curve.model if state.start is None else state.start
-    space = method.rule.space(problem.simulate.learner(model, method.rule))
+    space = problem.simulate.space(model, method.rule)
     weights = space.start if state.weights is None else state.weights
     epoch = jnp.asarray(state.epochs)
     # one that blew up in its last update has yet to notice

@@ -26,6 +26,10 @@ class Phase(eqx.Module):
     """Part of a sequence: an objective, how it is learned, and for how many epochs.
 
     Errors: ValueError for what is none of these.
+
+    >>> phase = learning.Phase(task, descent, 20)
+    >>> phase.epochs
+    20
     """
 
     objective: AbstractObjective = eqx.field(converter=as_objective)
@@ -60,6 +64,11 @@ def learn_sequence(
     Errors: ValueError for no phases, and as `learn`.
 
     Source: ours; the A-B-A protocol: [LR] fig. 3.
+
+    >>> other = lrnn.ExponentialFilter(0.4, 0.1, 50)
+    >>> found = lrnn.learn_sequence(reduction, [(task, descent, 20), (other, descent, 20)])
+    >>> int(found.epochs[-1])
+    40
     """
     if not component(phases, Sequence, "phases", PHASES):
         raise ValueError("`phases` is empty: give at least one (objective, method, epochs).")
@@ -100,6 +109,11 @@ def join_curves(*curves: LearningCurve) -> LearningCurve:
 
     Errors: ValueError for no curves, for batches of them (`vmap` over this instead), and for curves
     of models with other columns.
+
+    >>> first = lrnn.learn(reduction, task, descent, epochs=10)
+    >>> second = lrnn.learn(first.model, task, descent, epochs=10)
+    >>> bool(learning.join_curves(first, second).distance(curve).max < 1e-12)
+    True
     """
     if not curves:
         raise ValueError("join_curves takes at least one curve.")
@@ -142,6 +156,10 @@ class Excursion(NamedTuple):
     """How far each overlap went, and how far from its start it ended, over a part of a curve.
 
     Fields: size, largest |q − q(first)|; leftover, q(last) − q(first), shape (..., overlap); names.
+
+    >>> found = learning.excursion(curve, 0, 20)
+    >>> found.size.shape, found.names == net.overlaps.names
+    ((10,), True)
     """
 
     size: Float[Array, "*batch overlap"]
@@ -159,6 +177,10 @@ def excursion(curve: LearningCurve, first: int, last: int) -> Excursion:
     Errors: ValueError for epochs that were not recorded, or reversed.
 
     Source: ours.
+
+    >>> found = learning.excursion(curve, 0, 20)
+    >>> bool((found.size >= abs(found.leftover)).all())
+    True
     """
     component(curve, LearningCurve, "curve", "learn(…)")
     epochs = np.asarray(curve.epochs).reshape(-1, curve.epochs.shape[-1])
@@ -180,6 +202,11 @@ class Holonomy(NamedTuple):
     Fields: names of the overlaps; returns, the overlaps at the first task's solution, before the
     cycles and after each, shape (cycle + 1, overlap); leftover, the change over each cycle, shape
     (cycle, overlap); losses at the returns, shape (cycle + 1,).
+
+    >>> other = lrnn.ExponentialFilter(0.4, 0.1, 50)
+    >>> found = learning.holonomy(reduction, [task, other], descent, epochs=20)
+    >>> found.returns.shape, found.leftover.shape
+    ((2, 10), (1, 10))
     """
 
     names: tuple[str, ...]
@@ -218,6 +245,11 @@ def holonomy(
     Errors: ValueError for fewer than two tasks or no cycle; LearningError as `learn`.
 
     Source: ours.
+
+    >>> other = lrnn.ExponentialFilter(0.4, 0.1, 50)
+    >>> found = learning.holonomy(reduction, [task, other], descent, epochs=20, cycles=2)
+    >>> found.losses.shape
+    (3,)
     """
     cycles, epochs = whole(cycles, "cycles"), whole(epochs, "epochs", 0)
     settle = epochs if settle is None else whole(settle, "settle", 0)

@@ -27,6 +27,11 @@ class Slowed(AbstractUpdate):
     Errors: ValueError for a method that takes no steps, factor ≤ 0.
 
     Source: [LR] methods (memory).
+
+    >>> slowed = learning.Slowed(descent, below=float(curve.loss[10]), factor=10.0)
+    >>> learned = lrnn.learn(reduction, task, slowed, epochs=20)
+    >>> bool(learned.loss[-1] > curve.loss[-1])
+    True
     """
 
     method: AbstractUpdate

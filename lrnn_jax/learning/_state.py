@@ -33,6 +33,9 @@ class LearningState(eqx.Module):
         names: of these, such as "method.lr".
         epochs: of the run so far.
         record: every how many of them were recorded.
+
+    >>> curve.state.epochs, "method.lr" in curve.state.names
+    (20, True)
     """
 
     start: AbstractRNN | None

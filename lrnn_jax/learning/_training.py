@@ -8,7 +8,7 @@ import optax
 
 from lrnn_jax._checks import component
 from lrnn_jax.learning._descent import as_rule, times
-from lrnn_jax.learning._exact import obstacle, updated
+from lrnn_jax.learning._exact import mixing, obstacle, updated
 from lrnn_jax.learning._method import AbstractUpdate, Step
 from lrnn_jax.networks import AbstractSpace, Weights
 from lrnn_jax.rules import AbstractRule, Gradient
@@ -31,15 +31,30 @@ class Training(AbstractUpdate):
     clipping, noise) do not, however late they start to move, nor do rules that use the raw norm
     ‖∂L/∂Θ‖, which depends on N: for those use `Descent(clip=…)`, `NormalisedDescent`, `Muon`.
 
+    What an elementwise optimiser does to neuron j is a function of what neuron j has seen. For
+    loadings drawn independently its limit of infinitely many neurons is `population(…)`, of which
+    nodes are its neurons: exact but for their number, for linear φ too, where Adam makes loadings
+    non-Gaussian. Optimisers that take neurons together (raw norms, LAMB, optax's Muon) are refused
+    there. As gradients are s ∂L/∂Θ, of order 1, the ε of Adam in `torch.optim`, which sees ∂L/∂Θ,
+    is ε/s: `optax.adam(η, eps=s * 1e-8)` is Adam there with 1e-8.
+
     Arguments:
         optimiser: an `optax.GradientTransformation`. Make it once and use it again: two of them
             are different programs to JAX, which compiles for each.
         rule: how the direction that the optimiser sees is computed.
 
     Errors: ValueError for what is no optimiser; when learning starts, for a reduction with one that
-    is not exact there, with the reason.
+    is not exact there, and for a population with one that takes neurons together, with the reason.
 
     Source: ours.
+
+    >>> adam = lrnn.learn(net, task, lrnn.Training(optax.adam(1e-2)), epochs=20)
+    >>> bool(adam.loss[-1] < adam.loss[0])
+    True
+    >>> lrnn.learn(reduction, task, lrnn.Training(optax.adam(1e-2)), epochs=20)
+    Traceback (most recent call last):
+        ...
+    ValueError: This `optimiser` cannot run on a reduction: its updates are not ...
     """
 
     optimiser: optax.GradientTransformation
@@ -59,13 +74,23 @@ class Training(AbstractUpdate):
         self.rule = as_rule(rule)
 
     def fits(self, space: AbstractSpace) -> None:
-        columns = {name: block.shape[-1] for name, block in space.blocks(space.start).items()}
+        shapes = {name: block.shape for name, block in space.blocks(space.start).items()}
+        columns = {name: None if c == n > 1 else c for name, (n, c) in shapes.items()}
         if space.coefficients and (reason := obstacle(self.optimiser, columns)):
+            local = space.roles is not None and mixing(self.optimiser, columns) is None
+            instead = "population(…), of which it is exact for infinitely many neurons, or " * local
             raise ValueError(
                 f"This `optimiser` cannot run on a reduction: {reason}, so the overlaps do not "
                 f"determine learning (as with every elementwise rule, and with the norm of the raw "
-                f"gradient). Train the full network with it, or use Descent(clip=…), "
+                f"gradient). Train {instead}the full network with it, or use Descent(clip=…), "
                 f"NormalisedDescent or Muon, which are exact on both."
+            )
+        if space.uneven and (what := mixing(self.optimiser, columns)):
+            raise ValueError(
+                f"This `optimiser` takes neurons together (`{what}`), and counts each node of a "
+                f"population once, whatever its weight: use one that treats each neuron by itself, "
+                f"such as optax.adam, or Descent(clip=…), NormalisedDescent or Muon, whose norms "
+                f"are weighted."
             )
 
     def init(self, space: AbstractSpace) -> Any:

@@ -30,6 +30,9 @@ class AbstractActivation(AbstractReadable):
     """A single-neuron nonlinearity φ, applied to each entry of the activity h.
 
     `linear` and `odd` (φ(−h) = −φ(h)) decide which theory applies.
+
+    >>> lrnn.Tanh().odd, lrnn.ReLU().odd, lrnn.Identity().linear
+    (True, False, True)
     """
 
     linear: AbstractClassVar[bool]
@@ -59,13 +62,24 @@ def as_activation(activation: Any) -> AbstractActivation:
     """The activation itself.
 
     Errors: ValueError for anything else, with the spelling for a class or a function.
+
+    >>> networks.as_activation(lrnn.Tanh())
+    Tanh()
+    >>> networks.as_activation("tanh")
+    Traceback (most recent call last):
+        ...
+    ValueError: `activation` must be such as Tanh(), or OddActivation(f) of a ...
     """
     such_as = "Tanh(), or OddActivation(f) of a function f"
     return component(activation, AbstractActivation, "activation", such_as)
 
 
 class Identity(AbstractActivation):
-    """φ(h) = h: linear networks, for which the overlap theory is exact."""
+    """φ(h) = h: linear networks, for which the overlap theory is exact.
+
+    >>> float(lrnn.Identity()(jnp.array(0.3)))
+    0.3
+    """
 
     linear = True
     odd = True
@@ -89,6 +103,10 @@ class Erf(AbstractActivation):
         G = e^{−πμ²/(4c)}/√c,   c = 1 + πΔ/2,      ⟨φ²⟩ = (2/π) asin(πΔ/2 / c) for μ = 0
 
     Source: [LR] methods.
+
+    >>> phi = lrnn.Erf()
+    >>> round(float(jax.grad(phi)(0.0)), 6)
+    1.0
     """
 
     linear = False
@@ -120,6 +138,9 @@ def read_out(
     """What is read out: φ(h) with the network's own φ, or h itself.
 
     Errors: ValueError for a read-out of neither.
+
+    >>> networks.read_out(lrnn.Tanh(), None), networks.read_out(lrnn.Tanh(), lrnn.Identity())
+    (Tanh(), Identity())
     """
     readout = component(
         activation if readout is None else readout, AbstractActivation, "readout", "Identity()"
@@ -146,7 +167,11 @@ class AbstractSmooth(AbstractActivation):
 
 
 class Tanh(AbstractSmooth):
-    """φ(h) = tanh h."""
+    """φ(h) = tanh h.
+
+    >>> round(float(lrnn.Tanh()(jnp.array(1.0))), 4)
+    0.7616
+    """
 
     linear = False
     odd = True
@@ -156,7 +181,11 @@ class Tanh(AbstractSmooth):
 
 
 class Softplus(AbstractSmooth):
-    """φ(h) = log(1 + eʰ): smooth, not odd."""
+    """φ(h) = log(1 + eʰ): smooth, not odd.
+
+    >>> round(float(networks.Softplus()(jnp.array(0.0))), 4)
+    0.6931
+    """
 
     linear = False
     odd = False
@@ -171,6 +200,10 @@ class OddActivation(AbstractSmooth):
     Arguments: `function`, as for `SmoothActivation`.
 
     Errors: ValueError when φ(−h) = −φ(h) fails (checked at a few points).
+
+    >>> phi = lrnn.OddActivation(lambda x: x / jnp.sqrt(1 + x**2))
+    >>> round(float(phi(jnp.array(1.0))), 4), phi.odd
+    (0.7071, True)
     """
 
     function: Callable[[Any], Any] = eqx.field(static=True)
@@ -199,6 +232,10 @@ class SmoothActivation(AbstractSmooth):
     Arguments:
         function: φ, elementwise, at least three times differentiable; the same function object
             each time, or JAX compiles again.
+
+    >>> phi = lrnn.SmoothActivation(jax.nn.gelu)
+    >>> phi.odd, phi.linear
+    (False, False)
     """
 
     function: Callable[[Any], Any] = eqx.field(static=True)
@@ -219,6 +256,9 @@ class ReLU(AbstractActivation):
 
     with Φ, ϕ the standard normal law and its density. At Δ = 0 these are φ and its slope at μ, with
     derivative zero in Δ (the true one-sided derivative is infinite at μ = Δ = 0).
+
+    >>> print(lrnn.ReLU()(jnp.array([-1.0, 2.0])))
+    [0. 2.]
     """
 
     linear = False
@@ -275,6 +315,10 @@ def gaussian_average(
     Derivatives are exact and finite, also at Δ = 0, by the heat equation:
 
         d/dμ ⟨φ^{(n)}⟩ = ⟨φ^{(n+1)}⟩,      d/dΔ ⟨φ^{(n)}⟩ = ½ ⟨φ^{(n+2)}⟩
+
+    >>> mean = networks.gaussian_average(jnp.cos, 0, jnp.array(0.0), jnp.array(1.0))
+    >>> round(float(mean - jnp.exp(-0.5)), 6)
+    0.0
     """
     derivative = function
     for _ in range(order):

@@ -33,6 +33,10 @@ class Simulation(NamedTuple):
         outputs: (network, inputs, h_0, noise or None) → h_T, and y_0 … y_{T−1}.
         scan: `jax.lax.scan`, of a loop that others, such as a plant, have around the network.
         power: (network, states) → ‖rates‖²/s of each state (see `AbstractRNN.power`).
+
+    >>> x, rest = jnp.ones((50, 1)), jnp.zeros(3)
+    >>> dense.simulation.states(dense, x, rest, None).shape
+    (50, 3)
     """
 
     states: Callable[..., Array]
@@ -47,7 +51,12 @@ def scan_states(
     state: Float[Array, "*batch state"],
     noise: Float[Array, "time *batch state"] | None,
 ) -> Float[Array, "time *batch state"]:
-    """States h_1 … h_T, one step after the other."""
+    """States h_1 … h_T, one step after the other.
+
+    >>> states = networks.scan_states(dense, jnp.ones((50, 1)), jnp.zeros(3), None)
+    >>> states.shape
+    (50, 3)
+    """
     return _scan(network, inputs, state, noise, lambda h: h)[1]
 
 
@@ -69,7 +78,12 @@ def read_after(
     state: Float[Array, "*batch state"],
     noise: Float[Array, "time *batch state"] | None,
 ) -> tuple[Float[Array, "*batch state"], Float[Array, "time *batch outputs"]]:
-    """h_T and the outputs: one read-out of all states, as they lie in memory."""
+    """h_T and the outputs: one read-out of all states, as they lie in memory.
+
+    >>> state, y = networks.read_after(dense, jnp.ones((50, 1)), jnp.zeros(3), None)
+    >>> bool(jnp.allclose(y, dense.rollout(jnp.ones((50, 1)))))
+    True
+    """
     states = network.simulation.states(network, inputs, state, noise)
     return (states[-1] if len(states) else state), network.readout(states)
 
@@ -85,7 +99,11 @@ def read_in_step(
 
 
 def plus_bias(y: Float[Array, "*batch c"], bias: Float[Array, " c"] | None) -> Array:
-    """y + bias, where there is one."""
+    """y + bias, where there is one.
+
+    >>> print(networks.plus_bias(jnp.zeros((2, 1)), jnp.ones(1)).ravel())
+    [1. 1.]
+    """
     return y if bias is None else y + bias.reshape(*[1] * (y.ndim - 1), -1)
 
 
@@ -101,6 +119,9 @@ class Equilibria(NamedTuple):
         state: (network, κ, x) → h.
         drift: (network, κ, x) → dκ/dt in membrane time constants; zero at a fixed point. What
             leaves the set decays to it by 1 − dt a step.
+
+    >>> net.equilibria.size(net), dense.equilibria.size(dense)
+    (1, 3)
     """
 
     size: Callable[..., int]
@@ -131,6 +152,9 @@ class BackwardPath(NamedTuple):
         carry: (network, C, G, h, x, a) → what a signal a on the state after a step is on the state
             h before it, with C Gᵀ in the place of the transposed recurrent weights; None where the
             class does not say.
+
+    >>> net.backward.rank(net)
+    1
     """
 
     weighted: Callable[..., Array]
@@ -159,6 +183,12 @@ class AbstractRNN(AbstractReadable):
         constrain: network → the nearest network that keeps its masks and signs, which every update
             ends with; None where all weights are free.
         roles: the columns of its overlaps, where it has any (`AbstractOverlapRNN`).
+
+    >>> net.inputs, net.outputs, net.state_size
+    (1, 1, 40)
+    >>> x = jnp.ones((8, 50, 1))  # trials, time, inputs
+    >>> net.rollout(x).shape, net.states(x).shape
+    ((8, 50, 1), (8, 50, 40))
     """
 
     dt: eqx.AbstractVar[Float[Array, ""]]
@@ -303,12 +333,24 @@ class AbstractRNN(AbstractReadable):
 
 
 def as_network(network: Any, name: str = "network") -> AbstractRNN:
-    """The network itself, or reduction; ValueError for anything else."""
+    """The network itself, or reduction; ValueError for anything else.
+
+    >>> networks.as_network(net) is net
+    True
+    >>> networks.as_network(net.overlaps)
+    Traceback (most recent call last):
+        ...
+    ValueError: `network` must be such as a network or a reduction; got an Overlaps.
+    """
     return component(network, AbstractRNN, name, "a network or a reduction")
 
 
 class AbstractOverlapRNN(AbstractRNN, AbstractOverlapModel):
-    """A network with overlaps: of loading vectors, or a reduction to them."""
+    """A network with overlaps: of loading vectors, or a reduction to them.
+
+    >>> [isinstance(x, networks.AbstractOverlapRNN) for x in (net, reduction, dense)]
+    [True, True, False]
+    """
 
     frozen: eqx.AbstractVar[tuple[str, ...]]
     c: eqx.AbstractVar[Float[Array, " outputs"] | None]

@@ -47,12 +47,22 @@ def _inner(name: str) -> Any:
 
 
 def inner_power(network: "AbstractWrappedRNN", states: Array) -> Array:
-    """The power of the network inside."""
+    """The power of the network inside.
+
+    >>> states = net.states(jnp.ones((50, 1)))
+    >>> same = networks.inner_power(networks.CheckpointedRNN(net), states) == net.power(states)
+    >>> bool(same.all())
+    True
+    """
     return network.network.power(states)
 
 
 class AbstractWrappedRNN(AbstractRNN):
-    """A network that is another one, `network`, but for how its steps follow each other."""
+    """A network that is another one, `network`, but for how its steps follow each other.
+
+    >>> isinstance(lrnn.networks.CheckpointedRNN(net), networks.AbstractWrappedRNN)
+    True
+    """
 
     network: eqx.AbstractVar[AbstractRNN]
 
@@ -79,6 +89,10 @@ class CheckpointedRNN(AbstractWrappedRNN):
         network: what is simulated.
 
     Source: A. Griewank, Optim. Methods Softw. 1 (1992), for checkpoints.
+
+    >>> x = jr.normal(key, (50, 1))
+    >>> bool(jnp.allclose(networks.CheckpointedRNN(net).rollout(x), net.rollout(x)))
+    True
     """
 
     network: AbstractRNN

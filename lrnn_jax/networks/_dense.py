@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
-from lrnn_jax._checks import as_dt, names, real_array, same_dtype
+from lrnn_jax._checks import as_dt, names, number, real_array, same_dtype
+from lrnn_jax._types import is_traced
 from lrnn_jax.networks._activation import (
     READOUT,
     AbstractActivation,
@@ -25,6 +26,7 @@ from lrnn_jax.networks._base import (
     scan_states,
 )
 from lrnn_jax.networks._constraints import as_masks, as_signs, kept, non_negative
+from lrnn_jax.overlaps import AbstractMatrixModel, MatrixInvariant
 
 WEIGHTS = ("w", "w_in", "w_out")
 
@@ -34,7 +36,7 @@ def power_of_rates(network: "DenseRNN", states: Float[Array, "*batch n"]) -> Flo
     return jnp.sum(states**2, axis=-1)
 
 
-class AbstractDenseRNN(AbstractRNN):
+class AbstractDenseRNN(AbstractRNN, AbstractMatrixModel):
     """A network with an unconstrained recurrent weight matrix.
 
     Arguments:
@@ -59,6 +61,9 @@ class AbstractDenseRNN(AbstractRNN):
     Class variable:
         of_currents: whether h are currents, of which W sums φ(h), and φ(h) is read out; else h are
             rates themselves.
+
+    >>> isinstance(dense, networks.AbstractDenseRNN), dense.w.shape, dense.w_out.shape
+    (True, (3, 3), (1, 3))
     """
 
     w: Float[Array, "n n"]
@@ -156,6 +161,28 @@ class AbstractDenseRNN(AbstractRNN):
     def initial_state(self) -> Float[Array, " n"]:
         return jnp.zeros(self.state_size, self.dtype) if self.h0 is None else self.h0
 
+    def matrix_invariant(self, rates: Mapping[str, float]) -> MatrixInvariant:
+        if is_traced(rates):
+            raise ValueError("`rates` decide what is conserved: pass them untraced.")
+        names(tuple(rates), "rates", self.weights)
+        moving = [name for name in self.weights if name != "c"]
+        d = {name: float(number(rates.get(name, 1.0), f"rates[{name!r}]", 0)) for name in moving}
+        still = [name for name, rate in d.items() if not rate or name in self.frozen]
+        linear = self.activation.linear and self.constrain is None
+        safe = {name: 1.0 if name in still else rate for name, rate in d.items()}
+        k = (self.w @ self.w.T - self.w.T @ self.w) / safe["w"] + self.w_in @ self.w_in.T / safe[
+            "w_in"
+        ]
+        k = k - self.w_out.T @ self.w_out / safe["w_out"]
+        for name, vector in (("b", self.b), ("h0", self.h0)):
+            k = k if vector is None else k + vector[:, None] * vector[None] / safe[name]
+        why = "conserved, the output is unchanged by W → GWG⁻¹, and every array learns"
+        if not linear:
+            why = "lost, φ is not linear, or masks and signs hold single neurons"
+        elif still:
+            why = f"lost, frozen arrays ({', '.join(still)})"
+        return MatrixInvariant(k, linear and not still, f"K: {why}")
+
     def drive(
         self, rates: Float[Array, "*batch n"], x: Float[Array, "*batch inputs"]
     ) -> Float[Array, "*batch n"]:
@@ -186,6 +213,11 @@ class DenseRNN(AbstractDenseRNN):
     Arguments, errors: as for `AbstractDenseRNN`.
 
     Source: [CL] eq. 1 (dense controllers).
+
+    >>> w = np.array(jr.normal(key, (20, 20))) / 20**0.5
+    >>> vanilla = lrnn.DenseRNN(w, np.ones((20, 1)), np.ones((1, 20)), dt=1, activation=lrnn.Tanh())
+    >>> vanilla.rollout(jnp.ones((50, 1))).shape
+    (50, 1)
     """
 
     of_currents = False
@@ -207,6 +239,10 @@ class CurrentRNN(AbstractDenseRNN):
     Arguments, errors: as for `AbstractDenseRNN`.
 
     Source: Sompolinsky, Crisanti & Sommers 1988.
+
+    >>> net3 = lrnn.CurrentRNN(np.eye(3) / 2, np.ones((3, 1)), np.ones((1, 3)), dt=0.1)
+    >>> net3.rollout(jnp.ones((50, 1))).shape
+    (50, 1)
     """
 
     of_currents = True
@@ -226,6 +262,10 @@ def recurrent_drive(w: Float[Array, "n n"], state: Float[Array, "*batch n"]) -> 
     The gradient Σ δ hᵀ over trials is a product of two arrays with trials first. XLA's CPU product
     takes twice as long when it has to turn the first one as it goes (N = 100, 100 trials: 87 µs
     instead of 45 µs): here δ is turned before.
+
+    >>> h = jnp.ones((4, 3))  # of four trials
+    >>> bool(jnp.allclose(networks.recurrent_drive(dense.w, h), h @ dense.w.T))
+    True
     """
     return state @ w.T
 

@@ -51,6 +51,9 @@ def erf(x: Float[Array, "..."]) -> Float[Array, "..."]:
         |x| < 1/2: Taylor;   else 1 − e^{−x²} P(t)/(1 + 2|x|),   t = (|x| − 3.75)/(|x| + 3.75)
 
     One exponential, which the derivative shares, and one division.
+
+    >>> round(float(networks.erf(jnp.array(1.0))), 12)
+    0.84270079295
     """
     if x.dtype != jnp.float64:
         return jax.lax.erf(x)

@@ -17,6 +17,10 @@ class Feedback(NamedTuple):
     Fields:
         f: F, by which errors of outputs reach neurons in the place of Z, shape (N, outputs).
         c, g: C and G, shape (N, p): C Gᵀ carries errors back in time in the place of V Uᵀ.
+
+    >>> fixed = networks.Feedback(f=jnp.ones((40, 1)))
+    >>> lrnn.reduce(net, feedback=fixed).overlaps["zf"].shape
+    ()
     """
 
     f: Any = None
@@ -39,7 +43,12 @@ class Feedback(NamedTuple):
 
 
 def overlaps_beside(network: Any, fixed: Feedback) -> Overlaps:
-    """Q of the vectors of a low-rank network and of fixed ones."""
+    """Q of the vectors of a low-rank network and of fixed ones.
+
+    >>> q = networks.overlaps_beside(net, networks.Feedback(f=jnp.ones((40, 1))))
+    >>> bool(jnp.isclose(q["zf"], net.z.sum() / 40))
+    True
+    """
     theta = fixed.beside(network.vectors, network.roles.means)
     return Overlaps(theta.T @ network.weighted(theta), replace(network.roles, **fixed.columns))
 
@@ -48,6 +57,9 @@ def as_feedback(feedback: Feedback | ArrayLike | None, network: AbstractRNN) -> 
     """F, or F, C and G, as arrays that fit a network.
 
     Errors: ValueError for other shapes, or entries that are not finite.
+
+    >>> networks.as_feedback(jnp.ones((40, 1)), net).f.shape
+    (40, 1)
     """
     given = feedback if isinstance(feedback, Feedback) else Feedback(feedback)
     n, names = network.state_size, ("feedback", "feedback.c", "feedback.g")

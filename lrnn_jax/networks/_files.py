@@ -93,6 +93,11 @@ def save_network(network: AbstractRNN, path: str | os.PathLike) -> None:
             installed.
 
     Errors: OSError when the file cannot be written; ValueError for another ending.
+
+    >>> lrnn.save_network(net, "net.npz")
+    >>> again = lrnn.load_network("net.npz")
+    >>> bool((again.u == net.u).all())
+    True
     """
     component(path, (str, os.PathLike), "path", '"network.npz"')
     ending = os.path.splitext(os.fspath(path))[1].lower()
@@ -145,6 +150,11 @@ def load_network(
     Errors: ValueError for a file that is missing, unreadable, pickled or holds other arrays, that
     says otherwise than an argument, or holds what changes a network and is not read, or when dt is
     nowhere given; those of the networks' classes.
+
+    >>> np.savez("mine.npz", read=net.z, v=net.v, m=net.m, u=net.u)
+    >>> loaded = lrnn.load_network("mine.npz", dt=0.1, names={"z": "read"})
+    >>> bool((loaded.z == net.z).all())
+    True
     """
     options = {"dt": dt, "tau": tau, "scale": scale, "activation": activation, "readout": readout}
     options |= {"kind": kind}
@@ -165,6 +175,10 @@ def describe_file(
     """What `load_network` makes of a file, in a sentence.
 
     Arguments, errors: as there.
+
+    >>> np.savez("vectors.npz", z=net.z, v=net.v, m=net.m, u=net.u)
+    >>> networks.describe_file("vectors.npz", dt=0.1).split(", ")[:2]
+    ['LowRankRNN of 40 neurons', 'rank 1']
     """
     options = {"dt": dt, "tau": tau, "scale": scale, "activation": activation, "readout": readout}
     options |= {"kind": kind}
@@ -173,7 +187,11 @@ def describe_file(
 
 
 def describe(network: AbstractRNN) -> str:
-    """What a network is: class, sizes, φ, read-out, dt, whether anything but inputs drives it."""
+    """What a network is: class, sizes, φ, read-out, dt, whether anything but inputs drives it.
+
+    >>> print(networks.describe(dense))
+    CurrentRNN of 3 neurons, 1 input(s) and 1 output(s), φ = Identity, reads out h, dt = 0.1
+    """
     as_network(network)
     rank = "" if network.roles is None else f", rank {network.roles.rank}"
     kind, phi, read = (

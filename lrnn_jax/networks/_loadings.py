@@ -40,6 +40,14 @@ class LoadingLaw(eqx.Module):
     Errors: ValueError for what is no function, and counts that are no whole numbers, or both 0.
 
     Source: Dubreuil et al. 2022, Beiran et al. 2021 (mixtures); signs: ours.
+
+    >>> def draw(normal, uniform):  # u and v with heavier tails
+    ...     z, v, m, u = normal.T
+    ...     return {"z": z, "v": v**3, "m": m, "u": u**3}
+    ...
+    >>> law = networks.LoadingLaw(draw, normal=4)
+    >>> law.network(100, dt=0.1, key=key).u.shape
+    (100, 1)
     """
 
     draw: Callable[..., dict[str, Any]]

@@ -123,6 +123,13 @@ class LowRankRNN(AbstractOverlapRNN):
     signs; UnknownOverlap for a wrong name in `frozen`.
 
     Source: [LR] eq. 1.
+
+    >>> wide = lrnn.LowRankRNN.normalised(n=500, rank=2, dt=0.1, key=key)
+    >>> wide.z.shape, wide.u.shape, float(wide.scale)
+    ((500, 1), (500, 2), 500.0)
+    >>> own = lrnn.LowRankRNN(net.z, net.v, net.m, net.u, dt=0.1, activation=lrnn.Tanh())
+    >>> own.rollout(jnp.ones((50, 1))).shape
+    (50, 1)
     """
 
     z: Float[Array, "n outputs"]

@@ -15,7 +15,11 @@ Nodes = tuple[Float[np.ndarray, "node d"], Float[np.ndarray, " node"]]
 
 
 class AbstractQuadrature(AbstractReadable):
-    """A quadrature or quasi-Monte-Carlo formula for the standard normal law in d dimensions."""
+    """A quadrature or quasi-Monte-Carlo formula for the standard normal law in d dimensions.
+
+    >>> isinstance(networks.Sobol(), networks.AbstractQuadrature)
+    True
+    """
 
     @abstractmethod
     def points(self, nodes: int, dimension: int, *, odd: bool, key: PRNGKeyArray) -> Nodes:
@@ -26,7 +30,12 @@ class AbstractQuadrature(AbstractReadable):
 
 
 class Sobol(AbstractQuadrature):
-    """Scrambled Sobol points, equally weighted; with their mirror images for φ that is not odd."""
+    """Scrambled Sobol points, equally weighted; with their mirror images for φ that is not odd.
+
+    >>> nodes = lrnn.population(net, 64, quadrature=networks.Sobol(), key=key)
+    >>> bool(jnp.allclose(nodes.overlaps.gram, net.overlaps.gram))
+    True
+    """
 
     def points(self, nodes: int, dimension: int, *, odd: bool, key: PRNGKeyArray) -> Nodes:
         from scipy.stats import norm, qmc  # takes most of a second to import
@@ -45,6 +54,10 @@ class GaussHermite(AbstractQuadrature):
     """Product of Gauss–Hermite quadratures of the highest order that `nodes` allow; half if odd.
 
     Exact for polynomials up to degree 2·order − 1 in each variable; order^d nodes (half for odd φ).
+
+    >>> nodes = lrnn.population(net, 100, quadrature=networks.GaussHermite(), key=key)
+    >>> bool(jnp.allclose(nodes.overlaps.gram, net.overlaps.gram))
+    True
     """
 
     def points(self, nodes: int, dimension: int, *, odd: bool, key: PRNGKeyArray) -> Nodes:
@@ -64,6 +77,10 @@ def gauss_hermite(orders: Sequence[int]) -> Nodes:
     """Gauss–Hermite nodes for the standard normal law: orders[j] of them in direction j.
 
     Exact for polynomials up to degree 2·orders[j] − 1 in x_j; no direction: one node of weight 1.
+
+    >>> points, weights = networks.gauss_hermite([3, 2])
+    >>> points.shape, round(float(weights @ points[:, 0] ** 4), 6)
+    ((6, 2), 3.0)
     """
     lines = [np.polynomial.hermite_e.hermegauss(order) for order in orders]
     grid = np.array(list(product(*(x for x, _ in lines))))

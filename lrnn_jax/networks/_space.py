@@ -35,7 +35,12 @@ Loss = Callable[[AbstractRNN], Float[Array, ""]]
 
 
 class AbstractSpace(eqx.Module):
-    """The weights of a network as matrices that update rules can move."""
+    """The weights of a network as matrices that update rules can move.
+
+    >>> space = networks.weight_space(net)
+    >>> isinstance(space, networks.AbstractSpace), space.start.shape
+    (True, (40, 4))
+    """
 
     network: eqx.AbstractVar[AbstractRNN]
     realisable: eqx.AbstractVar[Bool[Array, ""] | bool]
@@ -44,9 +49,13 @@ class AbstractSpace(eqx.Module):
     """What the learning rule holds fixed beside X."""
     crowd: ClassVar[Any] = None
     """The many neurons for which noise is drawn, where X has a few rows that stand for them."""
+    uneven: ClassVar[Any] = False
+    """Whether rows stand for different numbers of neurons, as nodes of a population do."""
+    lifted: ClassVar[Any] = None
+    """X → the network of many neurons, where the space knows it."""
     coefficients: eqx.AbstractClassVar[bool]
-    """Whether X are coefficients T of the initial vectors, Θ = Θ_0 T, and not weights themselves:
-    only rules that commute with every linear map of the neurons are exact in it."""
+    """Whether X stand for the weights of more neurons, such as T of Θ = Θ_0 T: only rules that
+    commute with linear maps of the neurons are exact in it."""
 
     @property
     @abstractmethod
@@ -128,6 +137,9 @@ class LeafSpace(AbstractSpace):
 
     All floating-point arrays of the network learn, but for `dt`, those of its activation and those
     that `frozen` names. Names are paths: "w", or "cell.w", of which "cell" is the beginning.
+
+    >>> sorted(networks.LeafSpace(dense).start)
+    ['w', 'w_in', 'w_out']
     """
 
     network: AbstractRNN
@@ -220,13 +232,18 @@ def _of_vectors(name: str) -> Any:
 
 
 class ReadoutSpace(AbstractSpace):
-    """Loading vectors and a bias c of the read-out: each in its own metric, 1 for c."""
+    """Loading vectors and a bias c of the read-out: each in its own metric, 1 for c.
+
+    >>> biased = lrnn.LowRankRNN(net.z, net.v, net.m, net.u, c=np.zeros(1), dt=0.1)
+    >>> type(networks.weight_space(biased)).__name__
+    'ReadoutSpace'
+    """
 
     vectors: AbstractSpace
 
     network, realisable = _of_vectors("network"), _of_vectors("realisable")
     coefficients, roles = _of_vectors("coefficients"), _of_vectors("roles")
-    fixed = _of_vectors("fixed")
+    fixed, uneven = _of_vectors("fixed"), _of_vectors("uneven")
 
     def __init__(self, vectors: AbstractSpace):
         self.vectors = vectors
@@ -272,7 +289,12 @@ class ReadoutSpace(AbstractSpace):
 
 
 def with_readout(space: AbstractSpace) -> AbstractSpace:
-    """What moves in a network with loading vectors: these, and a read-out bias if it has one."""
+    """What moves in a network with loading vectors: these, and a read-out bias if it has one.
+
+    >>> space = networks.VectorSpace(net)
+    >>> networks.with_readout(space) is space  # no bias
+    True
+    """
     return space if space.network.c is None else ReadoutSpace(space)
 
 
@@ -280,13 +302,26 @@ def weight_space(model: AbstractRNN, fixed: Feedback = Feedback()) -> AbstractSp
     """What learning moves in a model: what its class names, or else its arrays.
 
     Arguments: the model, and what a learning rule holds fixed beside.
+
+    >>> sorted(networks.weight_space(dense).start)
+    ['w', 'w_in', 'w_out']
+    >>> type(networks.weight_space(net)).__name__
+    'VectorSpace'
     """
     make = as_network(model, "model").space or LeafSpace
     return make(model) if all(x is None for x in fixed) else make(model, fixed)
 
 
 def check_rates(values: Mapping[str, Any]) -> dict[str, Array]:
-    """The multipliers as numbers of at least 0."""
+    """The multipliers as numbers of at least 0.
+
+    >>> networks.check_rates({"m": 0.5})["m"].item()
+    0.5
+    >>> networks.check_rates({"m": -1.0})
+    Traceback (most recent call last):
+        ...
+    ValueError: `rates['m']` must lie in [0, inf); got -1.0.
+    """
     component(values, Mapping, "rates", '{"m": 0.0}, a number by name')
     for name in values:
         component(name, str, "rates", '{"m": 0.0}, by names')
@@ -296,7 +331,11 @@ def check_rates(values: Mapping[str, Any]) -> dict[str, Array]:
 def column_rates(
     network: AbstractOverlapRNN, values: Mapping[str, Any]
 ) -> Float[Array, "1 k"] | None:
-    """D as a row: multipliers by family or column, zero where frozen; None for D = 1."""
+    """D as a row: multipliers by family or column, zero where frozen; None for D = 1.
+
+    >>> print(networks.column_rates(net, {"m": 0.5}))
+    [[1.  1.  0.5 1. ]]
+    """
     roles, frozen = network.roles, network.frozen_vectors
     if not values and not frozen and not roles.means:
         return None

@@ -20,6 +20,10 @@ class Gaussianity(eqx.Module):
             Populations of nodes are no random sample: there `joint` itself counts.
 
     Source: ours ([LR] looks at each vector alone).
+
+    >>> found = lrnn.gaussianity(net)
+    >>> found.kurtosis.shape, found.joint.shape
+    ((4,), ())
     """
 
     kurtosis: Float[Array, "*batch vector"]
@@ -31,6 +35,10 @@ def gaussianity(network: LowRankRNN) -> Gaussianity:
     """Whether the loading vectors, of independent columns, look jointly Gaussian.
 
     Neurons are weighted by 1/s. Source: ours.
+
+    >>> found = lrnn.gaussianity(lrnn.LowRankRNN.normalised(2000, dt=0.1, key=key))
+    >>> bool(found.joint < 2 * found.chance)
+    True
     """
     component(network, LowRankRNN, "network", "LowRankRNN(z, v, m, u, dt=…)")
     theta = network.vectors[:, : network.roles.right]
@@ -62,6 +70,10 @@ def share_outside_span(network: LowRankRNN, states: Float[Array, "*batch n"]) ->
     Arguments: `network`, whose vectors span the space; `states` h, shape (..., N).
 
     Source: ours.
+
+    >>> states = net.states(jr.normal(key, (50, 1)))
+    >>> bool(networks.share_outside_span(net, states) < 1e-12)  # linear: all within
+    True
     """
     component(network, LowRankRNN, "network", "LowRankRNN(z, v, m, u, dt=…)")
     theta, states = network.vectors, shaped(states, "states", "…", network.state_size)

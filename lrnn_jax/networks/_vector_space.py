@@ -18,7 +18,11 @@ from lrnn_jax.overlaps import Roles
 
 
 class VectorSpace(AbstractSpace):
-    """Loading vectors of a low-rank network: X = Θ, M = 1/s."""
+    """Loading vectors of a low-rank network: X = Θ, M = 1/s.
+
+    >>> networks.VectorSpace(net).start.shape
+    (40, 4)
+    """
 
     network: Any
     fixed: Feedback
@@ -30,6 +34,10 @@ class VectorSpace(AbstractSpace):
     @property
     def start(self) -> Weights:
         return self.network.vectors
+
+    @property
+    def uneven(self) -> bool:
+        return self.network.scale.ndim > 0
 
     def point(self, weights: Weights) -> Weights:
         return weights

@@ -12,7 +12,12 @@ from lrnn_jax.overlaps import Overlaps, gram_rank, root
 def vectors_with_overlaps(
     overlaps: Overlaps, n: int, scale: ArrayLike, *, key: PRNGKeyArray
 ) -> Float[Array, "n k"]:
-    """N×k loading vectors Θ of `LowRankRNN.with_overlaps`."""
+    """N×k loading vectors Θ of `LowRankRNN.with_overlaps`.
+
+    >>> vectors = networks.vectors_with_overlaps(net.overlaps, 30, 30.0, key=key)
+    >>> bool(jnp.allclose(vectors.T @ vectors / 30, net.overlaps.gram))
+    True
+    """
     gram, k = overlaps.gram, overlaps.roles.size
     if n < k and not is_traced(gram) and n < (needed := gram_rank(gram)):
         raise ValueError(

@@ -10,7 +10,14 @@ from lrnn_jax.overlaps._geometry import (
     reachable_interval,
     root,
 )
-from lrnn_jax.overlaps._invariants import Invariants, conserved_weights, invariants, invariants_of
+from lrnn_jax.overlaps._invariants import (
+    AbstractMatrixModel,
+    Invariants,
+    MatrixInvariant,
+    conserved_weights,
+    invariants,
+    invariants_of,
+)
 from lrnn_jax.overlaps._overlaps import AbstractOverlapModel, Overlaps, from_vector, one_set, stack
 from lrnn_jax.overlaps._reachable import (
     ReachableDimensions,

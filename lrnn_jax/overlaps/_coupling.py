@@ -22,6 +22,10 @@ class Coupling(NamedTuple):
         names: of the overlaps, in the order of all three axes.
         tensor: K, whole numbers, shape (overlap, overlap, overlap).
         drives: which gradients can be non-zero (the loss-visible overlaps), shape (overlap,).
+
+    >>> coupling = lrnn.coupling(net.roles)
+    >>> coupling.tensor.shape, int(coupling.drives.sum())
+    ((10, 10, 10), 4)
     """
 
     names: tuple[str, ...]
@@ -50,6 +54,10 @@ def coupling(roles: Roles, *, linear: bool = True) -> Coupling:
         linear: loss-visible are S only (linear φ), or S, R and means (closure of a nonlinear φ).
 
     Source: [LR] fig. 11; the general form: ours.
+
+    >>> coupling = lrnn.coupling(net.roles)
+    >>> len(coupling.names), coupling.tensor.shape
+    (10, (10, 10, 10))
     """
     component(roles, Roles, "roles", "network.roles")
     flag(linear, "linear")

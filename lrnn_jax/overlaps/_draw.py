@@ -42,6 +42,10 @@ def random_overlaps(
     run time (`eqx.error_if`) when none of 10 000 draws is realisable.
 
     Source: [LR] methods (memory); drawing again: ours.
+
+    >>> q = overlaps.random_overlaps(rank=1, key=key)
+    >>> bool(overlaps.is_realisable(q.gram))
+    True
     """
     bounds = real_array(norms, "norms", 0, open_start=True)
     if bounds.shape != (2,) or (not is_traced(bounds) and np.diff(np.asarray(bounds)) < 0):

@@ -19,6 +19,9 @@ def is_realisable(gram: Gram) -> Bool[Array, "*batch"]:
     """Whether loading vectors with this Gram matrix exist: Q symmetric, finite, λ_min(Q) ≥ 0.
 
     Both up to `tolerance` (theory: Q = ΘᵀΘ/s for some Θ if and only if Q is positive semidefinite).
+
+    >>> bool(overlaps.is_realisable(jnp.array([[1.0, 2.0], [2.0, 1.0]])))
+    False
     """
     slack = tolerance(gram)
     asymmetry = jnp.max(jnp.abs(gram - jnp.swapaxes(gram, -1, -2)), axis=(-2, -1))
@@ -30,6 +33,13 @@ def check_gram(gram: Gram) -> Gram:
 
     Errors: ValueError with the largest asymmetry or the smallest eigenvalue; inside a trace,
     `eqx.error_if` at run time.
+
+    >>> overlaps.check_gram(jnp.eye(2)).shape
+    (2, 2)
+    >>> overlaps.check_gram(jnp.array([[1.0, 2.0], [2.0, 1.0]]))
+    Traceback (most recent call last):
+        ...
+    ValueError: No loading vectors have these overlaps: a Gram matrix must be ...
     """
     if is_traced(gram):
         message = "The Gram matrix must be symmetric and positive semidefinite to be realisable."
@@ -58,6 +68,10 @@ def root(gram: Gram, rows: int | None = None) -> Float[Array, "*batch rows k"]:
     Arguments:
         gram: Q, shape (..., k, k), positive semidefinite (negative rounding is cut off).
         rows: keep only this many eigenvalues (at least the rank of Q for an exact root).
+
+    >>> a = overlaps.root(net.overlaps.gram)
+    >>> bool(jnp.allclose(a.T @ a, net.overlaps.gram))
+    True
     """
     values, vectors = jnp.linalg.eigh(gram)
     scaled = jnp.sqrt(jnp.maximum(values, 0))[..., None, :] * vectors
@@ -65,12 +79,21 @@ def root(gram: Gram, rows: int | None = None) -> Float[Array, "*batch rows k"]:
 
 
 def gram_rank(gram: Gram) -> int:
-    """rank(Q): the number of eigenvalues above `tolerance`; the fewest neurons that realise Q."""
+    """rank(Q): the number of eigenvalues above `tolerance`; the fewest neurons that realise Q.
+
+    >>> overlaps.gram_rank(jnp.ones((3, 3)))
+    1
+    """
     return int((np.linalg.eigvalsh(np.asarray(gram)) > np.asarray(tolerance(gram))).sum())
 
 
 def range_projector(gram: Gram) -> Gram:
-    """Q⁺Q, the projector onto the range of Q; 1 where Q is regular, or traced and so not known."""
+    """Q⁺Q, the projector onto the range of Q; 1 where Q is regular, or traced and so not known.
+
+    >>> print(overlaps.range_projector(2 * jnp.ones((2, 2))).round(6))
+    [[0.5 0.5]
+     [0.5 0.5]]
+    """
     eye = jnp.broadcast_to(jnp.eye(gram.shape[-1], dtype=gram.dtype), gram.shape)
     if is_traced(gram):
         return eye
@@ -90,6 +113,10 @@ def reachable_interval(gram: Float[Array, "k k"], i: int, j: int) -> tuple[float
     other vectors leave unexplained; a squared norm (i = j) is at least aᵀB⁺a.
 
     Returns: (lowest, highest), or None when no value of this entry alone makes Q realisable.
+
+    >>> low, high = overlaps.reachable_interval(jnp.eye(3), 0, 1)
+    >>> round(low, 6), round(high, 6)
+    (-1.0, 1.0)
     """
     q, slack = np.asarray(gram), float(tolerance(gram))
     rest = [c for c in range(q.shape[0]) if c not in (i, j)]

@@ -1,7 +1,8 @@
 """What gradient flow conserves: the memory that training cannot erase."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, overload
 
 import equinox as eqx
 import jax
@@ -10,10 +11,49 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from lrnn_jax._checks import component
+from lrnn_jax._readable import AbstractReadable
 from lrnn_jax._types import Gram, is_traced
 from lrnn_jax.overlaps._geometry import root
 from lrnn_jax.overlaps._overlaps import AbstractOverlapModel, Overlaps
 from lrnn_jax.overlaps._roles import Roles
+
+
+class MatrixInvariant(eqx.Module):
+    """What gradient flow conserves of a dense network: a whole matrix, neuron by neuron.
+
+    Arguments:
+        matrix: K, shape (N, N).
+        conserved: whether every task's gradient flow conserves it.
+        why: one line that says why it holds or not.
+
+    >>> found = lrnn.invariants(dense)
+    >>> found.matrix.shape, found.conserved, float(found.drift(found))
+    ((3, 3), True, 0.0)
+    """
+
+    matrix: Float[Array, "*batch n n"]
+    conserved: bool = eqx.field(static=True)
+    why: str = eqx.field(static=True)
+
+    def drift(self, other: "MatrixInvariant") -> Float[Array, "*batch"]:
+        """Largest absolute change of an entry against `other`; 0 when nothing is conserved."""
+        change = jnp.max(jnp.abs(self.matrix - other.matrix), axis=(-2, -1))
+        return change if self.conserved else jnp.zeros_like(change)
+
+
+class AbstractMatrixModel(AbstractReadable):
+    """What has neurons, and recurrent weights between all of them.
+
+    >>> [isinstance(model, overlaps.AbstractMatrixModel) for model in (dense, net)]
+    [True, False]
+    """
+
+    @abstractmethod
+    def matrix_invariant(self, rates: Mapping[str, float]) -> MatrixInvariant:
+        """What gradient flow conserves, with rates by array of weights.
+
+        Errors: ValueError for rates of other names.
+        """
 
 
 class Invariants(eqx.Module):
@@ -27,6 +67,10 @@ class Invariants(eqx.Module):
         spectrum_conserved: whether every task's gradient flow conserves the spectrum.
         balance_conserved: likewise for the balance.
         why: one line a kind of invariant, saying why it holds or not.
+
+    >>> found = lrnn.invariants(net)
+    >>> found.spectrum_conserved, found.balance_conserved
+    (True, True)
     """
 
     spectrum: Float[Array, "*batch k"]
@@ -65,9 +109,19 @@ class Invariants(eqx.Module):
         return jnp.maximum(largest, balance) if self.balance_conserved else largest
 
 
+@overload
 def invariants(
     model: AbstractOverlapModel, *, rates: Mapping[str, float] | None = None
-) -> Invariants:
+) -> Invariants: ...
+@overload
+def invariants(
+    model: AbstractMatrixModel, *, rates: Mapping[str, float] | None = None
+) -> MatrixInvariant: ...
+def invariants(
+    model: AbstractOverlapModel | AbstractMatrixModel,
+    *,
+    rates: Mapping[str, float] | None = None,
+) -> Invariants | MatrixInvariant:
     """The conserved quantities of gradient flow on any loss of the output.
 
     For linear φ, JΓ = −ΓJ with J = diag(+1 on [Z V], −1 on [M U]), so X = J D⁻¹ Q moves by
@@ -80,24 +134,44 @@ def invariants(
     break the first kind at O(η²) per step; weight decay, momentum, noise and Adam break both.
     Which are conserved does not depend on the task: any deterministic loss of the output will do.
 
+    The output of a linear dense network is unchanged by W → GWG⁻¹, W_in → GW_in, W_out → W_outG⁻¹,
+    for any invertible G, so that all N×N entries are constant, at any rank, of
+
+        K = (WWᵀ − WᵀW)/d_w + W_in W_inᵀ/d_in − W_outᵀ W_out/d_out + bbᵀ/d_b + h_0h_0ᵀ/d_h
+
     Arguments:
         model: a network, a reduction, or bare `Overlaps` (linear, all trainable). Its frozen
-            columns have d = 0 and destroy the invariants they take part in.
-        rates: learning-rate multipliers by family or column (default 1), as in `Descent`.
+            columns have d = 0 and destroy the invariants they take part in; likewise frozen arrays
+            of a dense network.
+        rates: learning-rate multipliers by family or column (default 1), as in `Descent`; by array
+            for a dense network.
 
-    Returns: `Invariants`, with leading axes of the overlaps.
+    Returns: `Invariants`, with leading axes of the overlaps; `MatrixInvariant` of a dense network.
 
     Source: ours (the rank-1 balance: [LR]).
+
+    >>> flow = lrnn.learn(reduction, task, lrnn.Flow(0.05), epochs=20)
+    >>> before, after = lrnn.invariants(net).spectrum, lrnn.invariants(flow.model).spectrum
+    >>> bool(abs(after - before).max() < 1e-7)
+    True
     """
-    component(model, AbstractOverlapModel, "model", "a network, a reduction, or Overlaps")
+    kinds = AbstractOverlapModel, AbstractMatrixModel
+    component(model, kinds, "model", "a network, a reduction, or Overlaps")
     rates = component({} if rates is None else rates, Mapping, "rates", '{"m": 0.0}')
+    if isinstance(model, AbstractMatrixModel):
+        return model.matrix_invariant(rates)
     return invariants_of(model.overlaps, rates, model.frozen, linear=model.linear)
 
 
 def invariants_of(
     overlaps: Overlaps, rates: Mapping[str, float], frozen: tuple[str, ...], *, linear: bool
 ) -> Invariants:
-    """`invariants` from what they depend on: overlaps, multipliers, frozen columns, linearity."""
+    """`invariants` from what they depend on: overlaps, multipliers, frozen columns, linearity.
+
+    >>> found = overlaps.invariants_of(net.overlaps, {"u": 0.5}, (), linear=True)
+    >>> found.spectrum.shape
+    (4,)
+    """
     overlaps = overlaps.own
     roles = overlaps.roles
     if is_traced(rates):
@@ -167,6 +241,10 @@ def conserved_weights(
         scale: s.
 
     Source: [LR] sec. 3.
+
+    >>> vectors = jnp.eye(6)[:, :4]
+    >>> print(jnp.diag(overlaps.conserved_weights(vectors, 2)))
+    [ 1.  1. -1. -1.  0.  0.]
     """
     read, write = vectors[:, :left], vectors[:, left:]
     return (read @ read.T - write @ write.T) / scale

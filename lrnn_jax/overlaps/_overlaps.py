@@ -36,6 +36,11 @@ class AbstractOverlapModel(AbstractReadable):
         roles: what each of the k columns of Q is.
         frozen: vectors that do not learn, by family or column.
         linear: whether φ is linear, so that the overlap theory is exact.
+
+    >>> [isinstance(x, overlaps.AbstractOverlapModel) for x in (net, net.overlaps, dense)]
+    [True, True, False]
+    >>> net.linear, net.frozen
+    (True, ())
     """
 
     overlaps: eqx.AbstractVar["Overlaps"]
@@ -81,6 +86,12 @@ class Overlaps(AbstractOverlapModel):
 
     Source: [LR] sec. 2; blocks S, R, P as in the theory: S = [Z V]ᵀ[M U]/s is what a linear
     network's output depends on, R = [M U]ᵀ[M U]/s and P = [Z V]ᵀ[Z V]/s.
+
+    >>> q = net.overlaps
+    >>> q.names
+    ('zm', 'zu', 'vm', 'vu', 'mu', 'zv', 'mm', 'uu', 'vv', 'zz')
+    >>> bool(jnp.isclose(q["vu"], (net.v * net.u).sum() / 40))
+    True
     """
 
     gram: Float[Array, "*batch k k"]
@@ -303,7 +314,12 @@ class Overlaps(AbstractOverlapModel):
 
 
 def from_vector(vector: Float[Array, "*batch overlap"], roles: Roles) -> Gram:
-    """Q from its distinct entries in the order of `roles.names` (the inverse of `vector()`)."""
+    """Q from its distinct entries in the order of `roles.names` (the inverse of `vector()`).
+
+    >>> q = net.overlaps
+    >>> bool(jnp.allclose(overlaps.from_vector(q.vector(), q.roles), q.gram))
+    True
+    """
     index = np.zeros((roles.size, roles.size), int)
     for position, (i, j) in enumerate(roles.pairs):
         index[i, j] = index[j, i] = position
@@ -314,6 +330,10 @@ def one_set(overlaps: Any, name: str = "overlaps") -> Overlaps:
     """The overlaps themselves, of one set of vectors.
 
     Errors: ValueError for anything else, also for those of a batch.
+
+    >>> q = net.overlaps
+    >>> overlaps.one_set(q) is q
+    True
     """
     component(overlaps, Overlaps, name, "Overlaps.from_gram(matrix), or network.overlaps")
     if overlaps.gram.ndim != 2:
@@ -362,7 +382,12 @@ def stack(
     h: ArrayLike | None = None,
     means: bool = False,
 ) -> tuple[Float[Array, "n k"], Roles]:
-    """Θ = [Z | V | M | U], then b, h and ones where asked for, and its roles."""
+    """Θ = [Z | V | M | U], then b, h and ones where asked for, and its roles.
+
+    >>> vectors, roles = overlaps.stack(z=net.z, v=net.v, m=net.m, u=net.u)
+    >>> vectors.shape, roles == net.roles
+    ((40, 4), True)
+    """
     given = {"z": z, "v": v, "m": m, "u": u}
     given |= {f: x for f, x in (("b", b), ("h", h)) if x is not None}
     parts = dict(zip(given, same_dtype(*(as_columns(x, f) for f, x in given.items()))))

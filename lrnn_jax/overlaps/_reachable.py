@@ -22,6 +22,10 @@ class ReachableDimensions(NamedTuple):
     Fields: dimension of that set (an orbit); total, the dimension of overlap space, k(k+1)/2;
     visible, how many of the dimensions a loss can see (those of learning's own directions); growth,
     the rank after each order of Lie brackets.
+
+    >>> found = lrnn.reachable_dimensions(overlaps.random_overlaps(key=key))
+    >>> found.dimension, found.total
+    (5, 10)
     """
 
     dimension: int
@@ -63,6 +67,9 @@ def reachable_dimensions(
     Errors: ValueError for batched overlaps.
 
     Source: ours.
+
+    >>> lrnn.reachable_dimensions(overlaps.random_overlaps(key=key)).dimension
+    5
     """
     one_set(overlaps)
     whole(depth, "depth")
@@ -87,6 +94,9 @@ def markov_parameters(overlaps: Overlaps) -> Float[Array, " parameter"]:
     """S_zm and S_zu (S_vu)ʲ S_vm, j = 0 … 2r − 1: they determine a linear network's response.
 
     For rank 1, functions of (zm, zu·vm, vu).
+
+    >>> overlaps.markov_parameters(net.overlaps).shape
+    (3,)
     """
     zm, zu = overlaps.block("z", "m"), overlaps.block("z", "u")
     vm, vu = overlaps.block("v", "m"), overlaps.block("v", "u")

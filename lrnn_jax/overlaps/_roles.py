@@ -22,7 +22,15 @@ _NAME = re.compile(rf"([{LETTERS}])(\d*)([{LETTERS}])(\d*)")
 
 
 class UnknownOverlap(KeyError, ValueError):
-    """A name that is no overlap, loading vector or family of this network."""
+    """A name that is no overlap, loading vector or family of this network.
+
+    >>> try:
+    ...     net.overlaps["xy"]
+    ... except overlaps.UnknownOverlap as error:
+    ...     print(str(error).split("Known: ")[1])
+    ...
+    zm, zu, vm, vu, mu, zv, mm, uu, vv, zz.
+    """
 
     def __str__(self) -> str:
         return self.args[0]
@@ -47,6 +55,10 @@ class Roles:
 
     Errors: ValueError unless the first three are at least 1; UnknownOverlap, with suggestions, by
     all methods that take names.
+
+    >>> roles = overlaps.Roles(rank=2)
+    >>> len(roles.names), roles.names[:3]  # k(k+1)/2 of them, k = 6
+    (21, ('zm', 'zu1', 'zu2'))
     """
 
     outputs: int = 1

@@ -31,6 +31,13 @@ def degenerate_twin(model: Twin, **values: ArrayLike) -> Twin:
     interval that each could reach with the others as they are.
 
     Source: ours; the use of such twins: [LR] fig. 2.
+
+    >>> twin = lrnn.degenerate_twin(net, uu=2.0)
+    >>> round(float(twin.overlaps["uu"]), 6)
+    2.0
+    >>> x = jr.normal(key, (50, 1))
+    >>> bool(jnp.allclose(twin.rollout(x), net.rollout(x)))
+    True
     """
     such_as = "a network, a reduction, or Overlaps"
     overlaps = component(model, AbstractOverlapModel, "model", such_as).overlaps

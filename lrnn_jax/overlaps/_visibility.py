@@ -19,6 +19,10 @@ class Visibility(eqx.Module):
         mask: True where a loss can depend on the entry, shape (k, k), symmetric.
 
     Source: [LR] sec. 3.
+
+    >>> found = lrnn.visible(net)
+    >>> found.visible, found.invisible
+    (('zm', 'zu', 'vm', 'vu'), ('mu', 'zv', 'mm', 'uu', 'vv', 'zz'))
     """
 
     roles: Roles = eqx.field(static=True)
@@ -61,6 +65,11 @@ def visible(model: AbstractOverlapModel | Roles) -> Visibility:
             network).
 
     Source: [LR] sec. 3.
+
+    >>> lrnn.visible(net).visible
+    ('zm', 'zu', 'vm', 'vu')
+    >>> len(lrnn.visible(bent).visible)  # the closure's depend on R, too
+    7
     """
     such_as = "a network with loading vectors, a reduction, Overlaps, or Roles"
     component(model, (AbstractOverlapModel, Roles), "model", such_as)
@@ -69,7 +78,11 @@ def visible(model: AbstractOverlapModel | Roles) -> Visibility:
 
 
 def visible_mask(roles: Roles, *, linear: bool) -> Bool[np.ndarray, "k k"]:
-    """True at the entries of Q that a loss can depend on."""
+    """True at the entries of Q that a loss can depend on.
+
+    >>> int(overlaps.visible_mask(net.roles, linear=True).sum())
+    8
+    """
     left, right = roles.left, roles.right
     mask = np.zeros((roles.size, roles.size), bool)
     mask[:left, left:right] = True

@@ -11,6 +11,7 @@ from lrnn_jax.reduced._compressed import (
     as_neurons,
     compress,
 )
+from lrnn_jax.reduced._dense import CompressedDense, CoreSpace
 from lrnn_jax.reduced._mixture import MixtureRNN
 from lrnn_jax.reduced._population import population
 from lrnn_jax.reduced._reduced import ReducedRNN

@@ -32,6 +32,10 @@ class LinearSystem(NamedTuple):
     """κ' = A κ + B x, y = C κ': a linear network as a linear time-invariant system.
 
     Fields: a, shape (d, d); b, shape (d, d_in); c, shape (d_out, d), with d = d_in + r latents.
+
+    >>> system = reduced.linear_system(reduction)
+    >>> system.a.shape, system.b.shape, system.c.shape
+    ((2, 2), (2, 1), (1, 2))
     """
 
     a: Float[Array, "d d"]
@@ -45,6 +49,9 @@ class GramSpace(AbstractSpace):
     A population's share π_p weighs it: M = π_p Q_p, gradient T_p Γ_p/π_p. Where Q_0 is singular, X
     starts as the projector P onto its range in place of 1: Θ_0 X is the same to rounding, and X
     stays bounded (its part outside the range means nothing, but could grow). T = 1 + X − P then.
+
+    >>> reduced.GramSpace(reduction).start.shape
+    (4, 4)
     """
 
     network: "AbstractReduction"
@@ -153,6 +160,9 @@ class AbstractReduction(AbstractOverlapRNN):
     κ = (κ_m, κ_u[, κ_b][, κ_h]) moves by κ' = κ + dt (−κ + (x, ⟨v φ⟩[, 1][, 0])) from 0, but for
     κ_h(0) = 1 of an initial state, and y = ⟨z φ⟩, or ⟨z h⟩, plus c where the read-out has a bias; a
     reduction says what the averages ⟨θ φ⟩ over neurons are.
+
+    >>> isinstance(reduction, reduced.AbstractReduction), reduction.state_size
+    (True, 2)
     """
 
     space = staticmethod(coefficients_and_bias)

@@ -1,9 +1,12 @@
 """From a network to its reduction."""
 
+from typing import overload
+
 from jaxtyping import ArrayLike
 
 from lrnn_jax._checks import component
 from lrnn_jax.networks import (
+    AbstractDenseRNN,
     AbstractOverlapRNN,
     AbstractRNN,
     Feedback,
@@ -13,32 +16,55 @@ from lrnn_jax.networks import (
 )
 from lrnn_jax.overlaps import Overlaps
 from lrnn_jax.reduced._base import AbstractReduction, LinearSystem
+from lrnn_jax.reduced._compressed import compress
 from lrnn_jax.reduced._reduced import ReducedRNN
 
 
-def reduce(network: AbstractRNN, *, feedback: Feedback | ArrayLike | None = None) -> ReducedRNN:
-    """The reduction of a network to its overlaps, Q = ΘᵀΘ/s.
+@overload
+def reduce(network: AbstractDenseRNN) -> AbstractDenseRNN: ...
+@overload
+def reduce(network: AbstractRNN, *, feedback: Feedback | ArrayLike | None = None) -> ReducedRNN: ...
+def reduce(
+    network: AbstractRNN, *, feedback: Feedback | ArrayLike | None = None
+) -> ReducedRNN | AbstractDenseRNN:
+    """The reduction of a network to its overlaps, Q = ΘᵀΘ/s; of a dense one, to a few neurons.
 
     For linear φ its output is the network's for every input, and learning moves both alike,
     exactly. For nonlinear φ it is the Gaussian closure (see `ReducedRNN`), with the means of the
     vectors where φ is not odd or there are biases.
 
+    A linear dense network becomes one of the same class with p < N neurons that learns as it does,
+    exactly, where W_0 is c·1 + low rank (see `compress`).
+
     Arguments:
         network: a `LowRankRNN`, a linear `MixtureRNN` (by its Q = Σ π_p Q_p), or a `ReducedRNN`,
-            which stays what it is.
+            which stays what it is; or a linear `DenseRNN` or `CurrentRNN`.
         feedback: fixed vectors of a learning rule, of which the overlaps are kept too (columns f,
             c, g): F, shape (N, outputs), or `networks.Feedback(f, c, g)`. Of a `LowRankRNN` only.
 
-    Errors: TypeError for a network without loading vectors (factorise a dense one first);
-    ValueError for nonlinear φ with neurons' weights 1/s that do not sum to 1, or with populations.
+    Errors: TypeError for another network without loading vectors; ValueError for nonlinear φ with
+    neurons' weights 1/s that do not sum to 1, or with populations; for dense networks those of
+    `compress`, and for their `feedback`, which `compress` returns too.
 
     Source: [LR] sec. 2.
+
+    >>> reduction = lrnn.reduce(net)
+    >>> x = jr.normal(key, (50, 1))
+    >>> bool(jnp.allclose(reduction.rollout(x), net.rollout(x)))
+    True
     """
     component(network, AbstractRNN, "network", "LowRankRNN(…)")
+    if isinstance(network, AbstractDenseRNN):
+        if feedback is not None:
+            raise ValueError(
+                "`feedback` of a dense network becomes that of its few neurons: use "
+                "compress(network, feedback), which returns both."
+            )
+        return compress(network).network
     if not isinstance(network, AbstractOverlapRNN):
         raise TypeError(
-            f"{type(network).__name__} has no loading vectors to reduce. For a trained dense "
-            f"network use factorise(network, rank=…).network."
+            f"{type(network).__name__} has no loading vectors to reduce: write it as a LowRankRNN "
+            f"or a DenseRNN."
         )
     network.check_reducible()
     if feedback is None:
@@ -55,7 +81,14 @@ def _reduced(network: AbstractOverlapRNN, overlaps: Overlaps) -> ReducedRNN:
 
 
 def linear_system(network: AbstractRNN) -> LinearSystem | None:
-    """A linear reduction's latents as a linear system; None for any other network."""
+    """A linear reduction's latents as a linear system; None for any other network.
+
+    >>> system = reduced.linear_system(reduction)
+    >>> bool(jnp.isclose(system.a[1, 1], 0.9 + 0.1 * net.overlaps["vu"]))
+    True
+    >>> print(reduced.linear_system(bent))
+    None
+    """
     if isinstance(network, AbstractReduction) and network.is_linear_system:
         return network.system()
     return None
@@ -65,6 +98,9 @@ def simplest(network: AbstractRNN) -> AbstractRNN:
     """The smallest network with the same output for every input, exactly: a linear one's reduction.
 
     Others are returned as they are.
+
+    >>> type(reduced.simplest(net)).__name__, reduced.simplest(bent) is bent
+    ('ReducedRNN', True)
     """
     if isinstance(network, AbstractOverlapRNN) and network.linear:
         return _reduced(network, network.overlaps)

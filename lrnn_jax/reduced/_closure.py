@@ -130,7 +130,12 @@ def check_closure(roles: Roles, activation: AbstractActivation) -> None:
 def variance_beyond(
     activation: AbstractActivation, mean: Float[Array, "..."], variance: Float[Array, "..."]
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    """Var φ(h) for h ~ N(μ, Δ), and ρ = Var φ(h) − g²Δ: what of it is not linear in h."""
+    """Var φ(h) for h ~ N(μ, Δ), and ρ = Var φ(h) − g²Δ: what of it is not linear in h.
+
+    >>> total, beyond = reduced.variance_beyond(lrnn.Identity(), jnp.array(0.0), jnp.array(2.0))
+    >>> float(total), float(beyond)
+    (2.0, 0.0)
+    """
     gain, average = activation.gain(mean, variance), activation.average(mean, variance)
     whole = activation.power(mean, variance) - average**2
     return whole, whole - gain**2 * variance

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, overload
 
 import equinox as eqx
 import jax
@@ -13,6 +13,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 from lrnn_jax._checks import component, number, whole
 from lrnn_jax._readable import AbstractReadable
 from lrnn_jax.networks import (
+    AbstractDenseRNN,
     AbstractRNN,
     AbstractSpace,
     Feedback,
@@ -23,17 +24,22 @@ from lrnn_jax.networks import (
 )
 from lrnn_jax.overlaps import Overlaps, Roles, is_realisable
 from lrnn_jax.reduced._base import AbstractReduction
+from lrnn_jax.reduced._dense import CompressedDense, compress_dense
 from lrnn_jax.reduced._reduced import ReducedRNN
 
 
 class Compressed(AbstractReadable):
-    """A network, the few neurons that learn as it does, and the way back.
+    """A low-rank network, the few neurons that learn as it does, and the way back.
 
     Arguments:
         network: the small one.
         feedback: fixed vectors of a learning rule, for the small network.
         frame: O with Θ = O R, shape (N, neurons of the small network).
         original: the network of N neurons.
+
+    >>> small = lrnn.compress(net)
+    >>> small.network.state_size, small.frame.shape
+    (4, (40, 4))
     """
 
     network: LowRankRNN
@@ -59,15 +65,31 @@ class Compressed(AbstractReadable):
         return lifted if network.c is None else eqx.tree_at(lambda n: n.c, lifted, network.c)
 
 
-def compress(network: LowRankRNN, feedback: Feedback | ArrayLike | None = None) -> Compressed:
+@overload
+def compress(network: LowRankRNN, feedback: Feedback | ArrayLike | None = None) -> Compressed: ...
+@overload
+def compress(
+    network: AbstractDenseRNN, feedback: Feedback | ArrayLike | None = None
+) -> CompressedDense: ...
+def compress(
+    network: LowRankRNN | AbstractDenseRNN, feedback: Feedback | ArrayLike | None = None
+) -> Compressed | CompressedDense:
     """The few neurons whose learning is that of N neurons, exactly, at any step size.
 
         Θ⁺_0 = [Θ_0 | F | C | G] = O R (QR),      Θ_t = O R_t
 
     The network with loadings R and the same scale s, trained by the same code, has at all times the
     outputs and overlaps of the network with Θ: under every method and rule that commutes with
-    rotations of the neurons (all of `Descent`, `NormalisedDescent`, `Muon` and all rules; not
-    Adam), for linear φ. It has as many neurons as there are vectors.
+    rotations of the neurons (all of `Descent`, `NormalisedDescent`, `Muon`, and all rules but those
+    that perturb; not Adam), for linear φ. It has as many neurons as there are vectors.
+
+    A dense network has such neurons where W_0 = c·1 + L with L of low rank ρ: with O an orthonormal
+    basis of what reads in and out and of the columns and rows of L, for all times,
+
+        W = c·1 + O (C − c·1) Oᵀ,   W_in = O M,   W_out = Z Oᵀ,      (C, M, Z) of p neurons
+
+    p = d_in + d_out + 2ρ (2 from W_0 = 0, with one channel), and one more that carries c ≠ 0, which
+    weight decay changes; biases, initial state and fixed vectors of a rule, one each.
 
         small = lrnn.compress(net, feedback)
         rule = lrnn.RFLO(feedback=small.feedback)
@@ -75,14 +97,22 @@ def compress(network: LowRankRNN, feedback: Feedback | ArrayLike | None = None) 
         trained = small.lift(curve.model)
 
     Arguments:
-        network: a linear `LowRankRNN`.
+        network: a linear `LowRankRNN`, or `DenseRNN` or `CurrentRNN`.
         feedback: fixed vectors of the rule: F, shape (N, outputs), or `Feedback(f, c, g)`.
 
-    Errors: ValueError for nonlinear φ, signs of neurons, or feedback of another shape.
+    Errors: ValueError for nonlinear φ, signs of neurons or masks, feedback of another shape, for a
+    dense network with p ≥ N, and for one that is traced (its rank has to be known).
 
     Source: ours.
+
+    >>> small = lrnn.compress(net)
+    >>> x = jr.normal(key, (50, 1))
+    >>> small.network.state_size, bool(jnp.allclose(small.network.rollout(x), net.rollout(x)))
+    (4, True)
     """
-    component(network, LowRankRNN, "network", "LowRankRNN(…)")
+    if isinstance(network, AbstractDenseRNN):
+        return compress_dense(network, as_feedback(feedback, network))
+    component(network, LowRankRNN, "network", "LowRankRNN(…), or DenseRNN(…)")
     if not network.linear:
         raise ValueError(
             f"φ = {type(network.activation).__name__} acts on each neuron by itself, so fewer "
@@ -137,6 +167,9 @@ class Crowd(eqx.Module):
 
     Arguments:
         neurons: N ≥ 2k.
+
+    >>> reduced.Crowd(neurons=1000).neurons
+    1000
     """
 
     neurons: int = eqx.field(static=True)
@@ -161,6 +194,9 @@ class CompressedSpace(AbstractSpace):
     For rules that are written for neurons: they move `neurons`. R starts as the root of Q_0, and
     T = 1 + R_0⁺ (R − R_0); s is 1 if nothing else is said. A crowd adds k rows of zeros, and has no
     T, as its noise leaves the span of Θ_0.
+
+    >>> reduced.CompressedSpace(reduction).start.shape
+    (4, 4)
     """
 
     network: AbstractReduction
@@ -243,6 +279,10 @@ def as_neurons(reduction: AbstractReduction, feedback: bool, through: bool) -> C
     Arguments: the reduction; whether the rule needs F, and C and G.
 
     Errors: ValueError, with the reason, unless a few neurons learn as the reduction.
+
+    >>> space = reduced.as_neurons(reduction, feedback=True, through=False)
+    >>> space.start.shape  # F has a column of its own
+    (5, 4)
     """
     reduction, roles = _compressible(reduction), reduction.roles
     more = {
@@ -264,6 +304,10 @@ def as_crowd(
     Arguments: the reduction; N; s, N if None.
 
     Errors: ValueError, with the reason, unless its overlaps have the law of such a network.
+
+    >>> space = reduced.as_crowd(reduction, 1000, None)
+    >>> space.crowd.neurons
+    1000
     """
     reduction = _compressible(reduction)
     if reduction.c is not None:

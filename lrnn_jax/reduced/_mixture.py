@@ -61,6 +61,10 @@ class MixtureRNN(AbstractReduction):
     means it needs; UnknownOverlap for a wrong name in `frozen`.
 
     Source: ours; populations: Dubreuil et al. 2022, Beiran et al. 2021.
+
+    >>> mixture = lrnn.MixtureRNN([net.overlaps, bent.overlaps], np.array([0.5, 0.5]), dt=0.1)
+    >>> mixture.rollout(jnp.ones((50, 1))).shape
+    (50, 1)
     """
 
     populations: Overlaps

@@ -58,6 +58,10 @@ def population(
     network with signs, which is not Gaussian.
 
     Source: ours.
+
+    >>> nodes = lrnn.population(bent, 64, key=key)
+    >>> bool(jnp.allclose(nodes.overlaps.gram, bent.overlaps.gram))
+    True
     """
     options = _options(law, dt, activation, frozen)
     nodes, key = whole(nodes, "nodes"), one_key(key)

@@ -45,6 +45,10 @@ class ReducedRNN(AbstractReduction):
     it needs; UnknownOverlap for a wrong name in `frozen`.
 
     Source: [LR] eq. 5; means and biases: ours.
+
+    >>> q = lrnn.Overlaps.from_gram(np.eye(4))
+    >>> lrnn.ReducedRNN(q, dt=0.1, activation=lrnn.Tanh()).rollout(jnp.ones((50, 1))).shape
+    (50, 1)
     """
 
     overlaps: Overlaps

@@ -21,6 +21,10 @@ class EpochLoss(eqx.Module):
         epoch: its number.
         evaluate: (model, objective, batch) → L, on as many devices and in as little memory as asked
             for.
+
+    >>> loss = rules.EpochLoss(task, None, 0, lambda model, task, batch: task.loss(model, batch))
+    >>> bool(loss(net) == task.loss(net, None))
+    True
     """
 
     objective: AbstractObjective
@@ -41,6 +45,9 @@ class Backward(NamedTuple):
             (with "g"), or "" for the leak of each neuron alone.
         window: how many of the last updates are credited; None for all.
         chunks: whether windows stand one after another, in place of sliding.
+
+    >>> lrnn.EProp().backward
+    Backward(source='z', carried='', window=None, chunks=False)
     """
 
     source: str = "z"
@@ -60,6 +67,11 @@ class AbstractRule(AbstractReadable):
             number of devices has; others look at outputs and states.
         no_flow: why `Flow` cannot follow it; "" if it can.
         backward: how errors go back; None where the rule does not say.
+
+    >>> isinstance(lrnn.Gradient(), lrnn.rules.AbstractRule)
+    True
+    >>> type(lrnn.EProp().space(net)).__name__
+    'VectorSpace'
     """
 
     of_losses: ClassVar[bool] = True

@@ -20,6 +20,10 @@ class Conserved(eqx.Module):
             η change it by O(η) over a given time.
         why: the reason.
         of: overlaps, with any leading axes → its value, such as `curve.overlaps`.
+
+    >>> first, *_ = rules.conserved(lrnn.Gradient(), net)
+    >>> first.name, first.of(net.overlaps).shape
+    ('UᵀU − VᵀV', (1, 1))
     """
 
     name: str = eqx.field(static=True)
@@ -74,6 +78,11 @@ def conserved(rule: AbstractRule, model: AbstractOverlapModel) -> tuple[Conserve
     Errors: ValueError for what is no rule or has no overlaps.
 
     Source: ours.
+
+    >>> [found.name for found in rules.conserved(lrnn.Gradient(), net)]
+    ['UᵀU − VᵀV', 'spectrum of JQ']
+    >>> [found.name for found in rules.conserved(lrnn.RFLO(key=key), net)]
+    ['UᵀU − VᵀV', 'Gram matrix of F, C, G', 'R − E(FᵀF)⁻¹Eᵀ']
     """
     component(rule, AbstractRule, "rule", "RFLO(key=…)")
     component(model, AbstractOverlapModel, "model", "a network, a reduction, or Overlaps")

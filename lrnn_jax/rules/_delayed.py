@@ -26,6 +26,11 @@ class DelayedRule(AbstractRule):
     Errors: ValueError for d < 1 or what is no rule; that of `Flow`, in which a delay vanishes.
 
     Source: ours.
+
+    >>> late = lrnn.DelayedRule(lrnn.Gradient(), epochs=3)
+    >>> learned = lrnn.learn(reduction, task, lrnn.Descent(0.05, rule=late), epochs=20)
+    >>> bool((learned.loss[:4] == learned.loss[0]).all())
+    True
     """
 
     rule: AbstractRule

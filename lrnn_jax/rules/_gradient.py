@@ -7,7 +7,11 @@ from lrnn_jax.rules._base import AbstractMemoryless, Backward, EpochLoss
 
 
 class Gradient(AbstractMemoryless):
-    """The gradient in the space's metric, XΓ: backpropagation through time."""
+    """The gradient in the space's metric, XΓ: backpropagation through time.
+
+    >>> lrnn.Descent(0.05).rule
+    Gradient()
+    """
 
     backward = Backward()
 

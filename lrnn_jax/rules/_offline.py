@@ -140,7 +140,11 @@ def _leaked(run: Run, fixed: Feedback, way: Backward) -> tuple[Array, Array]:
 
 
 class AbstractOffline(AbstractRule):
-    """A rule that sends the errors of outputs back after the trial, in its own way."""
+    """A rule that sends the errors of outputs back after the trial, in its own way.
+
+    >>> [isinstance(rule, rules.AbstractOffline) for rule in (lrnn.EProp(), lrnn.Gradient())]
+    [True, False]
+    """
 
     of_losses = False
 

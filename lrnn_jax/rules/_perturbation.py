@@ -56,6 +56,11 @@ class WeightPerturbation(AbstractMemoryless):
     is not linear, or has a read-out bias, and for methods with momentum on a reduction.
 
     Source: Cauwenberghs 1993; the norms: ours.
+
+    >>> rule = lrnn.WeightPerturbation(1e-3, key=jr.key(1), neurons=40)
+    >>> learned = lrnn.learn(reduction, task, lrnn.Descent(1e-3, rule=rule), epochs=20)
+    >>> learned.loss.shape
+    (21,)
     """
 
     sigma: Float[Array, ""] = eqx.field(converter=sigma_of)
@@ -107,6 +112,11 @@ class NodePerturbation(AbstractRule):
     no tasks.
 
     Source: Williams 1992; Fiete & Seung 2006.
+
+    >>> rule = lrnn.NodePerturbation(0.01, key=jr.key(1))
+    >>> learned = lrnn.learn(net, flips, lrnn.Descent(1e-3, rule=rule), epochs=5, key=key)
+    >>> learned.loss.shape
+    (6,)
     """
 
     sigma: Float[Array, ""] = eqx.field(converter=sigma_of)
@@ -152,6 +162,10 @@ class PerturbationMoments(NamedTuple):
     """Mean and covariance of Q after one step of weight perturbation.
 
     Fields: mean, E Q', shape (k, k); covariance, Cov(Q'_ab, Q'_cd), shape (k, k, k, k).
+
+    >>> found = lrnn.rules.perturbation_moments(reduction, task, lr=1e-3, neurons=40)
+    >>> found.mean.shape, found.covariance.shape
+    ((4, 4), (4, 4, 4, 4))
     """
 
     mean: Float[Array, "k k"]
@@ -183,6 +197,10 @@ def perturbation_moments(
     Errors: ValueError where reduction and objective do not fit, for η < 0 or N < 1.
 
     Source: ours.
+
+    >>> mean = rules.perturbation_moments(reduction, task, lr=1e-3, neurons=1000).mean
+    >>> bool(jnp.trace(mean) > jnp.trace(net.overlaps.gram))  # noise makes vectors longer
+    True
     """
     component(reduction, ReducedRNN, "reduction", "reduce(network)")
     component(objective, AbstractObjective, "objective", "ExponentialFilter(…)").check(reduction)

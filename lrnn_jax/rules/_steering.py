@@ -22,6 +22,10 @@ class Steering(eqx.Module):
     Arguments:
         roles: the columns of Q, with those that the rule holds fixed.
         mask: True where an entry of Q steers, shape (k, k), symmetric.
+
+    >>> found = rules.steering(lrnn.RFLO(key=key), net.roles)
+    >>> len(found.steering), found.hidden
+    (12, ('mu', 'mm', 'uu', 'zf', 'vf', 'mf', 'uf', 'ff'))
     """
 
     roles: Roles = eqx.field(static=True)
@@ -60,6 +64,11 @@ def steering(rule: AbstractRule, roles: Roles) -> Steering:
     Errors: ValueError for a rule that does not say (perturbation).
 
     Source: ours.
+
+    >>> len(rules.steering(lrnn.Gradient(), net.roles).steering)
+    10
+    >>> rules.steering(lrnn.RFLO(key=key), net.roles).silent
+    ('zv', 'vv', 'zz')
     """
     way, roles = _way(rule), component(roles, Roles, "roles", "net.roles")
     through = roles.rank * (way.carried == "c")
@@ -122,6 +131,10 @@ def measured_steering(
     Errors: ValueError for a nonlinear model, and where rule, model and task do not fit.
 
     Source: ours.
+
+    >>> measured = rules.measured_steering(lrnn.EProp(), reduction, task, epochs=5)
+    >>> bool((measured.mask <= rules.steering(lrnn.EProp(), net.roles).mask).all())
+    True
     """
     component(rule, AbstractRule, "rule", "RFLO(key=…)")
     component(model, ReducedRNN, "model", "reduce(network)")

@@ -25,6 +25,11 @@ class Truncated(AbstractOffline):
     Errors: ValueError for K < 1 or K > T, and for objectives without errors of outputs.
 
     Source: Williams & Peng 1990; on overlaps: ours.
+
+    >>> short = lrnn.Descent(0.05, rule=lrnn.Truncated(5))
+    >>> learned = lrnn.learn(reduction, task, short, epochs=20)
+    >>> bool(learned.distance(curve).max > 1e-3)  # from learning by the gradient
+    True
     """
 
     window: int = eqx.field(converter=partial(whole, name="window"), static=True)

@@ -20,6 +20,10 @@ class VisibleOnly(AbstractMemoryless):
     frozen columns.
 
     Source: [LR] fig. 5 ("direct"), [CL] sec. 4 (stage 3).
+
+    >>> alone = lrnn.learn(reduction, task, lrnn.Descent(0.05, rule=lrnn.VisibleOnly()), epochs=20)
+    >>> bool((alone["uu"] == alone["uu"][0]).all())  # what is invisible stays
+    True
     """
 
     def space(self, model: AbstractRNN) -> AbstractSpace:

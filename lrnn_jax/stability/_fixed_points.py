@@ -30,6 +30,10 @@ class FixedPoints(eqx.Module):
         eigenvalues: λ of one step at the point, largest first, shape (point, size); the others that
             a step has are 1 − dt.
         found: share of the starts that led to each.
+
+    >>> found = lrnn.fixed_points(bent, key=key, starts=5)
+    >>> found.latents.shape[1], found.states.shape[1]
+    (1, 40)
     """
 
     latents: Float[np.ndarray, "point size"]
@@ -95,6 +99,10 @@ def fixed_points(
     Errors: ValueError for an input that does not fit the network, starts < 1, spread or tol ≤ 0.
 
     Source: Sussillo & Barak 2013; in latents: Beiran et al. 2021.
+
+    >>> found = lrnn.fixed_points(reduction, key=key, starts=5)  # linear: the origin alone
+    >>> found.latents.shape, bool(abs(found.latents).max() < 1e-6)
+    ((1, 1), True)
     """
     model, key = in_default_precision(as_network(model, "model")), one_key(key)
     size, dt = model.equilibria.size(model), float(np.asarray(model.dt))
@@ -111,6 +119,10 @@ class FixedPointHistory(eqx.Module):
     Arguments:
         epochs: recorded epochs.
         points: the fixed points at each.
+
+    >>> found = stability.fixed_points_of_learning(curve, key=key, starts=3)
+    >>> len(found.points), len(found.epochs)
+    (21, 21)
     """
 
     epochs: Int[np.ndarray, " record"]
@@ -152,6 +164,10 @@ def fixed_points_of_learning(
     Errors: as there; ValueError for the curve of a network without loading vectors.
 
     Source: ours.
+
+    >>> found = stability.fixed_points_of_learning(curve, key=key, starts=3)
+    >>> found.changes()
+    []
     """
     component(curve, LearningCurve, "curve", "what learn(…) returns")
     key = one_key(key)

@@ -32,6 +32,9 @@ def effective_gains(
     Returns: k with u ≈ k x, shape (controls, state).
 
     Source: [CL] fig. 2.
+
+    >>> lrnn.effective_gains(reduction, loop).shape
+    (1, 2)
     """
     _check_loop(loop)
     if batch is None:
@@ -61,6 +64,10 @@ def lqr_gain(loop: ClosedLoop) -> Float[np.ndarray, "controls state"]:
     no feedback stabilises.
 
     Source: [CL] fig. 2.
+
+    >>> k = lrnn.lqr_gain(lrnn.ClosedLoop(loop.plant, 20, control_cost=0.1))
+    >>> k.shape, bool((k < 0).all())
+    ((1, 2), True)
     """
     from scipy.linalg import solve_discrete_are
 
@@ -84,6 +91,10 @@ class Landscape(NamedTuple):
 
     Fields: log_loss, ln of the expected loss; radius, max |λ| of A + Bk; stable, max |λ| < 1;
     oscillatory, the largest |λ| belongs to a complex pair; all of shape (*grid,).
+
+    >>> found = stability.gain_landscape(loop, jnp.array([[[-1.0, -1.0]]]))
+    >>> found.radius.shape, found.stable.tolist()
+    ((1,), [True])
     """
 
     log_loss: Float[Array, "*grid"]
@@ -104,6 +115,10 @@ def gain_landscape(loop: ClosedLoop, gains: Float[Array, "*grid controls state"]
     Errors: ValueError for a plant that is not linear, or gains that do not fit.
 
     Source: [CL] fig. 2.
+
+    >>> gains = jnp.array([[[-1.0, -1.0]], [[1.0, 1.0]]])  # feedback with both signs
+    >>> stability.gain_landscape(loop, gains).stable.tolist()
+    [True, False]
     """
     plant = _linear_plant(loop)
     gains = real_array(shaped(gains, "gains", "…", plant.controls, plant.state_size), "gains")

@@ -29,6 +29,9 @@ def loop_matrix(
     Errors: ValueError for the curve of a dense network.
 
     Source: [CL] eq. 9.
+
+    >>> stability.loop_matrix(reduction, loop).shape, stability.loop_matrix(curve, loop).shape
+    ((4, 4), (21, 4, 4))
     """
     component(model, (AbstractRNN, LearningCurve), "model", "a network, a reduction or a curve")
     plant = _plant(plant)
@@ -69,6 +72,11 @@ def spectrum(
     Errors: ValueError for the curve of a dense network (see `loop_matrix`).
 
     Source: [CL] fig. 3.
+
+    >>> small, full = lrnn.spectrum(reduction, loop), lrnn.spectrum(net, loop)
+    >>> far = stability.outliers(full, 1 - 0.1, len(small))
+    >>> bool(np.isclose(stability.radius(far), stability.radius(small)))
+    True
     """
     if isinstance(model, (AbstractRNN, LearningCurve)):
         if plant is None:
@@ -106,6 +114,11 @@ def track(values: Complex[np.ndarray, "record d"]) -> Complex[np.ndarray, "recor
 
     Arguments:
         values: eigenvalues, shape (record, d), in any order.
+
+    >>> values = np.array([[1.0 + 0j, 0.5 + 0j], [0.49 + 0j, 0.99 + 0j]])
+    >>> print(stability.track(values))
+    [[1.  +0.j 0.5 +0.j]
+     [0.99+0.j 0.49+0.j]]
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -121,7 +134,12 @@ def track(values: Complex[np.ndarray, "record d"]) -> Complex[np.ndarray, "recor
 def outliers(
     values: Complex[np.ndarray, "*record d"], bulk: complex | float, count: int
 ) -> Complex[np.ndarray, "*record count"]:
-    """The `count` eigenvalues farthest from `bulk` (1 − dt for a low-rank network)."""
+    """The `count` eigenvalues farthest from `bulk` (1 − dt for a low-rank network).
+
+    >>> values = np.array([0.9 + 0j, 1.2 + 0j, 0.9 + 0j, 0.1 + 0j])
+    >>> print(stability.outliers(values, 0.9, 2))
+    [0.1+0.j 1.2+0.j]
+    """
     values, count = eigenvalues(values, 1), whole(count, "count")
     point = eigenvalues(bulk, 0, "bulk")
     if point.ndim or not np.isfinite(point):
@@ -131,7 +149,11 @@ def outliers(
 
 
 def radius(values: Any) -> Float[np.ndarray, "*record"]:
-    """Spectral radius, max |λ|."""
+    """Spectral radius, max |λ|.
+
+    >>> stability.radius(np.array([[0.6 + 0.8j, 0.6 - 0.8j]])).round(6).tolist()
+    [1.0]
+    """
     return np.asarray(np.abs(eigenvalues(values, 1)).max(axis=-1))
 
 
@@ -142,6 +164,10 @@ def leading(values: Complex[np.ndarray, "*record d"]) -> Complex[np.ndarray, "*r
         values: λ, shape (..., d), e.g. spectrum(curve, loop).
 
     Source: [CL] fig. 4.
+
+    >>> values = np.array([[0.9 + 0.1j, 0.9 - 0.1j, 0.5 + 0j]])
+    >>> print(stability.leading(values))
+    [0.9+0.1j]
     """
     values = eigenvalues(values, 1)
     upper = np.where(np.imag(values) >= 0, np.abs(values), -1.0)
@@ -149,7 +175,12 @@ def leading(values: Complex[np.ndarray, "*record d"]) -> Complex[np.ndarray, "*r
 
 
 def leading_is_complex(values: Complex[np.ndarray, "*record d"]) -> Bool[np.ndarray, "*record"]:
-    """Whether the eigenvalue of largest |λ| is one of a complex pair (|Im λ| > 1e-9 |λ|)."""
+    """Whether the eigenvalue of largest |λ| is one of a complex pair (|Im λ| > 1e-9 |λ|).
+
+    >>> values = np.array([[0.9 + 0.1j, 0.9 - 0.1j], [0.9 + 0j, 0.1 + 0j]])
+    >>> stability.leading_is_complex(values).tolist()
+    [True, False]
+    """
     lead = leading(values)
     return np.asarray(np.abs(np.imag(lead)) > 1e-9 * np.abs(lead))
 
@@ -165,6 +196,9 @@ def stability_epoch(
         limit: bound on |λ|.
 
     Source: [CL] fig. 5.
+
+    >>> lrnn.stability_epoch(np.array([1.5, 0.9, 1.1, 0.8, 0.7]))
+    3
     """
     radii, limit = np.asarray(shaped(radii, "radii", "record")), float(number(limit, "limit", 0))
     epochs = np.arange(len(radii)) if epochs is None else epochs
@@ -179,6 +213,11 @@ class LoopMatrix(eqx.Module):
 
     Arguments:
         plant: what the model controls, or the closed loop around it.
+
+    >>> watch = stability.LoopMatrix(loop)
+    >>> learned = lrnn.learn(reduction, task, descent, epochs=5, watch=watch)
+    >>> learned.watched.shape
+    (6, 4, 4)
     """
 
     plant: AbstractPlant | ClosedLoop

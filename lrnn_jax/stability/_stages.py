@@ -33,6 +33,12 @@ class Stages(NamedTuple):
         losses: at epoch 0, at both boundaries and at the end (NaN where there is none).
         reversals: how often the largest |λ| turned round within stage 2 (its zig-zag).
         verdicts: one sentence for each stage: found, or why not.
+
+    >>> values = np.array([[1.5, 1.2], [1.1 + 0.2j, 1.1 - 0.2j], [0.9 + 0.2j, 0.9 - 0.2j]])
+    >>> learned = lrnn.learn(reduction, loop, descent, epochs=2)
+    >>> found = lrnn.stages(learned, values=values)
+    >>> found.oscillatory, found.stable
+    (1, 2)
     """
 
     oscillatory: int
@@ -69,6 +75,11 @@ def stages(
         loss: closed-loop loss at the recorded epochs; default the curve's.
 
     Source: [CL] fig. 3-5; found from the spectrum alone: ours.
+
+    >>> values = np.array([[1.5, 1.2], [1.1 + 0.2j, 1.1 - 0.2j], [0.9 + 0.2j, 0.9 - 0.2j]])
+    >>> learned = lrnn.learn(reduction, loop, descent, epochs=2)
+    >>> print(lrnn.stages(learned, values=values).verdicts[0])
+    found: the leading eigenvalue is real until epoch 1
     """
     component(curve, LearningCurve, "curve", "what learn(…) returns")
     if (plant is None) == (values is None):
@@ -143,6 +154,12 @@ def characteristic_polynomial(overlaps: Overlaps) -> Float[Array, "*batch 5"]:
         λ (λ³ − (vu+2) λ² + (2vu − zm + 1) λ + vu·zm − vu − vm·zu)
 
     Source: [CL] eq. 10.
+
+    >>> controller = experiments.low_rank_controller(40, key=key)
+    >>> polynomial = stability.characteristic_polynomial(controller.overlaps)
+    >>> values = lrnn.spectrum(controller, lrnn.KIntegrator(2, dt=1.0))
+    >>> bool(abs(np.polyval(polynomial, values[0])) < 1e-9)
+    True
     """
     zm, zu, vm, vu = _rank_one(overlaps)
     one = jnp.ones_like(vu)
@@ -155,6 +172,9 @@ def stage_one_eigenvalues(zm: ArrayLike) -> Complex[Array, "*batch 2"]:
     Valid while vm·zu and vu are small against |zm| (early in learning), dt = 1.
 
     Source: [CL] eq. 11.
+
+    >>> print(stability.stage_one_eigenvalues(-0.04))
+    [1.+0.2j 1.-0.2j]
     """
     zm = real_array(zm, "zm")
     root = jnp.sqrt(jax.lax.complex(zm, jnp.zeros_like(zm)))
@@ -168,6 +188,9 @@ def stage_one_loss(zm: ArrayLike, steps: int) -> Float[Array, "..."]:
     with amplitude one. Its exponent in T is right for T ≫ 1/|√zm|; for dt = 1 and vm·zu = vu = 0.
 
     Source: [CL] eq. 12.
+
+    >>> round(float(stability.stage_one_loss(-1e-12, 10)), 4)  # no feedback: 11 steps of ½
+    5.5
     """
     steps = whole(steps, "steps")
     r = jnp.abs(stage_one_eigenvalues(zm)[..., 0]) ** 2
@@ -182,6 +205,10 @@ def third_eigenvalue(overlaps: Overlaps) -> Float[Array, "*batch"]:
     One Newton step of the characteristic polynomial from vu: valid for small vm·zu.
 
     Source: [CL] eq. 14.
+
+    >>> q = experiments.low_rank_controller(40, key=key).overlaps
+    >>> abs(float(stability.third_eigenvalue(q) - q["vu"])) < 0.5
+    True
     """
     zm, zu, vm, vu = _rank_one(overlaps)
     return vu + vm * zu / (vu**2 - 2 * vu - zm + 1)
@@ -193,6 +220,10 @@ def long_term_cost(overlaps: Overlaps, steps: int) -> Float[Array, "*batch"]:
     λ_1 λ_2 from the characteristic polynomial with the approximate λ_3; for a complex pair.
 
     Source: [CL] eq. 13.
+
+    >>> q = experiments.low_rank_controller(40, key=key).overlaps
+    >>> stability.long_term_cost(q, 10).shape
+    ()
     """
     zm, _, _, vu = _rank_one(overlaps)
     third = third_eigenvalue(overlaps)
@@ -205,6 +236,10 @@ def short_term_cost(overlaps: Overlaps) -> Float[Array, "*batch"]:
     x_2 of velocity, x_3 of position, u_2 and x_3 of velocity from x_0 = (0, 1), dt = 1: exact.
 
     Source: [CL] eq. 15.
+
+    >>> q = experiments.low_rank_controller(40, key=key).overlaps
+    >>> float(stability.short_term_cost(q)) > 0
+    True
     """
     zm, zu, vm, _ = _rank_one(overlaps)
     w = vm * zu
@@ -225,6 +260,11 @@ class Tradeoff(AbstractObjective):
     and one output.
 
     Source: [CL] fig. 4.
+
+    >>> controller = experiments.low_rank_controller(40, key=key)
+    >>> far, near = (stability.Tradeoff(alpha) for alpha in (1.0, 0.0))
+    >>> bool(far.loss(lrnn.reduce(controller)) != near.loss(lrnn.reduce(controller)))
+    True
     """
 
     alpha: Float[Array, ""]

@@ -35,6 +35,10 @@ class Runnable:
         static: fields that decide shapes or branches.
         labels: (long name, units) by field.
         traced: False for what runs on the host, cell by cell, and has its seed among its fields.
+
+    >>> presets = {"default": experiments.FilterConfig()}
+    >>> sweeps.Runnable(lambda config, seed: {"lr": config.lr}, presets).static
+    ()
     """
 
     run: Any
@@ -74,6 +78,20 @@ def read_sweep(path: Any, store: Any = None, *, runs: Mapping[str, Any] | None =
         runs: what else than "learning" can be run, by name.
 
     Errors: ValueError for what is wrong in the file, naming table and field, with suggestions.
+
+    >>> text = '''
+    ... [sweep]
+    ... run = "learning"
+    ... [fixed]
+    ... epochs = 5
+    ... [axes]
+    ... lr = [0.01, 0.1]
+    ... '''
+    >>> with open("sweep.toml", "w") as file:
+    ...     print(text, file=file)
+    ...
+    >>> sweeps.read_sweep("sweep.toml").design.size
+    2
     """
     head, fixed, *varied = _tables(as_path(path, "path"))
     such_as = "{'mine': Runnable(run, {'full': Config()})}"

@@ -51,6 +51,10 @@ class Store(AbstractStore):
 
     Errors: ImportError naming the extra when zarr is missing; StoreError, in all methods, for a
     full disk, missing rights, and files that are damaged or of something else, with their names.
+
+    >>> data = lrnn.sweep({"x": [1.0, 2.0]}, lambda x: {"y": x**2}, store="kept", progress=False)
+    >>> sweeps.Store("kept").damaged()
+    []
     """
 
     def __init__(self, path: Any):

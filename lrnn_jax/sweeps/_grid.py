@@ -58,7 +58,12 @@ class Column:
 
 @dataclass(frozen=True)
 class Axis:
-    """One dimension of a sweep: a name, and one or more parameters that vary together along it."""
+    """One dimension of a sweep: a name, and one or more parameters that vary together along it.
+
+    >>> (axis,) = sweeps.grid(lr=[0.1, 0.2]).axes
+    >>> axis.name
+    'lr'
+    """
 
     name: Any
     columns: Any
@@ -91,6 +96,11 @@ class Design:
         axes: dimensions, in order.
 
     Errors: ValueError for two axes, or two parameters, of the same name.
+
+    >>> both = sweeps.zipped("net", n=[10, 20, 30], rate=[1.0, 2.0, 3.0])
+    >>> design = sweeps.grid(lr=[0.1, 0.2]) * both
+    >>> design.shape, design.size
+    ((2, 3), 6)
     """
 
     axes: Any
@@ -229,6 +239,9 @@ def grid(**axes: Any) -> Design:
             or, with names for them, as a mapping.
 
     Errors: ValueError for an empty axis, or objects whose names are not distinct.
+
+    >>> sweeps.grid(lr=[0.1, 0.2], number=range(3)).shape
+    (2, 3)
     """
     return Design(tuple(Axis(name, {name: _column(name, v)}) for name, v in axes.items()))
 
@@ -242,6 +255,9 @@ def zipped(axis: Any = "cell", /, **columns: Any) -> Design:
             each cell an array.
 
     Errors: ValueError for numbers of values that differ.
+
+    >>> sweeps.zipped("net", lr=[0.1, 0.2], rate=[1.0, 2.0]).size
+    2
     """
     return Design((Axis(axis, {name: _column(name, v) for name, v in columns.items()}),))
 
@@ -260,6 +276,9 @@ def sampled(
         ranges: (low, high) by parameter, or (low, high, "log") for uniform logarithms.
 
     Errors: ValueError for an empty range, or a logarithmic one that touches 0.
+
+    >>> sweeps.sampled(8, seed=0, lr=(1e-3, 1e-1, "log")).size
+    8
     """
     from scipy.stats import qmc
 

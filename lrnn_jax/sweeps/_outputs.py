@@ -30,6 +30,12 @@ class Labelled(eqx.Module):
         labels: what stands at each position of an axis, by its name.
         long_name, units: for tables and plots.
         coordinate: this array gives the positions along its one axis (the same in every cell).
+
+    >>> def run(x):
+    ...     return {"y": sweeps.Labelled(x * jnp.arange(3), "time", units="1")}
+    ...
+    >>> lrnn.sweep({"x": [1.0, 2.0]}, run, progress=False).y.dims
+    ('x', 'time')
     """
 
     value: Array
@@ -221,6 +227,10 @@ def summarise(
     Returns: variables for a sweep: `final_loss`, `final_overlaps`, `invariant_drift` (largest
     change between first and last epoch of what gradient flow conserves), `plateau` (the curve's),
     `stopped`, `result` and, with a criterion, `epochs_to_criterion`.
+
+    >>> found = sweeps.summarise(curve, criterion=0.1)
+    >>> bool(found["final_loss"].value == curve.loss[-1])
+    True
     """
     component(curve, LearningCurve, "curve", "what `learn` returns")
     if curve.loss.ndim != 1:

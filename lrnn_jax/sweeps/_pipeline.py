@@ -46,7 +46,11 @@ class Chunk(NamedTuple):
 
 class AbstractWorker(eqx.Module):
     """What computes chunks of cells, `width` at a time. `identity` is a digest of what is computed:
-    a store takes the results of one computation only."""
+    a store takes the results of one computation only.
+
+    >>> sorted(sweeps.AbstractWorker.__abstractmethods__)
+    ['start']
+    """
 
     identity: eqx.AbstractVar[str]
     width: eqx.AbstractVar[int]
@@ -170,7 +174,11 @@ class OneByOne(AbstractWorker):
 
 
 class Stopped(RuntimeError):
-    """A sweep was asked to stop before all was computed; what is complete is kept."""
+    """A sweep was asked to stop before all was computed; what is complete is kept.
+
+    >>> issubclass(sweeps.Stopped, RuntimeError)
+    True
+    """
 
 
 class Part(NamedTuple):
@@ -325,6 +333,10 @@ def _empty(spec: Spec, cells: int) -> np.ndarray:
 
 
 def message_of(error: Exception) -> str:
-    """What went wrong, on one line, out of the long report of an error in a program."""
+    """What went wrong, on one line, out of the long report of an error in a program.
+
+    >>> sweeps.message_of(ValueError("lr must be positive"))
+    'lr must be positive'
+    """
     text = str(error).partition("RuntimeError: ")[2] or str(error)
     return " ".join(text.strip().partition("\n\n")[0].split()) or type(error).__name__

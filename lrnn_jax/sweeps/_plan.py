@@ -194,7 +194,11 @@ def budget(devices: Sequence[Any], memory: int | None) -> int:
 
 
 def readable(size: int | float) -> str:
-    """A number of bytes for people."""
+    """A number of bytes for people.
+
+    >>> sweeps.readable(3 * 2**30)
+    '3.22 GB'
+    """
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000:
             return f"{size:.3g} {unit}"

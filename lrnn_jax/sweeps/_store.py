@@ -13,7 +13,15 @@ from lrnn_jax.sweeps._outputs import Spec
 
 
 class StoreError(RuntimeError):
-    """The store could not be read or written; what was complete stays complete."""
+    """The store could not be read or written; what was complete stays complete.
+
+    >>> try:
+    ...     sweeps.open_sweep("nowhere")
+    ... except sweeps.StoreError as error:
+    ...     print(error)
+    ...
+    nowhere holds no sweep: it has no manifest.json.
+    """
 
 
 class AbstractStore(abc.ABC):
@@ -21,6 +29,9 @@ class AbstractStore(abc.ABC):
 
     Beside them it keeps documents, each written once: "manifest", and of each group its record
     (`group_record`), "groups/0", and the positions along its axes, "groups/0.coordinates".
+
+    >>> sorted(sweeps.AbstractStore.__abstractmethods__)
+    ['document', 'is_done', 'keep', 'lock', 'read', 'write']
     """
 
     @abc.abstractmethod

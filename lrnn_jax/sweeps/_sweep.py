@@ -62,6 +62,10 @@ class Sweep:
     Errors: ValueError for parameters that the function does not take, or lacks.
 
     Source: ours.
+
+    >>> job = lrnn.Sweep({"x": [1.0, 2.0, 3.0]}, lambda x: {"y": x**2})
+    >>> job.run(progress=False).y.values
+    array([1., 4., 9.])
     """
 
     def __init__(
@@ -336,6 +340,13 @@ def sweep(cells: Any, function: Any, **options: Any) -> Any:
             (resume, devices, shard, executor, shards, stop, progress).
 
     Returns: a labelled `xarray.Dataset`, axes of the design first.
+
+    >>> def run(lr):
+    ...     return lrnn.learn(reduction, task, lrnn.Descent(lr), epochs=10, throw=False)
+    ...
+    >>> data = lrnn.sweep({"lr": [0.01, 0.05]}, run, progress=False)
+    >>> data.loss.dims
+    ('lr', 'epoch')
     """
     of_run = ("resume", "devices", "shard", "executor", "shards", "stop", "progress")
     running = {name: options.pop(name) for name in of_run if name in options}
@@ -355,6 +366,10 @@ def open_sweep(path: Any) -> Any:
 
     Errors: StoreError when it holds no sweep, or a damaged one that cannot be read; ImportError
     naming the extra for xarray or zarr.
+
+    >>> data = lrnn.sweep({"x": [1.0, 2.0]}, lambda x: {"y": x**2}, store="opened", progress=False)
+    >>> bool((sweeps.open_sweep("opened").y == data.y).all())
+    True
     """
     store = Store(path)
     if store.manifest is None:

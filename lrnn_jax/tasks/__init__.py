@@ -19,6 +19,17 @@ from lrnn_jax.tasks._filter import (
     OscillatingFilter,
 )
 from lrnn_jax.tasks._flip_flop import FlipFlop
+from lrnn_jax.tasks._gradient_noise import (
+    NORMAL,
+    UNIFORM,
+    AbstractGradientNoise,
+    InputNoise,
+    LabelNoise,
+    StartNoise,
+    as_kurtosis,
+    check_gradient_noise,
+    with_kurtosis,
+)
 from lrnn_jax.tasks._neurogym import from_neurogym
 from lrnn_jax.tasks._private_noise import NoisyTrials, PrivateNoise
 from lrnn_jax.tasks._rate_cost import RateCost

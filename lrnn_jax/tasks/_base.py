@@ -24,6 +24,10 @@ class Evaluation(enum.Enum):
     DOUBLING sums the trajectory's covariance in O(log T) products of small matrices: targets with
     a generator. CLOSED_FORM uses sums of geometric series of the eigenvalues: rank 1 and targets
     made of exponentials. Full networks are always simulated.
+
+    >>> slow = lrnn.ExponentialFilter(0.2, 0.1, 50, evaluation=lrnn.Evaluation.ROLLOUT)
+    >>> bool(jnp.isclose(slow.loss(reduction, None), task.loss(reduction, None)))
+    True
     """
 
     AUTO = enum.auto()
@@ -33,7 +37,11 @@ class Evaluation(enum.Enum):
 
 
 def as_evaluation(evaluation: Any) -> Evaluation:
-    """The way itself; ValueError for anything else, e.g. its name."""
+    """The way itself; ValueError for anything else, e.g. its name.
+
+    >>> tasks.as_evaluation(lrnn.Evaluation.ROLLOUT)
+    <Evaluation.ROLLOUT: 2>
+    """
     return component(evaluation, Evaluation, "evaluation", "Evaluation.ROLLOUT")
 
 
@@ -48,10 +56,21 @@ class AbstractObjective(AbstractReadable):
         held_out: data that learning does not see; their loss is kept in `curve.held_out`.
         of_outputs: whether the loss depends on nothing but what comes out for what goes in: if not,
             gradient flow does not conserve the spectrum of J D⁻¹ Q (see `invariants`).
+        gradient_noise: model → `AbstractGradientNoise`, what random data make of the gradient of a
+            linear reduction, with ValueError, and the reason, where data are not random; None where
+            it is not known.
+        private: whether each neuron has noise of its own, so that fewer cannot stand for many.
+
+    >>> isinstance(task, tasks.AbstractObjective), isinstance(loop, tasks.AbstractObjective)
+    (True, True)
+    >>> task.stochastic, flips.stochastic
+    (False, True)
     """
 
     held_out: ClassVar[Any] = None
     of_outputs: ClassVar[bool] = True
+    private: ClassVar[bool] = False
+    gradient_noise: ClassVar[Any] = None
 
     @property
     @abstractmethod
@@ -87,6 +106,10 @@ class Trials(NamedTuple):
 
     Fields: inputs, shape (trial, time, inputs); target, shape (trial, time, outputs); mask, 1 where
     scored, shape (trial, time). With several epochs of them, that axis first.
+
+    >>> trials = flips.trials(flips.sample(key))
+    >>> trials.inputs.shape, trials.target.shape, trials.mask.shape
+    ((4, 60, 1), (4, 60, 1), (4, 60))
     """
 
     inputs: Float[Array, "*epoch trial time inputs"]
@@ -98,6 +121,9 @@ class AbstractTask(AbstractObjective):
     """An objective in open loop: given inputs, wanted outputs.
 
     L = score(y),      y: outputs on `inputs`
+
+    >>> isinstance(flips, tasks.AbstractTask), isinstance(loop, tasks.AbstractTask)
+    (True, False)
     """
 
     dt: eqx.AbstractVar[Float[Array, ""]]
@@ -132,6 +158,19 @@ class AbstractTrialTask(AbstractTask):
         data: the trials of every epoch, where they are the same in all (`batch` is None).
 
     Source: [LR] methods.
+
+    >>> class Copy(lrnn.AbstractTrialTask):
+    ...     dt: float
+    ...     batch: int
+    ...     steps = 20
+    ...
+    ...     def sample(self, key):
+    ...         x = jr.normal(key, (self.batch, self.steps, 1))
+    ...         return tasks.Trials(x, x, jnp.ones(x.shape[:2]))
+    ...
+    >>> copy = Copy(0.1, 8)
+    >>> float(copy.loss(net, copy.sample(key))) > 0
+    True
     """
 
     batch: eqx.AbstractVar[int | None]
@@ -209,6 +248,12 @@ def checked_batch(
         shapes: of each part, without the axis of trials; None for what there is not.
 
     Errors: ValueError for another structure, other shapes, or what holds no real numbers.
+
+    >>> batch = flips.sample(key)
+    >>> shapes = (60, 1), (60, 1), (60,)
+    >>> same = tasks.checked_batch(flips, batch, tasks.Trials, *shapes)
+    >>> same.inputs.shape
+    (4, 60, 1)
     """
     if not isinstance(batch, (tuple, list)) or len(batch) != len(shapes):
         raise ValueError(
@@ -244,6 +289,12 @@ def check_fits(
     """Raise ValueError unless the model has these (inputs, outputs), and takes steps of dt.
 
     The steps are compared outside a trace, where dt is not None.
+
+    >>> tasks.check_fits(task, net, (1, 1), task.dt)
+    >>> tasks.check_fits(task, net, (2, 1), task.dt)
+    Traceback (most recent call last):
+        ...
+    ValueError: ExponentialFilter has 2 input(s) and 1 output(s), but the model is a ...
     """
     as_network(model, "model")
     task, kind = type(objective).__name__, type(model).__name__

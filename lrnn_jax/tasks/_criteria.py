@@ -14,7 +14,11 @@ from lrnn_jax._readable import AbstractReadable
 
 
 class AbstractCriterion(AbstractReadable):
-    """ℓ(y, y*): what an output costs where a target is wanted."""
+    """ℓ(y, y*): what an output costs where a target is wanted.
+
+    >>> isinstance(tasks.Squared(), tasks.AbstractCriterion)
+    True
+    """
 
     @abstractmethod
     def __call__(
@@ -31,7 +35,12 @@ class AbstractCriterion(AbstractReadable):
 
 
 class Squared(AbstractCriterion):
-    """ℓ = ‖y − y*‖². Targets: shape (time, outputs), or (time,) for one output."""
+    """ℓ = ‖y − y*‖². Targets: shape (time, outputs), or (time,) for one output.
+
+    >>> data = lrnn.TrialSet(np.ones((16, 20)), np.ones((16, 20)), dt=0.1, loss=tasks.Squared())
+    >>> float(data.loss(net, data.sample(key))) > 0
+    True
+    """
 
     def __call__(self, output: Array, target: Array) -> Array:
         return jnp.sum((output - target) ** 2, axis=-1)
@@ -49,6 +58,12 @@ class CrossEntropy(AbstractCriterion):
         classes: C, at least 2.
 
     Errors: ValueError for fewer.
+
+    >>> x, choice = np.ones((16, 20, 1)), np.ones((16, 20), int)
+    >>> task = lrnn.TrialSet(x, choice, dt=0.1, loss=tasks.CrossEntropy(3))
+    >>> wide = lrnn.LowRankRNN.normalised(40, dt=0.1, outputs=3, key=key)
+    >>> float(task.loss(wide, task.sample(key))) > 0
+    True
     """
 
     classes: int = eqx.field(static=True)

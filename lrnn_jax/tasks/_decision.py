@@ -28,6 +28,10 @@ class DecisionMaking(AbstractTrialTask):
     Errors: ValueError for dt outside (0, 1], batch < 1, no or non-finite coherences, noise < 0.
 
     Source: [LR] methods.
+
+    >>> decide = lrnn.DecisionMaking(dt=0.1, batch=4)
+    >>> decide.trials(decide.sample(key)).inputs.shape
+    (4, 200, 1)
     """
 
     dt: Float[Array, ""]

@@ -26,11 +26,13 @@ from lrnn_jax.tasks._base import (
     as_evaluation,
     check_fits,
 )
+from lrnn_jax.tasks._gradient_noise import LabelNoise
 from lrnn_jax.tasks._response import (
     AbstractResponse,
     Modes,
     Samples,
     choose_evaluation,
+    impulse_response,
     impulses,
     response_error,
 )
@@ -42,6 +44,9 @@ class AbstractFilter(AbstractTask):
         L = dt Σ_{t<T} Σ_{io} (Y_t[i, o] − F_t[i, o] − σ ξ_t[i, o])²
 
     F is the target, ξ ~ N(0, 1) label noise drawn afresh in each epoch.
+
+    >>> isinstance(task, tasks.AbstractFilter), isinstance(flips, tasks.AbstractFilter)
+    (True, False)
     """
 
     steps: eqx.AbstractVar[int]
@@ -104,6 +109,16 @@ class AbstractFilter(AbstractTask):
     def weight(self, batch: Any) -> None:
         return None
 
+    def gradient_noise(self, model: AbstractRNN) -> LabelNoise:
+        """e = √dt (Y − F), and σ √dt."""
+        if self.label_noise is None:
+            raise ValueError("`task` must have label noise, e.g. label_noise=0.1.")
+        y, dt = impulse_response(model, self.steps), model.dt.astype(model.dtype)
+        error = jnp.sqrt(dt) * (y - self.samples.astype(y.dtype))
+        return LabelNoise(
+            error, jnp.sqrt(dt) * self.label_noise.astype(y.dtype), jnp.zeros_like(dt)
+        )
+
     def _noisy(self, batch: Any) -> Float[Array, "time inputs outputs"]:
         """F with the label noise of an epoch."""
         target = self.samples
@@ -130,6 +145,11 @@ class ImpulseResponse(AbstractFilter):
     outside (0, 1], σ < 0.
 
     Source: [LR] methods (loss of the filter task).
+
+    >>> t = 0.1 * np.arange(50)
+    >>> alpha = lrnn.ImpulseResponse(t * np.exp(-t), dt=0.1)
+    >>> float(alpha.loss(reduction, None)) > 0
+    True
     """
 
     target: Float[Array, "time inputs outputs"]
@@ -188,6 +208,11 @@ class ExponentialFilter(AbstractFilter):
     another shape.
 
     Source: [LR] fig. 1.
+
+    >>> task = lrnn.ExponentialFilter(rate=0.2, dt=0.1, steps=50)
+    >>> solved = lrnn.Overlaps.from_visible(zm=1, zu=0.8, vm=1, vu=0.8, mu=0, mm=1, uu=1)
+    >>> float(task.loss(lrnn.ReducedRNN(solved, dt=0.1), None)) < 0.01
+    True
     """
 
     rate: Float[Array, "..."]
@@ -235,6 +260,11 @@ class OscillatingFilter(AbstractFilter):
     Errors: as for `ExponentialFilter`.
 
     Source: [LR] fig. 12.
+
+    >>> wave = lrnn.OscillatingFilter(rate=0.3, frequency=2.0, dt=0.1, steps=50)
+    >>> two = lrnn.LowRankRNN.normalised(40, rank=2, dt=0.1, key=key)
+    >>> float(wave.loss(lrnn.reduce(two), None)) > 0
+    True
     """
 
     rate: Float[Array, "..."]

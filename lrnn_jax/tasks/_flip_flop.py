@@ -35,6 +35,10 @@ class FlipFlop(AbstractTrialTask):
     trials that end before anything is scored.
 
     Source: [LR] methods.
+
+    >>> flips = lrnn.FlipFlop(dt=0.1, steps=60, batch=4)
+    >>> flips.trials(flips.sample(key)).inputs.shape
+    (4, 60, 1)
     """
 
     dt: Float[Array, ""]

@@ -53,6 +53,18 @@ def from_neurogym(
     ones than numbers of its actions. Also those of `TrialSet`.
 
     Source: Molano-Mazón et al. 2022 (NeuroGym).
+
+    >>> class Gym:  # as little of an environment as its trials take
+    ...     dt, ob, gt = 20, np.ones((4, 1)), np.array([0, 0, 1, 1])
+    ...     action_space = type("Discrete", (), {"n": 2})
+    ...     unwrapped = property(lambda self: self)
+    ...     def seed(self, seed): ...
+    ...     def reset(self): ...
+    ...     def get_wrapper_attr(self, name): return self.reset
+    ...
+    >>> trials = tasks.from_neurogym(Gym(), tau=100, trials=8, batch=4, key=key)
+    >>> float(trials.dt)
+    0.2
     """
     trials, key = whole(trials, "trials"), one_key(key)
     tau = number(tau, "tau", 0, open_start=True, meaning=" is the time constant in ms and")

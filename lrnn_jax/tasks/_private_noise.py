@@ -29,6 +29,11 @@ class NoisyTrials(NamedTuple):
 
     Fields: trials, the task's data (None where they are the same in every epoch); keys, of the
     noise, the words of one random key a trial, shape (trial, word); None for no noise.
+
+    >>> noisy = lrnn.PrivateNoise(flips, 0.1)
+    >>> batch = noisy.sample(key)
+    >>> type(batch.trials).__name__, batch.keys.shape
+    ('Trials', (4, 2))
     """
 
     trials: Any
@@ -117,13 +122,18 @@ class PrivateNoise(AbstractObjective):
     squared error.
 
     Source: ours; the noise: Yang et al. 2019.
+
+    >>> noisy = lrnn.PrivateNoise(flips, 0.1, neurons=40)
+    >>> batch = noisy.sample(key)
+    >>> bool(noisy.loss(reduction, batch) > flips.loss(reduction, batch.trials))  # exact, no sample
+    True
     """
 
     task: AbstractTrialTask | RateCost
     std: Float[Array, ""]
     neurons: int | None = eqx.field(static=True)
     scale: Float[Array, ""] | None
-    of_outputs = False
+    of_outputs, private = False, True
 
     def __init__(
         self,

@@ -34,6 +34,11 @@ class RateCost(AbstractObjective):
     trials to be active in.
 
     Source: ours in overlaps; the cost: Sussillo et al. 2015, Yang et al. 2019.
+
+    >>> costly = lrnn.RateCost(flips, 0.01)
+    >>> batch = flips.sample(key)
+    >>> bool(jnp.isclose(costly.loss(reduction, batch), costly.loss(net, batch)))
+    True
     """
 
     task: AbstractTask

@@ -43,6 +43,12 @@ class TrialSet(AbstractTrialTask):
     finite, a mask that scores nothing, a batch larger than the trials that are left.
 
     Source: ours.
+
+    >>> x = np.array(jr.normal(key, (64, 50)))
+    >>> data = lrnn.TrialSet(x, np.cumsum(x, 1) * 0.1, dt=0.1, batch=16, held_out=0.25)
+    >>> learned = lrnn.learn(reduction, data, descent, epochs=5, key=key)
+    >>> learned.held_out.shape
+    (6,)
     """
 
     dt: Float[Array, ""]

@@ -26,6 +26,10 @@ class Sensitivity(eqx.Module):
         tolerance: below this, singular values and columns count as zero.
 
     Source: ours.
+
+    >>> found = lrnn.measured_visible(reduction, task)
+    >>> found.rank, found.visible
+    (3, ('zm', 'zu', 'vm', 'vu'))
     """
 
     roles: Roles = eqx.field(static=True)
@@ -71,6 +75,10 @@ def measured_visible(
     needs.
 
     Source: ours ([LR] sec. 3 and appendix for what theory says: `visible`).
+
+    >>> found = lrnn.measured_visible(reduction, task)
+    >>> found.visible, found.rank  # zu and vm count by their product
+    (('zm', 'zu', 'vm', 'vu'), 3)
     """
     if not isinstance(reduction, ReducedRNN):
         raise ValueError(

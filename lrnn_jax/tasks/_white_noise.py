@@ -21,6 +21,7 @@ from lrnn_jax.tasks._base import (
     checked_batch,
 )
 from lrnn_jax.tasks._filter import AbstractFilter
+from lrnn_jax.tasks._gradient_noise import InputNoise
 from lrnn_jax.tasks._response import (
     AbstractResponse,
     Generated,
@@ -33,7 +34,12 @@ from lrnn_jax.tasks._response import (
 
 
 class Pairs(NamedTuple):
-    """Inputs, and the outputs of the imitated system for them."""
+    """Inputs, and the outputs of the imitated system for them.
+
+    >>> batch = lrnn.WhiteNoise(task, batch=4).sample(key)
+    >>> batch.inputs.shape, batch.target.shape
+    ((4, 50, 1), (4, 50, 1))
+    """
 
     inputs: Float[Array, "*epoch trial time inputs"]
     target: Float[Array, "*epoch trial time outputs"]
@@ -49,6 +55,9 @@ class AbstractWhiteNoise(AbstractTask):
         ⟨L⟩ = σ² dt³ Σ_{t<T} (T − t) ‖Y_t − F_t‖².
 
     Source: [CL] open-loop students; the expectation: ours.
+
+    >>> isinstance(lrnn.WhiteNoise(task), tasks.AbstractWhiteNoise)
+    True
     """
 
     steps: eqx.AbstractVar[int]
@@ -113,6 +122,19 @@ class AbstractWhiteNoise(AbstractTask):
         """The number of trials; None for the expectation."""
         return None if batch is None else as_float(batch[0].shape[0])
 
+    def gradient_noise(self, model: AbstractRNN) -> InputNoise:
+        """e = σ dt^{3/2} (Y − F)."""
+        if self.batch is None or self.signal is not None:
+            what = "no `batch`" if self.batch is None else "a `signal` beside its noise"
+            raise ValueError(
+                f"`task` must draw minibatches of white noise for gradients to be random; this "
+                f"{type(self).__name__} has {what}."
+            )
+        y, dt = impulse_response(model, self.steps), model.dt.astype(model.dtype)
+        error = y - self.response.samples(self.steps).astype(y.dtype)
+        size = self.std.astype(y.dtype) * dt ** (3 / 2)
+        return InputNoise(size * error, jnp.asarray(self.batch, y.dtype), jnp.zeros_like(dt))
+
     def inputs(self, batch: Pairs | None = None) -> Float[Array, "trial time inputs"]:
         """x of a minibatch; impulses, the responses to which decide ⟨L⟩, where `batch` is None."""
         if batch is None:
@@ -161,6 +183,10 @@ class WhiteNoise(AbstractWhiteNoise):
         evaluation: how a reduction's expected loss is computed.
 
     Errors: ValueError for σ < 0 or not finite, batch < 1, a filter with label noise.
+
+    >>> expected = lrnn.WhiteNoise(task)
+    >>> float(expected.loss(reduction, None)) > 0
+    True
     """
 
     filter: AbstractFilter
@@ -226,6 +252,10 @@ class TeacherStudent(AbstractWhiteNoise):
     Errors: ValueError for steps or batch < 1, σ < 0, or batch=None with a nonlinear teacher.
 
     Source: [LR] memory experiment, [CL] open-loop student.
+
+    >>> imitate = lrnn.TeacherStudent(net, steps=50)
+    >>> bool(abs(imitate.loss(reduction, None)) < 1e-12)
+    True
     """
 
     teacher: AbstractRNN

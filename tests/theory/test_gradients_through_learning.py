@@ -139,6 +139,7 @@ def test_jit_and_vmap_give_what_a_loop_gives():
     assert jnp.max(jnp.abs(batch.gram[0] - batch.gram[2])) > 1e-2
 
 
+@pytest.mark.slow
 def test_memory_of_reverse_mode_grows_slower_than_the_number_of_epochs():
     def memory(epochs, record):
         def final(gram):
