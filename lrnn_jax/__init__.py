@@ -73,7 +73,7 @@ from lrnn_jax.stability import (
 )
 
 # what learning curves say
-from lrnn_jax.inference import Observations, identifiable, infer
+from lrnn_jax.inference import Observations, infer
 
 # how it ended
 from lrnn_jax._results import RESULTS, LearningError, Interrupted

@@ -217,7 +217,12 @@ TABLE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("row", TABLE)
+FAST = ("η unknown", "flow", "recurrent, η", "read-out", "loop")
+
+
+@pytest.mark.parametrize(
+    "row", [pytest.param(row, marks=() if row in FAST else pytest.mark.slow) for row in TABLE]
+)
 def test_exact_ranks_of_rank_one(row):
     method, objective, unknown, outputs, (most, reached), visible = TABLE[row]
     found = ranks(method, reached + 2, objective, unknown)

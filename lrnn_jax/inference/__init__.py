@@ -10,4 +10,5 @@ from lrnn_jax.inference._images import Images, Symmetry, images
 from lrnn_jax.inference._observations import Observations
 from lrnn_jax.inference._predict import Setting
 from lrnn_jax.inference._ranks import Ranks, exact_ranks
+from lrnn_jax.inference._saved import AbstractSaved
 from lrnn_jax.overlaps import flat_direction, flat_range

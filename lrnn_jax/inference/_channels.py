@@ -10,8 +10,8 @@ from jaxtyping import Array, Float
 
 from lrnn_jax._checks import flag, whole
 from lrnn_jax._readable import AbstractReadable
-from lrnn_jax.networks import AbstractOverlapRNN, AbstractRNN
-from lrnn_jax.tasks import AbstractObjective, AbstractTask
+from lrnn_jax.networks import AbstractOverlapRNN
+from lrnn_jax.tasks import AbstractObjective
 
 Extra = Mapping[str, Float[Array, ""]]
 
@@ -23,13 +23,18 @@ class AbstractChannel(AbstractReadable):
         kind: the kind of observation that `exact_ranks` counts: "outputs", "loss" or "visible".
         extra: numbers beside Q and the method that data depend on, by name, with their usual value;
             they can be left to be inferred.
+
+    >>> inference.Loss().kind, dict(inference.Loss().extra)
+    ('loss', {'gain': 1.0, 'offset': 0.0})
     """
 
     kind: ClassVar[str]
     extra: ClassVar[Mapping[str, float]] = {}
 
     @abstractmethod
-    def look(self, objective: AbstractObjective, model: AbstractRNN) -> Float[Array, " number"]:
+    def look(
+        self, objective: AbstractObjective, model: AbstractOverlapRNN
+    ) -> Float[Array, " number"]:
         """What one epoch shows."""
 
     @abstractmethod
@@ -49,6 +54,9 @@ class Outputs(AbstractChannel):
     Arguments:
         every: n, steps.
         first: the first of these steps.
+
+    >>> inference.Outputs(every=10).look(task, reduction).shape  # of 50 steps
+    (5,)
     """
 
     every: int = field(converter=lambda x: whole(x, "every"), static=True, default=1)
@@ -56,9 +64,11 @@ class Outputs(AbstractChannel):
     kind = "outputs"
     extra = {"gain": 1.0, "offset": 0.0}
 
-    def look(self, objective: AbstractObjective, model: AbstractRNN) -> Float[Array, " number"]:
-        time = 1 if isinstance(objective, AbstractTask) else 0  # trials first, or time first
-        return jnp.moveaxis(objective.output(model), time, 0)[self.first :: self.every].ravel()
+    def look(
+        self, objective: AbstractObjective, model: AbstractOverlapRNN
+    ) -> Float[Array, " number"]:
+        y = jnp.moveaxis(objective.output(model), objective.time_axis, 0)
+        return y[self.first :: self.every].ravel()
 
     def link(
         self, seen: Float[Array, "epoch number"], first: Float[Array, " number"], extra: Extra
@@ -71,13 +81,18 @@ class Loss(AbstractChannel):
 
     Arguments:
         log: whether data are ln(gain · L_e + offset).
+
+    >>> bool(inference.Loss().look(task, net)[0] == task.loss(net))
+    True
     """
 
     log: bool = field(converter=lambda x: flag(x, "log"), static=True, default=False)
     kind = "loss"
     extra = {"gain": 1.0, "offset": 0.0}
 
-    def look(self, objective: AbstractObjective, model: AbstractRNN) -> Float[Array, " number"]:
+    def look(
+        self, objective: AbstractObjective, model: AbstractOverlapRNN
+    ) -> Float[Array, " number"]:
         return objective.loss(model)[None]
 
     def link(
@@ -88,12 +103,17 @@ class Loss(AbstractChannel):
 
 
 class Visible(AbstractChannel):
-    """The visible overlaps S = [Z V]ᵀ[M U]/s, row by row: angles between vectors, recorded."""
+    """The visible overlaps S = [Z V]ᵀ[M U]/s, row by row: angles between vectors, recorded.
+
+    >>> inference.Visible().look(task, net).shape  # zm, zu, vm, vu
+    (4,)
+    """
 
     kind = "visible"
 
-    def look(self, objective: AbstractObjective, model: AbstractRNN) -> Float[Array, " number"]:
-        assert isinstance(model, AbstractOverlapRNN)
+    def look(
+        self, objective: AbstractObjective, model: AbstractOverlapRNN
+    ) -> Float[Array, " number"]:
         return model.overlaps.S.ravel()
 
     def link(
@@ -107,12 +127,20 @@ class Successes(AbstractChannel):
 
     Sessions are epochs that are observed; how much is learned from one to the next is the learning
     rate, left unknown.
+
+    >>> rewarded = inference.Successes()
+    >>> share = {"floor": jnp.array(0.5), "span": jnp.array(0.4)}
+    >>> loss = jnp.array([[1.0], [0.5], [0.0]])
+    >>> rewarded.link(loss, loss[0], share)[:2, 0].tolist()
+    [0.5, 0.7]
     """
 
     kind = "loss"
     extra = {"floor": 0.0, "span": 1.0}
 
-    def look(self, objective: AbstractObjective, model: AbstractRNN) -> Float[Array, " number"]:
+    def look(
+        self, objective: AbstractObjective, model: AbstractOverlapRNN
+    ) -> Float[Array, " number"]:
         return objective.loss(model)[None]
 
     def link(

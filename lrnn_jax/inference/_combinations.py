@@ -13,6 +13,10 @@ class Combinations(eqx.Module):
     """Linear combinations of the parameters, with names.
 
     Fields: weights, shape (combination, parameter); names such as "vu", "mm+zz", "mm−uu".
+
+    >>> both = inference.Combinations(jnp.array([[1.0, 1.0]]), ("mm+zz",))
+    >>> both.weights @ jnp.array([2.0, 0.5])
+    Array([2.5], dtype=float64)
     """
 
     weights: Float[Array, "combination parameter"]
@@ -26,6 +30,10 @@ def combinations(s: Setting) -> Combinations:
 
     where d are the multipliers: J₀ = diag(−D, D) moves none of them. Of a nonlinear model, and of
     columns that do not learn, the norms themselves.
+
+    >>> looks = inference.Setting(reduction, task, descent, inference.Visible(), (0, 5), 5, ())
+    >>> inference.combinations(looks).names
+    ('zm', 'zu', 'vm', 'vu', 'mu', 'zv', 'mm+zz', 'uu+vv', 'mm−uu')
     """
     roles, names = s.model.roles, s.parameters
     d = np.array(s.model.multipliers(traits(s.method).rates))

@@ -26,6 +26,11 @@ class Comparison(eqx.Module):
         estimates: of each candidate, by name.
         dimensions: how many parameters the data can fix under each, exactly.
         bic: χ² + dimension · ln n of each; the lowest is the best.
+
+    >>> ways = {"all": descent}
+    >>> found = inference.compare(data, task, ways, model=reduction, unknown=(), starts=20, key=key)
+    >>> found.best, found.gap
+    ('all', inf)
     """
 
     estimates: dict[str, Estimate]
@@ -75,7 +80,7 @@ def compare(
 ) -> Comparison:
     """Which of several ways of learning made a curve: what learns, with or without momentum.
 
-        BIC = min χ² + dimension · ln n
+        BIC = min χ² + dimension · ln n      (χ² + 2 n ln s where the noise σ · s is unknown)
 
     The dimension is the exact rank of the observations (`exact_ranks`), not a count of parameters:
     a read-out that learns alone has 5 of 11 by its loss. Each candidate is fitted by `infer`.
@@ -89,6 +94,11 @@ def compare(
     Errors: ValueError as for `infer` and `exact_ranks`, and for no candidates.
 
     Source: ours.
+
+    >>> ways = {"all": descent, "m frozen": lrnn.Descent(0.05, rates={"m": 0.0})}
+    >>> found = inference.compare(data, task, ways, model=reduction, unknown=(), starts=20, key=key)
+    >>> found.dimensions
+    {'all': 10, 'm frozen': 10}
     """
     component(candidates, Mapping, "candidates", '{"all": Descent(5e-3)}')
     component(data, Observations, "data", "Observations(Outputs(every=20), y, …)")
@@ -113,10 +123,10 @@ def compare(
             method,
             model,
             epochs=min(data.epochs[-1], len(found.theta) + 1),
-            unknown=dependence(data.channel, unknown),
+            unknown=dependence(data.channel, found.setting.unknown),
         )
         counts = {"outputs": ranks.outputs, "loss": ranks.loss, "visible": ranks.visible}
         estimates[name] = found
         dimensions[name] = min(int(counts[data.channel.kind][-1]), data.size)
-        bic[name] = float(found.chi2) + dimensions[name] * float(np.log(data.size))
+        bic[name] = float(found.deviance) + dimensions[name] * float(np.log(data.size))
     return Comparison(estimates, dimensions, bic)

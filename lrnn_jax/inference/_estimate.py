@@ -9,14 +9,16 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._checks import component, number, one_key, real_array, shown, whole
+from lrnn_jax._checks import component, names, number, one_key, real_array, shown, whole
 from lrnn_jax._readable import AbstractReadable
+from lrnn_jax._results import RESULTS, outcome
 from lrnn_jax.inference._combinations import Combinations, combinations
 from lrnn_jax.inference._fit import Fits, fit
 from lrnn_jax.inference._images import Images, images
 from lrnn_jax.inference._methods import traits
 from lrnn_jax.inference._observations import Observations
-from lrnn_jax.inference._predict import Setting, setting
+from lrnn_jax.inference._predict import Setting, linearise, setting
+from lrnn_jax.inference._saved import AbstractSaved
 from lrnn_jax.learning import AbstractMethod
 from lrnn_jax.overlaps import Overlaps, Roles, check_gram, flat_range, random_overlaps
 from lrnn_jax.reduced import AbstractReduction
@@ -28,6 +30,8 @@ WEAK = 0.05
 """A combination is weak where its deviation is more than this share of the prior's."""
 SPREADS = {"lr": 1.5, "momentum": 0.3, "gain": 1.0, "offset": 1.0, "floor": 0.5, "span": 0.5}
 """Prior standard deviations beside Q; of a rate that of its logarithm."""
+ROUNDS = 3
+"""How often an unknown noise is set to what a fit leaves over, and the fit repeated."""
 
 
 class Prior(AbstractReadable):
@@ -38,6 +42,10 @@ class Prior(AbstractReadable):
         spread: standard deviation of each entry.
 
     Errors: ValueError for a mean outside the cone, spread ≤ 0.
+
+    >>> mean, std = inference.Prior(spread=1.0).of(net.roles)
+    >>> mean.shape, float(std[0])
+    ((10,), 1.0)
     """
 
     mean: Float[Array, "k k"] | None
@@ -66,7 +74,7 @@ class Prior(AbstractReadable):
         return vector, jnp.broadcast_to(self.spread.astype(vector.dtype), vector.shape)
 
 
-class Estimate(eqx.Module):
+class Estimate(AbstractSaved):
     """What a learning curve says of overlaps, and what it does not.
 
     Fields:
@@ -74,18 +82,28 @@ class Estimate(eqx.Module):
         covariance: of θ by Laplace: (JᵀΣ⁻¹J + prior)⁻¹, shape (parameter, parameter).
         prior_std: of each parameter.
         chi2: Σ (d − y)²/σ² there.
+        scale: s, by which σ was multiplied where it was unknown: s² = χ²/(n − p), known to
+            s/√(2(n − p)), p directions known from the data; else 1.
         size: how many numbers the data are.
         fits: ends of all starts.
         combined: the combinations that have an interval.
         flat_range: lowest and highest ε of Q + εJ₀ in the cone; zeros where nothing is flat.
         setting: what was assumed.
         sees_overlaps: whether S was observed.
+
+    >>> found = inference.infer(data, task, descent, model=reduction, starts=20, key=key)
+    >>> bool(found.result == lrnn.RESULTS.weak), found.starts_agreeing
+    (True, 7)
+    >>> found.save("estimate.npz")
+    >>> inference.Estimate.load("estimate.npz").names == found.names
+    True
     """
 
     theta: Float[Array, " parameter"]
     covariance: Float[Array, "parameter parameter"]
     prior_std: Float[Array, " parameter"]
     chi2: Float[Array, ""]
+    scale: Float[Array, ""]
     size: int = eqx.field(static=True)
     fits: Fits
     combined: Combinations
@@ -132,13 +150,18 @@ class Estimate(eqx.Module):
         return tuple(name for name, w in zip(self.names, self.std > WEAK * prior) if w)
 
     @property
-    def outcome(self) -> str:
-        """ "identified", "weak", "unresolved" (no two starts agree), "rejected" (by χ²)."""
-        if float(self.chi2) > self.size + 4 * np.sqrt(2 * self.size):
-            return "rejected"
+    def deviance(self) -> Float[Array, ""]:
+        """−2 ln likelihood, up to a constant: χ² + 2 n ln s."""
+        return self.chi2 + 2 * self.size * jnp.log(self.scale)
+
+    @property
+    def result(self) -> RESULTS:
+        """`rejected` (by χ²), `unresolved` (no two starts agree), `weak`, or `successful`."""
+        found: Any = RESULTS.weak if self.weak else RESULTS.successful
         if self.starts_agreeing < 2:
-            return "unresolved"
-        return "weak" if self.weak else "identified"
+            found = RESULTS.unresolved
+        most = self.size + 4 * np.sqrt(2 * self.size)
+        return RESULTS.rejected if float(self.chi2) > most else found
 
     def intervals(self, level: ArrayLike = 0.95) -> dict[str, tuple[float, float]]:
         """(lowest, highest) of each combination: value ± z σ.
@@ -167,7 +190,8 @@ class Estimate(eqx.Module):
         rows = [row + " weak" * (name in self.weak) for name, row in zip(self.names, rows)]
         low, high = map(float, self.flat_range)
         flat = f"; along the flat direction {low:.3g} … {high:.3g}" if low < high else ""
-        head = f"Estimate, {self.outcome}: χ² {float(self.chi2):.4g} of {self.size} numbers"
+        head = f"Estimate, {outcome(self.result)}: χ² {float(self.chi2):.4g}"
+        head += f" of {self.size} numbers, noise × {float(self.scale):.3g}"
         starts = f"{self.starts_agreeing} of {len(self.fits.cost)} starts agree"
         return f"{head}, {starts}; 95 %: {', '.join(rows)}{flat}"
 
@@ -201,7 +225,7 @@ def infer(
         method: how: `Descent`, `Flow`, … ; its rate is taken as known unless `unknown`.
         model: a reduction with the roles, step and activation of what learned; its Q is not used.
         unknown: what is to be inferred beside Q: "lr", "momentum", and of the channel: "gain" and
-            "offset", or "floor" and "span".
+            "offset", or "floor" and "span"; "noise": σ up to one factor (give about its size).
         prior: of the entries of Q.
         starts: how many random starts.
         key: draws them.
@@ -210,10 +234,16 @@ def infer(
     method that is not exact on overlaps, and fewer numbers than parameters.
 
     Source: ours.
+
+    >>> found = inference.infer(data, task, descent, model=reduction, starts=20, key=key)
+    >>> low, high = found.intervals()["vu"]
+    >>> bool(low < net.overlaps["vu"] < high)
+    True
     """
     component(data, Observations, "data", "Observations(Outputs(every=20), y, …)")
     component(prior, Prior, "prior", "Prior(spread=2.0)")
-    starts, key = whole(starts, "starts"), one_key(key)
+    starts, key, unknown = whole(starts, "starts"), one_key(key), names(unknown, "unknown")
+    loud, unknown = "noise" in unknown, tuple(name for name in unknown if name != "noise")
     s = setting(model, objective, method, data.channel, data.epochs, data.stride, unknown)
     if data.size < len(s.parameters):
         raise ValueError(
@@ -224,18 +254,27 @@ def infer(
     mean = jnp.concatenate([mean, s.usual()])
     std = jnp.concatenate([std, jnp.array([SPREADS[name] for name in s.unknown])])
     values, noise = data.values.ravel(), data.noise.ravel()
-    return _estimate(s, data, std, fit(s, values, noise, mean, std, drawn(s, starts, key)))
+    found = _estimate(s, data, std, fit(s, values, noise, mean, std, drawn(s, starts, key)))
+    for _ in range(ROUNDS * loud):
+        known = len(mean) - jnp.sum(jnp.diagonal(found.covariance) / std**2)
+        scale = found.scale * jnp.sqrt(found.chi2 / (data.size - known))
+        fits = fit(s, values, noise * scale, mean, std, found.fits.theta)
+        found = _estimate(s, data, std, fits, scale)
+    return found
 
 
-def _estimate(s: Setting, data: Observations, std: Array, fits: Fits) -> Estimate:
+def _estimate(
+    s: Setting, data: Observations, std: Array, fits: Fits, scale: ArrayLike = 1.0
+) -> Estimate:
     """The best of all starts, and what surrounds it."""
     best = jnp.argmin(fits.cost)
     theta = fits.theta[best]
     return Estimate(
         theta=theta,
-        covariance=covariance(s, theta, data.noise.ravel(), std),
+        covariance=covariance(s, theta, data.noise.ravel() * scale, std),
         prior_std=std,
         chi2=fits.chi2[best],
+        scale=jnp.asarray(scale, theta.dtype),
         size=data.size,
         fits=fits,
         combined=combinations(s),
@@ -258,12 +297,17 @@ def drawn(s: Setting, starts: int, key: PRNGKeyArray) -> Float[Array, "start par
     return jax.vmap(one)(jr.split(key, starts))
 
 
-@eqx.filter_jit
 def covariance(
     s: Setting, theta: Array, noise: Array, std: Array
 ) -> Float[Array, "parameter parameter"]:
-    """(JᵀΣ⁻¹J + prior)⁻¹, by QR."""
-    slopes = s.linearised(theta)[1] / noise[:, None]
+    """(JᵀΣ⁻¹J + prior)⁻¹, by QR.
+
+    >>> looks = inference.Setting(reduction, task, descent, data.channel, data.epochs, 5, ())
+    >>> prior = jnp.full(10, 2.0)
+    >>> inference.covariance(looks, net.overlaps.vector(), data.noise.ravel(), prior).shape
+    (10, 10)
+    """
+    slopes = linearise(s, theta)[1] / noise[:, None]
     r = jnp.linalg.qr(jnp.concatenate([slopes, jnp.diag(1 / std)]), mode="r")
     inverse = jax.scipy.linalg.solve_triangular(r, jnp.eye(len(theta), dtype=theta.dtype))
     return inverse @ inverse.T

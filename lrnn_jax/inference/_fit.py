@@ -15,13 +15,17 @@ TEMPER = (30.0, 5.0, 1.0, 1.0)
 LARGE = (0.3, 0.05, 0.0, 0.0)
 """It is at least this share of the size of the data, however precise these are."""
 STEPS = (20, 20, 60, 25)
+GAIN = (1e-2, 1e-2, 1e-3, 1e-10)
+"""A stage ends where a linear problem would gain less than this share of the cost, or at STEPS …"""
+SLOW, PATIENCE = (1e-2, 1e-2, 1e-2, 1e-6), 8
+"""… or where so many trial points in a row brought less than this share."""
 POLISH = len(TEMPER) - 1
 """The last stage goes by entries of Q, in which valleys are straight."""
 LONGEST, LOG_LOW, LOG_HIGH = 1.5, -9.0, 3.0
 
 
 class State(NamedTuple):
-    """Where one fit stands: θ, data expected there and their slopes, damping, stage."""
+    """Where one fit stands: θ, data expected there and their slopes, damping, stage, its tries."""
 
     theta: Float[Array, " parameter"]
     y: Float[Array, " datum"]
@@ -31,10 +35,15 @@ class State(NamedTuple):
     growth: Float[Array, ""]
     stage: Int[Array, ""]
     tries: Int[Array, ""]
+    slow: Int[Array, ""]
 
 
 class Fits(NamedTuple):
-    """Ends of all starts: θ, χ² of the data, χ² and prior together."""
+    """Ends of all starts: θ, χ² of the data, χ² and prior together.
+
+    >>> inference.Fits(jnp.ones((2, 10)), jnp.zeros(2), jnp.ones(2)).chi2.shape
+    (2,)
+    """
 
     theta: Float[Array, "start parameter"]
     chi2: Float[Array, " start"]
@@ -67,7 +76,14 @@ def fit(
     std: Float[Array, " parameter"],
     starts: Float[Array, "start parameter"],
 ) -> Fits:
-    """All starts at once; one program for each setting, whatever the data."""
+    """All starts at once; one program for each setting, whatever the data.
+
+    >>> looks = inference.Setting(reduction, task, descent, data.channel, data.epochs, 5, ())
+    >>> sigma, mean, starts = jnp.full(20, 0.01), net.overlaps.vector(), net.overlaps.vector()[None]
+    >>> ends = inference.fit(looks, data.values.ravel(), sigma, mean, jnp.full(10, 2.0), starts)
+    >>> bool(ends.chi2[0] < 1e-6)  # it starts at the truth
+    True
+    """
     one = _Fit(setting, data, noise, mean, std)
     return jax.vmap(one.run)(starts)
 
@@ -95,6 +111,7 @@ class _Fit(eqx.Module):
             growth=jnp.asarray(2.0, start.dtype),
             stage=zero,
             tries=zero,
+            slow=zero,
         )
         end = jax.lax.while_loop(
             lambda s: s.stage < len(TEMPER), lambda s: self.attempt(s, *schedule), state
@@ -112,7 +129,8 @@ class _Fit(eqx.Module):
     def attempt(self, s: State, temper: Array, steps: Array) -> State:
         """One trial point, taken if the cost falls there."""
         polish, factor = s.stage == POLISH, temper[s.stage]
-        trial = jnp.where(s.known, self.trial(s, polish, factor), s.theta)
+        trial, gain = self.trial(s, polish, factor)
+        trial = jnp.where(s.known, trial, s.theta)
         gram = self.setting.gram(trial)
         inside = jnp.linalg.eigvalsh(gram)[0] > 1e-12 * jnp.trace(gram)
         y, slopes = self.setting.linearised(jnp.where(inside, trial, s.theta))
@@ -121,8 +139,10 @@ class _Fit(eqx.Module):
         new = self.squares(y, trial, factor, fine)
         good = new < old
         damping = jnp.where(good, s.damping / 5, s.damping * s.growth)
-        little = (old - new < 1e-10 * old) & jnp.isfinite(old)
-        done = (good & little) | (damping > 1e12) | (s.tries + 1 >= steps[s.stage])
+        enough = s.known & (gain < jnp.asarray(GAIN, old.dtype)[s.stage] * old)
+        little = ~(new < old * (1 - jnp.asarray(SLOW, old.dtype)[s.stage]))
+        slow = jnp.where(little, s.slow + 1, 0)
+        done = enough | (slow >= PATIENCE) | (s.tries + 1 >= steps[s.stage])
         fresh = jnp.where(s.stage + 1 == POLISH, 1e-6, 1e-2).astype(damping.dtype)
         return State(
             theta=jnp.where(good, trial, s.theta),
@@ -133,10 +153,12 @@ class _Fit(eqx.Module):
             growth=jnp.where(good | done, 2.0, jnp.minimum(2 * s.growth, 64.0)),
             stage=s.stage + done.astype(s.stage.dtype),
             tries=jnp.where(done, 0, s.tries + 1),
+            slow=jnp.where(done, 0, slow),
         )
 
-    def trial(self, s: State, polish: Array, factor: Array) -> Array:
-        """θ after a damped Gauss–Newton step, in Q itself or in log-Cholesky coordinates."""
+    def trial(self, s: State, polish: Array, factor: Array) -> tuple[Array, Array]:
+        """θ after a damped Gauss–Newton step, in Q itself or in log-Cholesky coordinates, and what
+        an undamped one would gain if everything were linear."""
         x = coordinates(s.theta, self.setting)
         turn = jax.jacfwd(lambda x: parameters(x, self.setting))(x)
         turn = jnp.where(polish, jnp.eye(len(x), dtype=x.dtype), turn)
@@ -151,4 +173,5 @@ class _Fit(eqx.Module):
         step = jax.scipy.linalg.solve_triangular(r2, q2.T @ right)
         step = jnp.where(jnp.all(jnp.isfinite(step)), step, 0.0)
         step = step * jnp.minimum(1.0, LONGEST / (jnp.linalg.norm(step) + 1e-30))
-        return jnp.where(polish, s.theta + step, parameters(x + step, self.setting))
+        gain = jnp.sum((q.T @ errors) ** 2)
+        return jnp.where(polish, s.theta + step, parameters(x + step, self.setting)), gain

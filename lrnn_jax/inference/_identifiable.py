@@ -13,7 +13,7 @@ from lrnn_jax.inference._channels import AbstractChannel, dependence
 from lrnn_jax.inference._combinations import Combinations, combinations
 from lrnn_jax.inference._images import Images, images
 from lrnn_jax.inference._observations import Observations, as_epochs
-from lrnn_jax.inference._predict import Setting, setting
+from lrnn_jax.inference._predict import Setting, linearise, setting
 from lrnn_jax.inference._ranks import Ranks, exact_ranks
 from lrnn_jax.learning import AbstractMethod
 from lrnn_jax.reduced import AbstractReduction
@@ -32,6 +32,10 @@ class Identifiability(eqx.Module):
         combined: the combinations, with names.
         images: at the given Q: images, null directions and why.
         ranks: exact ranks; None where there are none (nonlinear models, other methods).
+
+    >>> way = {"epochs": range(0, 21, 5), "observe": inference.Visible(), "noise": 0.01}
+    >>> inference.identifiable(task, descent, reduction, **way).known(0.1)
+    array([4, 7, 7, 7, 9])
     """
 
     epochs: tuple[int, ...] = eqx.field(static=True)
@@ -98,14 +102,18 @@ def identifiable(
     Errors: ValueError as for `infer`, and for σ ≤ 0.
 
     Source: ours.
+
+    >>> way = {"epochs": (0, 20), "observe": inference.Loss(log=True), "noise": 0.01}
+    >>> found = inference.identifiable(task, descent, reduction, **way)
+    >>> found.ranks.loss[:5].tolist(), found.images.null_names
+    ([1, 2, 3, 4, 5], ())
     """
     component(observe, AbstractChannel, "observe", "Outputs(every=20)")
     epochs = as_epochs(epochs)
     stride = Observations(observe, np.zeros(len(epochs)), epochs=epochs, noise=1.0).stride
     s = setting(model, objective, method, observe, epochs, stride, unknown)
     theta = jnp.concatenate([s.model.laws.vector(), s.usual()])
-    slopes = _slopes(s, theta)
-    slopes = np.asarray(slopes).reshape(len(epochs), -1, len(theta))
+    slopes = np.asarray(linearise(s, theta)[1]).reshape(len(epochs), -1, len(theta))
     sigma = np.asarray(real_array(noise, "noise", 0, open_start=True))
     try:
         slopes = slopes / np.broadcast_to(sigma, slopes.shape[:2])[..., None]
@@ -123,11 +131,6 @@ def identifiable(
         images=images(model, method, see_overlaps=observe.kind == "visible"),
         ranks=_exact(s),
     )
-
-
-@eqx.filter_jit
-def _slopes(s: Setting, theta: Array) -> Array:
-    return s.linearised(theta)[1]
 
 
 def _precision(slopes: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -26,6 +26,10 @@ class Symmetry(NamedTuple):
     """A change of overlaps that a learning curve may not show.
 
     Fields: name; holds, whether curves stay the same; why, in words.
+
+    >>> flat = inference.images(net, lrnn.Flow(1e-2)).symmetries[-1]
+    >>> flat.name, flat.holds
+    ('flat', True)
     """
 
     name: str
@@ -54,6 +58,10 @@ class Images(eqx.Module):
         names: what made each of the images.
         null_names: what each null direction is.
         symmetries: signs, rotation, gauge, transposition, scale, P, R, flat: which hold here, why.
+
+    >>> found = inference.images(net, descent)
+    >>> found.holds("transposition"), found.overlaps.gram.shape
+    (True, (4, 4, 4))
     """
 
     overlaps: Overlaps
@@ -93,6 +101,11 @@ def images(
     not follow the gradient.
 
     Source: ours.
+
+    >>> inference.images(net, descent).names
+    ('itself', 'sign of v, u', 'transposed', 'sign of v, u; transposed')
+    >>> inference.images(net, lrnn.Descent(0.05, rates={"m": 0.0})).names
+    ('itself', 'sign of v, u')
     """
     component(model, AbstractOverlapModel, "model", "Overlaps, a network, or a reduction")
     how, see = traits(method), flag(see_overlaps, "see_overlaps")

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from lrnn_jax._checks import component, real_array, shown, whole
-from lrnn_jax._readable import AbstractReadable
 from lrnn_jax.inference._channels import AbstractChannel, Successes
+from lrnn_jax.inference._saved import AbstractSaved
 
 
 def as_epochs(epochs: Sequence[int] | np.ndarray) -> tuple[int, ...]:
@@ -29,7 +29,7 @@ def as_epochs(epochs: Sequence[int] | np.ndarray) -> tuple[int, ...]:
     return found
 
 
-class Observations(AbstractReadable):
+class Observations(AbstractSaved):
     """Data of one learning curve: values d_{e,i} with independent Gaussian noise.
 
         d_{e,i} = channel(Q_e)_i + σ_{e,i} ξ_{e,i},      ξ ~ N(0, 1)
@@ -44,6 +44,13 @@ class Observations(AbstractReadable):
 
     Errors: ValueError for values that are not finite, epochs that do not rise or are not as many as
     the values, σ ≤ 0.
+
+    >>> loss = curve.loss[jnp.array([0, 4, 10, 18])]
+    >>> seen = inference.Observations(inference.Loss(), loss, epochs=(0, 4, 10, 18), noise=0.01)
+    >>> seen.size, seen.stride
+    (4, 2)
+    >>> inference.Observations.binomial(np.array([5, 8]), 10, epochs=(0, 20)).values.ravel()
+    Array([0.5, 0.8], dtype=float64)
     """
 
     channel: AbstractChannel

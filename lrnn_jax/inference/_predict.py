@@ -30,6 +30,13 @@ class Setting(eqx.Module):
         epochs: at which epochs, rising.
         stride: a divisor of all of them.
         unknown: names of what is unknown beside Q.
+
+    >>> looks = inference.Setting(reduction, task, descent, inference.Loss(), (0, 20), 20, ("lr",))
+    >>> looks.parameters[-2:]
+    ('zz', 'log lr')
+    >>> theta = jnp.append(net.overlaps.vector(), jnp.log(0.05))
+    >>> bool(jnp.allclose(looks.predict(theta)[:, 0], curve.loss[::20]))
+    True
     """
 
     model: AbstractReduction
@@ -100,6 +107,10 @@ class Setting(eqx.Module):
 
         jacobian, y = jax.jacfwd(run, has_aux=True)(theta)
         return y, jacobian
+
+
+linearise = eqx.filter_jit(Setting.linearised)
+"""`Setting.linearised`, compiled once for each setting."""
 
 
 def _lr(method: Any) -> Any:

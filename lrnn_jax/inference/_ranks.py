@@ -31,6 +31,10 @@ class Ranks(eqx.Module):
         null: by kind, names of symmetries' directions that the kind does not see.
         unnamed: by kind, how many directions are not seen and are none of these (not yet, or never:
             more epochs tell).
+
+    >>> found = inference.exact_ranks(task, lrnn.Flow(1e-2), net, epochs=3)
+    >>> found.visible.tolist(), found.null["visible"]
+    ([4, 8, 9, 9], ('flat',))
     """
 
     epochs: Int[np.ndarray, " epoch"]
@@ -72,6 +76,9 @@ def exact_ranks(
     names that are unknown.
 
     Source: ours.
+
+    >>> inference.exact_ranks(task, descent, net, epochs=4, unknown=("lr",)).outputs.tolist()
+    [3, 6, 9, 11, 11]
     """
     component(objective, AbstractObjective, "objective", "ExponentialFilter(…), or ClosedLoop(…)")
     component(overlaps, AbstractOverlapModel, "overlaps", "Overlaps, a network, or a reduction")

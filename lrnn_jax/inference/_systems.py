@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lrnn_jax._checks import shown
-from lrnn_jax.environments import AbstractLinearPlant, ClosedLoop
+from lrnn_jax.environments import ClosedLoop
 from lrnn_jax.inference._modular import Jets, Ring, stacked
 from lrnn_jax.overlaps import Roles
 from lrnn_jax.tasks import ExponentialFilter, ImpulseResponse, OscillatingFilter
@@ -112,7 +112,7 @@ def _(objective: Any, roles: Roles, ring: Ring) -> System:
 @system.register
 def _(objective: ClosedLoop, roles: Roles, ring: Ring) -> System:
     plant, r, i, o = objective.plant, roles.rank, roles.inputs, roles.outputs
-    if not isinstance(plant, AbstractLinearPlant) or float(objective.control_cost):
+    if plant.matrices is None or float(objective.control_cost):
         raise ValueError(
             f"`objective` must be a loop of a linear plant without control cost, whose exact rank "
             f"can be found; got {type(plant).__name__}."

@@ -34,6 +34,10 @@ def flat_direction(
     Errors: ValueError for a network that is not linear: its outputs see R, and nothing is flat.
 
     Source: ours.
+
+    >>> j = overlaps.flat_direction(net)  # in the order z, v, m, u
+    >>> np.diag(j).tolist()
+    [-1.0, -1.0, 1.0, 1.0]
     """
     such_as = "Overlaps, a network, or a reduction"
     component(overlaps, AbstractOverlapModel, "overlaps", such_as)
@@ -62,6 +66,10 @@ def flat_range(
     Returns: (lowest, highest) ε, shape (...,); infinite where no vector shrinks that way.
 
     Source: ours.
+
+    >>> q = lrnn.Overlaps.from_gram(np.diag([1.0, 0.5, 2.0, 1.0]))
+    >>> [round(float(end), 6) for end in overlaps.flat_range(q)]  # vv ends it, or uu
+    [-1.0, 0.5]
     """
     direction = flat_direction(overlaps, rates)
     gram = overlaps.overlaps.gram
@@ -92,6 +100,10 @@ def regauged(overlaps: Overlaps, c: ArrayLike) -> Overlaps:
     Errors: ValueError for another shape or a singular C.
 
     Source: ours.
+
+    >>> other = overlaps.regauged(net.overlaps, 2.0)
+    >>> float(other["uu"] / net.overlaps["uu"]), float(other["vu"] / net.overlaps["vu"])
+    (4.0, 1.0)
     """
     roles = component(overlaps, Overlaps, "overlaps", "network.overlaps").roles
     c = real_array(c, "c")
@@ -116,6 +128,10 @@ def transposed(overlaps: Overlaps) -> Overlaps:
     Errors: ValueError for columns beside these four families.
 
     Source: ours.
+
+    >>> back = overlaps.transposed(net.overlaps)
+    >>> bool(back["zz"] == net.overlaps["mm"]), bool(back["zu"] == net.overlaps["vm"])
+    (True, True)
     """
     roles = component(overlaps, Overlaps, "overlaps", "network.overlaps").roles
     if roles.bias or roles.start or roles.means:
