@@ -61,6 +61,15 @@ CURVE = lrnn.learn(RED, FILTER, DESCENT, epochs=2)
 VALUES = np.array([[1.0 + 0.1j, 1.0 - 0.1j], [0.5, 0.4], [0.3, 0.2]])
 VECTORS = {f: np.ones((6, 1)) * (i + 1) for i, f in enumerate("zvmu")}
 KEY = jr.key(0)
+DESIGN = {
+    "objective": tasks.MixedFilter(np.array([0.2, 1.0]), np.array([1.0, 0.0]), dt=DT, steps=5),
+    "method": DESCENT,
+    "epochs": (0, 1),
+    "observe": inference.Visible(),
+    "noise": 0.1,
+    "starts": 1,
+    "key": KEY,
+}
 SEEN = inference.Observations(inference.Visible(), np.ones((4, 4)), epochs=range(4), noise=0.1)
 
 
@@ -197,6 +206,12 @@ CALLS = {
             "noise": 0.1,
         },
     ),
+    "read_observations": (inference.read_observations, {"path": "mouse.csv", "noise": 0.1}),
+    "separate": (
+        inference.separate,
+        {"first": RED, "second": lrnn.ReducedRNN(Q.replace(uu=2.0), dt=DT), **DESIGN},
+    ),
+    "optimal_probe": (inference.optimal_probe, {"model": RED, "directions": 3, **DESIGN}),
     "exact_ranks": (
         inference.exact_ranks,
         {"objective": FILTER, "method": DESCENT, "overlaps": Q, "epochs": 1},
@@ -244,6 +259,10 @@ CALLS = {
     "population": (lrnn.population, {"law": Q, "nodes": 20, "dt": DT, "key": KEY}),
     "ImpulseResponse": (lrnn.ImpulseResponse, {"target": np.ones(5), "dt": DT}),
     "ExponentialFilter": (lrnn.ExponentialFilter, {"rate": 0.2, "dt": DT, "steps": 5}),
+    "MixedFilter": (
+        tasks.MixedFilter,
+        {"rates": [0.2, 1.0], "amplitudes": [1.0, 0.0], "dt": DT, "steps": 5},
+    ),
     "OscillatingFilter": (
         lrnn.OscillatingFilter,
         {"rate": 0.2, "frequency": 1.0, "dt": DT, "steps": 5},
@@ -383,7 +402,7 @@ NOT_CALLED = {
         StoreError Stopped Evaluation NoisyTrials Store Axis Design Runnable FixedPoints
         FixedPointHistory Steering Conserved Compressed CompressedDense Feedback MatrixInvariant
         PerturbationMoments Images Symmetry Ranks Estimate Comparison
-        Combinations Identifiability Fits""",
+        Combinations Identifiability Fits Probe""",
     "without arguments": """
         Identity Erf Tanh ReLU Softplus Squared Gradient VisibleOnly EProp Plain
         Checkpointed
@@ -394,7 +413,7 @@ NOT_CALLED = {
         LabelNoise StartNoise as_kurtosis check_gradient_noise with_kurtosis as_neurons as_feedback
         overlaps_beside
         Simulation inner_power Equilibria read_out as_network Generated Modes Samples EpochLoss
-        Setting combinations covariance fit
+        Setting combinations covariance fit d_optimal e_optimal
         Data Problem NoisyStep GramSpace ReadoutSpace plus_bias with_readout check_rates message_of
         as_evaluation as_activation at_rest check_fits check_gram checked_batch
         check_factorisable recurrent_change

@@ -11,7 +11,7 @@ import pytest
 
 import lrnn_jax as lrnn
 from lrnn_jax import inference
-from lrnn_jax.inference import Observations, Outputs, Visible
+from lrnn_jax.inference import Loss, Observations, Outputs, Visible
 from lrnn_jax.overlaps import random_overlaps
 
 pytestmark = pytest.mark.slow
@@ -97,3 +97,39 @@ def truth_like(key):
     """A start."""
     q = random_overlaps(key=key)
     return lrnn.Overlaps(q.gram + 0.01 * jnp.eye(4), q.roles).vector()
+
+
+LOOP = lrnn.ClosedLoop(lrnn.KIntegrator(2, dt=0.3), 12)
+OTHERS = {
+    "rank 2": (TASK, lrnn.Descent(5e-3), 0.05, 2, Visible(), 0.01),
+    "loop": (LOOP, lrnn.Descent(5e-3, clip=1.0), 0.3, 1, Visible(), 0.01),
+    "loss": (TASK, lrnn.Descent(5e-3), 0.05, 1, Loss(log=True), 0.01),
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_fits_of_rank_two_of_loops_and_of_losses(case):
+    """One noisy curve: which starts agree, and whether 4 sd hold the truth or one of its images."""
+    task, method, dt, rank, channel, noise = OTHERS[case]
+    std = 0.4 if rank == 1 else 0.2
+    q = random_overlaps(rank, std=std, key=jr.key(1))
+    q = lrnn.Overlaps(q.gram + 0.01 * jnp.eye(len(q.gram)), q.roles)
+    net = lrnn.LowRankRNN.with_overlaps(q, 500, dt=dt, key=jr.key(2))
+    seen = lrnn.learn(
+        net, task, method, epochs=300, record=10, watch=lambda net: channel.look(task, net)
+    ).watched
+    clean = np.log(np.asarray(seen)) if case == "loss" else np.asarray(seen)
+    noisy = clean + noise * np.asarray(jr.normal(jr.key(3), clean.shape))
+    data = Observations(channel, noisy, epochs=EPOCHS, noise=noise)
+    found = inference.infer(data, task, method, model=lrnn.reduce(net), key=jr.key(4))
+    see = channel.kind == "visible"
+    images = inference.images(q, method, see_overlaps=see).overlaps.vector()
+    wanted = np.asarray(images @ found.combined.weights.T)
+    errors = (np.asarray(found.values) - wanted) / np.asarray(found.std)
+    best = np.abs(errors)[np.argmin(np.abs(errors).max(1))]
+    print(f"\n{case}: {found}\nerrors in sd: {dict(zip(found.names, best.round(1)))}")
+    print(np.sort(np.asarray(found.fits.cost)).round(2))
+    assert float(found.chi2) < data.size + 4 * np.sqrt(2 * data.size)
+    if see:
+        assert found.starts_agreeing >= 2
+        assert np.sum(best < 4) >= len(best) - 1

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from lrnn_jax._checks import component, names, shown
 from lrnn_jax.inference._channels import AbstractChannel
 from lrnn_jax.inference._methods import traits
-from lrnn_jax.learning import AbstractMethod, learn
+from lrnn_jax.learning import AbstractMethod, LearningCurve, learn
 from lrnn_jax.overlaps import from_vector
 from lrnn_jax.reduced import AbstractReduction
 from lrnn_jax.tasks import AbstractObjective
@@ -72,29 +72,35 @@ class Setting(eqx.Module):
         values = [jnp.asarray(said[name], float) for name in self.unknown]
         return jnp.stack(values) if values else jnp.zeros(0)
 
-    def predict(self, theta: Float[Array, " parameter"]) -> Float[Array, "epoch number"]:
-        """Expected data at θ."""
-        dtype = theta.dtype
-        extra = {name: jnp.asarray(x, dtype) for name, x in self.channel.extra.items()}
-        method = self.method
-        for name, value in zip(self.unknown, theta[self.overlaps :]):
-            if name == "lr":
-                method = eqx.tree_at(_lr, method, jnp.exp(value))
-            elif name == "momentum":
-                method = eqx.tree_at(_momentum, method, value)
-            else:
-                extra[name] = value
-        curve = learn(
+    def learned(self, theta: Float[Array, " parameter"], record: int) -> LearningCurve:
+        """The learning curve at θ; what the channel sees is its `watched`."""
+        method, given = self.method, dict(zip(self.unknown, theta[self.overlaps :]))
+        if "lr" in given:
+            method = eqx.tree_at(_lr, method, jnp.exp(given["lr"]))
+        if "momentum" in given:
+            method = eqx.tree_at(_momentum, method, given["momentum"])
+        return learn(
             self.model.with_gram(self.gram(theta)),
             self.objective,
             method,
             epochs=self.epochs[-1],
-            record=self.stride,
+            record=record,
             watch=lambda model: self.channel.look(self.objective, model),
             throw=False,
         )
-        rows = np.array(self.epochs) // self.stride
-        return self.channel.link(curve.watched[rows], curve.watched[0], extra)
+
+    def expected(
+        self, watched: Float[Array, "record number"], theta: Float[Array, " parameter"], record: int
+    ) -> Float[Array, "epoch number"]:
+        """Expected data, from what was watched at every so many epochs."""
+        given = dict(zip(self.unknown, theta[self.overlaps :]))
+        usual = self.channel.extra.items()
+        extra = {name: given.get(name, jnp.asarray(x, theta.dtype)) for name, x in usual}
+        return self.channel.link(watched[np.array(self.epochs) // record], watched[0], extra)
+
+    def predict(self, theta: Float[Array, " parameter"]) -> Float[Array, "epoch number"]:
+        """Expected data at θ."""
+        return self.expected(self.learned(theta, self.stride).watched, theta, self.stride)
 
     def linearised(
         self, theta: Float[Array, " parameter"]
