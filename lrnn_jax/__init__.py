@@ -1,8 +1,8 @@
 """Differentiable simulator of learning dynamics in low-rank and linear recurrent networks.
 
 Everything else is in the subpackages, one a layer: overlaps, networks, reduced, tasks,
-environments, rules, learning, stability, sweeps; `experiments` and `figures` are imported when
-first used.
+environments, rules, learning, stability, inference, sweeps; `experiments` and `figures` are
+imported when first used.
 """
 
 import importlib as _importlib
@@ -71,6 +71,9 @@ from lrnn_jax.stability import (
     lqr_gain,
     fixed_points,
 )
+
+# what learning curves say
+from lrnn_jax.inference import Observations, infer
 
 # how it ended
 from lrnn_jax._results import RESULTS, LearningError, Interrupted

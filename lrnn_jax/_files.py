@@ -6,6 +6,7 @@ of your own) is taken from a model of the same structure: `like`.
 """
 
 import dataclasses
+import enum
 import json
 import math
 import os
@@ -200,6 +201,8 @@ def _encode(x: Any, name: str, arrays: dict[str, Any]) -> Any:
         return {"array": entry}
     if x is None or isinstance(x, (bool, int, float, str)):
         return x
+    if isinstance(x, enum.Enum):
+        return {"class": _kind_of(x), "fields": {"value": x.value}}
     if type(x) in (list, tuple):
         kind = type(x).__name__
         return {kind: [_encode(value, f"{name}[{i}]", arrays) for i, value in enumerate(x)]}
@@ -209,10 +212,14 @@ def _encode(x: Any, name: str, arrays: dict[str, Any]) -> Any:
     if named or (dataclasses.is_dataclass(x) and not isinstance(x, type)):
         given: Any = x
         fields = given._asdict() if named else arguments(x)
-        kind = type(x).__name__ if type(x).__name__ in _classes() else type(x).__name__ + YOURS
         encoded = {k: _encode(v, f"{name}.{k}", arrays) for k, v in fields.items()}
-        return {"class": kind, "fields": encoded}
+        return {"class": _kind_of(x), "fields": encoded}
     return {"class": type(x).__name__ + YOURS, "fields": {}}
+
+
+def _kind_of(x: Any) -> str:
+    kind = type(x).__name__
+    return kind if kind in _classes() else kind + YOURS
 
 
 def _decode(content: Any, arrays: dict[str, Any], like: Any = None, path: Any = "") -> Any:
@@ -254,14 +261,14 @@ def _kinds(content: Any, but: str = "") -> set[str]:
 
 
 def _classes() -> dict[str, type]:
-    """The package's own dataclasses and named tuples by name."""
+    """The package's own dataclasses, named tuples and enumerations by name."""
     modules = [m for name, m in list(sys.modules.items()) if name.startswith("lrnn_jax.")]
     return {
         name: value
         for module in modules
         for name, value in vars(module).items()
         if isinstance(value, type)
-        and (dataclasses.is_dataclass(value) or issubclass(value, tuple))
+        and (dataclasses.is_dataclass(value) or issubclass(value, (tuple, enum.Enum)))
         and value.__module__.startswith("lrnn_jax.")
         and not name.startswith("_")
     }

@@ -29,6 +29,19 @@ class RESULTS(diffrax.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
         "but not UᵀU − VᵀV)."
     )
 
+    weak = (
+        "Some combinations of overlaps are known to little more than their prior: their intervals "
+        "are not calibrated. Observe more epochs, or with less noise."
+    )
+    unresolved = (
+        "No two starts found the same overlaps, so that a better fit may have been missed. Use "
+        "more `starts`."
+    )
+    rejected = (
+        "No overlaps fit the data within their noise: the task, the way of learning or the noise "
+        "is another one."
+    )
+
 
 _FIRST = (
     "successful", "diverged", "unrealisable", "invariants_lost", "event_occurred",

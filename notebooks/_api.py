@@ -16,6 +16,7 @@ LAYERS = (
     "rules",
     "learning",
     "stability",
+    "inference",
     "sweeps",
     "experiments",
     "figures",

@@ -27,11 +27,21 @@ import numpy as np
 import optax
 
 import lrnn_jax as lrnn
-from lrnn_jax import environments, learning, networks, overlaps, rules, stability, sweeps, tasks
+from lrnn_jax import (
+    environments,
+    inference,
+    learning,
+    networks,
+    overlaps,
+    rules,
+    stability,
+    sweeps,
+    tasks,
+)
 
 jax.config.update("jax_enable_x64", True)
 PACKAGES = ("", "overlaps", "networks", "reduced", "tasks", "environments", "rules", "learning")
-PACKAGES += ("stability", "sweeps")
+PACKAGES += ("stability", "inference", "sweeps")
 PACKAGE = Path(lrnn.__file__).parent
 DT = 0.1
 NET = lrnn.LowRankRNN.normalised(6, dt=DT, key=jr.key(0))
@@ -51,6 +61,16 @@ CURVE = lrnn.learn(RED, FILTER, DESCENT, epochs=2)
 VALUES = np.array([[1.0 + 0.1j, 1.0 - 0.1j], [0.5, 0.4], [0.3, 0.2]])
 VECTORS = {f: np.ones((6, 1)) * (i + 1) for i, f in enumerate("zvmu")}
 KEY = jr.key(0)
+DESIGN = {
+    "objective": tasks.MixedFilter(np.array([0.2, 1.0]), np.array([1.0, 0.0]), dt=DT, steps=5),
+    "method": DESCENT,
+    "epochs": (0, 1),
+    "observe": inference.Visible(),
+    "noise": 0.1,
+    "starts": 1,
+    "key": KEY,
+}
+SEEN = inference.Observations(inference.Visible(), np.ones((4, 4)), epochs=range(4), noise=0.1)
 
 
 class Gym:
@@ -137,6 +157,65 @@ CALLS = {
     "coupling": (lrnn.coupling, {"roles": Q.roles}),
     "reachable_dimensions": (lrnn.reachable_dimensions, {"overlaps": Q}),
     "random_overlaps": (overlaps.random_overlaps, {"key": KEY}),
+    "flat_direction": (overlaps.flat_direction, {"overlaps": Q}),
+    "flat_range": (overlaps.flat_range, {"overlaps": Q}),
+    "regauged": (overlaps.regauged, {"overlaps": Q, "c": 2.0}),
+    "transposed": (overlaps.transposed, {"overlaps": Q}),
+    "images": (inference.images, {"model": Q, "method": DESCENT}),
+    "Outputs": (inference.Outputs, {}),
+    "Loss": (inference.Loss, {}),
+    "Observations": (
+        inference.Observations,
+        {"channel": inference.Loss(), "values": np.ones(2), "epochs": (0, 1), "noise": 0.1},
+    ),
+    "Observations.binomial": (
+        inference.Observations.binomial,
+        {"correct": np.ones(2), "trials": 2, "epochs": (0, 1)},
+    ),
+    "Prior": (inference.Prior, {}),
+    "infer": (
+        inference.infer,
+        {
+            "data": SEEN,
+            "objective": FILTER,
+            "method": DESCENT,
+            "model": RED,
+            "starts": 1,
+            "key": KEY,
+        },
+    ),
+    "compare": (
+        inference.compare,
+        {
+            "data": SEEN,
+            "objective": FILTER,
+            "candidates": {"all": DESCENT},
+            "model": RED,
+            "starts": 1,
+            "key": KEY,
+        },
+    ),
+    "identifiable": (
+        inference.identifiable,
+        {
+            "objective": FILTER,
+            "method": DESCENT,
+            "model": RED,
+            "epochs": (0, 1),
+            "observe": inference.Visible(),
+            "noise": 0.1,
+        },
+    ),
+    "read_observations": (inference.read_observations, {"path": "mouse.csv", "noise": 0.1}),
+    "separate": (
+        inference.separate,
+        {"first": RED, "second": lrnn.ReducedRNN(Q.replace(uu=2.0), dt=DT), **DESIGN},
+    ),
+    "optimal_probe": (inference.optimal_probe, {"model": RED, "directions": 3, **DESIGN}),
+    "exact_ranks": (
+        inference.exact_ranks,
+        {"objective": FILTER, "method": DESCENT, "overlaps": Q, "epochs": 1},
+    ),
     "ReducedRNN": (lrnn.ReducedRNN, {"overlaps": Q, "dt": DT}),
     "MixtureRNN": (
         lrnn.MixtureRNN,
@@ -180,6 +259,10 @@ CALLS = {
     "population": (lrnn.population, {"law": Q, "nodes": 20, "dt": DT, "key": KEY}),
     "ImpulseResponse": (lrnn.ImpulseResponse, {"target": np.ones(5), "dt": DT}),
     "ExponentialFilter": (lrnn.ExponentialFilter, {"rate": 0.2, "dt": DT, "steps": 5}),
+    "MixedFilter": (
+        tasks.MixedFilter,
+        {"rates": [0.2, 1.0], "amplitudes": [1.0, 0.0], "dt": DT, "steps": 5},
+    ),
     "OscillatingFilter": (
         lrnn.OscillatingFilter,
         {"rate": 0.2, "frequency": 1.0, "dt": DT, "steps": 5},
@@ -318,16 +401,19 @@ NOT_CALLED = {
         Excursion Holonomy Landscape Stages Options LearningError Interrupted RESULTS UnknownOverlap
         StoreError Stopped Evaluation NoisyTrials Store Axis Design Runnable FixedPoints
         FixedPointHistory Steering Conserved Compressed CompressedDense Feedback MatrixInvariant
-        PerturbationMoments""",
+        PerturbationMoments Images Symmetry Ranks Estimate Comparison
+        Combinations Identifiability Fits Probe""",
     "without arguments": """
         Identity Erf Tanh ReLU Softplus Squared Gradient VisibleOnly EProp Plain
         Checkpointed
+        Visible Successes
         ThroughReduction RandomPhases Sobol GaussHermite Isospectral""",
     "between layers, of what the layer above has checked": """
         BackwardPath Backward Crowd as_crowd CompressedSpace CoreSpace VectorSpace InputNoise
         LabelNoise StartNoise as_kurtosis check_gradient_noise with_kurtosis as_neurons as_feedback
         overlaps_beside
         Simulation inner_power Equilibria read_out as_network Generated Modes Samples EpochLoss
+        Setting combinations covariance fit d_optimal e_optimal
         Data Problem NoisyStep GramSpace ReadoutSpace plus_bias with_readout check_rates message_of
         as_evaluation as_activation at_rest check_fits check_gram checked_batch
         check_factorisable recurrent_change

@@ -26,6 +26,7 @@ LAYERS = (
     ("rules",),
     ("learning",),
     ("stability",),
+    ("inference",),
     ("sweeps",),
     ("experiments",),
     ("cli",),

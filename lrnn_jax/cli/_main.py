@@ -1,4 +1,4 @@
-"""Commands: run, list, report, sweep, analyse. Without arguments, `run filter`."""
+"""Commands: run, list, report, sweep, analyse, infer. Without arguments, `run filter`."""
 
 import contextlib
 import dataclasses
@@ -15,6 +15,7 @@ from lrnn_jax._checks import whole
 from lrnn_jax.cli._analyse import Chosen, Reading, analysis
 from lrnn_jax.cli._cluster import RESUME, stop_signals
 from lrnn_jax.cli._html import page
+from lrnn_jax.cli._infer import Assumed, Learned, as_json, estimate
 from lrnn_jax.cli._output import describe, save_curves, text, write
 from lrnn_jax.cli._place import check_place, write_page
 from lrnn_jax.cli._setup import setup_jax, user_cache
@@ -36,6 +37,7 @@ commands:
   sweep FILE.toml      many cells, resumable; `sweep status DIR` reports
   audit NAME           a claim-by-claim table over settings and seeds, one HTML page
   analyse FILE         what the theory says about your own network
+  infer DATA.csv       what a learning curve says of invisible overlaps
 
 Every command explains its options with --help, e.g. `lrnn-jax run filter --help`.
 `--json` prints one JSON object, alone on standard output.
@@ -109,6 +111,7 @@ def main(arguments: list[str]) -> int:
         "report": functools.partial(_parse, _report, command="report"),
         "audit": functools.partial(_parse, _audit, command="audit"),
         "analyse": functools.partial(_parse, _analyse, command="analyse"),
+        "infer": functools.partial(_parse, _infer, command="infer"),
         "sweep": sweep_command,
     }
     if command not in commands:
@@ -240,6 +243,30 @@ def _analyse(
     setup_jax(output.dtype, output.compiled)
     found = analysis(network, reading, chosen, config, output.dtype)
     _deliver(found, config, output, f"analyse-{network.stem}")
+    return 0
+
+
+def _infer(
+    data: Path,
+    learned: Learned = Learned(),
+    assumed: Assumed = Assumed(),
+    out: Path | None = None,
+    json: bool = False,
+) -> int:
+    """What a learning curve says of invisible overlaps: intervals, what is weak, what stays open.
+
+    Args:
+        data: csv file: a column epoch, and zm zu vm vu, or loss, or correct trials, or y0 y20 …
+        learned: what was learned, and how.
+        assumed: what is known of the data.
+        out: .npz file for the estimate.
+        json: print one JSON object.
+    """
+    setup_jax("float64", None)
+    found = estimate(data, learned, assumed)
+    if out is not None:
+        found.save(out)
+    print(as_json(found) if json else found)
     return 0
 
 

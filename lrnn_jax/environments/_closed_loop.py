@@ -103,6 +103,8 @@ class ClosedLoop(AbstractObjective):
     True
     """
 
+    time_axis = 0
+
     plant: AbstractPlant
     horizon: int = eqx.field(static=True)
     batch: int | None = eqx.field(static=True)

@@ -25,5 +25,6 @@ from lrnn_jax.overlaps._reachable import (
     reachable_dimensions,
 )
 from lrnn_jax.overlaps._roles import Roles, UnknownOverlap
+from lrnn_jax.overlaps._symmetries import flat_direction, flat_range, regauged, transposed
 from lrnn_jax.overlaps._twins import degenerate_twin
 from lrnn_jax.overlaps._visibility import Visibility, visible, visible_mask

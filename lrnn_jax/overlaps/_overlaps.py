@@ -21,7 +21,7 @@ from lrnn_jax._checks import (
     shown,
 )
 from lrnn_jax._readable import AbstractReadable
-from lrnn_jax._types import Gram
+from lrnn_jax._types import Gram, is_traced
 from lrnn_jax.overlaps._geometry import check_gram
 from lrnn_jax.overlaps._roles import Roles
 
@@ -54,6 +54,18 @@ class AbstractOverlapModel(AbstractReadable):
 
         Errors: ValueError where Q does not determine the model.
         """
+
+    def multipliers(self, rates: Mapping[str, Any] | None = None) -> tuple[float, ...]:
+        """D: one learning-rate multiplier a column, 0 for what is frozen and for fixed columns.
+
+        Errors: ValueError for traced rates and for what is no mapping; UnknownOverlap for names.
+        """
+        rates = component({} if rates is None else rates, Mapping, "rates", '{"m": 0.0}')
+        if is_traced(rates):
+            raise ValueError("`rates` decide which symmetries hold: pass them untraced.")
+        given = {name: float(number(x, "rates", 0)) for name, x in rates.items() if name != "c"}
+        frozen = self.roles.frozen_columns(tuple(name for name in self.frozen if name != "c"))
+        return tuple(0.0 if f else d for f, d in zip(frozen, self.roles.per_column(given)))
 
 
 class Overlaps(AbstractOverlapModel):

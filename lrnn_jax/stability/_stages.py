@@ -267,6 +267,8 @@ class Tradeoff(AbstractObjective):
     True
     """
 
+    time_axis = 0
+
     alpha: Float[Array, ""]
     steps: int = eqx.field(static=True)
 

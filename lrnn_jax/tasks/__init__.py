@@ -16,6 +16,7 @@ from lrnn_jax.tasks._filter import (
     AbstractFilter,
     ExponentialFilter,
     ImpulseResponse,
+    MixedFilter,
     OscillatingFilter,
 )
 from lrnn_jax.tasks._flip_flop import FlipFlop

@@ -60,6 +60,7 @@ class AbstractObjective(AbstractReadable):
             linear reduction, with ValueError, and the reason, where data are not random; None where
             it is not known.
         private: whether each neuron has noise of its own, so that fewer cannot stand for many.
+        time_axis: the axis of `output` along which time runs.
 
     >>> isinstance(task, tasks.AbstractObjective), isinstance(loop, tasks.AbstractObjective)
     (True, True)
@@ -71,6 +72,7 @@ class AbstractObjective(AbstractReadable):
     of_outputs: ClassVar[bool] = True
     private: ClassVar[bool] = False
     gradient_noise: ClassVar[Any] = None
+    time_axis: ClassVar[int] = 1
 
     @property
     @abstractmethod

@@ -247,6 +247,64 @@ class ExponentialFilter(AbstractFilter):
         return self.amplitude.shape[0], self.amplitude.shape[1]
 
 
+class MixedFilter(AbstractFilter):
+    """Become a sum of filters: target F(τ) = Σ_j a_j e^{−c_j τ} cos(ω_j τ) at times τ = t·dt.
+
+    One input and one output. `inference.separate` and `optimal_probe` choose the a_j.
+
+    Arguments:
+        rates: c_j, decay rates per membrane time constant, shape (terms,).
+        amplitudes: a_j, shape (terms,).
+        frequencies: ω_j, radians per membrane time constant, shape (terms,); None: all 0.
+        dt, steps, label_noise, evaluation: as for `ExponentialFilter`.
+
+    Errors: ValueError for arrays of different lengths or that are not finite, and as for
+    `ExponentialFilter`.
+
+    Source: ours.
+
+    >>> both = tasks.MixedFilter(np.array([0.2, 1.0]), np.array([1.0, -0.5]), dt=0.1, steps=50)
+    >>> bool(both.samples[0, 0, 0] == 0.5)
+    True
+    """
+
+    rates: Float[Array, " terms"]
+    amplitudes: Float[Array, " terms"]
+    frequencies: Float[Array, " terms"]
+    dt: Float[Array, ""]
+    steps: int = eqx.field(static=True)
+    label_noise: Float[Array, ""] | None
+    evaluation: Evaluation = eqx.field(static=True)
+    channels = (1, 1)
+
+    def __init__(
+        self,
+        rates: ArrayLike,
+        amplitudes: ArrayLike,
+        frequencies: ArrayLike | None = None,
+        *,
+        dt: ArrayLike,
+        steps: int,
+        label_noise: ArrayLike | None = None,
+        evaluation: Evaluation = Evaluation.AUTO,
+    ):
+        self.rates = shaped(real_array(rates, "rates"), "rates", "terms")
+        size = len(self.rates)
+        self.amplitudes = shaped(real_array(amplitudes, "amplitudes"), "amplitudes", size)
+        turn = jnp.zeros_like(self.rates) if frequencies is None else frequencies
+        self.frequencies = shaped(real_array(turn, "frequencies"), "frequencies", size)
+        self.rates, self.frequencies = same_dtype(self.rates, self.frequencies)
+        self.dt = as_dt(dt)
+        self.steps = whole(steps, "steps")
+        self.label_noise = optional(label_noise, "label_noise", 0)
+        self.evaluation = as_evaluation(evaluation)
+
+    @property
+    def response(self) -> AbstractResponse:
+        poles = jnp.exp(jax.lax.complex(-self.rates * self.dt, self.frequencies * self.dt))
+        return Modes(poles, self.amplitudes[:, None, None])
+
+
 class OscillatingFilter(AbstractFilter):
     """Become a damped oscillator: target F(τ) = a* e^{−c* τ} cos(ω* τ) at times τ = t·dt.
 

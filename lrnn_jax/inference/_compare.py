@@ -1,0 +1,132 @@
+"""Which way of learning made a curve."""
+
+from collections.abc import Mapping
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from lrnn_jax._checks import component, one_key
+from lrnn_jax.inference._channels import dependence
+from lrnn_jax.inference._estimate import Estimate, Prior, infer
+from lrnn_jax.inference._observations import Observations
+from lrnn_jax.inference._ranks import exact_ranks
+from lrnn_jax.learning import AbstractMethod
+from lrnn_jax.reduced import AbstractReduction
+from lrnn_jax.tasks import AbstractObjective
+
+TOO_FEW = 2
+"""Starts that have to agree before a candidate's fit counts as found."""
+
+
+class Comparison(eqx.Module):
+    """How well each candidate explains a curve.
+
+    Fields:
+        estimates: of each candidate, by name.
+        dimensions: how many parameters the data can fix under each, exactly.
+        bic: χ² + dimension · ln n of each; the lowest is the best.
+
+    >>> ways = {"all": descent}
+    >>> found = inference.compare(data, task, ways, model=reduction, unknown=(), starts=20, key=key)
+    >>> found.best, found.gap
+    ('all', inf)
+    """
+
+    estimates: dict[str, Estimate]
+    dimensions: dict[str, int] = eqx.field(static=True)
+    bic: dict[str, float] = eqx.field(static=True)
+
+    @property
+    def unresolved(self) -> tuple[str, ...]:
+        """Candidates of which no two starts agree: their lowest χ² may not have been found."""
+        few = {name: e.starts_agreeing < TOO_FEW for name, e in self.estimates.items()}
+        return tuple(name for name, is_so in few.items() if is_so)
+
+    @property
+    def best(self) -> str:
+        """The candidate of lowest BIC among all, or "unresolved" where it is not resolved itself.
+
+        A rival that is unresolved could still overtake it: see `unresolved`.
+        """
+        name = min(self.bic, key=lambda name: self.bic[name])
+        return "unresolved" if name in self.unresolved else name
+
+    @property
+    def gap(self) -> float:
+        """By how much the second-best BIC is larger; infinite for a single candidate."""
+        values = sorted(self.bic.values())
+        return values[1] - values[0] if len(values) > 1 else np.inf
+
+    def __str__(self) -> str:
+        rows = [
+            f"{name} {self.bic[name] - min(self.bic.values()):.4g} (χ² {float(e.chi2):.4g}, "
+            f"{self.dimensions[name]} dimensions, {e.starts_agreeing} starts agree)"
+            for name, e in sorted(self.estimates.items(), key=lambda item: self.bic[item[0]])
+        ]
+        return f"Best: {self.best}; BIC above the lowest: {', '.join(rows)}"
+
+
+def compare(
+    data: Observations,
+    objective: AbstractObjective,
+    candidates: Mapping[str, AbstractMethod],
+    *,
+    model: AbstractReduction,
+    unknown: tuple[str, ...] = ("lr",),
+    prior: Prior = Prior(),
+    starts: int = 20,
+    key: PRNGKeyArray,
+) -> Comparison:
+    """Which of several ways of learning made a curve: what learns, with or without momentum.
+
+        BIC = min χ² + dimension · ln n      (χ² + 2 n ln s where the noise σ · s is unknown)
+
+    The dimension is the exact rank of the observations (`exact_ranks`), not a count of parameters:
+    a read-out that learns alone has 5 of 11 by its loss. Each candidate is fitted by `infer`.
+
+    Arguments:
+        data, objective, model, unknown, prior, starts: as for `infer`.
+        candidates: methods by name, e.g. `{"all": Descent(5e-3), "m frozen": Descent(5e-3,
+            rates={"m": 0.0})}`; a rate that is unknown is where its prior lies.
+        key: draws starts, the same for all candidates.
+
+    Errors: ValueError as for `infer` and `exact_ranks`, and for no candidates.
+
+    Source: ours.
+
+    >>> ways = {"all": descent, "m frozen": lrnn.Descent(0.05, rates={"m": 0.0})}
+    >>> found = inference.compare(data, task, ways, model=reduction, unknown=(), starts=20, key=key)
+    >>> found.dimensions
+    {'all': 10, 'm frozen': 10}
+    """
+    component(candidates, Mapping, "candidates", '{"all": Descent(5e-3)}')
+    component(data, Observations, "data", "Observations(Outputs(every=20), y, …)")
+    key = one_key(key)
+    if not candidates:
+        raise ValueError("`candidates` are methods by name, at least one; got none.")
+    estimates, dimensions, bic = {}, {}, {}
+    for name, method in candidates.items():
+        component(method, AbstractMethod, "candidates", '{"all": Descent(5e-3)}')
+        found = infer(
+            data,
+            objective,
+            method,
+            model=model,
+            unknown=unknown,
+            prior=prior,
+            starts=starts,
+            key=key,
+        )
+        ranks = exact_ranks(
+            objective,
+            method,
+            model,
+            epochs=min(data.epochs[-1], len(found.theta) + 1),
+            unknown=dependence(data.channel, found.setting.unknown),
+        )
+        counts = {"outputs": ranks.outputs, "loss": ranks.loss, "visible": ranks.visible}
+        estimates[name] = found
+        dimensions[name] = min(int(counts[data.channel.kind][-1]), data.size)
+        bic[name] = float(found.deviance) + dimensions[name] * float(np.log(data.size))
+    return Comparison(estimates, dimensions, bic)

@@ -1,0 +1,251 @@
+"""Probes: what to let networks learn, so that their curves tell most of invisible overlaps."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+from scipy.optimize import minimize
+
+from lrnn_jax._checks import component, function, number, one_key, whole
+from lrnn_jax.inference._channels import AbstractChannel
+from lrnn_jax.inference._methods import traits
+from lrnn_jax.inference._observations import Observations, as_epochs
+from lrnn_jax.inference._predict import Setting, setting
+from lrnn_jax.inference._saved import AbstractSaved
+from lrnn_jax.learning import AbstractMethod
+from lrnn_jax.reduced import AbstractReduction
+from lrnn_jax.tasks import MixedFilter
+
+STEADY = 1e5
+"""What a rise of the loss costs a probe, in units of the first loss."""
+RISE = 1e-6
+"""A loss rises where it grows by more than this share of the first one."""
+
+
+class Probe(AbstractSaved):
+    """A task that was designed, and what it is worth.
+
+    Fields:
+        objective: the filter to be learned.
+        value: what it reaches: σ between two networks (`separate`), or the criterion.
+        reference: the same for the filter that it started from, of the same energy.
+        halved: its value at half the step and twice the epochs; much less: a finding about steps,
+            not about overlaps.
+        rises: at how many epochs a loss rises by a millionth of the first; not 0: the probe works
+            by instability.
+
+    >>> leaky = tasks.MixedFilter(np.array([0.2]), np.array([1.0]), dt=0.1, steps=9)
+    >>> probe = inference.Probe(leaky, 20.0, 2.0, 19.0, 0)
+    >>> probe.gain, probe.sound
+    (10.0, True)
+    """
+
+    objective: MixedFilter
+    value: float
+    reference: float
+    halved: float
+    rises: int
+
+    @property
+    def gain(self) -> float:
+        """Value over that of the reference."""
+        return self.value / self.reference
+
+    @property
+    def sound(self) -> bool:
+        """Whether no loss rises and half the step loses no more than a fifth."""
+        return self.rises == 0 and self.halved >= 0.8 * self.value
+
+
+def separate(
+    first: AbstractReduction,
+    second: AbstractReduction,
+    objective: MixedFilter,
+    method: AbstractMethod,
+    *,
+    epochs: Sequence[int] | np.ndarray,
+    observe: AbstractChannel,
+    noise: ArrayLike,
+    starts: int = 6,
+    key: PRNGKeyArray,
+) -> Probe:
+    """The filter whose learning tells two networks apart best.
+
+        max over a of  ‖y₁(a) − y₂(a)‖/σ      at the energy dt Σ_t F_t² of `objective`
+
+    by L-BFGS with derivatives through learning, from the given amplitudes and from random ones; a
+    rise of a loss costs. `rises` and `halved` say whether to believe what was found.
+
+    Arguments:
+        first, second: two reductions, such as a twin of another, with equal roles.
+        objective: terms of the filter, its energy, and what to compare with.
+        method: how they learn: `Descent`, `Flow`, …
+        epochs, observe, noise: what will be seen, as for `identifiable`.
+        starts: how many; local optima differ much.
+        key: draws them.
+
+    Errors: ValueError as for `identifiable`, and for networks of different roles.
+
+    Source: ours.
+
+    >>> q = overlaps.random_overlaps(key=jr.key(1))
+    >>> one, other = (lrnn.ReducedRNN(q.replace(mu=x), dt=0.1) for x in (q["mu"], q["mu"] - 0.2))
+    >>> filters = tasks.MixedFilter(np.array([0.2, 1.0]), np.array([1.0, 0.0]), dt=0.1, steps=50)
+    >>> seen = {"epochs": range(0, 21, 5), "observe": inference.Visible(), "noise": 0.01}
+    >>> probe = inference.separate(one, other, filters, descent, **seen, starts=2, key=key)
+    >>> probe.gain >= 1
+    True
+    """
+    component(first, AbstractReduction, "first", "reduce(network)")
+    component(second, AbstractReduction, "second", "reduce(network)")
+    if first.roles != second.roles:
+        raise ValueError(
+            f"`second` must have the roles of `first`, {first.roles.describe()}; got "
+            f"{second.roles.describe()}."
+        )
+    sigma = number(noise, "noise", 0, open_start=True)
+    grams = jnp.stack([x.laws.vector() for x in (first, second)])
+
+    def score(s: Setting, record: int) -> tuple[Array, Array]:
+        curves = jax.vmap(lambda theta: s.learned(theta, record))(grams)
+        seen = jax.vmap(lambda w, theta: s.expected(w, theta, record))(curves.watched, grams)
+        return jnp.sqrt(jnp.sum((seen[1] - seen[0]) ** 2)) / sigma, curves.loss
+
+    return _best(score, _setting(first, objective, method, epochs, observe), starts, key)
+
+
+def d_optimal(values: Float[Array, " direction"]) -> Float[Array, ""]:
+    """The geometric mean of 1/sd of directions.
+
+    >>> float(inference.d_optimal(jnp.array([4.0, 1.0])))
+    2.0
+    """
+    return jnp.exp(jnp.mean(jnp.log(values)))
+
+
+def e_optimal(values: Float[Array, " direction"]) -> Float[Array, ""]:
+    """1/sd of the direction that is known worst.
+
+    >>> float(inference.e_optimal(jnp.array([4.0, 1.0])))
+    1.0
+    """
+    return jnp.min(values)
+
+
+def optimal_probe(
+    model: AbstractReduction,
+    objective: MixedFilter,
+    method: AbstractMethod,
+    *,
+    epochs: Sequence[int] | np.ndarray,
+    observe: AbstractChannel,
+    noise: ArrayLike,
+    directions: int,
+    criterion: Callable[[Array], Array] = d_optimal,
+    starts: int = 6,
+    key: PRNGKeyArray,
+) -> Probe:
+    """The filter whose learning fixes the overlaps of a network best.
+
+        max over a of  criterion(s_1 … s_n)      s: singular values of ∂y/∂Q/σ, largest first
+
+    Arguments:
+        model: a reduction, at whose Q is asked.
+        objective, method, epochs, observe, noise, starts, key: as for `separate`.
+        directions: n, how many count: 9 for rank 1 (of 10; the flat one is never seen).
+        criterion: `d_optimal`, `e_optimal`, or a function of these n values that is to be large and
+            positive.
+
+    Errors: ValueError as for `identifiable`, and for more directions than overlaps.
+
+    Source: ours.
+
+    >>> filters = tasks.MixedFilter(np.array([0.2, 1.0]), np.array([1.0, 0.0]), dt=0.1, steps=50)
+    >>> seen = {"epochs": range(0, 21, 5), "observe": inference.Visible(), "noise": 0.01}
+    >>> way = {**seen, "directions": 6, "starts": 1, "key": key}
+    >>> inference.optimal_probe(reduction, filters, descent, **way).gain >= 1
+    True
+    """
+    function(criterion, "criterion", "singular values, such as d_optimal")
+    sigma = number(noise, "noise", 0, open_start=True)
+    s = _setting(model, objective, method, epochs, observe)
+    whole(directions, "directions", 1, s.overlaps)
+    theta = s.model.laws.vector()
+
+    def score(s: Setting, record: int) -> tuple[Array, Array]:
+        def seen(theta: Array) -> tuple[Array, Array]:
+            curve = s.learned(theta, record)
+            return s.expected(curve.watched, theta, record).ravel(), curve.loss
+
+        slopes, loss = jax.jacfwd(seen, has_aux=True)(theta)
+        values = jnp.linalg.svd(slopes / sigma, compute_uv=False)[:directions]
+        return criterion(values), loss[None]
+
+    return _best(score, s, starts, key)
+
+
+def _setting(
+    model: AbstractReduction, objective: Any, method: Any, epochs: Any, observe: Any
+) -> Setting:
+    component(objective, MixedFilter, "objective", "tasks.MixedFilter(rates, amplitudes, …)")
+    component(observe, AbstractChannel, "observe", "Outputs(every=20)")
+    epochs = as_epochs(epochs)
+    stride = Observations(observe, np.zeros(len(epochs)), epochs=epochs, noise=1.0).stride
+    s = setting(model, objective, method, observe, epochs, stride, ())
+    if callable(traits(method).lr):
+        raise ValueError("`method` must have a number as its rate, which can be halved.")
+    return s
+
+
+def _best(score: Callable[..., Any], s: Setting, starts: int, key: Any) -> Probe:
+    """The best amplitudes on the sphere of equal energy, and what they are worth."""
+    starts, key = whole(starts, "starts"), one_key(key)
+    terms = jax.vmap(lambda a: _with(s, a).objective.samples.ravel())  # pyright: ignore
+    rows = np.asarray(terms(jnp.eye(len(s.objective.amplitudes))))  # pyright: ignore
+    turn = np.linalg.cholesky(rows @ rows.T + 1e-12 * np.trace(rows @ rows.T) * np.eye(len(rows)))
+    a0 = np.asarray(s.objective.amplitudes)  # pyright: ignore
+    energy = np.linalg.norm(turn.T @ a0)
+
+    def amplitudes(x: Array) -> Array:
+        return jnp.linalg.solve(turn.T, energy * x / jnp.linalg.norm(x))
+
+    def cost(x: Array) -> tuple[Array, Array]:
+        value, loss = score(_with(s, amplitudes(x)), s.stride)
+        up = jnp.maximum(loss[:, 1:] - loss[:, :-1], 0.0)
+        total = STEADY * jnp.sum(up / loss[:, :1]) - jnp.log(value)
+        return total, total
+
+    slope = jax.jit(jax.jacfwd(cost, has_aux=True))
+    begin = np.r_[[turn.T @ a0], np.asarray(jr.normal(key, (starts - 1, len(a0))))]
+
+    def both(x: np.ndarray) -> tuple[float, np.ndarray]:
+        gradient, total = slope(jnp.asarray(x / np.linalg.norm(x)))
+        fine = np.isfinite(total) & np.all(np.isfinite(gradient))
+        return (float(total), np.asarray(gradient)) if fine else (1e6, np.zeros(len(x)))
+
+    begin = begin / np.linalg.norm(begin, axis=1, keepdims=True)
+    few = {"maxiter": 50, "ftol": 1e-5}
+    ends = [minimize(both, x, jac=True, method="L-BFGS-B", options=few) for x in begin]
+    a = amplitudes(jnp.asarray(min(ends, key=lambda end: end.fun).x))
+    worth = eqx.filter_jit(lambda s, record: score(s, record))
+    value, loss = worth(_with(s, a), 1)
+    half = eqx.tree_at(lambda s: s.method.lr, _with(s, a), traits(s.method).lr / 2)
+    half = dataclasses.replace(half, epochs=tuple(2 * epoch for epoch in s.epochs))
+    return Probe(
+        objective=_with(s, a).objective,  # pyright: ignore
+        value=float(value),
+        reference=float(worth(s, 1)[0]),
+        halved=float(worth(half, 2)[0]),
+        rises=int(jnp.sum(jnp.any(loss[:, 1:] > loss[:, :-1] + RISE * loss[:, :1], axis=0))),
+    )
+
+
+def _with(s: Setting, amplitudes: Array) -> Setting:
+    """The setting with another filter."""
+    return eqx.tree_at(lambda s: s.objective.amplitudes, s, amplitudes)

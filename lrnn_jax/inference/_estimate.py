@@ -1,0 +1,324 @@
+"""Estimates of overlaps from a learning curve: intervals, what is weak, what stays open."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+
+from lrnn_jax._checks import component, names, number, one_key, real_array, shown, whole
+from lrnn_jax._readable import AbstractReadable
+from lrnn_jax._results import RESULTS, outcome
+from lrnn_jax.inference._combinations import Combinations, combinations
+from lrnn_jax.inference._fit import Fits, fit
+from lrnn_jax.inference._images import Images, images
+from lrnn_jax.inference._methods import traits
+from lrnn_jax.inference._observations import Observations
+from lrnn_jax.inference._predict import Setting, linearise, setting
+from lrnn_jax.inference._saved import AbstractSaved
+from lrnn_jax.learning import AbstractMethod
+from lrnn_jax.overlaps import Overlaps, Roles, check_gram, flat_range, random_overlaps
+from lrnn_jax.reduced import AbstractReduction
+from lrnn_jax.tasks import AbstractObjective
+
+AGREE = 1.0
+"""Starts that end within this of the lowest cost have found the same."""
+WEAK = 0.05
+"""A combination is weak where its deviation is more than this share of the prior's."""
+SPREADS = {"lr": 1.5, "momentum": 0.3, "gain": 1.0, "offset": 1.0, "floor": 0.5, "span": 0.5}
+"""Prior standard deviations beside Q; of a rate that of its logarithm."""
+ROUNDS = 3
+"""How often an unknown noise is set to what a fit leaves over, and the fit repeated."""
+
+
+class Prior(AbstractReadable):
+    """Independent normal priors of the entries of Q, cut off at the cone of Gram matrices.
+
+    Arguments:
+        mean: of Q, shape (k, k), positive semidefinite; None: the unit matrix.
+        spread: standard deviation of each entry.
+
+    Errors: ValueError for a mean outside the cone, spread ≤ 0.
+
+    >>> mean, std = inference.Prior(spread=1.0).of(net.roles)
+    >>> mean.shape, float(std[0])
+    ((10,), 1.0)
+    """
+
+    mean: Float[Array, "k k"] | None
+    spread: Float[Array, ""]
+
+    def __init__(self, mean: ArrayLike | None = None, spread: ArrayLike = 2.0):
+        self.spread = number(spread, "spread", 0, open_start=True)
+        self.mean = None
+        if mean is not None:
+            mean = real_array(mean, "mean")
+            if mean.ndim != 2 or mean.shape[0] != mean.shape[1]:
+                raise ValueError(f"`mean` is a Gram matrix, shape (k, k); got {shown(mean)}.")
+            try:
+                self.mean = check_gram(mean)
+            except ValueError as error:
+                raise ValueError(f"`mean` of a prior lies outside the cone. {error}") from None
+
+    def of(self, roles: Roles) -> tuple[Array, Array]:
+        """Mean and standard deviation of the distinct entries of Q."""
+        mean = jnp.eye(roles.size) if self.mean is None else self.mean
+        if len(mean) != roles.size:
+            raise ValueError(
+                f"`prior` has a mean of shape {mean.shape}, but `model` has {roles.describe()}."
+            )
+        vector = Overlaps(mean, roles).vector()
+        return vector, jnp.broadcast_to(self.spread.astype(vector.dtype), vector.shape)
+
+
+class Estimate(AbstractSaved):
+    """What a learning curve says of overlaps, and what it does not.
+
+    Fields:
+        theta: θ of the best start: distinct entries of Q, then the unknowns.
+        covariance: of θ by Laplace: (JᵀΣ⁻¹J + prior)⁻¹, shape (parameter, parameter).
+        prior_std: of each parameter.
+        chi2: Σ (d − y)²/σ² there.
+        scale: s, by which σ was multiplied where it was unknown: s² = χ²/(n − p), known to
+            s/√(2(n − p)), p directions known from the data; else 1.
+        size: how many numbers the data are.
+        fits: ends of all starts.
+        combined: the combinations that have an interval.
+        flat_range: lowest and highest ε of Q + εJ₀ in the cone; zeros where nothing is flat.
+        setting: what was assumed.
+        sees_overlaps: whether S was observed.
+
+    >>> found = inference.infer(data, task, descent, model=reduction, starts=20, key=key)
+    >>> bool(found.result == lrnn.RESULTS.weak), found.starts_agreeing
+    (True, 7)
+    >>> found.save("estimate.npz")
+    >>> inference.Estimate.load("estimate.npz").names == found.names
+    True
+    """
+
+    theta: Float[Array, " parameter"]
+    covariance: Float[Array, "parameter parameter"]
+    prior_std: Float[Array, " parameter"]
+    chi2: Float[Array, ""]
+    scale: Float[Array, ""]
+    size: int = eqx.field(static=True)
+    fits: Fits
+    combined: Combinations
+    flat_range: tuple[Float[Array, ""], Float[Array, ""]]
+    setting: Setting
+    sees_overlaps: bool = eqx.field(static=True)
+
+    @property
+    def overlaps(self) -> Overlaps:
+        """Q, one of its images."""
+        return Overlaps(self.setting.gram(self.theta), self.setting.model.roles)
+
+    @property
+    def unknown(self) -> dict[str, float]:
+        """What was unknown beside Q."""
+        n = self.setting.overlaps
+        values = dict(zip(self.setting.unknown, map(float, self.theta[n:])))
+        return {name: np.exp(x) if name == "lr" else x for name, x in values.items()}
+
+    @property
+    def starts_agreeing(self) -> int:
+        """How many starts ended within Δχ² = 1 of the best."""
+        return int(jnp.sum(self.fits.cost < jnp.min(self.fits.cost) + AGREE))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What has an interval: the combinations of overlaps, then what was unknown beside Q."""
+        return self.combined.names
+
+    @property
+    def values(self) -> Float[Array, " combination"]:
+        """Combinations at the best fit."""
+        return self.combined.weights @ self.theta
+
+    @property
+    def std(self) -> Float[Array, " combination"]:
+        """Their standard deviations by Laplace, prior included."""
+        return _deviations(self.combined.weights, self.covariance)
+
+    @property
+    def weak(self) -> tuple[str, ...]:
+        """Combinations that the data hardly fix: their intervals are not calibrated."""
+        prior = _deviations(self.combined.weights, jnp.diag(self.prior_std**2))
+        return tuple(name for name, w in zip(self.names, self.std > WEAK * prior) if w)
+
+    @property
+    def deviance(self) -> Float[Array, ""]:
+        """−2 ln likelihood, up to a constant: χ² + 2 n ln s."""
+        return self.chi2 + 2 * self.size * jnp.log(self.scale)
+
+    @property
+    def result(self) -> RESULTS:
+        """`rejected` (by χ²), `unresolved` (no two starts agree), `weak`, or `successful`."""
+        found: Any = RESULTS.weak if self.weak else RESULTS.successful
+        if self.starts_agreeing < 2:
+            found = RESULTS.unresolved
+        most = self.size + 4 * np.sqrt(2 * self.size)
+        return RESULTS.rejected if float(self.chi2) > most else found
+
+    def intervals(self, level: ArrayLike = 0.95) -> dict[str, tuple[float, float]]:
+        """(lowest, highest) of each combination: value ± z σ.
+
+        Of entries with a part along the flat direction there is none: the cone's `flat_range` is
+        all that is known of them.
+
+        Arguments:
+            level: share of repetitions whose interval holds the truth.
+
+        Errors: ValueError for a level outside (0, 1).
+        """
+        level = number(level, "level", 0, 1, open_start=True, open_end=True)
+        z = float(jax.scipy.stats.norm.ppf(0.5 + level / 2))
+        ends = zip(self.names, self.values - z * self.std, self.values + z * self.std)
+        return {name: (float(low), float(high)) for name, low, high in ends}
+
+    def images(self) -> Images:
+        """All Gram matrices that the data cannot tell apart, and what would (see `images`)."""
+        model = self.setting.model.with_gram(self.overlaps.gram)
+        return images(model, self.setting.method, see_overlaps=self.sees_overlaps)
+
+    def __str__(self) -> str:
+        ends = self.intervals()
+        rows = [f"{name} {(a + b) / 2:.4g} [{a:.4g}, {b:.4g}]" for name, (a, b) in ends.items()]
+        rows = [row + " weak" * (name in self.weak) for name, row in zip(self.names, rows)]
+        low, high = map(float, self.flat_range)
+        flat = f"; along the flat direction {low:.3g} … {high:.3g}" if low < high else ""
+        head = f"Estimate, {outcome(self.result)}: χ² {float(self.chi2):.4g}"
+        head += f" of {self.size} numbers, noise × {float(self.scale):.3g}"
+        starts = f"{self.starts_agreeing} of {len(self.fits.cost)} starts agree"
+        return f"{head}, {starts}; 95 %: {', '.join(rows)}{flat}"
+
+
+def infer(
+    data: Observations,
+    objective: AbstractObjective,
+    method: AbstractMethod,
+    *,
+    model: AbstractReduction,
+    unknown: tuple[str, ...] = (),
+    prior: Prior = Prior(),
+    starts: int = 20,
+    key: PRNGKeyArray,
+) -> Estimate:
+    """Overlaps from a learning curve.
+
+        min over Q ⪰ 0 of   Σ (d − y(Q))²/σ² + Σ (q − q̄)²/spread²
+
+    Levenberg–Marquardt through `learn` from random overlaps, all at once: σ × 30, × 5, × 1 in
+    log-Cholesky coordinates (Q = LLᵀ), then in the entries of Q within the cone. Compiled once for
+    each setting; data, σ, prior, rate and target are arrays.
+
+    An estimate is one of its `images`. Gaussian intervals are given for combinations without a part
+    along the flat direction; `weak` ones are not calibrated, and a good χ² does not show that the
+    model is right (a closure can fit a nonlinear network and be wrong).
+
+    Arguments:
+        data: what was seen.
+        objective: what was learned: a task or closed loop without label noise or minibatches.
+        method: how: `Descent`, `Flow`, … ; its rate is taken as known unless `unknown`.
+        model: a reduction with the roles, step and activation of what learned; its Q is not used.
+        unknown: what is to be inferred beside Q: "lr", "momentum", and of the channel: "gain" and
+            "offset", or "floor" and "span"; "noise": σ up to one factor (give about its size).
+        prior: of the entries of Q.
+        starts: how many random starts.
+        key: draws them.
+
+    Errors: ValueError for an objective that draws data (its curves scatter by more than σ), a
+    method that is not exact on overlaps, and fewer numbers than parameters.
+
+    Source: ours.
+
+    >>> found = inference.infer(data, task, descent, model=reduction, starts=20, key=key)
+    >>> low, high = found.intervals()["vu"]
+    >>> bool(low < net.overlaps["vu"] < high)
+    True
+    """
+    component(data, Observations, "data", "Observations(Outputs(every=20), y, …)")
+    component(prior, Prior, "prior", "Prior(spread=2.0)")
+    starts, key, unknown = whole(starts, "starts"), one_key(key), names(unknown, "unknown")
+    loud, unknown = "noise" in unknown, tuple(name for name in unknown if name != "noise")
+    s = setting(model, objective, method, data.channel, data.epochs, data.stride, unknown)
+    if data.size < len(s.parameters):
+        raise ValueError(
+            f"`data` are {data.size} numbers, fewer than the {len(s.parameters)} parameters "
+            f"{', '.join(s.parameters)}: observe more epochs."
+        )
+    mean, std = prior.of(s.model.roles)
+    mean = jnp.concatenate([mean, s.usual()])
+    std = jnp.concatenate([std, jnp.array([SPREADS[name] for name in s.unknown])])
+    values, noise = data.values.ravel(), data.noise.ravel()
+    found = _estimate(s, data, std, fit(s, values, noise, mean, std, drawn(s, starts, key)))
+    for _ in range(ROUNDS * loud):
+        known = len(mean) - jnp.sum(jnp.diagonal(found.covariance) / std**2)
+        scale = found.scale * jnp.sqrt(found.chi2 / (data.size - known))
+        fits = fit(s, values, noise * scale, mean, std, found.fits.theta)
+        found = _estimate(s, data, std, fits, scale)
+    return found
+
+
+def _estimate(
+    s: Setting, data: Observations, std: Array, fits: Fits, scale: ArrayLike = 1.0
+) -> Estimate:
+    """The best of all starts, and what surrounds it."""
+    best = jnp.argmin(fits.cost)
+    theta = fits.theta[best]
+    return Estimate(
+        theta=theta,
+        covariance=covariance(s, theta, data.noise.ravel() * scale, std),
+        prior_std=std,
+        chi2=fits.chi2[best],
+        scale=jnp.asarray(scale, theta.dtype),
+        size=data.size,
+        fits=fits,
+        combined=combinations(s),
+        flat_range=_range(s, theta),
+        setting=s,
+        sees_overlaps=data.channel.kind == "visible",
+    )
+
+
+def drawn(s: Setting, starts: int, key: PRNGKeyArray) -> Float[Array, "start parameter"]:
+    """Random overlaps, positive ones: from others, few fits of a filter find their way."""
+    roles = s.model.roles
+    std, usual = 0.8 / np.sqrt(roles.size), s.usual()
+
+    def one(key: Array) -> Array:
+        q = random_overlaps(roles.rank, roles.inputs, roles.outputs, std=std, key=key)
+        gram = q.gram + 0.01 * jnp.eye(roles.size, dtype=q.gram.dtype)
+        return jnp.concatenate([Overlaps(gram, roles).vector(), usual])
+
+    return jax.vmap(one)(jr.split(key, starts))
+
+
+def covariance(
+    s: Setting, theta: Array, noise: Array, std: Array
+) -> Float[Array, "parameter parameter"]:
+    """(JᵀΣ⁻¹J + prior)⁻¹, by QR.
+
+    >>> looks = inference.Setting(reduction, task, descent, data.channel, data.epochs, 5, ())
+    >>> prior = jnp.full(10, 2.0)
+    >>> inference.covariance(looks, net.overlaps.vector(), data.noise.ravel(), prior).shape
+    (10, 10)
+    """
+    slopes = linearise(s, theta)[1] / noise[:, None]
+    r = jnp.linalg.qr(jnp.concatenate([slopes, jnp.diag(1 / std)]), mode="r")
+    inverse = jax.scipy.linalg.solve_triangular(r, jnp.eye(len(theta), dtype=theta.dtype))
+    return inverse @ inverse.T
+
+
+def _deviations(weights: Array, covariance: Array) -> Array:
+    return jnp.sqrt(jnp.einsum("ci,ij,cj->c", weights, covariance, weights))
+
+
+def _range(s: Setting, theta: Array) -> Any:
+    """The cone's range along the flat direction; zeros for a nonlinear model, which has none."""
+    if not s.model.linear:
+        return jnp.zeros(()), jnp.zeros(())
+    return flat_range(s.model.with_gram(s.gram(theta)), traits(s.method).rates)

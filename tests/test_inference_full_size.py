@@ -1,0 +1,135 @@
+"""Inference at full size: starts that succeed, coverage of intervals, what is known in practice.
+
+pytest -m slow -n 0 -s tests/test_inference_full_size.py
+"""
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import lrnn_jax as lrnn
+from lrnn_jax import inference
+from lrnn_jax.inference import Loss, Observations, Outputs, Visible
+from lrnn_jax.overlaps import random_overlaps
+
+pytestmark = pytest.mark.slow
+TASK = lrnn.ExponentialFilter(0.2, 0.05, 400)
+METHOD = lrnn.Descent(5e-3)
+EPOCHS = range(0, 301, 10)
+MODEL = lrnn.ReducedRNN(random_overlaps(key=jr.key(99)), dt=0.05)
+
+
+def truth(seed):
+    """Well inside the cone."""
+    q = random_overlaps(key=jr.key(seed))
+    return lrnn.Overlaps(q.gram + 0.01 * jnp.eye(4), q.roles)
+
+
+def setting(channel):
+    return inference.Setting(MODEL, TASK, METHOD, channel, tuple(EPOCHS), 10, ())
+
+
+def curve_of(seed, channel):
+    """What 500 neurons show, trained by autodiff."""
+    net = lrnn.LowRankRNN.with_overlaps(truth(seed), 500, dt=0.05, key=jr.key(seed))
+    curve = lrnn.learn(
+        net, TASK, METHOD, epochs=300, record=10, watch=lambda net: channel.look(TASK, net)
+    )
+    return np.asarray(curve.watched)
+
+
+@pytest.mark.parametrize(("channel", "least"), [(Visible(), 8), (Outputs(40), 4)])
+def test_starts_that_find_the_network(channel, least):
+    """Without noise: of ten, to 1e-6 in nine combinations of one of its images."""
+    for seed in (1, 2):
+        seen = curve_of(seed, channel)
+        data = Observations(channel, seen, epochs=EPOCHS, noise=1e-8)
+        found = inference.infer(data, TASK, METHOD, model=MODEL, starts=10, key=jr.key(7))
+        see = channel.kind == "visible"
+        images = inference.images(truth(seed), METHOD, see_overlaps=see).overlaps.vector()
+        ends = np.asarray(found.fits.theta) @ np.asarray(found.combined.weights).T
+        wanted = np.asarray(images @ found.combined.weights.T)
+        errors = np.abs(ends[:, None] - wanted).max(-1).min(-1)
+        print(f"\n{channel}, truth {seed}: {np.sort(errors)}")
+        assert np.sum(errors < 1e-6) >= least
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_intervals_cover_the_truth(seed):
+    """S at 1 % noise, 200 repetitions, four starts each: every combination in [.90, .99]."""
+    repetitions, starts, noise = 200, 4, 0.01
+    s = setting(Visible())
+    exact, q = curve_of(seed, Visible()).ravel(), truth(seed)
+    combined = inference.combinations(s)
+    mean, std = inference.Prior().of(q.roles)
+    sigma = jnp.full(exact.shape, noise)
+    drawn = jax.vmap(lambda key: truth_like(key))(jr.split(jr.key(5), repetitions * starts))
+    drawn = drawn.reshape(repetitions, starts, 10)
+    data = exact + noise * np.asarray(jr.normal(jr.key(6), (repetitions, len(exact))))
+    many = jax.jit(jax.vmap(lambda d, x: inference.fit(s, d, sigma, mean, std, x)))
+    hits, cone, used = np.zeros(9), 0, 0
+    for batch in np.split(np.arange(repetitions), 10):
+        fits = many(data[batch], drawn[batch])
+        for row in range(len(batch)):
+            cost = np.asarray(fits.cost[row])
+            if np.sum(cost < cost.min() + 1) < 2 or cost.min() > len(exact) + 4 * np.sqrt(
+                2 * len(exact)
+            ):
+                continue
+            theta = fits.theta[row, int(np.argmin(cost))]
+            covariance = np.asarray(inference.covariance(s, theta, sigma, std))
+            w = np.asarray(combined.weights)
+            deviation = np.sqrt(np.diag(w @ covariance @ w.T))
+            hits += np.abs(w @ np.asarray(theta - q.vector())) < 1.96 * deviation
+            low, high = inference.flat_range(lrnn.Overlaps(s.gram(theta), q.roles))
+            off = float(q["mm"] - theta[6])
+            cone += float(low) - 0.3 < off < float(high) + 0.3
+            used += 1
+    coverage = hits / used
+    print(f"\ntruth {seed}: {used} resolved; {dict(zip(combined.names, coverage))}, {cone / used}")
+    assert used >= 0.95 * repetitions
+    assert np.all((coverage >= 0.90) & (coverage <= 0.99))
+
+
+def truth_like(key):
+    """A start."""
+    q = random_overlaps(key=key)
+    return lrnn.Overlaps(q.gram + 0.01 * jnp.eye(4), q.roles).vector()
+
+
+LOOP = lrnn.ClosedLoop(lrnn.KIntegrator(2, dt=0.3), 12)
+OTHERS = {
+    "rank 2": (TASK, lrnn.Descent(5e-3), 0.05, 2, Visible(), 0.01),
+    "loop": (LOOP, lrnn.Descent(5e-3, clip=1.0), 0.3, 1, Visible(), 0.01),
+    "loss": (TASK, lrnn.Descent(5e-3), 0.05, 1, Loss(log=True), 0.01),
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_fits_of_rank_two_of_loops_and_of_losses(case):
+    """One noisy curve: which starts agree, and whether 4 sd hold the truth or one of its images."""
+    task, method, dt, rank, channel, noise = OTHERS[case]
+    std = 0.4 if rank == 1 else 0.2
+    q = random_overlaps(rank, std=std, key=jr.key(1))
+    q = lrnn.Overlaps(q.gram + 0.01 * jnp.eye(len(q.gram)), q.roles)
+    net = lrnn.LowRankRNN.with_overlaps(q, 500, dt=dt, key=jr.key(2))
+    seen = lrnn.learn(
+        net, task, method, epochs=300, record=10, watch=lambda net: channel.look(task, net)
+    ).watched
+    clean = np.log(np.asarray(seen)) if case == "loss" else np.asarray(seen)
+    noisy = clean + noise * np.asarray(jr.normal(jr.key(3), clean.shape))
+    data = Observations(channel, noisy, epochs=EPOCHS, noise=noise)
+    found = inference.infer(data, task, method, model=lrnn.reduce(net), key=jr.key(4))
+    see = channel.kind == "visible"
+    images = inference.images(q, method, see_overlaps=see).overlaps.vector()
+    wanted = np.asarray(images @ found.combined.weights.T)
+    errors = (np.asarray(found.values) - wanted) / np.asarray(found.std)
+    best = np.abs(errors)[np.argmin(np.abs(errors).max(1))]
+    print(f"\n{case}: {found}\nerrors in sd: {dict(zip(found.names, best.round(1)))}")
+    print(np.sort(np.asarray(found.fits.cost)).round(2))
+    assert float(found.chi2) < data.size + 4 * np.sqrt(2 * data.size)
+    if see:
+        assert found.starts_agreeing >= 2
+        assert np.sum(best < 4) >= len(best) - 1
