@@ -59,5 +59,6 @@ from lrnn_jax.networks._space import (
     with_readout,
 )
 from lrnn_jax.networks._statistics import Gaussianity, gaussianity, share_outside_span
+from lrnn_jax.networks._through import overlaps_through
 from lrnn_jax.networks._vector_space import VectorSpace
 from lrnn_jax.networks._vectors import vectors_with_overlaps

@@ -24,7 +24,7 @@ class BulkLaw(NamedTuple):
     Fields: g, strength; symmetric, whether J = Jᵀ.
 
     >>> law = over.bulk.law()
-    >>> bool(abs(law.g - 0.6) < 0.1), law.symmetric
+    >>> bool(abs(law.g - 0.5) < 0.1), law.symmetric
     (True, False)
     """
 
@@ -143,7 +143,7 @@ def looks_random(matrix: Any, symmetric: bool) -> bool:
     for _ in range(30):  # towards the largest singular value
         x = matrix.T @ (matrix @ (x / np.linalg.norm(x)))
     largest = float(np.linalg.norm(x)) ** 0.5 / spread
-    symmetric = symmetric or alike > 1 - 1e-6
+    symmetric = symmetric or bool(alike > 1 - 1e-6)
     fits = symmetric or abs(alike) < 10 / n
     if not fits or abs(own) > 10 / n or largest > 2.2 + 8 * n ** (-2 / 3):
         raise ValueError(
@@ -177,8 +177,8 @@ class RandomBulk(AbstractBulk):
     Source: Sompolinsky, Crisanti & Sommers 1988; with a low rank, Mastrogiuseppe & Ostojic 2018.
 
     >>> bulk = lrnn.RandomBulk(0.6, key=key)
-    >>> over = lrnn.LowRankRNN(net.z, net.v, net.m, net.u, bulk=bulk, dt=0.1)
-    >>> over.bulk.j.shape
+    >>> drawn = lrnn.LowRankRNN(net.z, net.v, net.m, net.u, bulk=bulk, dt=0.1)
+    >>> drawn.bulk.j.shape
     (40, 40)
     """
 
@@ -218,7 +218,7 @@ class RandomBulk(AbstractBulk):
         if self.j is None:
             assert self.key is not None
             x = jr.normal(self.key, (n, n), dtype)
-            j = (x + x.T) / np.sqrt(2 * n) if self.symmetric else x / np.sqrt(n)
+            j = (x + x.T) / (2 * n) ** 0.5 if self.symmetric else x / n**0.5
             return RandomBulk(self.g, j.astype(dtype), symmetric=self.symmetric)
         size = self.j.size if isinstance(self.j, SparseMatrix) else len(self.j)
         if size != n:

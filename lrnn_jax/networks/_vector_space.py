@@ -27,7 +27,9 @@ class VectorSpace(AbstractSpace):
     network: Any
     fixed: Feedback
     realisable = True
-    coefficients = property(lambda self: self.network.bulk is not None and self.network.bulk.few)
+    coefficients: Any = property(
+        lambda self: self.network.bulk is not None and self.network.bulk.few
+    )
 
     def __init__(self, network: Any, fixed: Feedback = Feedback()):
         self.network, self.fixed = network, fixed

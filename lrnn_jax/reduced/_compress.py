@@ -93,8 +93,7 @@ def compress(
 
     The network with loadings R and the same scale s, trained by the same code, has at all times the
     outputs and overlaps of the network with Θ: under every method and rule that commutes with
-    rotations of the neurons (all of `Descent`, `NormalisedDescent`, `Muon`, and all rules but those
-    that perturb; not Adam), for linear φ. It has as many neurons as there are vectors.
+    rotations of the neurons (all but those that perturb, and Adam), for linear φ.
 
     A dense network has such neurons where W_0 = c·1 + L with L of low rank ρ: with O an orthonormal
     basis of what reads in and out and of the columns and rows of L, for all times,
@@ -104,18 +103,11 @@ def compress(
     p = d_in + d_out + 2ρ (2 from W_0 = 0, with one channel), and one more that carries c ≠ 0, which
     weight decay changes; biases, initial state and fixed vectors of a rule, one each.
 
-        small = lrnn.compress(net, feedback)
-        rule = lrnn.RFLO(feedback=small.feedback)
-        curve = lrnn.learn(small.network, task, lrnn.Descent(0.02, rule=rule), epochs=100)
-        trained = small.lift(curve.model)
-
     Over a bulk gJ, and from any W_0 of full rank, there are none under the gradient, but
 
-        words: for N → ∞ the network of words (see `word_limit`), of any rule that is exact on
-            overlaps
-        steps: at any N those of span{(gJ)^k [M U F C], k < T}, p ≤ T columns: no rule moves them
-            out of it that sends errors back by F and by [F C] alone (`RFLO`; `FeedbackAlignment`
-            with `time`)
+        words: for N → ∞ the network of words (`word_limit`), of all rules but those that perturb
+        steps: at any N those of span{(gJ)^k [M U F C], k < T}, which rules never leave that send
+            errors back by F and C alone (`RFLO`; `FeedbackAlignment` with `time`)
 
     Arguments:
         network: a linear `LowRankRNN`, or `DenseRNN` or `CurrentRNN`.
@@ -126,8 +118,7 @@ def compress(
             forward in time. (Weight decay of a dense network shrinks W_0 in them, not in the lift.)
         tolerance: with `steps`: what powers of the matrix may lack; see `krylov_frame`.
 
-    Returns: `Compressed`, `CompressedDense`, or with `words` a `WordLimit`: each has the small
-    `network` and its `feedback`.
+    Returns: `Compressed`, `CompressedDense` or `WordLimit`, with `network` and `feedback`.
 
     Errors: ValueError for nonlinear φ, signs of neurons or masks, feedback of another shape, for a
     dense network with p ≥ N, one that is traced (its rank has to be known), both `words` and
@@ -135,26 +126,39 @@ def compress(
 
     Source: ours.
 
-    >>> small = lrnn.compress(net)
-    >>> x = jr.normal(key, (50, 1))
-    >>> small.network.state_size, bool(jnp.allclose(small.network.rollout(x), net.rollout(x)))
-    (4, True)
+    >>> small = lrnn.compress(net, np.ones((40, 1)))
+    >>> rule = lrnn.RFLO(small.feedback)
+    >>> curve = lrnn.learn(small.network, task, lrnn.Descent(0.02, rule=rule), epochs=20)
+    >>> small.network.state_size, small.lift(curve.model).state_size
+    (5, 40)
     """
-    if words is not None and steps is not None:
-        raise ValueError(
-            "`words` are of infinitely many neurons, and `steps` of the N of this network: give "
-            "one of the two."
-        )
     component(network, (LowRankRNN, AbstractDenseRNN), "network", "LowRankRNN(…), or DenseRNN(…)")
     fixed = as_feedback(feedback, network)
-    if isinstance(network, AbstractDenseRNN):
-        if words is not None:
-            return limit_of_dense(network, fixed, words)
-        if steps is not None:
-            return _core_of_dense(network, fixed, steps, tolerance)
+    make: Any = _few_of_dense if isinstance(network, AbstractDenseRNN) else _few_of_low_rank
+    if words is None:
+        return make(network, fixed, steps, tolerance)
+    if steps is None:
+        limit: Any = limit_of_dense if isinstance(network, AbstractDenseRNN) else limit_of_low_rank
+        return limit(network, fixed, words)
+    raise ValueError(
+        "`words` are of infinitely many neurons, and `steps` of the N of this network: give one of "
+        "the two."
+    )
+
+
+def _few_of_dense(
+    network: AbstractDenseRNN, fixed: Feedback, steps: int | None, tolerance: ArrayLike
+) -> CompressedDense:
+    """`compress` at the network's own N."""
+    if steps is None:
         return compress_dense(network, fixed)
-    if words is not None:
-        return limit_of_low_rank(network, fixed, words)
+    return _core_of_dense(network, fixed, steps, tolerance)
+
+
+def _few_of_low_rank(
+    network: LowRankRNN, fixed: Feedback, steps: int | None, tolerance: ArrayLike
+) -> Compressed:
+    """`compress` at the network's own N."""
     if not network.linear:
         raise ValueError(
             f"φ = {type(network.activation).__name__} acts on each neuron by itself, so fewer "

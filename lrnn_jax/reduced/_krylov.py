@@ -91,7 +91,8 @@ def krylov_frame(
         length = np.linalg.norm(block, axis=0)
         for _ in range(2):
             block = block - frame @ (frame.T @ block)
-        new, triangle, _ = scipy.linalg.qr(block, mode="economic", pivoting=True)
+        parts: Any = scipy.linalg.qr(block, mode="economic", pivoting=True)
+        new, triangle = parts[:2]
         few = 64 * np.finfo(block.dtype).eps * max(float(length.max(initial=0)), 1e-300)
         kept = np.abs(np.diagonal(triangle)) > few
         size *= np.linalg.norm(triangle, 2) if k else 1.0

@@ -62,14 +62,18 @@ def sized(words: AbstractWords, law: BulkLaw, dt: Any) -> tuple[AbstractWords, A
         return words, None
     known = BulkLaw(float(law.g), law.symmetric)
     length, error = chosen(words, known, float(dt))
-    if error > words.tolerance:
-        warnings.warn(
-            f"Words up to length {length} are few for a bulk of g = {known.g:.3g}: the last two "
-            f"lengths add about {error:.2g}, above the tolerance {words.tolerance:g}; take longer "
-            f"ones, or Words({length}, tolerance=…).",
-            stacklevel=4,
-        )
     return words.up_to(length), error
+
+
+def say_few(words: AbstractWords, g: Any, error: Any) -> None:
+    """A warning where the error is above the tolerance."""
+    if error is not None and error > words.tolerance:
+        warnings.warn(
+            f"Words up to length {words.length} are few for a bulk of g = {float(g):.3g}: the last "
+            f"two lengths add about {error:.2g}, above the tolerance {words.tolerance:g}; take "
+            f"longer ones, or such as Words({words.length}, tolerance=…).",
+            stacklevel=5,
+        )
 
 
 def word_limit(
@@ -117,7 +121,8 @@ def word_limit(
     alphabet, k = words.alphabet(law.symmetric), q.roles.size
     size = count_words(words.length, alphabet) * k
     each = 2 * (words.steps or STEPS) + 16 * k
-    check_memory(words, words.length, alphabet, q.gram.dtype.itemsize * size * each)
+    check_memory(words.length, alphabet, q.gram.dtype.itemsize * size * each)
+    say_few(words, law.g, error)
     start = ReducedRNN(q.own, dt=dt) if like is None else like
     loadings = jnp.zeros((size, k), q.gram.dtype).at[:k].set(square_root(q.gram))
     bulk = WordBulk(law.g, words, k, law.symmetric, error)
@@ -165,7 +170,7 @@ def limit_of_dense(network: AbstractDenseRNN, fixed: Feedback, words: Any) -> Wo
             f"its neurons; got φ = {type(network.activation).__name__}."
         )
     law = RandomBulk(1.0, network.w).law()
-    words, _ = sized(as_words(words), law, network.dt)
+    words, error = sized(as_words(words), law, network.dt)
     assert words.length is not None
     alphabet = words.alphabet(law.symmetric)
     columns = {"w_in": network.w_in, "w_out": network.w_out.T}
@@ -175,7 +180,8 @@ def limit_of_dense(network: AbstractDenseRNN, fixed: Feedback, words: Any) -> Wo
     k = vectors.shape[1]
     size = count_words(words.length, alphabet) * k
     each = 8 * size + 2 * (words.steps or STEPS)
-    check_memory(words, words.length, alphabet, vectors.dtype.itemsize * size * each)
+    check_memory(words.length, alphabet, vectors.dtype.itemsize * size * each)
+    say_few(words, law.g, error)
     root = square_root(vectors.T @ vectors)
     loadings = jnp.zeros((size, k), vectors.dtype).at[:k].set(root)
     edges = np.cumsum([x.shape[1] for x in columns.values()])[:-1]

@@ -109,7 +109,7 @@ class Words(AbstractWords):
         *,
         turns: int | None = None,
         steps: int | None = None,
-        tolerance: float = 1e-2,
+        tolerance: ArrayLike = 1e-2,
     ):
         self.length = None if length is None else whole(length, "length", 0)
         self.turns = None if turns is None else whole(turns, "turns", 0)
@@ -153,7 +153,7 @@ class Powers(AbstractWords):
         length: int | None = None,
         *,
         steps: int | None = None,
-        tolerance: float = 1e-2,
+        tolerance: ArrayLike = 1e-2,
     ):
         self.length = None if length is None else whole(length, "length", 0)
         self.steps = whole_or_none(steps, "steps", "any number of steps")
@@ -277,7 +277,7 @@ def chosen(words: AbstractWords, law: BulkLaw, dt: float) -> tuple[int, float]:
     return int(enough[0]), float(found[enough[0]])
 
 
-def check_memory(words: AbstractWords, length: int, alphabet: Alphabet, need: int) -> None:
+def check_memory(length: int, alphabet: Alphabet, need: int) -> None:
     """Raise ValueError where learning over these words would not fit into the memory."""
     if need > (free := free_memory()):
         turns = ", or turns=2" if alphabet.letters == 2 else ""
