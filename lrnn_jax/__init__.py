@@ -19,7 +19,7 @@ from lrnn_jax.reduced import reduce, compress
 from lrnn_jax.learning import lift
 from lrnn_jax.reduced import population
 from lrnn_jax.overlaps import degenerate_twin
-from lrnn_jax.networks import factorise, load_network, save_network
+from lrnn_jax.networks import RandomBulk, factorise, load_network, save_network
 
 # tasks
 from lrnn_jax.tasks import (

@@ -1,6 +1,10 @@
 """The devices that share a computation: one mesh, one way to map over it."""
 
+import contextlib
+import os
+import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -9,6 +13,22 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from lrnn_jax._checks import whole
+
+
+def free_memory() -> int:
+    """Bytes of memory that are free, as the operating system says, or the limit of a container."""
+    free = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    with contextlib.suppress(OSError):  # no such file, or no limit, here and below
+        line = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
+        free += [1024 * int(line[1])] if line else []
+    group = Path("/sys/fs/cgroup")
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        with contextlib.suppress(OSError, ValueError):
+            free.append(int((group / limit).read_text()) - int((group / used).read_text()))
+    return max(min(free), 1)
 
 
 def local_devices(devices: Any = None) -> list[Any]:

@@ -15,6 +15,7 @@ from lrnn_jax.experiments._base import (
     experiment,
     labelled,
 )
+from lrnn_jax.experiments._bulk import BulkConfig, bulk
 from lrnn_jax.experiments._control_cost import ControlCostConfig, control_cost
 from lrnn_jax.experiments._controllers import double_integrator, low_rank_controller
 from lrnn_jax.experiments._coupling import CouplingConfig, coupling
@@ -39,6 +40,7 @@ _OTHERS = (
     memory_twins,
     coupling,
     rules,
+    bulk,
     open_vs_closed,
     three_stages,
     tradeoff,

@@ -173,7 +173,8 @@ class LearningCurve(eqx.Module):
         both = (Overlaps(q, roles) for q in (self.gram, self.gram[..., :1, :, :]))
         among = {name: rate for name, rate in (rates or {}).items() if name != "c"}
         frozen = tuple(name for name in self.model.frozen if name != "c")
-        history, start = (invariants_of(q, among, frozen, linear=linear) for q in both)
+        bulk = self.model.bulk is not None
+        history, start = (invariants_of(q, among, frozen, linear=linear, bulk=bulk) for q in both)
         return history, start
 
     @property

@@ -113,7 +113,7 @@ class ThroughReduction(AbstractSimulate):
     """
 
     def space(self, model: AbstractRNN, rule: AbstractRule) -> AbstractSpace:
-        if isinstance(model, LowRankRNN) and model.linear:
+        if isinstance(model, LowRankRNN) and model.linear and model.bulk is None:
             return rule.space(reduce(model, feedback=rule.feedback_of(model)))
         if isinstance(model, AbstractDenseRNN) and model.activation.linear:
             if rule.backward is None:
@@ -126,9 +126,9 @@ class ThroughReduction(AbstractSimulate):
             return CoreSpace(compress(model, rule.feedback_of(model)))
         raise ValueError(
             f"`ThroughReduction` takes a linear LowRankRNN, whose reduction is exact, or a linear "
-            f"DenseRNN; got a {type(model).__name__} with φ = {type(model.activation).__name__}. "
-            f"Let it learn by simulation, or learn with reduce(network) for the closure's "
-            f"approximation."
+            f"DenseRNN; got a {type(model).__name__} with φ = {type(model.activation).__name__}"
+            f"{' and a bulk' * (model.bulk is not None)}. Let it learn by simulation, or learn "
+            f"with reduce(network) for its approximation: the closure, or the limit over a bulk."
         )
 
     def simulated(self, model: AbstractRNN) -> AbstractRNN:

@@ -26,6 +26,7 @@ from lrnn_jax.networks._base import (
     read_after,
     scan_states,
 )
+from lrnn_jax.networks._bulk import AbstractBulk, BulkLaw, RandomBulk, SparseMatrix
 from lrnn_jax.networks._checkpointed import AbstractWrappedRNN, CheckpointedRNN, inner_power
 from lrnn_jax.networks._dense import AbstractDenseRNN, CurrentRNN, DenseRNN, recurrent_drive
 from lrnn_jax.networks._erf import erf
@@ -58,5 +59,6 @@ from lrnn_jax.networks._space import (
     with_readout,
 )
 from lrnn_jax.networks._statistics import Gaussianity, gaussianity, share_outside_span
+from lrnn_jax.networks._through import overlaps_through
 from lrnn_jax.networks._vector_space import VectorSpace
 from lrnn_jax.networks._vectors import vectors_with_overlaps

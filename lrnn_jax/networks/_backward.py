@@ -3,9 +3,9 @@
 from typing import Any
 
 import jax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
-from lrnn_jax.networks._base import BackwardPath
+from lrnn_jax.networks._base import BackwardPath, normal_vectors
 
 
 def carry_by_factors(
@@ -43,10 +43,21 @@ def carry_by_matrix(
     return (1 - dt) * signal + dt * through
 
 
+def drawn_for_neurons(network: Any, columns: int, key: PRNGKeyArray) -> Float[Array, "n columns"]:
+    """Normal entries; ValueError for the few neurons that stand for many over a bulk."""
+    if network.bulk is not None and network.bulk.few:
+        raise ValueError(
+            "`key` draws `feedback` of many neurons, for which this network's few stand: give "
+            "compress(network, feedback, …).feedback in its place."
+        )
+    return normal_vectors(network, columns, key)
+
+
 THROUGH_FACTORS = BackwardPath(
     lambda network, vectors: network.weighted(vectors),
     lambda network: network.v.shape[1],
     carry_by_factors,
+    drawn_for_neurons,
 )
 THROUGH_MATRIX = BackwardPath(
     lambda network, vectors: vectors, lambda network: network.state_size, carry_by_matrix

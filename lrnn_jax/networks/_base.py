@@ -7,6 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -143,6 +144,13 @@ def drift_of_state(
     return (network.step(kappa, x) - kappa) / network.dt.astype(network.dtype)
 
 
+def normal_vectors(network: "AbstractRNN", columns: int, key: Any) -> Float[Array, "n columns"]:
+    """Vectors of independent normal entries, FᵀF/s = 1 on average."""
+    n = network.state_size
+    weights = network.backward.weighted(network, jnp.ones((n, 1), network.dtype))
+    return jr.normal(key, (n, columns), network.dtype) / jnp.sqrt(jnp.sum(weights))
+
+
 class BackwardPath(NamedTuple):
     """What a learning rule may put in the place of a network's own backward pass.
 
@@ -152,6 +160,7 @@ class BackwardPath(NamedTuple):
         carry: (network, C, G, h, x, a) → what a signal a on the state after a step is on the state
             h before it, with C Gᵀ in the place of the transposed recurrent weights; None where the
             class does not say.
+        draw: (network, columns, key) → random vectors of the network's neurons.
 
     >>> net.backward.rank(net)
     1
@@ -160,6 +169,7 @@ class BackwardPath(NamedTuple):
     weighted: Callable[..., Array]
     rank: Callable[..., int]
     carry: Callable[..., Array] | None
+    draw: Callable[..., Array] = normal_vectors
 
 
 class AbstractRNN(AbstractReadable):
@@ -180,6 +190,7 @@ class AbstractRNN(AbstractReadable):
         space: the `AbstractSpace` of what learning moves in it; None: its arrays.
         frozen: names of what does not learn; a field of most networks.
         c: bias of the read-out, shape (outputs,), where it has one.
+        bulk: recurrent weights that do not learn, beside the low rank, where it has any.
         constrain: network → the nearest network that keeps its masks and signs, which every update
             ends with; None where all weights are free.
         roles: the columns of its overlaps, where it has any (`AbstractOverlapRNN`).
@@ -204,6 +215,7 @@ class AbstractRNN(AbstractReadable):
     space: ClassVar[Any] = None
     frozen: ClassVar[tuple[str, ...]] = ()
     c: ClassVar[Any] = None
+    bulk: ClassVar[Any] = None
     constrain: ClassVar[Any] = None
     roles: ClassVar[Roles | None] = None
 

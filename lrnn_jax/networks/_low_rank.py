@@ -3,7 +3,6 @@
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
@@ -13,6 +12,7 @@ from lrnn_jax._checks import (
     as_dt,
     as_readout_bias,
     as_scale,
+    component,
     names,
     one_key,
     same_dtype,
@@ -34,8 +34,16 @@ from lrnn_jax.networks._base import (
     plus_bias,
     scan_states,
 )
+from lrnn_jax.networks._bulk import AbstractBulk
 from lrnn_jax.networks._constraints import as_signs, kept, non_negative
 from lrnn_jax.networks._feedback import Feedback
+from lrnn_jax.networks._steps import (
+    drift_of_latents,
+    latents,
+    mean_square,
+    share_rates,
+    state_of_latents,
+)
 from lrnn_jax.networks._vector_space import vectors_and_bias
 from lrnn_jax.networks._vectors import transport, vectors_with_overlaps
 from lrnn_jax.overlaps import Overlaps, Roles, one_set, stack
@@ -48,55 +56,13 @@ def keep_signs(network: "LowRankRNN") -> "LowRankRNN":
     return eqx.tree_at(lambda net: (net.u, net.v), network, (u, v))
 
 
-def share_rates(
-    network: "LowRankRNN",
-    inputs: Float[Array, "time *batch inputs"],
-    state: Float[Array, "*batch n"],
-    noise: Float[Array, "time *batch n"] | None,
-) -> tuple[Float[Array, "*batch n"], Float[Array, "time *batch outputs"]]:
-    """h_T and the outputs; φ(h) is computed once a step, for the read-out and for the next step."""
-
-    def body(carry: tuple[Array, Array], now: Any) -> Any:
-        (h, kappa), (x, kick) = carry, now
-        h = network.advance(h, kappa, x)
-        h = h if kick is None else h + kick
-        rates = network.activation(h)
-        read = h if network.readout_activation.linear else rates
-        return (h, network.project(rates, network.v)), network.output(read)
-
-    kappa = network.project(network.activation(state), network.v)
-    (end, _), outputs = jax.lax.scan(body, (state, kappa), (inputs, noise))
-    return end, outputs
-
-
-def mean_square(network: "LowRankRNN", states: Float[Array, "*batch n"]) -> Float[Array, "*batch"]:
-    """Σ_i φ(h_i)²/s_i."""
-    weights = network.weighted(jnp.ones((states.shape[-1], 1), network.dtype))[:, 0]
-    return network.activation(states) ** 2 @ weights
-
-
-def state_of_latents(
-    network: "LowRankRNN", kappa: Float[Array, " rank"], x: Float[Array, " inputs"]
-) -> Float[Array, " n"]:
-    """h = U κ + M x + b."""
-    h = network.u @ kappa + network.m @ x
-    return h if network.b is None else h + network.b[:, 0]
-
-
-def drift_of_latents(
-    network: "LowRankRNN", kappa: Float[Array, " rank"], x: Float[Array, " inputs"]
-) -> Float[Array, " rank"]:
-    """(1/s) Vᵀφ(h) − κ."""
-    h = state_of_latents(network, kappa, x)
-    return network.project(network.activation(h), network.v) - kappa
-
-
 class LowRankRNN(AbstractOverlapRNN):
-    """A network of N neurons whose recurrent weights have rank r.
+    """A network of N neurons whose recurrent weights have rank r, or learn in rank r over a bulk.
 
         h_{t+1} = h_t + dt (−h_t + (1/s) U Vᵀ φ(h_t) + M x_t + b),      y_t = (1/s) Zᵀ φ(h_{t+1})
 
-    from h_0; y_t = (1/s) Zᵀ h_{t+1} where the activity itself is read out; plus c, a bias.
+    from h_0; y_t = (1/s) Zᵀ h_{t+1} where the activity itself is read out; plus c, a bias. A bulk
+    adds g J φ(h_t), which does not learn.
 
     Arguments:
         z: Z, read-out vectors, shape (N, d_out).
@@ -113,6 +79,7 @@ class LowRankRNN(AbstractOverlapRNN):
             rate η (not sη), and is recorded as `curve.c`.
         signs: 1 or −1 a neuron, shape (N,), kept while learning (Dale's law): u ≥ 0, and v of the
             neuron's sign, so that all it sends has that sign; None: free.
+        bulk: recurrent weights that do not learn, such as `RandomBulk(g, key=key)`; None: none.
         dt: Euler step in membrane time constants, in (0, 1].
         activation: φ.
         readout: `Identity()` to read out h in place of φ(h); None: φ(h).
@@ -120,7 +87,7 @@ class LowRankRNN(AbstractOverlapRNN):
 
     Errors: ValueError for arrays that do not fit each other, entries that are not finite, dt
     outside (0, 1], scale ≤ 0, rank > N, a read-out of neither h nor φ(h), weights against their
-    signs; UnknownOverlap for a wrong name in `frozen`.
+    signs, signs with a bulk, a bulk of another N; UnknownOverlap for a wrong name in `frozen`.
 
     Source: [LR] eq. 1.
 
@@ -140,13 +107,14 @@ class LowRankRNN(AbstractOverlapRNN):
     h0: Float[Array, "n 1"] | None
     c: Float[Array, " outputs"] | None
     signs: Int[Array, " n"] | None
+    bulk: AbstractBulk | None
     scale: Float[Array, "*neuron"]
     dt: Float[Array, ""]
     activation: AbstractActivation
     readout_activation: AbstractActivation = eqx.field(metadata=READOUT)
     frozen: tuple[str, ...] = eqx.field(static=True)
     simulation = Simulation(scan_states, share_rates, power=mean_square)
-    equilibria = Equilibria(lambda network: network.v.shape[1], state_of_latents, drift_of_latents)
+    equilibria = Equilibria(latents, state_of_latents, drift_of_latents)
     space = staticmethod(vectors_and_bias)
     backward = THROUGH_FACTORS
 
@@ -162,6 +130,7 @@ class LowRankRNN(AbstractOverlapRNN):
         h0: ArrayLike | None = None,
         c: ArrayLike | None = None,
         signs: ArrayLike | None = None,
+        bulk: AbstractBulk | None = None,
         dt: ArrayLike,
         activation: AbstractActivation = Identity(),
         readout: AbstractActivation | None = None,
@@ -185,6 +154,13 @@ class LowRankRNN(AbstractOverlapRNN):
             kept(self.u, allowed.u, "u", "is at least 0 where neurons have `signs`", "abs(u)")
             rule = "has the sign of its neuron (`signs`)"
             kept(self.v, allowed.v, "v", rule, "signs[:, None] * abs(v)")
+            if bulk is not None:
+                raise ValueError(
+                    "`signs` of all that a neuron sends leave no `bulk` of both signs."
+                )
+        such_as = "RandomBulk(0.5, key=key)"
+        bulk = None if bulk is None else component(bulk, AbstractBulk, "bulk", such_as)
+        self.bulk = None if bulk is None else bulk.made(n, self.dtype)
         self.dt = as_dt(dt)
         self.activation = as_activation(activation)
         self.readout_activation = read_out(self.activation, readout)
@@ -204,6 +180,7 @@ class LowRankRNN(AbstractOverlapRNN):
         activation: AbstractActivation = Identity(),
         readout: AbstractActivation | None = None,
         c: ArrayLike | None = None,
+        bulk: AbstractBulk | None = None,
         frozen: tuple[str, ...] = (),
     ) -> "LowRankRNN":
         """Gaussian vectors with Frobenius norm √N in each of Z, V, M and U, and s = N.
@@ -225,8 +202,8 @@ class LowRankRNN(AbstractOverlapRNN):
 
         keys = jr.split(one_key(key), 4)
         vectors: dict[str, Any] = {f: family(k, c) for k, (f, c) in zip(keys, roles.sizes.items())}
-        options = {"dt": dt, "activation": activation, "readout": readout, "c": c, "frozen": frozen}
-        return cls(**vectors, scale=n, **options)
+        options = {"dt": dt, "activation": activation, "readout": readout, "c": c, "bulk": bulk}
+        return cls(**vectors, scale=n, frozen=frozen, **options)
 
     @classmethod
     def with_overlaps(
@@ -240,6 +217,7 @@ class LowRankRNN(AbstractOverlapRNN):
         activation: AbstractActivation = Identity(),
         readout: AbstractActivation | None = None,
         c: ArrayLike | None = None,
+        bulk: AbstractBulk | None = None,
         frozen: tuple[str, ...] = (),
     ) -> "LowRankRNN":
         """A network whose loading vectors have these overlaps (to rounding), at any N ≥ rank(Q).
@@ -259,8 +237,8 @@ class LowRankRNN(AbstractOverlapRNN):
         """
         scale = as_scale(whole(n, "n") if scale is None else scale)
         theta = vectors_with_overlaps(one_set(overlaps), whole(n, "n"), scale, key=one_key(key))
-        options = {"dt": dt, "activation": activation, "readout": readout, "c": c, "frozen": frozen}
-        return cls.from_stack(theta, overlaps.roles, scale, **options)
+        options = {"dt": dt, "activation": activation, "readout": readout, "c": c, "bulk": bulk}
+        return cls.from_stack(theta, overlaps.roles, scale, frozen=frozen, **options)
 
     @classmethod
     def from_stack(
@@ -348,6 +326,11 @@ class LowRankRNN(AbstractOverlapRNN):
         return jnp.zeros(self.state_size, self.dtype) if self.h0 is None else self.h0[:, 0]
 
     def moved_to(self, overlaps: Overlaps) -> "LowRankRNN":
+        if self.bulk is not None:
+            raise ValueError(
+                "Over a `bulk` outputs are no function of the overlaps alone, so a network with "
+                "others of them is no twin: take one without a bulk."
+            )
         centre = jnp.zeros_like(self.vectors)
         if self.roles.means:  # the same in both: move the vectors about their means
             centre = jnp.broadcast_to(overlaps.mean, centre.shape).at[:, -1].set(0)
@@ -357,6 +340,12 @@ class LowRankRNN(AbstractOverlapRNN):
         return self.with_vectors(moved)
 
     def check_reducible(self) -> None:
+        if self.bulk is not None:
+            raise ValueError(
+                f"Overlaps do not close over a `bulk`, here a {type(self.bulk).__name__}: use "
+                f"reduce(network, words=…), the limit of infinitely many neurons, for linear φ; or "
+                f"compress(network, feedback, steps=…) for rules like RFLO."
+            )
         if self.signs is not None:
             raise ValueError(
                 "Signs of neurons (Dale's law) are kept neuron by neuron, which overlaps cannot "
@@ -393,6 +382,8 @@ class LowRankRNN(AbstractOverlapRNN):
         """`step` where κ = (1/s) Vᵀφ(h) is known."""
         dt = self.dt.astype(self.dtype)
         new = (1 - dt) * state + kappa @ (dt * self.u.T) + x @ (dt * self.m.T)
+        if self.bulk is not None:
+            new = new + dt * self.bulk.product(self.activation(state))
         if self.b is None:
             return new
         return new + dt * jnp.broadcast_to(self.b[:, 0], new.shape)

@@ -26,7 +26,10 @@ class VectorSpace(AbstractSpace):
 
     network: Any
     fixed: Feedback
-    coefficients, realisable = False, True
+    realisable = True
+    coefficients: Any = property(
+        lambda self: self.network.bulk is not None and self.network.bulk.few
+    )
 
     def __init__(self, network: Any, fixed: Feedback = Feedback()):
         self.network, self.fixed = network, fixed

@@ -160,13 +160,19 @@ def invariants(
     rates = component({} if rates is None else rates, Mapping, "rates", '{"m": 0.0}')
     if isinstance(model, AbstractMatrixModel):
         return model.matrix_invariant(rates)
-    return invariants_of(model.overlaps, rates, model.frozen, linear=model.linear)
+    bulk = model.bulk is not None
+    return invariants_of(model.overlaps, rates, model.frozen, linear=model.linear, bulk=bulk)
 
 
 def invariants_of(
-    overlaps: Overlaps, rates: Mapping[str, float], frozen: tuple[str, ...], *, linear: bool
+    overlaps: Overlaps,
+    rates: Mapping[str, float],
+    frozen: tuple[str, ...],
+    *,
+    linear: bool,
+    bulk: bool = False,
 ) -> Invariants:
-    """`invariants` from what they depend on: overlaps, multipliers, frozen columns, linearity.
+    """`invariants` from what they depend on: overlaps, rates, frozen columns, linearity, a bulk.
 
     >>> found = overlaps.invariants_of(net.overlaps, {"u": 0.5}, (), linear=True)
     >>> found.spectrum.shape
@@ -178,7 +184,7 @@ def invariants_of(
         raise ValueError("`rates` decide which quantities are conserved: pass them untraced.")
     d = np.array(roles.per_column(rates), float)
     d[np.array(roles.frozen_columns(frozen))] = 0.0
-    trainable, balanced, reasons = _holds(roles, d, linear)
+    trainable, balanced, reasons = _holds(roles, d, linear, bulk)
     safe = np.where(d > 0, d, 1.0)
     d_v, d_u = float(safe[roles.slices["v"]][0]), float(safe[roles.slices["u"]][0])
     spectrum = signed_spectrum(overlaps.gram, roles, safe)
@@ -187,7 +193,7 @@ def invariants_of(
         spectrum=spectrum if trainable else jnp.full_like(spectrum, jnp.nan),
         matrix=jnp.einsum("i,...ij->...ij", sign, overlaps.gram),
         balance=overlaps.block("u", "u") / d_u - overlaps.block("v", "v") / d_v,
-        spectrum_conserved=linear and trainable,
+        spectrum_conserved=linear and trainable and not bulk,
         balance_conserved=balanced,
         why=reasons,
     )
@@ -208,12 +214,14 @@ def _sign(roles: Roles) -> Float[np.ndarray, " k"]:
 
 
 def _holds(
-    roles: Roles, d: Float[np.ndarray, " k"], linear: bool
+    roles: Roles, d: Float[np.ndarray, " k"], linear: bool, bulk: bool
 ) -> tuple[bool, bool, tuple[str, str]]:
     """Whether all columns learn, whether the balance holds, and the reasons."""
     frozen = [label for label, rate in zip(roles.labels, d) if rate <= 0]
     if not linear:
         first = "spectrum of J D⁻¹ Q: lost, the activation is not linear (Γ couples M U to itself)"
+    elif bulk:
+        first = "spectrum of J D⁻¹ Q: lost, a bulk that does not learn (its trace is conserved)"
     elif frozen:
         first = f"spectrum of J D⁻¹ Q: lost, frozen columns ({', '.join(frozen)})"
     else:

@@ -3,7 +3,7 @@
 import dataclasses
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -35,7 +35,8 @@ class AbstractOverlapModel(AbstractReadable):
         overlaps: Q, shape (k, k), of all neurons together, with names.
         roles: what each of the k columns of Q is.
         frozen: vectors that do not learn, by family or column.
-        linear: whether φ is linear, so that the overlap theory is exact.
+        linear: whether φ is linear, so that the overlap theory is exact, where there is no bulk.
+        bulk: recurrent weights that do not learn, beside the low rank; None for most.
 
     >>> [isinstance(x, overlaps.AbstractOverlapModel) for x in (net, net.overlaps, dense)]
     [True, True, False]
@@ -47,6 +48,7 @@ class AbstractOverlapModel(AbstractReadable):
     roles: eqx.AbstractVar[Roles]
     frozen: eqx.AbstractVar[tuple[str, ...]]
     linear: eqx.AbstractVar[bool]
+    bulk: ClassVar[Any] = None
 
     @abstractmethod
     def moved_to(self: Same, overlaps: "Overlaps") -> Same:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, overload
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -10,152 +10,17 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 
-from lrnn_jax._checks import component, number, whole
-from lrnn_jax._readable import AbstractReadable
+from lrnn_jax._checks import number, whole
 from lrnn_jax.networks import (
-    AbstractDenseRNN,
     AbstractRNN,
     AbstractSpace,
-    Feedback,
-    LowRankRNN,
     Weights,
-    as_feedback,
     weight_space,
 )
 from lrnn_jax.overlaps import Overlaps, Roles, is_realisable
 from lrnn_jax.reduced._base import AbstractReduction
-from lrnn_jax.reduced._dense import CompressedDense, compress_dense
+from lrnn_jax.reduced._few import fixed_of, network_of, square_root
 from lrnn_jax.reduced._reduced import ReducedRNN
-
-
-class Compressed(AbstractReadable):
-    """A low-rank network, the few neurons that learn as it does, and the way back.
-
-    Arguments:
-        network: the small one.
-        feedback: fixed vectors of a learning rule, for the small network.
-        frame: O with Θ = O R, shape (N, neurons of the small network).
-        original: the network of N neurons.
-
-    >>> small = lrnn.compress(net)
-    >>> small.network.state_size, small.frame.shape
-    (4, (40, 4))
-    """
-
-    network: LowRankRNN
-    feedback: Feedback
-    frame: Float[Array, "n few"]
-    original: LowRankRNN
-
-    def lift(self, network: LowRankRNN) -> LowRankRNN:
-        """The network of N neurons when the small one is this: Θ = O R.
-
-        Arguments:
-            network: the small one, at any time of learning: `curve.model`.
-
-        Errors: ValueError for another number of neurons or vectors.
-        """
-        component(network, LowRankRNN, "network", "curve.model of the compressed network")
-        if network.vectors.shape != self.network.vectors.shape:
-            raise ValueError(
-                f"`network` must be the compressed one, with vectors of shape "
-                f"{self.network.vectors.shape}; got {network.vectors.shape}."
-            )
-        lifted = self.original.with_vectors(self.frame @ network.vectors)
-        return lifted if network.c is None else eqx.tree_at(lambda n: n.c, lifted, network.c)
-
-
-@overload
-def compress(network: LowRankRNN, feedback: Feedback | ArrayLike | None = None) -> Compressed: ...
-@overload
-def compress(
-    network: AbstractDenseRNN, feedback: Feedback | ArrayLike | None = None
-) -> CompressedDense: ...
-def compress(
-    network: LowRankRNN | AbstractDenseRNN, feedback: Feedback | ArrayLike | None = None
-) -> Compressed | CompressedDense:
-    """The few neurons whose learning is that of N neurons, exactly, at any step size.
-
-        Θ⁺_0 = [Θ_0 | F | C | G] = O R (QR),      Θ_t = O R_t
-
-    The network with loadings R and the same scale s, trained by the same code, has at all times the
-    outputs and overlaps of the network with Θ: under every method and rule that commutes with
-    rotations of the neurons (all of `Descent`, `NormalisedDescent`, `Muon`, and all rules but those
-    that perturb; not Adam), for linear φ. It has as many neurons as there are vectors.
-
-    A dense network has such neurons where W_0 = c·1 + L with L of low rank ρ: with O an orthonormal
-    basis of what reads in and out and of the columns and rows of L, for all times,
-
-        W = c·1 + O (C − c·1) Oᵀ,   W_in = O M,   W_out = Z Oᵀ,      (C, M, Z) of p neurons
-
-    p = d_in + d_out + 2ρ (2 from W_0 = 0, with one channel), and one more that carries c ≠ 0, which
-    weight decay changes; biases, initial state and fixed vectors of a rule, one each.
-
-        small = lrnn.compress(net, feedback)
-        rule = lrnn.RFLO(feedback=small.feedback)
-        curve = lrnn.learn(small.network, task, lrnn.Descent(0.02, rule=rule), epochs=100)
-        trained = small.lift(curve.model)
-
-    Arguments:
-        network: a linear `LowRankRNN`, or `DenseRNN` or `CurrentRNN`.
-        feedback: fixed vectors of the rule: F, shape (N, outputs), or `Feedback(f, c, g)`.
-
-    Errors: ValueError for nonlinear φ, signs of neurons or masks, feedback of another shape, for a
-    dense network with p ≥ N, and for one that is traced (its rank has to be known).
-
-    Source: ours.
-
-    >>> small = lrnn.compress(net)
-    >>> x = jr.normal(key, (50, 1))
-    >>> small.network.state_size, bool(jnp.allclose(small.network.rollout(x), net.rollout(x)))
-    (4, True)
-    """
-    if isinstance(network, AbstractDenseRNN):
-        return compress_dense(network, as_feedback(feedback, network))
-    component(network, LowRankRNN, "network", "LowRankRNN(…), or DenseRNN(…)")
-    if not network.linear:
-        raise ValueError(
-            f"φ = {type(network.activation).__name__} acts on each neuron by itself, so fewer "
-            f"neurons cannot stand for them: use population(network)."
-        )
-    network.check_reducible()
-    fixed = as_feedback(feedback, network)
-    own = network.scale.astype(network.dtype)
-    by_neuron = jnp.sqrt(own)[:, None] if own.ndim else jnp.ones((1, 1), own.dtype)
-    frame, loadings = jnp.linalg.qr(fixed.beside(network.vectors, False) / by_neuron)
-    roles = replace(network.roles, **fixed.columns)
-    small = _network(loadings, roles, jnp.ones((), own.dtype) if own.ndim else own, network)
-    return Compressed(small, _fixed(loadings, roles), frame * by_neuron, network)
-
-
-def _fixed(loadings: Float[Array, "n k"], roles: Roles) -> Feedback:
-    """The columns of F, C and G."""
-    return Feedback(*(loadings[:, roles.slices[x]] if x in roles.sizes else None for x in "fcg"))
-
-
-def _network(loadings: Float[Array, "n k"], roles: Roles, scale: Any, like: Any) -> LowRankRNN:
-    """A network with these loadings; all else as in another one."""
-    options = {"dt": like.dt, "readout": like.readout_activation, "c": like.c}
-    return LowRankRNN.from_stack(loadings, roles, scale, frozen=like.frozen, **options)
-
-
-@jax.custom_jvp
-def square_root(gram: Float[Array, "k k"]) -> Float[Array, "k k"]:
-    """The symmetric R with RR = Q; its derivative does not mind equal eigenvalues."""
-    values, vectors = jnp.linalg.eigh(gram)
-    return (vectors * jnp.sqrt(jnp.maximum(values, 0))[None]) @ vectors.T
-
-
-@square_root.defjvp
-def _square_root_jvp(primals: Any, tangents: Any) -> Any:
-    """R dR + dR R = dQ."""
-    (gram,), (change,) = primals, tangents
-    values, vectors = jnp.linalg.eigh(gram)
-    root = jnp.sqrt(jnp.maximum(values, 0))
-    total = root[:, None] + root[None, :]
-    inside = vectors.T @ change @ vectors / jnp.where(total > 0, total, 1)
-    inside = jnp.where(total > 0, inside, 0)
-    return (vectors * root[None]) @ vectors.T, vectors @ inside @ vectors.T
 
 
 class Crowd(eqx.Module):
@@ -216,8 +81,8 @@ class CompressedSpace(AbstractSpace):
         loadings = jnp.sqrt(scale) * self.first
         if crowd is not None:
             loadings = jnp.concatenate([loadings, jnp.zeros_like(loadings)])
-        small = _network(loadings, roles, scale, reduction)
-        self.vectors = weight_space(small, _fixed(loadings, roles))
+        small = network_of(loadings, roles, scale, reduction)
+        self.vectors = weight_space(small, fixed_of(loadings, roles))
 
     @property
     def start(self) -> Weights:

@@ -73,7 +73,7 @@ class CompressedDense(AbstractReadable):
         change["w"] = _plus_diagonal(change["w"], -shift)
         weights = {n: getattr(self.original, n) + self._turned(n, x) for n, x in change.items()}
         weights["w"] = _plus_diagonal(weights["w"], shift)
-        return _with_weights(self.original, weights)
+        return with_weights(self.original, weights)
 
     def _turned(self, name: str, x: Float[Array, "..."]) -> Float[Array, "..."]:
         """A change of an array of the small network, as that of the large one."""
@@ -88,7 +88,7 @@ def _plus_diagonal(w: Float[Array, "n n"], shift: Any) -> Float[Array, "n n"]:
     return w.at[place, place].add(shift)
 
 
-def _with_weights(network: AbstractDenseRNN, weights: dict[str, Any]) -> AbstractDenseRNN:
+def with_weights(network: AbstractDenseRNN, weights: dict[str, Any]) -> AbstractDenseRNN:
     """The same network with other arrays of weights, by name."""
     return eqx.tree_at(lambda net: [getattr(net, n) for n in weights], network, [*weights.values()])
 
@@ -117,7 +117,7 @@ def compress_dense(network: AbstractDenseRNN, fixed: Feedback) -> CompressedDens
         for axis in NEURONS[name]:
             small[name] = np.moveaxis(np.tensordot(frame, small[name], (0, axis)), 0, axis)
     few = Feedback(*(None if x is None else jnp.asarray(frame.T @ np.asarray(x)) for x in fixed))
-    core = _with_weights(network, {name: jnp.asarray(x) for name, x in small.items()})
+    core = with_weights(network, {name: jnp.asarray(x) for name, x in small.items()})
     return CompressedDense(core, few, jnp.asarray(frame), network, bool(shift))
 
 

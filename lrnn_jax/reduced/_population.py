@@ -91,6 +91,12 @@ def _options(
     component(law, (AbstractOverlapModel, LoadingLaw), "law", such_as)
     more: dict[str, Any] = {}
     if isinstance(law, AbstractOverlapRNN):
+        if law.bulk is not None:
+            raise ValueError(
+                "`law`: over a bulk neurons are no independent draws, as each sees all others "
+                "through its own row of J, so nodes cannot stand for them: use reduce(network, "
+                "words=…) for linear φ, else the network itself."
+            )
         if law.constrain is not None:
             raise ValueError(
                 "`law`: a network with `signs` has no Gaussian loadings: write their law as "

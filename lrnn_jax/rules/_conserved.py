@@ -42,6 +42,11 @@ def spectrum(overlaps: Overlaps) -> Float[Array, "*batch k"]:
     return invariants_of(overlaps, {}, (), linear=True).spectrum
 
 
+def trace(overlaps: Overlaps) -> Float[Array, "*batch"]:
+    """tr JQ = tr ZᵀZ + tr VᵀV − tr MᵀM − tr UᵀU, with biases and initial state as M."""
+    return jnp.trace(invariants_of(overlaps, {}, (), linear=True).matrix, axis1=-2, axis2=-1)
+
+
 def fixed_gram(overlaps: Overlaps) -> Float[Array, "*batch c c"]:
     """The Gram matrix of F, C and G."""
     names = "".join(f for f in "fcg" if f in overlaps.roles.sizes)
@@ -63,7 +68,7 @@ def conserved(rule: AbstractRule, model: AbstractOverlapModel) -> tuple[Conserve
 
         UᵀU − VᵀV                    flow, every rule that reaches U and V through a change of W:
                                      Uᵀ(GV) = (GᵀU)ᵀV whatever G
-        spectrum of JQ               flow, the gradient alone, linear φ
+        spectrum of JQ               flow, the gradient alone, linear φ; over a bulk its trace alone
         FᵀF, …                       any step: what the rule holds fixed
         R − E (FᵀF)⁻¹ Eᵀ             any step, RFLO, linear φ: M and U move in the span of F; with
                                      feedback alignment in time, in that of [F C]
@@ -94,7 +99,13 @@ def conserved(rule: AbstractRule, model: AbstractOverlapModel) -> tuple[Conserve
     if not still & set("uv"):
         why = "U and V learn through one change of W, and UᵀGV is the transpose of VᵀGᵀU"
         found.append(Conserved("UᵀU − VᵀV", False, why, balance))
-    if way == Backward() and model.linear and not still & set("zvmubh"):
+    learns = way == Backward() and model.linear and not still & set("zvmubh")
+    if learns and model.bulk is not None:
+        why = (
+            "outputs do not change when what writes grows by a factor and what reads shrinks by it"
+        )
+        found.append(Conserved("trace of JQ", False, why, trace))
+    elif learns:
         why = "JΓ = −ΓJ for linear φ, so JQ moves by similarity"
         found.append(Conserved("spectrum of JQ", False, why, spectrum))
     if way.source == "f":

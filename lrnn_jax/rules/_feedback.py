@@ -3,9 +3,8 @@
 from typing import Any
 
 import equinox as eqx
-import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, ArrayLike, PRNGKeyArray
+from jaxtyping import ArrayLike, PRNGKeyArray
 
 from lrnn_jax._checks import flag, one_key, real_array, shown
 from lrnn_jax.networks import AbstractRNN, Feedback, as_feedback
@@ -34,18 +33,12 @@ def as_source(feedback: Any, key: Any) -> tuple[Feedback | None, Any]:
 
 def drawn(network: AbstractRNN, time: bool, key: PRNGKeyArray) -> Feedback:
     """Vectors of independent normal entries, with FᵀF/s = 1 on average."""
-    path, n = network.backward, network.state_size
-    weights = path.weighted(network, jnp.ones((n, 1), network.dtype))
-    size = 1 / jnp.sqrt(jnp.sum(weights))
-
-    def vectors(key: PRNGKeyArray, columns: int) -> Array:
-        return size * jr.normal(key, (n, columns), network.dtype)
-
+    path = network.backward
     first, second, third = jr.split(key, 3)
-    f = vectors(first, network.outputs)
+    f = path.draw(network, network.outputs, first)
     if not time:
         return Feedback(f)
-    return Feedback(f, *(vectors(k, path.rank(network)) for k in (second, third)))
+    return Feedback(f, *(path.draw(network, path.rank(network), k) for k in (second, third)))
 
 
 def _fixed(rule: Any, network: AbstractRNN, time: bool) -> Feedback:

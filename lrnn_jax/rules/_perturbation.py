@@ -29,6 +29,17 @@ def _normal(key: PRNGKeyArray, like: Any) -> Any:
     return tree.unflatten([jr.normal(k, a.shape, a.dtype) for k, a in zip(keys, leaves)])
 
 
+def _own_noise(rule: AbstractRule, model: AbstractRNN) -> AbstractSpace:
+    """What moves in a network; ValueError where its neurons stand for more of them."""
+    space = weight_space(model)
+    if space.coefficients:
+        raise ValueError(
+            f"{type(rule).__name__} gives each neuron noise of its own, and the neurons of this "
+            f"network stand for more of them: let the network with its bulk learn."
+        )
+    return space
+
+
 class WeightPerturbation(AbstractMemoryless):
     """All weights get noise; they go along it by as much as it made the loss fall.
 
@@ -72,7 +83,7 @@ class WeightPerturbation(AbstractMemoryless):
 
     def space(self, model: AbstractRNN) -> AbstractSpace:
         if not isinstance(model, AbstractReduction):
-            return weight_space(model)
+            return _own_noise(self, model)
         if self.neurons is None:
             raise ValueError(
                 "WeightPerturbation gives each neuron noise of its own, whose size in overlaps "
@@ -130,7 +141,7 @@ class NodePerturbation(AbstractRule):
                 "NodePerturbation gives each neuron noise of its own in each step, which a "
                 "reduction does not follow: let the network learn."
             )
-        return weight_space(model)
+        return _own_noise(self, model)
 
     def feedback_of(self, network: AbstractRNN) -> Feedback:
         return Feedback()

@@ -1,12 +1,8 @@
 """The plan of a sweep: each group of cells traced once, compiled for chunks that fit in memory."""
 
-import contextlib
 import math
-import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -18,7 +14,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, PRNGKeyArray
 
 from lrnn_jax._checks import known_beforehand
-from lrnn_jax._devices import along, device_mesh, share_out
+from lrnn_jax._devices import along, device_mesh, free_memory, share_out
 from lrnn_jax.sweeps._grid import Design
 from lrnn_jax.sweeps._identity import program_digest
 from lrnn_jax.sweeps._outputs import Spec, check_names, variables
@@ -179,18 +175,7 @@ def budget(devices: Sequence[Any], memory: int | None) -> int:
     stats = [device.memory_stats() or {} for device in devices]
     if all("bytes_limit" in s for s in stats):
         return int(SHARE * min(s["bytes_limit"] - s.get("bytes_in_use", 0) for s in stats))
-    free = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    with contextlib.suppress(OSError):  # no such file, or no limit, here and below
-        line = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
-        free += [1024 * int(line[1])] if line else []
-    group = Path("/sys/fs/cgroup")
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
-        with contextlib.suppress(OSError, ValueError):
-            free.append(int((group / limit).read_text()) - int((group / used).read_text()))
-    return int(SHARE * max(min(free), 1)) // len(devices)
+    return int(SHARE * free_memory()) // len(devices)
 
 
 def readable(size: int | float) -> str:

@@ -173,6 +173,11 @@ class PrivateNoise(AbstractObjective):
         self.task.check(model)
         if isinstance(model, AbstractReduction):
             self._check_reduction(model)
+        elif model.bulk is not None and model.bulk.few:
+            raise ValueError(
+                "The few neurons of a network over a bulk that stand for many have no private "
+                "noise: let the network of N neurons learn with PrivateNoise."
+            )
         elif isinstance(model, LowRankRNN) and model.scale.ndim:
             raise ValueError(
                 "A population stands for infinitely many neurons, whose private noise averages "
