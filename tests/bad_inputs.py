@@ -33,6 +33,7 @@ from lrnn_jax import (
     learning,
     networks,
     overlaps,
+    reduced,
     rules,
     stability,
     sweeps,
@@ -48,6 +49,8 @@ NET = lrnn.LowRankRNN.normalised(6, dt=DT, key=jr.key(0))
 BENT = lrnn.LowRankRNN.normalised(6, dt=DT, key=jr.key(0), activation=lrnn.Erf())
 DENSE = lrnn.DenseRNN(np.eye(3) / 2, np.ones((3, 1)), np.ones((1, 3)), dt=DT)
 RED = lrnn.reduce(NET)
+OVER = lrnn.LowRankRNN.normalised(6, dt=DT, key=jr.key(0), bulk=lrnn.RandomBulk(0.3, key=jr.key(1)))
+LIMIT = lrnn.reduce(OVER, words=4)
 Q = NET.overlaps
 FILTER = lrnn.ExponentialFilter(0.2, DT, 5)
 NOISY = lrnn.ExponentialFilter(0.2, DT, 5, label_noise=0.1)
@@ -226,6 +229,34 @@ CALLS = {
         {"n": 20, "key": KEY},
     ),
     "reduce": (lrnn.reduce, {"network": NET}),
+    "RandomBulk": (lrnn.RandomBulk, {"g": 0.5, "key": KEY}),
+    "RandomBulk of a matrix": (lrnn.RandomBulk, {"g": 0.5, "j": np.eye(3)}),
+    "RandomBulk.matrix": (lrnn.RandomBulk(0.5, key=KEY).matrix, {"n": 3}),
+    "LowRankRNN over a bulk": (
+        lrnn.LowRankRNN,
+        {**VECTORS, "dt": DT, "bulk": lrnn.RandomBulk(0.5, key=KEY)},
+    ),
+    "SparseMatrix": (
+        networks.SparseMatrix,
+        {"values": np.ones(2), "places": np.array([[0, 0], [1, 1]]), "size": 2},
+    ),
+    "overlaps_through": (networks.overlaps_through, {"network": OVER, "powers": 2}),
+    "reduce over a bulk": (lrnn.reduce, {"network": OVER, "words": 3}),
+    "compress over a bulk": (lrnn.compress, {"network": OVER, "words": 3}),
+    "compress by steps": (
+        lrnn.compress,
+        {"network": OVER, "feedback": np.ones((6, 1)), "steps": 1, "tolerance": 1e-3},
+    ),
+    "word_limit": (reduced.word_limit, {"overlaps": Q, "g": 0.3, "words": 3, "dt": DT}),
+    "truncation": (reduced.truncation, {"network": LIMIT, "steps": 5}),
+    "Words": (reduced.Words, {"length": 3}),
+    "Powers": (reduced.Powers, {"length": 3}),
+    "WordBulk": (reduced.WordBulk, {"g": 0.5, "words": reduced.Words(3), "copies": 2}),
+    "CoreBulk": (reduced.CoreBulk, {"core": np.eye(3)}),
+    "krylov_frame": (
+        reduced.krylov_frame,
+        {"product": lambda x: x, "first": np.eye(3)[:, :1], "dt": DT, "steps": 2},
+    ),
     "compress": (lrnn.compress, {"network": NET}),
     "compress a dense network": (lrnn.compress, {"network": THIN}),
     "CompressedDense.lift": (lrnn.compress(THIN).lift, {"network": lrnn.reduce(THIN)}),
@@ -402,14 +433,15 @@ NOT_CALLED = {
         StoreError Stopped Evaluation NoisyTrials Store Axis Design Runnable FixedPoints
         FixedPointHistory Steering Conserved Compressed CompressedDense Feedback MatrixInvariant
         PerturbationMoments Images Symmetry Ranks Estimate Comparison
-        Combinations Identifiability Fits Probe""",
+        Combinations Identifiability Fits Probe WordLimit Truncation BulkLaw Alphabet""",
     "without arguments": """
         Identity Erf Tanh ReLU Softplus Squared Gradient VisibleOnly EProp Plain
         Checkpointed
         Visible Successes
         ThroughReduction RandomPhases Sobol GaussHermite Isospectral""",
     "between layers, of what the layer above has checked": """
-        BackwardPath Backward Crowd as_crowd CompressedSpace CoreSpace VectorSpace InputNoise
+        BackwardPath Backward count_words Crowd
+        as_crowd CompressedSpace CoreSpace VectorSpace InputNoise
         LabelNoise StartNoise as_kurtosis check_gradient_noise with_kurtosis as_neurons as_feedback
         overlaps_beside
         Simulation inner_power Equilibria read_out as_network Generated Modes Samples EpochLoss

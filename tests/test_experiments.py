@@ -16,7 +16,7 @@ mpl.use("Agg")
 
 LONG = (
     *("memory_aba", "memory_twins", "flip_flop", "optimisers", "three_stages", "tradeoff"),
-    *("rules", "tracking"),
+    *("rules", "bulk", "tracking"),
 )
 """Half a minute and more even so."""
 EACH = [

@@ -1,6 +1,7 @@
 """`bulk`: low rank over a random bulk; how it learns, and what infinitely many neurons predict."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -24,7 +25,7 @@ from lrnn_jax.figures import (
 )
 from lrnn_jax.learning import Descent, LearningCurve, learn
 from lrnn_jax.networks import DenseRNN, LowRankRNN, RandomBulk
-from lrnn_jax.overlaps import Overlaps
+from lrnn_jax.overlaps import Overlaps, random_overlaps
 from lrnn_jax.reduced import Powers, ReducedRNN, Words, compress, reduce, word_limit
 from lrnn_jax.rules import RFLO
 from lrnn_jax.tasks import ExponentialFilter, ImpulseResponse, OscillatingFilter
@@ -43,14 +44,14 @@ class BulkConfig(AbstractFilterConfig):
 
     dt: float = within(0.2, 1e-9, 1)
     steps: int = within(40, 2, 1e6)
-    lr: float = within(0.02, 0, 1e3)
+    lr: float = within(0.015, 0, 1e3)
     epochs: int = within(400, 2, 1e8)
     record: int = within(2, 1, 1e8)
     """Every how many epochs the course is kept."""
     rate: float = within(0.2, 0, 1e3)
     """Decay of both targets [1/membrane time constant]."""
     frequency: float = within(1.0, 0, 1e3)
-    """Of the oscillation [radians/membrane time constant]; its learning rate is half as large."""
+    """Of the oscillation [radians/membrane time constant]."""
     strengths: tuple[float, ...] = within((0.0, 0.3, 0.6, 0.9), 0, 0.99)
     """g, of the courses."""
     g: float = within(0.6, 0, 0.99)
@@ -59,8 +60,8 @@ class BulkConfig(AbstractFilterConfig):
     """Of words."""
     sizes: tuple[int, ...] = within((250, 500, 1000, 2000), 4, 1e6)
     """N, of networks around the theory."""
-    draws: int = within(6, 2, 1e6)
-    """Networks of each size."""
+    draws: int = within(12, 2, 1e6)
+    """Networks of each size, fewer of more than 500 neurons."""
     around: int = within(40, 1, 1e8)
     """Epochs of these networks."""
 
@@ -69,6 +70,10 @@ class BulkConfig(AbstractFilterConfig):
         filtered = ExponentialFilter(self.rate, self.dt, self.steps)
         waves = OscillatingFilter(self.rate, self.frequency, self.dt, self.steps)
         return {"filter": (filtered, 1, self.lr), "oscillation": (waves, 2, self.lr)}
+
+    def start(self, rank: int) -> Overlaps:
+        """Q_0, off the saddle of vectors that are orthogonal, from which chance decides."""
+        return random_overlaps(rank, key=jr.key(self.seed))
 
     def words(self, g: float) -> Words:
         """Which words stand for a bulk: with up to two turns."""
@@ -165,7 +170,7 @@ class BulkResults(AbstractResults):
         figure, axes = panels(3, 2, height=6.4)
         _courses(axes[0, 0], self.filter, "filter")
         curve, look = self.network, {**FIRST, "linewidth": 2.2, "alpha": 0.5, "zorder": 1}
-        label = f"network, N = {self.config.n}"
+        label = f"$g = {self.config.g}$, N = {self.config.n}"
         axes[0, 0].plot(curve.epochs, curve.loss, **{**look, "label": label})
         make_room(axes[0, 0], above=0.5).legend(ncols=2, loc="upper right")
         _courses(axes[0, 1], self.oscillation, "oscillation")
@@ -176,7 +181,9 @@ class BulkResults(AbstractResults):
         ax.loglog(self.size, 1.2 / np.sqrt(self.size), **{**THEORY, "label": r"$1.2/\sqrt{N}$"})
         ax.axhline(float(self.ignored_value), ls=":", color="0.4", label="bulk ignored")
         ax.set(xlabel=r"neurons $N$", ylabel=r"max $|\Delta Q|$ to the theory")
-        make_room(ax, above=0.35).legend(loc="upper right", ncols=1)
+        ax.set_xticks(self.size, [str(n) for n in self.size])
+        ax.minorticks_off()
+        make_room(ax, above=0.7).legend(loc="upper right")
         _singular(axes[2, 0], self)
         _local(axes[2, 1], self)
         return figure
@@ -244,7 +251,7 @@ def bulk(config: BulkConfig, recorder: Recorder) -> BulkResults:
     courses: dict[str, Any] = {}
     neurons = {}
     for name, (task, rank, lr) in config.tasks().items():
-        q, courses[name] = config.network(rank=rank).overlaps, {}
+        q, courses[name] = config.start(rank), {}
         for g in config.strengths:
             limit = word_limit(q, g, config.words(g), dt=config.dt).network
             method = Descent(lr)
@@ -252,7 +259,7 @@ def bulk(config: BulkConfig, recorder: Recorder) -> BulkResults:
             options: dict[str, Any] = {**config.pace, "label": label}
             courses[name][f"{g:g}"] = recorder.learn(label, limit, task, method, **options)
             neurons.setdefault(f"{g:g}", limit.state_size)
-    q, (task, _, lr) = config.network().overlaps, config.tasks()["filter"]
+    q, (task, _, lr) = config.start(1), config.tasks()["filter"]
     net = config.over(config.n, jr.key(config.seed), q)
     network = recorder.learn("network", net, task, Descent(lr), label="network", **config.pace)
     return BulkResults(
@@ -286,7 +293,9 @@ def _networks(config: BulkConfig, q: Overlaps, recorder: Recorder) -> dict[str, 
 
             return jax.lax.map(one, keys)
 
-        grams = recorder.timed(f"{config.draws} networks, N = {n}", lambda: drawn(keys))
+        count = max(2, config.draws * 500 // max(n, 500))
+        work = partial(drawn, keys[:count])
+        grams = recorder.timed(f"{count} networks, N = {n}", work)
         courses[n] = Overlaps(jnp.asarray(grams), q.roles)
     largest = {
         n: np.abs(np.asarray(c.gram)[:, -1] - np.asarray(exact.gram)[-1]).max(axis=(1, 2))

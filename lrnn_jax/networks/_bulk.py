@@ -86,13 +86,10 @@ class SparseMatrix(eqx.Module):
 
     def __init__(self, values: ArrayLike, places: ArrayLike, size: int):
         self.values, self.size = real_array(values, "values"), whole(size, "size")
-        self.places = jnp.asarray(places)
-        inside = is_traced(places) or (
-            np.asarray(places).size == 0
-            or (np.asarray(places).min() >= 0 and np.asarray(places).max() < self.size)
-        )
-        whole_numbers = jnp.issubdtype(self.places.dtype, jnp.integer)
-        if self.places.shape != (*self.values.shape, 2) or not whole_numbers or not inside:
+        given = real_array(places, "places", 0, self.size - 1)
+        self.places = given.astype(jnp.int32)
+        whole_numbers = is_traced(given) or bool((given == self.places.astype(given.dtype)).all())
+        if given.shape != (*self.values.shape, 2) or not whole_numbers:
             raise ValueError(
                 f"`places` holds row and column, below {self.size}, of each of the "
                 f"{self.values.size} values, shape ({self.values.size}, 2); got {shown(places)}."
@@ -248,7 +245,7 @@ class RandomBulk(AbstractBulk):
 
         Arguments: N, where J is not given; the dtype.
         """
-        made = self.made(n, jnp.dtype(dtype))
+        made = self.made(whole(n, "n"), jnp.dtype(dtype))
         return made.product(jnp.eye(n, dtype=dtype)).T
 
 

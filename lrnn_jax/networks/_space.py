@@ -308,7 +308,7 @@ def weight_space(model: AbstractRNN, fixed: Feedback = Feedback()) -> AbstractSp
     >>> type(networks.weight_space(net)).__name__
     'VectorSpace'
     """
-    component(fixed, Feedback, "fixed", "Feedback(z, v), the vectors that send errors back")
+    component(fixed, Feedback, "fixed", "Feedback(f, c, g), arrays of fixed vectors")
     make = as_network(model, "model").space or LeafSpace
     return make(model) if all(x is None for x in fixed) else make(model, fixed)
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from lrnn_jax._checks import component
+from lrnn_jax._checks import component, number
 from lrnn_jax._readable import AbstractReadable
 from lrnn_jax._types import is_traced
 from lrnn_jax.networks import AbstractDenseRNN, Feedback, LowRankRNN, as_feedback
@@ -133,7 +133,7 @@ def compress(
     (5, 40)
     """
     component(network, (LowRankRNN, AbstractDenseRNN), "network", "LowRankRNN(…), or DenseRNN(…)")
-    fixed = as_feedback(feedback, network)
+    fixed, tolerance = as_feedback(feedback, network), number(tolerance, "tolerance", 0)
     make: Any = _few_of_dense if isinstance(network, AbstractDenseRNN) else _few_of_low_rank
     if words is None:
         return make(network, fixed, steps, tolerance)

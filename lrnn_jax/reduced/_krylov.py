@@ -9,7 +9,7 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Array, ArrayLike, Float
 
-from lrnn_jax._checks import number, real_array, whole
+from lrnn_jax._checks import as_columns, as_dt, function, number, real_array, whole
 from lrnn_jax.networks import AbstractBulk, BulkLaw, Feedback
 from lrnn_jax.reduced._words import forward_only
 
@@ -53,9 +53,9 @@ class CoreBulk(AbstractBulk):
 
 def krylov_frame(
     product: Callable[[Any], Any],
-    first: Float[np.ndarray, "n b"],
+    first: ArrayLike,
     *,
-    dt: float,
+    dt: ArrayLike,
     steps: int,
     tolerance: ArrayLike = 0.0,
 ) -> Float[np.ndarray, "n p"]:
@@ -82,10 +82,15 @@ def krylov_frame(
     >>> reduced.krylov_frame(lambda x: w @ x, np.eye(5)[:, :1], dt=0.1, steps=3).shape
     (5, 3)
     """
-    least = float(number(tolerance, "tolerance", 0))
-    frame = np.zeros((len(first), 0), first.dtype)
-    block, size, dt = first, 1.0, float(dt)
-    for k in range(whole(steps, "steps")):
+    function(product, "product", "columns")
+    least, dt, steps = (
+        float(number(tolerance, "tolerance", 0)),
+        float(as_dt(dt)),
+        whole(steps, "steps"),
+    )
+    block, size = np.asarray(as_columns(first, "first")), 1.0
+    frame, n = np.zeros((len(block), 0), block.dtype), len(block)
+    for k in range(steps):
         if k and size * _reach(k, steps, dt) <= least:
             break
         length = np.linalg.norm(block, axis=0)
@@ -100,10 +105,10 @@ def krylov_frame(
         new = new - frame @ (frame.T @ new)
         new = np.linalg.qr(new)[0]
         frame = np.concatenate([frame, new], axis=1)
-        if not new.shape[1] or frame.shape[1] >= len(first):
+        if not new.shape[1] or frame.shape[1] >= n:
             break
         block = np.asarray(product(new))
-    return frame[:, : len(first)]
+    return frame[:, :n]
 
 
 def _reach(k: int, steps: int, dt: float) -> float:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from lrnn_jax._checks import number, optional, shown, whole, whole_or_none
+from lrnn_jax._checks import flag, number, optional, shown, whole, whole_or_none
 from lrnn_jax._devices import free_memory
 from lrnn_jax._readable import AbstractReadable
 from lrnn_jax.networks import AbstractBulk, BulkLaw
@@ -335,7 +335,7 @@ class WordBulk(AbstractBulk):
     def __init__(
         self,
         g: ArrayLike,
-        words: AbstractWords,
+        words: AbstractWords | int,
         copies: int,
         symmetric: bool = False,
         error: ArrayLike | None = None,
@@ -343,7 +343,7 @@ class WordBulk(AbstractBulk):
         self.g, self.words = number(g, "g", 0), as_words(words)
         if self.words.length is None:
             raise ValueError(f"`words` of a WordBulk have a length; got {shown(words)}.")
-        self.copies, self.symmetric = whole(copies, "copies"), bool(symmetric)
+        self.copies, self.symmetric = whole(copies, "copies"), flag(symmetric, "symmetric")
         self.error = optional(error, "error", 0, math.inf)
 
     @property
