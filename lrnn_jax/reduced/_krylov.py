@@ -83,15 +83,12 @@ def krylov_frame(
     (5, 3)
     """
     function(product, "product", "columns")
-    least, dt, steps = (
-        float(number(tolerance, "tolerance", 0)),
-        float(as_dt(dt)),
-        whole(steps, "steps"),
-    )
+    least, steps = float(number(tolerance, "tolerance", 0)), whole(steps, "steps")
+    each = float(as_dt(dt))
     block, size = np.asarray(as_columns(first, "first")), 1.0
     frame, n = np.zeros((len(block), 0), block.dtype), len(block)
     for k in range(steps):
-        if k and size * _reach(k, steps, dt) <= least:
+        if k and size * _reach(k, steps, each) <= least:
             break
         length = np.linalg.norm(block, axis=0)
         for _ in range(2):
