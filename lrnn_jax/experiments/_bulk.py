@@ -183,7 +183,7 @@ class BulkResults(AbstractResults):
         ax.set(xlabel=r"neurons $N$", ylabel=r"max $|\Delta Q|$ to the theory")
         ax.set_xticks(self.size, [str(n) for n in self.size])
         ax.minorticks_off()
-        make_room(ax, above=0.7).legend(loc="upper right")
+        make_room(ax, above=0.7, below=0.1).legend(loc="upper right")
         _singular(axes[2, 0], self)
         _local(axes[2, 1], self)
         return figure

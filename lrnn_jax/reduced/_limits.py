@@ -42,9 +42,9 @@ class WordLimit(AbstractReadable):
         network: it.
         feedback: fixed vectors of a learning rule, for this network.
 
-    >>> limit = lrnn.compress(over, words=4)  # of a network with a bulk
+    >>> limit = lrnn.compress(over, words=5)  # of a network with a bulk
     >>> limit.network.state_size
-    124
+    252
     """
 
     network: Any

@@ -93,7 +93,7 @@ class Words(AbstractWords):
 
     Source: ours (learning); Voiculescu 1991 (the operators).
 
-    >>> theory = lrnn.reduce(over, words=reduced.Words(4, turns=1))  # of a network with a bulk
+    >>> theory = lrnn.reduce(over, words=reduced.Words(5, turns=1))  # of a network with a bulk
     >>> theory.state_size // 4
     31
     """
