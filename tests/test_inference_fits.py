@@ -95,6 +95,16 @@ def test_channels_see_what_experiments_record(curves):
     )
 
 
+def test_outputs_of_loops_are_controls_at_these_steps():
+    """Time runs along another axis than in tasks: step by step, trials within."""
+    loop = lrnn.ClosedLoop(lrnn.KIntegrator(2, dt=0.3), 12)
+    red = lrnn.ReducedRNN(TRUTH, dt=0.3)
+    controls = np.asarray(loop.output(red))
+    assert controls.shape == (12, 2, 1)
+    found = Outputs(every=4, first=2).look(loop, red)
+    np.testing.assert_array_equal(found, controls[[2, 6, 10]].ravel())
+
+
 def test_counts_are_shares_with_the_noise_of_the_binomial():
     data = Observations.binomial(np.array([5, 10, 0]), 10, epochs=(0, 2, 6))
     np.testing.assert_allclose(data.values[:, 0], [0.5, 1.0, 0.0])
