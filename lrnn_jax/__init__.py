@@ -57,7 +57,7 @@ from lrnn_jax.learning import Plain, Checkpointed, ThroughReduction, LearningCur
 # what learning does
 from lrnn_jax.overlaps import visible
 from lrnn_jax.tasks import measured_visible
-from lrnn_jax.overlaps import invariants, coupling, reachable_dimensions
+from lrnn_jax.overlaps import invariants, coupling
 from lrnn_jax.learning import noise_drift, diagnose_closure
 from lrnn_jax.sweeps import Sweep, sweep
 

@@ -158,7 +158,7 @@ CALLS = {
     "visible": (lrnn.visible, {"model": NET}),
     "invariants": (lrnn.invariants, {"model": NET}),
     "coupling": (lrnn.coupling, {"roles": Q.roles}),
-    "reachable_dimensions": (lrnn.reachable_dimensions, {"overlaps": Q}),
+    "reachable_dimensions": (lrnn.overlaps.reachable_dimensions, {"overlaps": Q}),
     "random_overlaps": (overlaps.random_overlaps, {"key": KEY}),
     "flat_direction": (overlaps.flat_direction, {"overlaps": Q}),
     "flat_range": (overlaps.flat_range, {"overlaps": Q}),

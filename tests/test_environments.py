@@ -176,7 +176,7 @@ def test_plants_and_costs_of_any_size_are_checked_alike():
     theta = np.random.default_rng(0).normal(size=(7, 4))
     for unit in (1e10, 1.0, 1e-6):
         q = lrnn.Overlaps.from_gram(unit * theta.T @ theta)
-        assert lrnn.reachable_dimensions(q).growth == (3, 5, 5)
+        assert lrnn.overlaps.reachable_dimensions(q).growth == (3, 5, 5)
 
 
 def test_integrators_are_chains():

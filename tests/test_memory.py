@@ -120,7 +120,7 @@ def test_the_leaf_is_what_the_invariants_leave(rank, inputs, dimension, function
     k = 1 + inputs + 2 * rank
     theta = jr.normal(jr.key(3), (9, k))
     q = lrnn.Overlaps.from_gram(theta.T @ theta / 9, rank, inputs, 1)
-    found = lrnn.reachable_dimensions(q)
+    found = lrnn.overlaps.reachable_dimensions(q)
     assert (found.dimension, found.visible) == (dimension, function)
     assert found.total == k * (k + 1) // 2
     # k eigenvalues of JQ and the r(r+1)/2 entries of UᵀU − VᵀV are conserved
@@ -131,12 +131,17 @@ def test_the_leaf_is_what_the_invariants_leave(rank, inputs, dimension, function
 def test_the_leaf_is_found_in_single_precision_too():
     q = lrnn.reduce(START).overlaps
     single = lrnn.Overlaps(q.gram.astype(jnp.float32), q.roles)
-    assert lrnn.reachable_dimensions(single).growth == lrnn.reachable_dimensions(q).growth
+    assert (
+        lrnn.overlaps.reachable_dimensions(single).growth
+        == lrnn.overlaps.reachable_dimensions(q).growth
+    )
 
 
 def test_one_function_alone_has_a_one_dimensional_leaf():
     q = lrnn.reduce(START).overlaps
-    assert lrnn.reachable_dimensions(q, lambda overlaps: overlaps["vu"][None]).dimension == 1
+    assert (
+        lrnn.overlaps.reachable_dimensions(q, lambda overlaps: overlaps["vu"][None]).dimension == 1
+    )
     assert markov_parameters(q).shape == (3,)
 
 

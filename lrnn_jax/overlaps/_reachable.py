@@ -23,7 +23,7 @@ class ReachableDimensions(NamedTuple):
     visible, how many of the dimensions a loss can see (those of learning's own directions); growth,
     the rank after each order of Lie brackets.
 
-    >>> found = lrnn.reachable_dimensions(overlaps.random_overlaps(key=key))
+    >>> found = lrnn.overlaps.reachable_dimensions(overlaps.random_overlaps(key=key))
     >>> found.dimension, found.total
     (5, 10)
     """
@@ -68,7 +68,7 @@ def reachable_dimensions(
 
     Source: ours.
 
-    >>> lrnn.reachable_dimensions(overlaps.random_overlaps(key=key)).dimension
+    >>> lrnn.overlaps.reachable_dimensions(overlaps.random_overlaps(key=key)).dimension
     5
     """
     one_set(overlaps)
