@@ -240,13 +240,13 @@ class RandomBulk(AbstractBulk):
             return BulkLaw(g, self.symmetric)
         return BulkLaw(g, looks_random(on_host(self.j), self.symmetric))
 
-    def matrix(self, n: int, dtype: Any = float) -> Float[Array, "n n"]:
+    def matrix(self, n: int, dtype: Any = None) -> Float[Array, "n n"]:
         """g J of n neurons: what a `DenseRNN` may start from.
 
-        Arguments: N, where J is not given; the dtype.
+        Arguments: N; the dtype, JAX's default one if left out.
         """
-        made = self.made(whole(n, "n"), jnp.dtype(dtype))
-        return made.product(jnp.eye(n, dtype=dtype)).T
+        kind = jnp.result_type(float if dtype is None else dtype)
+        return self.made(whole(n, "n"), kind).product(jnp.eye(n, dtype=kind)).T
 
 
 def _cast(x: Array, dtype: Any) -> Array:
