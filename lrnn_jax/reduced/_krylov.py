@@ -99,8 +99,6 @@ def krylov_frame(
         kept = np.abs(np.diagonal(triangle)) > few
         size *= np.linalg.norm(triangle, 2) if k else 1.0
         new = new[:, : len(kept)][:, kept]
-        new = new - frame @ (frame.T @ new)
-        new = np.linalg.qr(new)[0]
         frame = np.concatenate([frame, new], axis=1)
         if not new.shape[1] or frame.shape[1] >= n:
             break
