@@ -8,6 +8,7 @@ compiles; the best of the others counts.
 
 import sys
 import time
+from typing import Any
 
 import jax
 import jax.random as jr
@@ -35,7 +36,7 @@ def timed(network, epochs):
         loss = jax.block_until_ready(run(network))
         seconds.append(time.perf_counter() - start)
     best = min(seconds[1:])
-    used = run.lower(network).compile().memory_analysis()
+    used: Any = run.lower(network).compile().memory_analysis()
     return best / epochs, seconds[0] - best, float(loss[-1]), used.temp_size_in_bytes
 
 

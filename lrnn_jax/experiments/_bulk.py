@@ -28,7 +28,7 @@ from lrnn_jax.networks import DenseRNN, LowRankRNN, RandomBulk
 from lrnn_jax.overlaps import Overlaps, random_overlaps
 from lrnn_jax.reduced import Powers, ReducedRNN, Words, compress, reduce, word_limit
 from lrnn_jax.rules import RFLO
-from lrnn_jax.tasks import ExponentialFilter, ImpulseResponse, OscillatingFilter
+from lrnn_jax.tasks import ExponentialFilter, OscillatingFilter
 
 SHOWN = "zm", "vu", "zv", "mu"
 
@@ -65,7 +65,7 @@ class BulkConfig(AbstractFilterConfig):
     around: int = within(40, 1, 1e8)
     """Epochs of these networks."""
 
-    def tasks(self) -> dict[str, tuple[ImpulseResponse, int, float]]:
+    def tasks(self) -> dict[str, tuple[Any, int, float]]:
         """Task, rank and learning rate, by name."""
         filtered = ExponentialFilter(self.rate, self.dt, self.steps)
         waves = OscillatingFilter(self.rate, self.frequency, self.dt, self.steps)
@@ -103,13 +103,13 @@ class BulkResults(AbstractResults):
     """RFLO over the bulk: a network, the neurons that the bulk reaches, infinitely many."""
     dense: dict[str, LearningCurve]
     """Dense weights from gJ: a network and the theory."""
+    neurons: dict[str, int]
+    """Of the word network, by g."""
     ends: dict[str, Any] = labelled("overlaps of networks at the end", "draw", "overlap")
     off: Any = labelled("rms of the largest |ΔQ| at the end", "size")
     size: Any = labelled("N", "size", units="")
     band: dict[str, Any] = labelled("overlap, mean and s.d. of draws", "moment", "around_epoch")
     values: dict[str, Any] = labelled("singular values of W − W_0", "place")
-    neurons: dict[str, int]
-    """Of the word network, by g."""
 
     @claim("networks around the theory: largest √N · rms of max|ΔQ| at the end", high=1.2)
     def spread(self) -> Any:
@@ -342,7 +342,7 @@ def _dense(config: BulkConfig, recorder: Recorder) -> dict[str, Any]:
     start = DenseRNN(w, basis[:, :1], basis[:, 1:].T * 0.95 + basis[:, :1].T * 0.3, dt=config.dt)
     words = Words(5, tolerance=1.0)
     models = {"network": start, "theory": reduce(start, words=words)}
-    curves = {
+    curves: dict[str, Any] = {
         name: recorder.learn(f"dense, {name}", model, task, Descent(2 * lr), epochs=config.around)
         for name, model in models.items()
     }
