@@ -129,7 +129,7 @@ def test_the_bulk_is_drawn_when_the_network_is_made_in_its_dtype():
     same = lrnn.LowRankRNN(*vectors, dt=DT, bulk=lrnn.RandomBulk(0.9, key=jr.key(3)))
     assert (same.bulk.j == net.bulk.j).all()
     assert net.rollout(jnp.ones((3, 1), jnp.float32)).dtype == jnp.float32
-    even = lrnn.RandomBulk(0.5, key=jr.key(3), symmetric=True).made(200, jnp.float64)
+    even: Any = lrnn.RandomBulk(0.5, key=jr.key(3), symmetric=True).made(200, jnp.float64)
     assert (even.j == even.j.T).all()
     off = np.asarray(even.j)[np.triu_indices(200, 1)]
     assert abs(np.var(off) * 200 - 1) < 0.05
@@ -263,10 +263,10 @@ def test_the_length_of_words_is_chosen_and_its_error_stated():
     assert closer.bulk.length < d  # a short trial does not reach as far
     with pytest.warns(UserWarning, match="few for a bulk of g = 0.5"):
         lrnn.reduce(net, words=2)
-    for words, symmetric, edge in ((None, False, 1), (None, True, 0.5)):
+    for symmetric, edge in ((False, 1), (True, 0.5)):
         beyond = over(100, 1.3 * edge, symmetric=symmetric)
         with pytest.raises(ValueError, match="beyond which a bulk amplifies without end"):
-            lrnn.reduce(beyond, words=words)  # pyright: ignore[reportCallIssue]
+            lrnn.reduce(beyond)
     many = lrnn.reduce(over(100, 1.3), words=reduced.Powers(steps=STEPS))
     assert many.bulk.length > 1
     with pytest.raises(ValueError, match=r"words` up to length 40 are 2\.2e\+12, .* GB .* free"):
@@ -465,7 +465,6 @@ def test_learning_is_differentiable_in_the_strength():
     assert abs(slope - (above - below) / 2e-5) < 1e-7  # the step's error is 1e-10 of a third slope
 
 
-COMPRESS: Any = lrnn.compress  # for calls that are refused
 NET = over(20, 0.4)
 LIMIT = reduced.word_limit(OVERLAPS, 0.3, 3, dt=DT).network
 BENT = lrnn.LowRankRNN(*THETA.T, dt=DT, activation=lrnn.Tanh(), bulk=lrnn.RandomBulk(0.7, J))
@@ -501,7 +500,10 @@ REFUSED = {
         "`words` are for networks over a random bulk",
     ),
     "words twice": (lambda: lrnn.reduce(LIMIT), "one of words already"),
-    "steps and words": (lambda: COMPRESS(NET, words=3, steps=3), "give one of the two"),
+    "steps and words": (
+        lambda: lrnn.compress(NET, **{"words": 3, "steps": 3}),
+        "give one of the two",
+    ),
     "steps without feedback": (lambda: lrnn.compress(NET, steps=3), "give `feedback`"),
     "steps beyond N": (lambda: lrnn.compress(NET, np.ones(20), steps=30), "would not be fewer"),
     "through the reduction": (

@@ -28,7 +28,7 @@ from lrnn_jax.networks import DenseRNN, LowRankRNN, RandomBulk
 from lrnn_jax.overlaps import Overlaps, random_overlaps
 from lrnn_jax.reduced import Powers, ReducedRNN, Words, compress, reduce, word_limit
 from lrnn_jax.rules import RFLO
-from lrnn_jax.tasks import ExponentialFilter, OscillatingFilter
+from lrnn_jax.tasks import AbstractTask, ExponentialFilter, OscillatingFilter
 
 SHOWN = "zm", "vu", "zv", "mu"
 
@@ -65,7 +65,7 @@ class BulkConfig(AbstractFilterConfig):
     around: int = within(40, 1, 1e8)
     """Epochs of these networks."""
 
-    def tasks(self) -> dict[str, tuple[Any, int, float]]:
+    def tasks(self) -> dict[str, tuple[AbstractTask, int, float]]:
         """Task, rank and learning rate, by name."""
         filtered = ExponentialFilter(self.rate, self.dt, self.steps)
         waves = OscillatingFilter(self.rate, self.frequency, self.dt, self.steps)
@@ -90,6 +90,8 @@ class BulkResults(AbstractResults):
     """Courses over bulks by theory, networks around it, dense learning from gJ, and RFLO."""
 
     config: BulkConfig
+    neurons: dict[str, int]
+    """Of the word network, by g."""
     filter: dict[str, LearningCurve]
     """By theory, for each g."""
     oscillation: dict[str, LearningCurve]
@@ -346,9 +348,9 @@ def _dense(config: BulkConfig, recorder: Recorder) -> dict[str, Any]:
         name: recorder.learn(f"dense, {name}", model, task, Descent(2 * lr), epochs=config.around)
         for name, model in models.items()
     }
-    values = {
-        name: np.linalg.svd(np.asarray(curve.model.w - models[name].w))[1]
-        for name, curve in curves.items()
-    }
+    values = {}
+    for name, curve in curves.items():
+        ended: Any = curve.model
+        values[name] = np.linalg.svd(np.asarray(ended.w - models[name].w))[1]
     few = min(len(x) for x in values.values())
     return {"dense": curves, "values": {name: x[:few] for name, x in values.items()}}
