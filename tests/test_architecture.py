@@ -289,6 +289,13 @@ def arguments_of(item):
     return [] if node is None else [a.arg for a in node.args.args + node.args.kwonlyargs]
 
 
+def test_importing_the_library_does_not_start_jax():
+    """Precision, flags and devices can be set until it does: no array is made on import."""
+    script = "import lrnn_jax.cli, jax._src.xla_bridge as x; print(x.backends_are_initialized())"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "False\n", done.stderr
+
+
 def test_importing_the_library_loads_no_heavy_extras():
     heavy = ("matplotlib", "xarray", "zarr", "tyro", "tqdm", "pandas", "scipy.signal")
     script = f"import sys, lrnn_jax; print([m for m in {heavy!r} if m in sys.modules])"

@@ -212,7 +212,7 @@ def test_what_few_neurons_cannot_stand_for_is_refused_with_the_reason():
             lrnn.compress(net)
     with pytest.raises(ValueError, match="must be known for its rank to be"):
         jax.jit(lrnn.reduce)(NET)
-    with pytest.raises(ValueError, match=r"compress\(network, feedback\)"):
+    with pytest.raises(ValueError, match=r"compress\(network, feedback, …\)"):
         lrnn.reduce(NET, feedback=np.ones((N, 1)))
     with pytest.raises(ValueError, match="must be the compressed one, with weights of shapes"):
         lrnn.compress(NET).lift(NET)

@@ -74,7 +74,7 @@ def compare(
     *,
     model: AbstractReduction,
     unknown: tuple[str, ...] = ("lr",),
-    prior: Prior = Prior(),
+    prior: Prior | None = None,
     starts: int = 20,
     key: PRNGKeyArray,
 ) -> Comparison:

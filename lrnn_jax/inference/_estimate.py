@@ -203,7 +203,7 @@ def infer(
     *,
     model: AbstractReduction,
     unknown: tuple[str, ...] = (),
-    prior: Prior = Prior(),
+    prior: Prior | None = None,
     starts: int = 20,
     key: PRNGKeyArray,
 ) -> Estimate:
@@ -226,7 +226,7 @@ def infer(
         model: a reduction with the roles, step and activation of what learned; its Q is not used.
         unknown: what is to be inferred beside Q: "lr", "momentum", and of the channel: "gain" and
             "offset", or "floor" and "span"; "noise": σ up to one factor (give about its size).
-        prior: of the entries of Q.
+        prior: of the entries of Q; default `Prior()`.
         starts: how many random starts.
         key: draws them.
 
@@ -241,7 +241,7 @@ def infer(
     True
     """
     component(data, Observations, "data", "Observations(Outputs(every=20), y, …)")
-    component(prior, Prior, "prior", "Prior(spread=2.0)")
+    prior = Prior() if prior is None else component(prior, Prior, "prior", "Prior(spread=2.0)")
     starts, key, unknown = whole(starts, "starts"), one_key(key), names(unknown, "unknown")
     loud, unknown = "noise" in unknown, tuple(name for name in unknown if name != "noise")
     s = setting(model, objective, method, data.channel, data.epochs, data.stride, unknown)

@@ -58,6 +58,16 @@ TASKS = {
         network(2),
         oscillator(0.3, 2.0),
     ),
+    "mixed, of one term": (
+        lrnn.tasks.MixedFilter([0.2], [1.5], dt=DT, steps=STEPS),
+        network(),
+        leaky(0.2, 1.5),
+    ),
+    "mixed": (
+        lrnn.tasks.MixedFilter([0.2, 1.0], [1.0, -0.5], [0.0, 2.0], dt=DT, steps=STEPS),
+        network(2),
+        None,
+    ),
     "many exponentials": (
         lrnn.ExponentialFilter(0.3, DT, STEPS, np.array([[1.5, 0.5]]), label_noise=0.3),
         network(2, 1, 2),
