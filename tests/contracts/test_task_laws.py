@@ -59,12 +59,14 @@ TASKS = {
         oscillator(0.3, 2.0),
     ),
     "mixed, of one term": (
-        lrnn.tasks.MixedFilter([0.2], [1.5], dt=DT, steps=STEPS),
+        lrnn.tasks.MixedFilter(np.array([0.2]), np.array([1.5]), dt=DT, steps=STEPS),
         network(),
         leaky(0.2, 1.5),
     ),
     "mixed": (
-        lrnn.tasks.MixedFilter([0.2, 1.0], [1.0, -0.5], [0.0, 2.0], dt=DT, steps=STEPS),
+        lrnn.tasks.MixedFilter(
+            np.array([0.2, 1.0]), np.array([1.0, -0.5]), np.array([0.0, 2.0]), dt=DT, steps=STEPS
+        ),
         network(2),
         None,
     ),
