@@ -92,8 +92,8 @@ class Estimate(AbstractSaved):
         sees_overlaps: whether S was observed.
 
     >>> found = inference.infer(data, task, descent, model=reduction, starts=20, key=key)
-    >>> bool(found.result == lrnn.RESULTS.weak), found.starts_agreeing
-    (True, 7)
+    >>> learning.outcome(found.result) in ("successful", "weak"), found.starts_agreeing > 1
+    (True, True)
     >>> found.save("estimate.npz")
     >>> inference.Estimate.load("estimate.npz").names == found.names
     True
