@@ -81,6 +81,22 @@ def test_compiled_programs_are_kept_in_the_users_folder(own_cache, tmp_path, mon
     jax.config.update("jax_compilation_cache_max_size", -1)
 
 
+@pytest.mark.slow
+def test_half_a_program_in_the_cache_is_compiled_again(tmp_path):
+    """As a run that was killed while it wrote leaves it: nobody is told, nothing is lost."""
+    command = [sys.executable, "-m", "lrnn_jax", *COUPLING, str(tmp_path / "run"), "--json"]
+    home = os.environ | {"XDG_CACHE_HOME": str(tmp_path), "JAX_COMPILATION_CACHE_DIR": ""}
+    for size in (200, 0):
+        first = subprocess.run(command, env=home, capture_output=True, text=True, check=True)
+        kept = list((tmp_path / "lrnn_jax").rglob("jit_*-cache"))
+        assert len(kept) > 10
+        for program in kept:
+            os.truncate(program, size)
+        again = subprocess.run(command, env=home, capture_output=True, text=True, check=True)
+        assert "cache" not in again.stderr
+        assert json.loads(again.stdout)["claims"] == json.loads(first.stdout)["claims"]
+
+
 def test_json_is_alone_on_standard_output_and_complete(finished):
     _, found = finished
     assert found["rank"] == 2

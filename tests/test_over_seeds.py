@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import numpy as np
 import pytest
@@ -29,6 +30,10 @@ class CoinResults(AbstractResults):
     @claim("is told by even seeds", low=0.0)
     def even(self) -> float | None:
         return self.number if self.seed % 2 == 0 else None
+
+    @claim("is a number, but for seed 8", high=1.0)
+    def finite(self) -> float:
+        return math.nan if self.seed == 8 else self.number
 
     @claim(lambda r: f"seed {r.seed} is at most itself", high=lambda r: r.seed)
     def moving(self) -> float:
@@ -72,6 +77,7 @@ def test_shares_count_every_run_that_should_hold_a_claim(report):
     even = [seed != 7 for seed in SEEDS if seed % 2 == 0 or seed == 7]
     assert sorted(report.holds("even")) == sorted(even)
     assert report.share("moving").value == 11 / 12
+    assert report.share("finite").value == 10 / 12  # what is no number lies within no bounds
     assert "12 seeds, 3 … 14; 1 failed" in report.notes[0]
 
 

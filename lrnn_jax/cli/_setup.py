@@ -2,6 +2,7 @@
 
 import os
 import platform
+import warnings
 from pathlib import Path
 
 import jax
@@ -9,7 +10,6 @@ import jax
 FUSE_LOOPS = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=1000000000"
 """Compiles whole loops into one CPU kernel: epochs of a reduction cost a fifth, and those of a
 full network two thirds, of what they cost otherwise (see benchmarks/README.md)."""
-
 
 KEPT = 10**9
 """Bytes of compiled programs that the user's cache folder holds; the least used go first."""
@@ -56,4 +56,7 @@ def user_cache() -> Path | None:
     if jax.config.values["jax_compilation_cache_dir"] or not os.access(folder, os.W_OK):
         return None
     jax.config.update("jax_compilation_cache_max_size", KEPT)
+    # who did not ask for a cache is not told that a killed run left half a program in it, or that
+    # the disk is full: such a program is compiled
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
     return folder

@@ -85,7 +85,7 @@ class SeedsReport:
     def holds(self, name: str) -> np.ndarray:
         """Whether a claim holds, for all seeds whose run failed or can tell."""
         one = self.data.sel(claim=name)
-        told = ~np.isnan(one.value.values) | (self.data.result.values > 0)
+        told = ~np.isnan(one.low.values) | (self.data.result.values > 0)
         return ((one.low <= one.value) & (one.value <= one.high)).values[told]
 
     def share(self, name: str) -> Interval:
