@@ -1,6 +1,5 @@
 """Few neurons that learn as N do: exact for what commutes with rotations of the neurons."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +18,7 @@ from lrnn_jax.networks import (
 )
 from lrnn_jax.overlaps import Overlaps, Roles, is_realisable
 from lrnn_jax.reduced._base import AbstractReduction
-from lrnn_jax.reduced._few import fixed_of, network_of, square_root
+from lrnn_jax.reduced._few import AbstractFewSpace, fixed_of, network_of, square_root
 from lrnn_jax.reduced._reduced import ReducedRNN
 
 
@@ -53,7 +52,7 @@ class Crowd(eqx.Module):
         return jnp.concatenate([upper, jnp.zeros_like(upper)])
 
 
-class CompressedSpace(AbstractSpace):
+class CompressedSpace(AbstractFewSpace):
     """A linear reduction as a network of k neurons: X = R (k×k), Q = RᵀR/s, M = 1/s.
 
     For rules that are written for neurons: they move `neurons`. R starts as the root of Q_0, and
@@ -85,10 +84,6 @@ class CompressedSpace(AbstractSpace):
         self.vectors = weight_space(small, fixed_of(loadings, roles))
 
     @property
-    def start(self) -> Weights:
-        return self.vectors.start
-
-    @property
     def realisable(self) -> Bool[Array, ""]:
         return is_realisable(jax.lax.stop_gradient(self.network.laws.gram))
 
@@ -96,36 +91,11 @@ class CompressedSpace(AbstractSpace):
     def roles(self) -> Roles:
         return self.network.roles
 
-    @property
-    def neurons(self) -> AbstractSpace:
-        return self.vectors
-
-    def point(self, weights: Weights) -> Weights:
-        return weights
-
     def model_at(self, point: Weights) -> AbstractRNN:
         reduction = self.network.with_gram(self.gram(point))
         if self.network.c is None:
             return reduction
         return eqx.tree_at(lambda net: net.c, reduction, self.vectors.model(point).c)
-
-    def direction(self, weights: Weights, slope: Any) -> Weights:
-        return self.vectors.direction(weights, slope)
-
-    def metric(self, weights: Weights) -> Weights:
-        return self.vectors.metric(weights)
-
-    def blocks(self, weights: Weights) -> dict[str, Float[Array, "..."]]:
-        return self.vectors.blocks(weights)
-
-    def join(self, blocks: dict[str, Float[Array, "..."]]) -> Weights:
-        return self.vectors.join(blocks)
-
-    def gram(self, weights: Weights) -> Float[Array, "k k"]:
-        return self.vectors.gram(weights)
-
-    def rates(self, values: Mapping[str, Any]) -> Weights | None:
-        return self.vectors.rates(values)
 
     def transform(self, weights: Weights) -> Float[Array, "k k"] | None:
         if self.crowd is not None:

@@ -1,6 +1,5 @@
 """Dense linear networks from c·1 + low rank: the few neurons that learn as they do."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
@@ -18,6 +17,7 @@ from lrnn_jax.networks import (
     Weights,
     weight_space,
 )
+from lrnn_jax.reduced._few import AbstractFewSpace
 
 NEURONS = {"w": (0, 1), "w_in": (0,), "w_out": (1,), "b": (0,), "h0": (0,), "c": ()}
 """Which axes of an array of weights are neurons."""
@@ -193,7 +193,7 @@ def _orthonormal(vectors: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n few"
     return u[:, size > few]
 
 
-class CoreSpace(AbstractSpace):
+class CoreSpace(AbstractFewSpace):
     """A dense network as the few neurons that learn as it does: X are their arrays, M = 1.
 
     Only what commutes with rotations of the neurons, O W Oᵀ, is exact in it.
@@ -219,42 +219,13 @@ class CoreSpace(AbstractSpace):
     def roles(self) -> None:
         return None
 
-    @property
-    def start(self) -> Weights:
-        return self.vectors.start
-
-    @property
-    def neurons(self) -> AbstractSpace:
-        return self.vectors
-
     def lifted(self, weights: Weights) -> AbstractDenseRNN:
         """The network of N neurons."""
         network: Any = self.vectors.model(weights)
         return self.core.lift(network)
 
-    def point(self, weights: Weights) -> Weights:
-        return weights
-
     def model_at(self, point: Weights) -> Any:
         return self.vectors.model_at(point)
-
-    def direction(self, weights: Weights, slope: Any) -> Weights:
-        return slope
-
-    def metric(self, weights: Weights) -> Weights:
-        return weights
-
-    def blocks(self, weights: Weights) -> dict[str, Float[Array, "..."]]:
-        return self.vectors.blocks(weights)
-
-    def join(self, blocks: dict[str, Float[Array, "..."]]) -> Weights:
-        return self.vectors.join(blocks)
-
-    def gram(self, weights: Weights) -> Float[Array, "k k"]:
-        return self.vectors.gram(weights)
-
-    def rates(self, values: Mapping[str, Any]) -> Weights | None:
-        return self.vectors.rates(values)
 
     def transform(self, weights: Weights) -> None:
         return None

@@ -1,13 +1,50 @@
-"""Few neurons with given overlaps."""
+"""Few neurons with given overlaps, and what learning moves in them."""
 
+from collections.abc import Mapping
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lrnn_jax.networks import Feedback, LowRankRNN
+from lrnn_jax.networks import AbstractSpace, Feedback, LowRankRNN, Weights
 from lrnn_jax.overlaps import Roles
+
+
+class AbstractFewSpace(AbstractSpace):
+    """A space whose weights are those of a network of a few neurons, that of `vectors`."""
+
+    vectors: eqx.AbstractVar[AbstractSpace]
+
+    @property
+    def start(self) -> Weights:
+        return self.vectors.start
+
+    @property
+    def neurons(self) -> AbstractSpace:
+        return self.vectors
+
+    def point(self, weights: Weights) -> Weights:
+        return weights
+
+    def direction(self, weights: Weights, slope: Any) -> Weights:
+        return self.vectors.direction(weights, slope)
+
+    def metric(self, weights: Weights) -> Weights:
+        return self.vectors.metric(weights)
+
+    def blocks(self, weights: Weights) -> dict[str, Float[Array, "..."]]:
+        return self.vectors.blocks(weights)
+
+    def join(self, blocks: dict[str, Float[Array, "..."]]) -> Weights:
+        return self.vectors.join(blocks)
+
+    def gram(self, weights: Weights) -> Float[Array, "k k"]:
+        return self.vectors.gram(weights)
+
+    def rates(self, values: Mapping[str, Any]) -> Weights | None:
+        return self.vectors.rates(values)
 
 
 def fixed_of(loadings: Float[Array, "n k"], roles: Roles) -> Feedback:
