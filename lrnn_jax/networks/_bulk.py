@@ -68,7 +68,7 @@ class AbstractBulk(AbstractReadable):
 
 
 class SparseMatrix(eqx.Module):
-    """A square matrix by its entries other than zero.
+    """A square matrix by its entries other than zero; A.T and x @ A are as for an array.
 
     Arguments:
         values: of the entries, shape (entry,).
@@ -76,7 +76,7 @@ class SparseMatrix(eqx.Module):
         size: N.
 
     >>> diagonal = networks.SparseMatrix(np.ones(3), np.array([[0, 0], [1, 1], [2, 2]]), 3)
-    >>> print(diagonal.times(jnp.arange(3.0)))
+    >>> print(jnp.arange(3.0) @ diagonal.T)
     [0. 1. 2.]
     """
 
@@ -95,10 +95,17 @@ class SparseMatrix(eqx.Module):
                 f"{self.values.size} values, shape ({self.values.size}, 2); got {shown(places)}."
             )
 
-    def times(self, x: Float[Array, "*batch n"]) -> Float[Array, "*batch n"]:
-        """A x of every trial."""
+    def __len__(self) -> int:
+        return self.size
+
+    @property
+    def T(self) -> "SparseMatrix":
+        """Aᵀ."""
+        return eqx.tree_at(lambda a: a.places, self, self.places[:, ::-1])
+
+    def __rmatmul__(self, x: Float[Array, "*batch n"]) -> Float[Array, "*batch n"]:
         matrix = sparse.BCOO((self.values, self.places), shape=(self.size, self.size))
-        return (matrix @ x.reshape(-1, self.size).T).T.reshape(x.shape)
+        return (matrix.T @ x.reshape(-1, self.size).T).T.reshape(x.shape)
 
 
 def as_matrix(j: Any) -> Float[Array, "n n"] | SparseMatrix:
@@ -217,8 +224,7 @@ class RandomBulk(AbstractBulk):
             x = jr.normal(self.key, (n, n), dtype)
             j = (x + x.T) / (2 * n) ** 0.5 if self.symmetric else x / n**0.5
             return RandomBulk(self.g, j.astype(dtype), symmetric=self.symmetric)
-        size = self.j.size if isinstance(self.j, SparseMatrix) else len(self.j)
-        if size != n:
+        if (size := len(self.j)) != n:
             raise ValueError(
                 f"`bulk` has a J of {size} neurons, and the loading vectors have {n}: give one of "
                 f"shape ({n}, {n}), or a `key` that draws it."
@@ -227,15 +233,14 @@ class RandomBulk(AbstractBulk):
 
     def product(self, rates: Float[Array, "*batch n"]) -> Float[Array, "*batch n"]:
         assert self.j is not None, "a network makes its bulk"
-        g = self.g.astype(rates.dtype)
-        return g * (self.j.times(rates) if isinstance(self.j, SparseMatrix) else rates @ self.j.T)
+        return self.g.astype(rates.dtype) * (rates @ self.j.T)
 
     def law(self) -> BulkLaw:
         """g ‖J‖/√N (Frobenius), and whether it is symmetric; the matrix has to look random."""
         assert self.j is not None, "a network makes its bulk"
-        values = self.j.values if isinstance(self.j, SparseMatrix) else self.j
-        n = self.j.size if isinstance(self.j, SparseMatrix) else len(self.j)
-        g = self.g.astype(values.dtype) * jnp.linalg.norm(values) / np.sqrt(n).astype(values.dtype)
+        values = jax.tree.leaves(self.j)[0]
+        n = np.sqrt(len(self.j)).astype(values.dtype)
+        g = self.g.astype(values.dtype) * jnp.linalg.norm(values) / n
         if is_traced(self.j):
             return BulkLaw(g, self.symmetric)
         return BulkLaw(g, looks_random(on_host(self.j), self.symmetric))
