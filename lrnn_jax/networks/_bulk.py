@@ -104,8 +104,8 @@ class SparseMatrix(eqx.Module):
         return eqx.tree_at(lambda a: a.places, self, self.places[:, ::-1])
 
     def __rmatmul__(self, x: Float[Array, "*batch n"]) -> Float[Array, "*batch n"]:
-        matrix = sparse.BCOO((self.values, self.places), shape=(self.size, self.size))
-        return (matrix.T @ x.reshape(-1, self.size).T).T.reshape(x.shape)
+        transposed = sparse.BCOO((self.values, self.T.places), shape=(self.size, self.size))
+        return (transposed @ x.reshape(-1, self.size).T).T.reshape(x.shape)
 
 
 def as_matrix(j: Any) -> Float[Array, "n n"] | SparseMatrix:
