@@ -150,3 +150,15 @@ def test_the_command_line_infers(tmp_path):
     assert low < float(q["vu"]) < high
     assert said["result"] == "successful"
     assert isinstance(inference.Estimate.load(out).overlaps, lrnn.Overlaps)
+
+
+def test_a_step_at_which_the_given_filter_diverges_is_refused():
+    key = jr.key(0)
+    q = lrnn.overlaps.random_overlaps(key=key)
+    one, other = (lrnn.ReducedRNN(q.replace(mu=x), dt=0.1) for x in (q["mu"], q["mu"] - 0.2))
+    filters = tasks.MixedFilter(np.array([0.2, 1.0]), np.array([1.0, 0.0]), dt=0.1, steps=50)
+    seen = {"epochs": range(0, 21, 5), "observe": inference.Visible(), "noise": 0.01, "key": key}
+    with pytest.raises(ValueError, match=r"`method`: learning.*diverges.*smaller step"):
+        inference.separate(one, other, filters, lrnn.Descent(5.0), **seen)
+    with pytest.raises(ValueError, match=r"`method`: learning.*diverges.*smaller step"):
+        inference.optimal_probe(one, filters, lrnn.Descent(5.0), directions=9, **seen)

@@ -7,6 +7,7 @@ import jax.random as jr
 import numpy as np
 import optax
 import pytest
+from scipy.special import erf
 
 import lrnn_jax as lrnn
 from lrnn_jax import tasks
@@ -123,7 +124,7 @@ def test_rates_of_every_network():
     dense = lrnn.CurrentRNN(
         RNG.normal(size=(4, 4)), np.ones((4, 1)), np.ones((1, 4)), dt=DT, activation=lrnn.Tanh()
     )
-    again = lrnn.factorise(dense).network
+    again = lrnn.factorise(dense, rank=4).network
     ours, theirs = (model.power(model.states(x)) for model in (dense, again))
     assert np.allclose(ours, theirs, rtol=1e-10)
     rates = lrnn.DenseRNN(dense.w, dense.w_in, dense.w_out, dt=DT, activation=lrnn.Tanh())
@@ -299,23 +300,144 @@ def test_every_kind_of_network_learns_with_noise_and_costs():
     assert np.allclose(curves[0].gram, curves[1].gram, rtol=0, atol=1e-12)
 
 
+BENT = {
+    "erf": lrnn.Erf(),
+    "tanh": lrnn.Tanh(),
+    "relu": lrnn.ReLU(),
+    "tanh, reads h": lrnn.Tanh(),
+}
+NODES, LOUD = 6, 1.0
+LAW = 1.5 * np.random.default_rng(1).normal(size=(NODES, 5))  # of the columns z, v, m, u, b
+
+
+def few_nodes(name):
+    z, v, m, u, b = LAW.T
+    weights = np.array([0.1, 0.3, 0.2, 0.15, 0.05, 0.2])
+    readout = lrnn.Identity() if name.endswith("reads h") else None
+    net = lrnn.LowRankRNN(
+        *(jnp.asarray(a) for a in (z, v, m, u)),
+        scale=1 / weights,
+        b=b,
+        dt=DT,
+        activation=BENT[name],
+        readout=readout,
+    )
+    return net, weights
+
+
+@pytest.mark.parametrize("name", BENT)
+def test_nodes_with_private_noise_are_many_neurons_with_noise(name):
+    """Each node of a population by 200 000 neurons with the same loadings, in NumPy."""
+    net, weights = few_nodes(name)
+    z, v, m, u, b = (a[:, None] for a in LAW.T)
+    phi = {"erf": lambda h: erf(np.sqrt(np.pi) / 2 * h), "relu": lambda h: np.maximum(h, 0)}.get(
+        name, np.tanh
+    )
+    rng, copies = np.random.default_rng(2), 200_000
+    x = rng.normal(size=STEPS)
+    h, y, power = np.zeros((NODES, copies)), [], []
+    for t in range(STEPS):
+        kappa = np.sum(weights[:, None] * v * np.mean(phi(h), 1, keepdims=True))
+        h = (1 - DT) * h + DT * (u * kappa + m * x[t] + b)
+        h = h + LOUD * rng.normal(size=h.shape)
+        rates = np.asarray(phi(h))
+        read = h if name.endswith("reads h") else rates
+        y.append(np.sum(weights * z[:, 0] * read.mean(1)))
+        power.append(np.sum(weights * np.mean(rates**2, 1)))
+    trials = lrnn.TrialSet(x[None, :, None], np.zeros((1, STEPS)), dt=DT)
+    costly = lrnn.PrivateNoise(lrnn.RateCost(trials, COST), LOUD)
+    batch = costly.sample(jr.key(0))
+    seen = costly.output(net, batch)[0]
+    error = 4 / np.sqrt(copies)  # of means of numbers of order 1, over some steps
+    assert np.abs(seen[:, 0] - np.array(y)).max() < error
+    assert np.abs(seen[:, 1] - np.array(power)).max() < error
+    by_hand = np.mean(np.array(y) ** 2) + COST * np.mean(power)
+    assert abs(costly.loss(net, batch) - by_hand) < 2 * error
+    quiet = trials.output(net)[0, :, 0]
+    nonlinear = np.abs(seen[:, 0] - quiet).max()
+    assert nonlinear > 1.5 * error  # noise matters
+
+
+def test_closures_with_private_noise_by_hand():
+    """Gains of erf at Δ + v, in NumPy; and the nodes of the same law beside it."""
+    wide = lrnn.LowRankRNN.normalised(500, dt=DT, key=jr.key(0), activation=lrnn.Erf())
+    closure = lrnn.reduce(wide)
+    noisy, x = lrnn.PrivateNoise(FLIPS, SIGMA), np.ones(STEPS)
+    q = np.asarray(closure.overlaps.gram)  # z, v, m, u
+    kappa, v, y = np.zeros(2), 0.0, []
+
+    def gain(kappa, v):
+        return 1 / np.sqrt(1 + np.pi / 2 * (kappa @ q[2:, 2:] @ kappa + v))
+
+    for t in range(STEPS):
+        drive = np.array([x[t], gain(kappa, v) * q[1, 2:] @ kappa])
+        kappa, v = kappa + DT * (drive - kappa), (1 - DT) ** 2 * v + SIGMA**2
+        y.append(gain(kappa, v) * q[0, 2:] @ kappa)
+    trials = lrnn.TrialSet(x[None, :, None], np.zeros((1, STEPS)), dt=DT)
+    noisy = lrnn.PrivateNoise(trials, SIGMA)
+    batch = noisy.sample(jr.key(0))
+    assert np.abs(noisy.output(closure, batch)[0, :, 0] - np.array(y)).max() < ROUNDING
+    nodes = lrnn.population(closure, 2048, key=jr.key(0))
+    assert np.abs(noisy.output(nodes, batch)[0, :, 0] - np.array(y)).max() < 3e-3
+    mixed = lrnn.MixtureRNN(
+        [closure.overlaps] * 2, np.array([0.3, 0.7]), dt=DT, activation=lrnn.Erf()
+    )
+    assert np.abs(noisy.output(mixed, batch)[0, :, 0] - np.array(y)).max() < ROUNDING
+
+
+def test_smooth_nodes_learn_by_the_slopes_of_their_loss():
+    """With checkpoints too; without noise they learn as ever; no draw is left in them."""
+    net, _ = few_nodes("tanh")
+    trials = lrnn.TrialSet(RNG.normal(size=(3, STEPS, 1)), RNG.normal(size=(3, STEPS)), dt=DT)
+    noisy = lrnn.PrivateNoise(lrnn.RateCost(trials, COST), SIGMA)
+    batch = noisy.sample(jr.key(0))
+
+    @jax.jit
+    def loss(theta):
+        return noisy.loss(net.with_vectors(theta), batch)
+
+    direction = jnp.asarray(RNG.normal(size=(NODES, 6))).at[:, -1].set(0)  # ones stay
+    slope = jnp.sum(jax.jit(jax.grad(loss))(net.vectors) * direction)
+    assert abs(slope / central(loss, net.vectors, direction) - 1) < 1e-6
+    curves = [
+        lrnn.learn(net, noisy, METHOD, epochs=5, key=jr.key(key), simulate=simulate)
+        for key, simulate in ((0, lrnn.Plain()), (1, lrnn.Checkpointed()))
+    ]
+    assert np.allclose(curves[0].loss, curves[1].loss, rtol=1e-12)
+    silent = lrnn.learn(net, lrnn.PrivateNoise(trials, 0.0), METHOD, epochs=5, key=jr.key(0))
+    plain = lrnn.learn(net, trials, METHOD, epochs=5)
+    assert np.allclose(silent.loss, plain.loss, rtol=1e-9)  # quadrature of a point
+
+
+@pytest.mark.slow
+def test_wide_networks_with_private_noise_learn_as_populations():
+    """N = 1000, 4000 against nodes with a smoother φ, which learn without a draw."""
+    noise = lrnn.PrivateNoise(lrnn.FlipFlop(0.2, 40, 64, (1.0, 2.0)), 0.3)
+    gaps, moved = [], []
+    law = lrnn.LowRankRNN.normalised(400, dt=0.2, key=jr.key(0), activation=lrnn.Erf())
+    method, options = lrnn.Descent(0.03), {"epochs": 200, "record": 50, "key": jr.key(5)}
+    nodes = lrnn.learn(lrnn.population(law, 512, key=jr.key(1)), noise, method, **options)
+    for n in (1000, 4000):
+        net = lrnn.LowRankRNN.with_overlaps(
+            law.overlaps, n, dt=0.2, key=jr.key(2), activation=lrnn.Erf()
+        )
+        curve = lrnn.learn(net, noise, method, **options)
+        gaps.append(float(np.abs(curve.gram[-1] - nodes.gram[-1]).max()))
+    silent = lrnn.PrivateNoise(noise.task, 0.0)
+    quiet = lrnn.learn(lrnn.population(law, 512, key=jr.key(1)), silent, method, **options)
+    moved = float(np.abs(quiet.gram[-1] - nodes.gram[-1]).max())
+    assert gaps[1] < min(0.03, gaps[0]), gaps
+    assert moved > 3 * gaps[1], (moved, gaps)
+
+
 def test_what_has_no_expectation_is_refused():
-    q, bent = lrnn.reduce(NET), lrnn.Tanh()
-    narrow = lrnn.LowRankRNN.normalised(40, dt=DT, key=jr.key(0), activation=bent)
+    q = lrnn.reduce(NET)
     labels = lrnn.TrialSet(
         RNG.normal(size=(2, STEPS, 1)), np.zeros((2, STEPS)), dt=DT, loss=tasks.CrossEntropy(2)
     )
     two = lrnn.LowRankRNN.normalised(40, outputs=2, dt=DT, key=jr.key(0))
     refused = {
         "does not know how many neurons.*`neurons`": (lrnn.PrivateNoise(TRIALS, 0.1), q),
-        "linear reductions, and this ReducedRNN has φ = Tanh": (
-            lrnn.PrivateNoise(FLIPS, 0.1, neurons=40),
-            lrnn.reduce(narrow),
-        ),
-        "population stands for infinitely many": (
-            lrnn.PrivateNoise(FLIPS, 0.1, neurons=40),
-            lrnn.population(narrow, 30, key=jr.key(0)),
-        ),
         "squared errors, and `task` has CrossEntropy": (
             lrnn.PrivateNoise(labels, 0.1, neurons=40),
             lrnn.reduce(two),

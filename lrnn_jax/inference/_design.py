@@ -80,7 +80,8 @@ def separate(
         max over a of  ‖y₁(a) − y₂(a)‖/σ      at the energy dt Σ_t F_t² of `objective`
 
     by L-BFGS with derivatives through learning, from the given amplitudes and from random ones; a
-    rise of a loss costs. `rises` and `halved` say whether to believe what was found.
+    rise of a loss costs, so that at a large step what was found may be worth less than the given
+    filter, whose loss rises. `rises` and `halved` say whether to believe what was found.
 
     Arguments:
         first, second: two reductions, such as a twin of another, with equal roles.
@@ -90,7 +91,8 @@ def separate(
         starts: how many; local optima differ much.
         key: draws them.
 
-    Errors: ValueError as for `identifiable`, and for networks of different roles.
+    Errors: ValueError as for `identifiable`, for networks of different roles, and where learning
+    the given filter diverges.
 
     Source: ours.
 
@@ -98,9 +100,10 @@ def separate(
     >>> one, other = (lrnn.ReducedRNN(q.replace(mu=x), dt=0.1) for x in (q["mu"], q["mu"] - 0.2))
     >>> filters = tasks.MixedFilter(np.array([0.2, 1.0]), np.array([1.0, 0.0]), dt=0.1, steps=50)
     >>> seen = {"epochs": range(0, 21, 5), "observe": inference.Visible(), "noise": 0.01}
-    >>> probe = inference.separate(one, other, filters, descent, **seen, starts=2, key=key)
-    >>> probe.gain >= 1
-    True
+    >>> gentle = lrnn.Descent(0.02)
+    >>> probe = inference.separate(one, other, filters, gentle, **seen, starts=2, key=key)
+    >>> probe.gain > 1, probe.sound
+    (True, True)
     """
     component(first, AbstractReduction, "first", "reduce(network)")
     component(second, AbstractReduction, "second", "reduce(network)")
@@ -162,7 +165,8 @@ def optimal_probe(
         criterion: `d_optimal`, `e_optimal`, or a function of these n values that is to be large and
             positive.
 
-    Errors: ValueError as for `identifiable`, and for more directions than overlaps.
+    Errors: ValueError as for `identifiable`, for more directions than overlaps, and where learning
+    the given filter diverges.
 
     Source: ours.
 
@@ -206,6 +210,13 @@ def _setting(
 def _best(score: Callable[..., Any], s: Setting, starts: int, key: Any) -> Probe:
     """The best amplitudes on the sphere of equal energy, and what they are worth."""
     starts, key = whole(starts, "starts"), one_key(key)
+    worth = eqx.filter_jit(lambda s, record: score(s, record))
+    reference, loss = worth(s, 1)
+    if not (np.isfinite(reference) and np.isfinite(loss).all()):
+        raise ValueError(
+            "`method`: learning the given `objective` diverges before the last of `epochs`: take a "
+            "smaller step."
+        )
     terms = jax.vmap(lambda a: _with(s, a).objective.samples.ravel())  # pyright: ignore
     rows = np.asarray(terms(jnp.eye(len(s.objective.amplitudes))))  # pyright: ignore
     turn = np.linalg.cholesky(rows @ rows.T + 1e-12 * np.trace(rows @ rows.T) * np.eye(len(rows)))
@@ -233,14 +244,13 @@ def _best(score: Callable[..., Any], s: Setting, starts: int, key: Any) -> Probe
     few = {"maxiter": 50, "ftol": 1e-5}
     ends = [minimize(both, x, jac=True, method="L-BFGS-B", options=few) for x in begin]
     a = amplitudes(jnp.asarray(min(ends, key=lambda end: end.fun).x))
-    worth = eqx.filter_jit(lambda s, record: score(s, record))
     value, loss = worth(_with(s, a), 1)
     half = eqx.tree_at(lambda s: s.method.lr, _with(s, a), traits(s.method).lr / 2)
     half = dataclasses.replace(half, epochs=tuple(2 * epoch for epoch in s.epochs))
     return Probe(
         objective=_with(s, a).objective,  # pyright: ignore
         value=float(value),
-        reference=float(worth(s, 1)[0]),
+        reference=float(reference),
         halved=float(worth(half, 2)[0]),
         rises=int(jnp.sum(jnp.any(loss[:, 1:] > loss[:, :-1] + RISE * loss[:, :1], axis=0))),
     )

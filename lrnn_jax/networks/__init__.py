@@ -27,7 +27,12 @@ from lrnn_jax.networks._base import (
     scan_states,
 )
 from lrnn_jax.networks._bulk import AbstractBulk, BulkLaw, RandomBulk, SparseMatrix
-from lrnn_jax.networks._checkpointed import AbstractWrappedRNN, CheckpointedRNN, inner_power
+from lrnn_jax.networks._checkpointed import (
+    AbstractRescheduledRNN,
+    AbstractWrappedRNN,
+    CheckpointedRNN,
+    inner_power,
+)
 from lrnn_jax.networks._dense import AbstractDenseRNN, CurrentRNN, DenseRNN, recurrent_drive
 from lrnn_jax.networks._erf import erf
 from lrnn_jax.networks._factorise import (

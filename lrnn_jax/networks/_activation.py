@@ -125,7 +125,7 @@ class Erf(AbstractActivation):
         return self(mean / jnp.sqrt(1 + np.pi / 2 * variance))
 
     def power(self, mean: Values, variance: Values) -> Values:
-        return gaussian_average(_square(self), 0, mean, variance)
+        return _mean_square(self, mean, variance)
 
 
 READOUT = {"argument": "readout"}
@@ -163,7 +163,7 @@ class AbstractSmooth(AbstractActivation):
         return gaussian_average(self, 0, mean, variance)
 
     def power(self, mean: Values, variance: Values) -> Values:
-        return gaussian_average(_square(self), 0, mean, variance)
+        return _mean_square(self, mean, variance)
 
 
 class Tanh(AbstractSmooth):
@@ -343,5 +343,8 @@ def _elementwise_derivative(function: Callable[[Any], Any]) -> Callable[[Any], A
     return lambda h: jax.jvp(function, (h,), (jnp.ones_like(h),))[1]
 
 
-def _square(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda h: function(h) ** 2
+def _mean_square(phi: AbstractActivation, mean: Values, variance: Values) -> Values:
+    """⟨φ²⟩ by quadrature, unless it is known beforehand that nothing varies."""
+    if not is_traced(variance) and not np.asarray(variance).any():
+        return phi(mean) ** 2
+    return gaussian_average(lambda h: phi(h) ** 2, 0, mean, variance)

@@ -193,6 +193,7 @@ class AbstractRNN(AbstractReadable):
         bulk: recurrent weights that do not learn, beside the low rank, where it has any.
         constrain: network → the nearest network that keeps its masks and signs, which every update
             ends with; None where all weights are free.
+        mean_field: whether each of its neurons or latents stands for infinitely many neurons.
         roles: the columns of its overlaps, where it has any (`AbstractOverlapRNN`).
 
     >>> net.inputs, net.outputs, net.state_size
@@ -217,6 +218,7 @@ class AbstractRNN(AbstractReadable):
     c: ClassVar[Any] = None
     bulk: ClassVar[Any] = None
     constrain: ClassVar[Any] = None
+    mean_field: ClassVar[bool] = False
     roles: ClassVar[Roles | None] = None
 
     @property

@@ -58,7 +58,7 @@ def inner_power(network: "AbstractWrappedRNN", states: Array) -> Array:
 
 
 class AbstractWrappedRNN(AbstractRNN):
-    """A network that is another one, `network`, but for how its steps follow each other.
+    """A network around another one, `network`, with the same channels.
 
     >>> isinstance(lrnn.networks.CheckpointedRNN(net), networks.AbstractWrappedRNN)
     True
@@ -67,8 +67,18 @@ class AbstractWrappedRNN(AbstractRNN):
     network: eqx.AbstractVar[AbstractRNN]
 
     dt, activation, dtype = _inner("dt"), _inner("activation"), _inner("dtype")
-    inputs, outputs, state_size = _inner("inputs"), _inner("outputs"), _inner("state_size")
-    biased, initial_state, c = _inner("biased"), _inner("initial_state"), _inner("c")
+    inputs, outputs, c = _inner("inputs"), _inner("outputs"), _inner("c")
+    biased, mean_field = _inner("biased"), _inner("mean_field")
+
+
+class AbstractRescheduledRNN(AbstractWrappedRNN):
+    """A network that is another one, `network`, but for how its steps follow each other.
+
+    >>> isinstance(lrnn.networks.CheckpointedRNN(net), networks.AbstractRescheduledRNN)
+    True
+    """
+
+    state_size, initial_state = _inner("state_size"), _inner("initial_state")
 
     def step(
         self, state: Float[Array, "*batch state"], x: Float[Array, "*batch inputs"]
@@ -79,7 +89,7 @@ class AbstractWrappedRNN(AbstractRNN):
         return self.network.readout(state)
 
 
-class CheckpointedRNN(AbstractWrappedRNN):
+class CheckpointedRNN(AbstractRescheduledRNN):
     """A network that does the same as another, with gradients in memory for O(√T) states.
 
     Of each block of steps only the state before it and the outputs are kept; reverse mode simulates

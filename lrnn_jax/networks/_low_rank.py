@@ -318,6 +318,10 @@ class LowRankRNN(AbstractOverlapRNN):
         return self.b is not None or self.h0 is not None
 
     @property
+    def mean_field(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.scale.ndim > 0
+
+    @property
     def dtype(self) -> jnp.dtype:
         return self.z.dtype
 

@@ -165,6 +165,7 @@ class AbstractReduction(AbstractOverlapRNN):
     (True, 2)
     """
 
+    mean_field = True
     space = staticmethod(coefficients_and_bias)
     simulation = Simulation(scan_states, read_after, power=power_of_latents)
     equilibria = Equilibria(lambda reduced: reduced.roles.rank, state_of_latents, drift_of_latents)

@@ -1,6 +1,6 @@
 """Noise of each neuron's own while a network learns, or its exact expectation."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import equinox as eqx
 import jax
@@ -10,17 +10,11 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, UInt
 
 from lrnn_jax._checks import component, number, one_key, optional, shown, whole
-from lrnn_jax.networks import (
-    AbstractRNN,
-    AbstractWrappedRNN,
-    LowRankRNN,
-    Simulation,
-    as_network,
-    inner_power,
-)
+from lrnn_jax.networks import AbstractRNN, as_network
 from lrnn_jax.reduced import AbstractReduction
 from lrnn_jax.tasks._base import AbstractObjective, AbstractTrialTask
 from lrnn_jax.tasks._criteria import Squared
+from lrnn_jax.tasks._noisy_networks import NoisyRNN, SmoothedRNN
 from lrnn_jax.tasks._rate_cost import RateCost
 
 
@@ -38,48 +32,6 @@ class NoisyTrials(NamedTuple):
 
     trials: Any
     keys: UInt[Array, "*epoch trial word"] | None
-
-
-def _kicks(network: "NoisyRNN", steps: int) -> Float[Array, "time trial state"]:
-    """σ ε, drawn trial by trial."""
-    inner = network.network
-
-    def draw(key: PRNGKeyArray) -> Float[Array, "time state"]:
-        return jr.normal(key, (steps, inner.state_size), inner.dtype)
-
-    kicks = jax.vmap(draw)(jr.wrap_key_data(network.keys))
-    return network.std.astype(inner.dtype) * jnp.swapaxes(kicks, 0, 1)
-
-
-def noisy_states(
-    network: "NoisyRNN",
-    inputs: Float[Array, "time trial inputs"],
-    state: Float[Array, "trial state"],
-    noise: None,
-) -> Float[Array, "time trial state"]:
-    """h_1 … h_T with noise."""
-    inner = network.network
-    return inner.simulation.states(inner, inputs, state, _kicks(network, len(inputs)))
-
-
-def noisy_outputs(
-    network: "NoisyRNN",
-    inputs: Float[Array, "time trial inputs"],
-    state: Float[Array, "trial state"],
-    noise: None,
-) -> tuple[Float[Array, "trial state"], Float[Array, "time trial outputs"]]:
-    """h_T, and the outputs with noise."""
-    inner = network.network
-    return inner.simulation.outputs(inner, inputs, state, _kicks(network, len(inputs)))
-
-
-class NoisyRNN(AbstractWrappedRNN):
-    """A network whose states get σ ε_t in each step, ε ~ N(0, 1) for each neuron and trial."""
-
-    network: AbstractRNN
-    std: Float[Array, ""]
-    keys: UInt[Array, "trial word"]
-    simulation = Simulation(noisy_states, noisy_outputs, power=inner_power)
 
 
 class PrivateNoise(AbstractObjective):
@@ -101,9 +53,13 @@ class PrivateNoise(AbstractObjective):
         B_0 = 0,   B_{j+1} = a B_j + dt aʲ + dt K B_j
 
     At s = N and loadings of order 1 all this is of order 1/N. Populations of nodes and nonlinear
-    closures stand for infinitely many neurons, whose noise averages out of what they read (what
-    stays is φ smoothed to ⟨φ(h + ξ)⟩), and noise on each node would be that of a network of as few
-    neurons as there are nodes: they are refused.
+    closures stand for infinitely many neurons, whose noise averages out of what they read; what it
+    leaves is a smoother φ, with which they learn, without any draw:
+
+        φ_t(h̄) = ⟨φ(h̄ + √v_t ξ)⟩,   v_0 = 0,   v_{t+1} = (1 − dt)² v_t + σ²,   ξ ~ N(0, 1)
+
+    and a closure's Δ is v_t larger. (A network's gradient has noise besides, which falls with the
+    number of trials: in Q by η²/trials an epoch.)
 
         learn(net, PrivateNoise(task, 0.1), method, epochs=100, key=key)
         learn(reduce(net), PrivateNoise(task, 0.1, neurons=500), method, epochs=100, key=key)
@@ -114,12 +70,12 @@ class PrivateNoise(AbstractObjective):
         task: a trial task, or a `RateCost` of one.
         std: σ ≥ 0, standard deviation per step, as of all noise in this package; σ_rec of Yang et
             al. is σ/√(2 dt), about the standard deviation that h has by it.
-        neurons: N of the network that a reduction stands for; not needed for networks.
+        neurons: N of the network that a linear reduction stands for; others do not need it.
         scale: s of that network; default N.
 
-    Errors: ValueError for σ < 0, neurons < 1, s ≤ 0, other tasks; when it meets a model, for
-    populations, nonlinear reductions, reductions without `neurons` or with another loss than the
-    squared error.
+    Errors: ValueError for σ < 0, neurons < 1, s ≤ 0, other tasks; when it meets a model, for linear
+    reductions without `neurons` or with another loss than the squared error, and for the few
+    neurons that stand for many over a bulk.
 
     Source: ours; the noise: Yang et al. 2019.
 
@@ -171,28 +127,20 @@ class PrivateNoise(AbstractObjective):
 
     def check(self, model: AbstractRNN) -> None:
         self.task.check(model)
-        if isinstance(model, AbstractReduction):
-            self._check_reduction(model)
+        if self._exact(model):
+            self._check_expectation()
         elif model.bulk is not None and model.bulk.few:
             raise ValueError(
                 "The few neurons of a network over a bulk that stand for many have no private "
                 "noise: let the network of N neurons learn with PrivateNoise."
             )
-        elif isinstance(model, LowRankRNN) and model.scale.ndim:
-            raise ValueError(
-                "A population stands for infinitely many neurons, whose private noise averages "
-                "out, and noise on its nodes would be that of a small network: let a network of N "
-                "neurons learn with PrivateNoise, or the population without."
-            )
 
-    def _check_reduction(self, model: AbstractReduction) -> None:
-        """Raise ValueError unless the expectation is known."""
-        if not model.linear:
-            raise ValueError(
-                f"The expectation over private noise is known for linear reductions, and this "
-                f"{type(model).__name__} has φ = {type(model.activation).__name__}: let the "
-                f"network itself learn with PrivateNoise."
-            )
+    def _exact(self, model: AbstractRNN) -> TypeGuard[AbstractReduction]:
+        """Whether the model learns the expectation at any N."""
+        return isinstance(model, AbstractReduction) and model.linear
+
+    def _check_expectation(self) -> None:
+        """Raise ValueError unless the expectation at any N is known."""
         if self.neurons is None:
             raise ValueError(
                 "A reduction does not know how many neurons it stands for, and private noise "
@@ -215,7 +163,7 @@ class PrivateNoise(AbstractObjective):
         """What the task looks at, with noise; for reductions the averages, then tr Cov(y_t)."""
         self.check(model)
         trials, keys = self._checked(batch)
-        if not isinstance(model, AbstractReduction):
+        if not self._exact(model):
             return self.task.output(self._noisy(model, keys), trials)
         seen = self.task.output(model, trials)
         if keys is None:
@@ -231,7 +179,7 @@ class PrivateNoise(AbstractObjective):
         """L with the noise of one epoch; ⟨L⟩ of a reduction."""
         trials, keys = self._checked(batch)
         as_network(model, "model")
-        if not isinstance(model, AbstractReduction):
+        if not self._exact(model):
             return self.task.loss(self._noisy(model, keys), trials)
         quiet = self.task.loss(model, trials)
         if keys is None:
@@ -250,7 +198,11 @@ class PrivateNoise(AbstractObjective):
         return self.task.weight(self._checked(batch).trials)
 
     def _noisy(self, model: AbstractRNN, keys: Any) -> AbstractRNN:
-        return model if keys is None else NoisyRNN(model, self.std, keys)  # pyright: ignore[reportCallIssue]
+        if keys is None:
+            return model
+        if model.mean_field:
+            return SmoothedRNN(model, self.std)  # pyright: ignore[reportCallIssue]
+        return NoisyRNN(model, self.std, keys)  # pyright: ignore[reportCallIssue]
 
     def _spread(
         self, model: AbstractReduction
