@@ -438,6 +438,28 @@ def test_balance_and_traces_are_conserved_over_a_bulk(symmetric):
     assert "bulk" in found.why[0]
 
 
+@pytest.mark.parametrize(("rule", "feedback"), [(lrnn.Gradient, 0), (lrnn.RFLO, 1)])
+def test_what_steers_over_a_bulk_is_what_steers_without(rule, feedback):
+    """Derivatives of the course of the outputs by each overlap at the start, words being many."""
+    a = np.random.default_rng(0).normal(size=(4 + feedback, 9))
+    roles = lrnn.overlaps.Roles(1, 1, 1, feedback=feedback)
+
+    @jax.jit
+    @jax.jacfwd
+    def slopes(vector):
+        start = lrnn.Overlaps(lrnn.overlaps.from_vector(vector, roles), roles)
+        limit = reduced.word_limit(start, 0.4, 4, dt=DT)
+        method = lrnn.Descent(ETA, rule=rule(limit.feedback) if feedback else rule())
+        options = {"epochs": 4, "watch": TASK.output, "throw": False}
+        return lrnn.learn(limit.network, TASK, method, **options).watched
+
+    found = slopes(lrnn.Overlaps(jnp.asarray(a @ a.T / 9), roles).vector())
+    moved = np.abs(np.asarray(found)).reshape(-1, found.shape[-1]).max(0) > 1e-10
+    structure = rules.steering(rule(key=KEY) if feedback else rule(), lrnn.overlaps.Roles(1, 1, 1))
+    assert {name for name, m in zip(roles.names, moved) if not m} == set(structure.silent)
+    assert len(structure.silent) == 3 * feedback
+
+
 # --- what else such networks do, and what they refuse -----------------------------------------
 
 

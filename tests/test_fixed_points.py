@@ -152,6 +152,40 @@ class TestFlipFlop:
             assert history.changes()[0] == (crossed, (1, 0), (2, 1))
         drawn(found, far, history)
 
+    @pytest.mark.slow
+    def test_at_full_size_nodes_have_the_network_s_points_and_a_closure_others(self):
+        """N = 600, T = 800, 2000 epochs: U has lost its tails, which no closure at its Q knows."""
+        task = lrnn.FlipFlop(0.025, 800, 10, (2.0, 5.0))
+        net = lrnn.LowRankRNN.normalised(600, dt=0.025, key=jr.key(0), activation=lrnn.Erf())
+        nodes = lrnn.population(net, 192, key=jr.key(2))
+        run = {"epochs": 2000, "key": jr.key(1), "record": 50}
+        truth, wide, theory = (
+            lrnn.learn(model, task, lrnn.Descent(0.05), **run)
+            for model in (net, nodes, lrnn.reduce(net))
+        )
+        at_its_overlaps = lrnn.reduce(truth.model)
+        models = {"network": truth.model, "nodes": wide.model, "closure": theory.model}
+        models["closure at the network's Q"] = at_its_overlaps
+        points = {k: lrnn.fixed_points(m, key=jr.key(3), starts=50) for k, m in models.items()}
+        kappa = {k: float(np.abs(p.latents[0, 0])) for k, p in points.items()}
+        print(f"\n{kappa}")
+        for found in points.values():
+            assert found.kinds.tolist() == ["stable", "stable", "saddle"]
+        assert abs(kappa["nodes"] / kappa["network"] - 1) < 0.3 / 600**0.5
+        assert abs(kappa["closure at the network's Q"] / kappa["network"] - 1) > 0.04
+        u = np.asarray(truth.model.u[:, 0])
+        assert np.mean(u**4) / np.mean(u**2) ** 2 - 3 < -0.4
+        # ⟨v φ(uκ)⟩ of the neurons' own u and v is κ; Gaussian ones with their Q have another gain
+        start = {}
+        for name, curve in (("network", truth), ("nodes", wide), ("closure", theory)):
+            history = stability.fixed_points_of_learning(curve, key=jr.key(3))
+            (start[name], before, after), *_ = history.changes()
+            assert (before, after) == ((1, 0), (2, 1))
+            rises = np.flatnonzero(np.asarray(curve["vu"]) > 1)[0]
+            assert abs(start[name] - curve.epochs[rises]) <= 50
+        print(f"pitchfork at epoch {start}")
+        assert max(start.values()) - min(start.values()) <= 100
+
 
 def drawn(points, other, history):
     """Stable points are full, others half or open; one line where their number changes."""

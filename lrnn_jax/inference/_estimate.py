@@ -242,7 +242,8 @@ def infer(
     """
     component(data, Observations, "data", "Observations(Outputs(every=20), y, …)")
     prior = Prior() if prior is None else component(prior, Prior, "prior", "Prior(spread=2.0)")
-    starts, key, unknown = whole(starts, "starts"), one_key(key), names(unknown, "unknown")
+    starts, key = whole(starts, "starts"), one_key(key)
+    unknown = names(unknown, "unknown", ("lr", "momentum", *data.channel.extra, "noise"))
     loud, unknown = "noise" in unknown, tuple(name for name in unknown if name != "noise")
     s = setting(model, objective, method, data.channel, data.epochs, data.stride, unknown)
     if data.size < len(s.parameters):
