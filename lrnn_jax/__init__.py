@@ -50,8 +50,8 @@ from lrnn_jax.learning import (
     Training,
     Flow,
 )
-from lrnn_jax.rules import Gradient, VisibleOnly, Truncated, FeedbackAlignment, RFLO, EProp
-from lrnn_jax.rules import DelayedRule, WeightPerturbation, NodePerturbation
+from lrnn_jax.rules import Gradient, Truncated, FeedbackAlignment, RFLO, EProp
+from lrnn_jax.rules import DelayedRule, Online, WeightPerturbation, NodePerturbation
 from lrnn_jax.learning import Plain, Checkpointed, ThroughReduction, LearningCurve
 
 # what learning does

@@ -153,7 +153,7 @@ WRONG = {
     "reduction": lambda: noise(NET),
     "task: noise": lambda: noise(task=TASK),
     "method: noise": lambda: noise(method=lrnn.Flow(0.1)),
-    "method.rule": lambda: noise(method=lrnn.Descent(0.1, rule=lrnn.VisibleOnly())),
+    "method.rule": lambda: noise(method=lrnn.Descent(0.1, rule=lrnn.rules.VisibleOnly())),
     "directions": lambda: noise(directions=2.0),
     "record: noise": lambda: noise(record=0),
     "throw: noise": lambda: noise(throw=1),

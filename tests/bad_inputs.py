@@ -267,6 +267,7 @@ CALLS = {
     "FeedbackAlignment": (lrnn.FeedbackAlignment, {"feedback": np.ones((6, 1))}),
     "RFLO": (lrnn.RFLO, {"key": KEY}),
     "DelayedRule": (lrnn.DelayedRule, {"rule": lrnn.Gradient(), "epochs": 2}),
+    "Online": (lrnn.Online, {"rule": lrnn.EProp()}),
     "WeightPerturbation": (lrnn.WeightPerturbation, {"sigma": 0.1, "key": KEY}),
     "NodePerturbation": (lrnn.NodePerturbation, {"sigma": 0.1, "key": KEY}),
     "steering": (rules.steering, {"rule": lrnn.Gradient(), "roles": Q.roles}),

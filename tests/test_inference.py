@@ -295,7 +295,12 @@ def test_rates_count_and_seeds_do_not():
     [
         (lrnn.FlipFlop(0.1, 60, 2), DESCENT, {}, "`objective` must be a filter task or a Closed"),
         (TASK, lrnn.Descent(0.1, clip=1.0), {}, "`method` must take polynomial steps"),
-        (TASK, lrnn.Descent(0.1, rule=lrnn.VisibleOnly()), {}, "`method` must be such as Descent"),
+        (
+            TASK,
+            lrnn.Descent(0.1, rule=lrnn.rules.VisibleOnly()),
+            {},
+            "`method` must be such as Descent",
+        ),
         (TASK, DESCENT, {"unknown": ("momentum",)}, "`method` has none"),
         (TASK, DESCENT, {"unknown": ("q",)}, "`unknown` takes names among"),
     ],

@@ -218,7 +218,7 @@ def test_combinations_have_no_part_along_the_flat_direction(rates, names):
     [
         ({"data": Observations(Loss(), np.ones(4), epochs=range(4), noise=1.0)}, "fewer than the"),
         ({"objective": lrnn.ExponentialFilter(0.2, 0.05, 9, label_noise=0.1)}, "label noise"),
-        ({"method": lrnn.Descent(0.1, rule=lrnn.VisibleOnly())}, "`method` must be such as"),
+        ({"method": lrnn.Descent(0.1, rule=lrnn.rules.VisibleOnly())}, "`method` must be such as"),
         ({"unknown": ("floor",)}, "`unknown` takes names among lr, momentum, gain, offset"),
         ({"unknown": ("momentum",)}, "`unknown` names the momentum"),
         ({"prior": Prior(np.eye(3))}, "`prior` has a mean of shape"),

@@ -65,7 +65,7 @@ def curve():
             r"`rates` are for weights among .*'w_in'.*got 'u'",
         ),
         (
-            {"model": NET, "method": lrnn.Descent(0.1, rule=lrnn.VisibleOnly())},
+            {"model": NET, "method": lrnn.Descent(0.1, rule=lrnn.rules.VisibleOnly())},
             "ReducedRNN .*got a LowRankRNN",
         ),
     ],
@@ -412,7 +412,7 @@ def test_sgd_is_descent():
 
 
 def test_direct_descent_moves_visible_overlaps_alone():
-    curve = run(method=lrnn.Descent(0.1, rule=lrnn.VisibleOnly()), epochs=3)
+    curve = run(method=lrnn.Descent(0.1, rule=lrnn.rules.VisibleOnly()), epochs=3)
     gram, s = RED.overlaps.gram, RED.overlaps.S
     for epoch in range(4):
         assert gap(curve.gram[epoch, :2, 2:], s) < ROUNDING
@@ -421,7 +421,7 @@ def test_direct_descent_moves_visible_overlaps_alone():
         s = s - 0.1 * jax.grad(lambda s: TASK.loss(RED.with_gram(gram.at[:2, 2:].set(s))))(s)
     frozen = lrnn.ReducedRNN(RED.overlaps, dt=0.1, frozen=("m",))
     with pytest.raises(ValueError, match="frozen"):
-        run(frozen, method=lrnn.Descent(0.1, rule=lrnn.VisibleOnly()))
+        run(frozen, method=lrnn.Descent(0.1, rule=lrnn.rules.VisibleOnly()))
 
 
 # --- precision --------------------------------------------------------------------------------

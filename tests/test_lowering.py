@@ -91,7 +91,9 @@ CASES = {
     "closed form": lambda: learns(lrnn.reduce(TWO), WAVE, FULL),
     "normalised": lambda: learns(lrnn.reduce(NET), BY["CLOSED_FORM"], lrnn.NormalisedDescent(0.1)),
     "muon": lambda: learns(lrnn.reduce(TWO), WAVE, lrnn.Muon(0.1, momentum=0.9)),
-    "rule": lambda: learns(lrnn.reduce(NET), TASK, lrnn.Descent(0.1, rule=lrnn.VisibleOnly())),
+    "rule": lambda: learns(
+        lrnn.reduce(NET), TASK, lrnn.Descent(0.1, rule=lrnn.rules.VisibleOnly())
+    ),
     "network": lambda: learns(NET, TASK, lrnn.Training(optax.adam(0.1))),
     "checkpointed": lambda: learns(NET, TASK, simulate=lrnn.Checkpointed()),
     "through the reduction": lambda: learns(TWO, WAVE, simulate=lrnn.ThroughReduction()),

@@ -40,7 +40,7 @@ SHOWN = {
         0.1, 0.9, True, rates={"m": 0.5}
     ),
     "Descent(lr=schedule)": lrnn.Descent(optax.cosine_decay_schedule(0.1, 9)),
-    "Descent(lr=0.1, rule=VisibleOnly())": lrnn.Descent(0.1, rule=lrnn.VisibleOnly()),
+    "Descent(lr=0.1, rule=VisibleOnly())": lrnn.Descent(0.1, rule=lrnn.rules.VisibleOnly()),
     "Flow(lr=0.1, rtol=1e-06)": lrnn.Flow(0.1, rtol=1e-6),
     "Muon(lr=0.1)": lrnn.Muon(0.1),
     "Training(optimiser=GradientTransformationExtraArgs)": lrnn.Training(optax.adam(0.1)),

@@ -117,7 +117,7 @@ def test_theories_that_do_not_follow_it_say_so():
 def test_visible_only_and_sequences_go_on_with_it():
     theory = lrnn.reduce(lrnn.LowRankRNN.normalised(N, dt=DT, key=jr.key(0), c=np.array([0.5])))
     task = lrnn.ExponentialFilter(0.2, DT, STEPS)
-    step = lrnn.Descent(0.01, rule=lrnn.VisibleOnly())
+    step = lrnn.Descent(0.01, rule=lrnn.rules.VisibleOnly())
     after = lrnn.learn(theory, task, step, epochs=1)["c"]
     slope = jax.grad(lambda c: task.loss(lrnn.ReducedRNN(theory.overlaps, dt=DT, c=c)))(after[0])
     assert np.abs(after[1] - (after[0] - 0.01 * slope)).max() < 1e-15

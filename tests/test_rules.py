@@ -344,6 +344,134 @@ def test_networks_learn_as_their_reduction_under_every_method(name):
     assert full.model.roles == net.roles  # the network itself has none
 
 
+def online_textbook(name, theta, epochs, lr, momentum):
+    """Real-time recurrent learning of N×N influences, one update a step; Θ of every epoch."""
+    theta, memory, seen = theta.copy(), np.zeros_like(theta), [theta]
+    for _ in range(epochs):
+        h, p = np.zeros((TRIALS, N)), np.zeros((TRIALS, N, N, 8))
+        for t in range(STEPS):
+            z, v, m, u = (theta[:, columns] for columns in FAMILIES.values())
+            back = C @ G.T / N if "time" in name else v @ u.T / N
+            carry = (1 - DT) * np.eye(N) + DT * back.T * (name not in ("rflo", "e-prop"))
+            p = np.einsum("ij,bjnc->binc", carry, p)
+            each = np.arange(N)
+            p[:, :, :, 2:4] += DT * np.einsum("ic,bj->bijc", u, h) / N
+            p[:, each, each, 4:6] += DT * X[:, t][:, None]
+            p[:, each, each, 6:8] += DT * (h @ v / N)[:, None]
+            h = (1 - DT) * h + DT * (h @ v @ u.T / N + X[:, t] @ m.T)
+            e = 2 * (h @ z / N - GOAL[:, t]) / (TRIALS * STEPS)
+            signal = e @ (F if "feedback" in name or name == "rflo" else z).T / N
+            step = np.einsum("bi,binc->nc", signal, p)
+            step[:, :2] += h.T @ e / N
+            memory = momentum * memory + N * step
+            theta = theta - lr * memory
+        seen.append(theta)
+    return np.array(seen)
+
+
+@pytest.mark.parametrize(
+    "name", ["gradient", "rflo", "e-prop", "feedback alignment", "feedback alignment in time"]
+)
+def test_online_rules_update_in_every_step_as_in_the_textbook(name):
+    net, rule = network(), RULES[name]
+    method = lrnn.Descent(0.2, momentum=0.5, rule=lrnn.Online(rule))
+    reduction = lrnn.reduce(net, feedback=rule.feedback_of(net))
+    full, few = (lrnn.learn(model, TASK, method, epochs=4) for model in (net, reduction))
+    theta = online_textbook(name, THETA, 4, 0.2, 0.5)
+    gram = np.einsum("eni,enj->eij", theta, theta) / N
+    for curve in (full, few):
+        assert np.abs(curve.gram[:, :8, :8] - gram).max() < ROUNDING
+    assert np.abs(full.model.vectors - theta[-1]).max() < ROUNDING
+    lifted = lrnn.lift(few, net, feedback=rule.feedback_of(net))
+    assert np.abs(lifted.vectors - theta[-1]).max() < ROUNDING
+    offline = lrnn.learn(net, TASK, lrnn.Descent(0.2, momentum=0.5, rule=rule), epochs=4)
+    assert np.abs(offline.gram[:, :8, :8] - gram).max() > 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["gradient", "rflo"])
+def test_online_learning_in_full_size(name):
+    """N = 100, T = 60, 200 epochs of 60 updates, by the reduction: Q and lift to 1e-12."""
+    n, steps, dt, lr = 100, 60, 0.1, 0.02
+    rng = np.random.default_rng(0)
+    theta, f = rng.normal(size=(n, 4)), rng.normal(size=(n, 1))
+    rule = lrnn.RFLO(f) if name == "rflo" else lrnn.Gradient()
+    net = lrnn.LowRankRNN(*theta.T, dt=dt)
+    task = lrnn.TrialSet(
+        np.eye(steps)[:1].reshape(1, steps, 1) / dt,
+        np.exp(-0.2 * dt * np.arange(steps))[None],
+        dt=dt,
+    )
+    reduction = lrnn.reduce(net, feedback=rule.feedback_of(net))
+    method = lrnn.Descent(lr, rule=lrnn.Online(rule))
+    curve = lrnn.learn(reduction, task, method, epochs=200)
+    z, v, m, u = theta.T.copy()
+    for _ in range(200):
+        h, p = np.zeros(n), np.zeros((n, 3, n))
+        for t in range(steps):
+            x, k = (t == 0) / dt, v @ h / n
+            recurrent = dt * np.multiply.outer(u, np.tensordot(v, p, 1)) / n
+            p = (1 - dt) * p + (recurrent if name == "gradient" else 0)
+            p[:, 0] += dt * np.outer(u, h) / n
+            each = np.arange(n)
+            p[each, 1, each] += dt * x
+            p[each, 2, each] += dt * k
+            h = (1 - dt) * h + dt * (u * k + m * x)
+            e = 2 * (z @ h / n - np.exp(-0.2 * dt * t)) / steps
+            signal = (f[:, 0] if name == "rflo" else z) / n
+            gv, gm, gu = e * np.tensordot(signal, p, 1)
+            z, v, m, u = (
+                a - n * lr * g for a, g in zip((z, v, m, u), (e * h / n, gv, gm, gu), strict=True)
+            )
+    end = np.stack([z, v, m, u], 1)
+    assert np.abs(curve.gram[-1][:4, :4] - end.T @ end / n).max() < 1e-12
+    lifted = lrnn.lift(curve, net, feedback=rule.feedback_of(net))
+    assert np.abs(lifted.vectors - end).max() < 1e-11
+    assert np.abs(curve.gram[-1] - curve.gram[0]).max() > 0.05
+
+
+def test_small_online_steps_add_up_to_the_rule_for_every_kind_of_network():
+    """Nonlinear, with biases and an initial state; dense; a cell of one's own has no columns."""
+    low = network(activation=lrnn.Tanh(), b=np.ones(N), h0=np.ones(N))
+    dense = lrnn.DenseRNN(
+        RNG.normal(size=(5, 5)) / 2,
+        np.ones((5, 2)),
+        np.ones((2, 5)) / 5,
+        dt=DT,
+        activation=lrnn.Tanh(),
+    )
+
+    def once(model, rule):
+        curve = lrnn.learn(model, TASK, lrnn.Descent(1e-6, rule=rule), epochs=1)
+        leaves = jax.tree.map(lambda new, old: new - old, curve.model, model)
+        return np.concatenate([np.ravel(x) for x in jax.tree.leaves(leaves)])
+
+    for model in (low, dense):
+        for rule in (lrnn.Gradient(), lrnn.EProp()):
+            slow, fast = once(model, rule), once(model, lrnn.Online(rule))
+            assert np.abs(fast - slow).max() < 1e-4 * np.abs(slow).max()  # O(η)
+
+
+def test_what_is_not_online_is_refused():
+    for rule in (lrnn.Truncated(2), lrnn.DelayedRule(lrnn.EProp(), 1), NOISY):
+        with pytest.raises(ValueError, match=r"`rule` (of Online|must be such as Gradient\(\))"):
+            lrnn.Online(rule)
+    online = lrnn.Online(lrnn.EProp())
+    with pytest.raises(ValueError, match="Flow cannot follow Online: it moves weights within"):
+        lrnn.learn(network(), TASK, lrnn.Flow(0.1, rule=online), epochs=1)
+    with pytest.raises(ValueError, match="`rule` of DelayedRule has one direction a trial"):
+        lrnn.DelayedRule(online, 2)
+    loop = lrnn.ClosedLoop(lrnn.KIntegrator(2, dt=DT), 5, control_cost=0.1)
+    small = lrnn.LowRankRNN(*np.ones((4, 6, 1)), dt=DT)
+    with pytest.raises(ValueError, match="Online needs the errors of outputs"):
+        lrnn.learn(small, loop, lrnn.Descent(0.1, rule=online), epochs=1)
+    with pytest.raises(ValueError, match="has no direction of a whole one"):
+        _directions([(online, network())])
+
+
+NOISY = lrnn.WeightPerturbation(0.1, key=jr.key(0))
+
+
 def test_a_delayed_rule_applies_what_was_learned_epochs_ago():
     late = lrnn.DelayedRule(lrnn.Truncated(1), 2)
     method = lrnn.Descent(0.3, rule=late)
@@ -573,6 +701,32 @@ class TestPerturbation:
         assert np.abs(direction - expected).max() < 1e-11
         assert abs(value - losses[0]) < ROUNDING
 
+    @pytest.mark.parametrize("n", [60, 20])
+    def test_rows_carry_node_perturbation_of_many_neurons(self, n):
+        """N neurons whose noise has the same rows, in any basis; N above and below k + T·trials."""
+        rng, sigma = np.random.default_rng(0), 0.1
+        theta, inputs, goal = rng.normal(size=(n, 4)), rng.normal(size=(2, 12, 1)), np.ones((2, 12))
+        task = TrialSet(inputs, goal, dt=DT)
+        net = lrnn.LowRankRNN(*theta.T, dt=DT)
+        rule = lrnn.NodePerturbation(sigma, key=jr.key(3), neurons=n)
+        space = rule.space(lrnn.reduce(net))
+        loss = rules.EpochLoss(task, None, 0, lambda model, task, batch: task.loss(model, batch))
+        value, way, _ = rule.direction(space, loss, space.start, None)
+        rows = np.asarray(space.crowd.noise(4, 24, jr.fold_in(rule.key, 0)))
+        assert len(rows) == min(n, 4 + 24)
+        inside = theta @ np.linalg.inv(space.start[:4]).astype(float)  # √s times a frame
+        beyond = np.linalg.svd(theta)[0][:, 4:] @ np.linalg.qr(rng.normal(size=(n - 4, n - 4)))[0]
+        zeta = jax.numpy.asarray(
+            inside @ rows[:4] + beyond[:, : len(rows) - 4] @ rows[4:]
+        ).T.reshape(12, 2, n)
+        many = rule._pulled(lrnn.Gradient().space(net), loss, net.vectors, zeta)
+        assert abs(many[0] - value) < ROUNDING
+        for lr in (0.01, 0.1):
+            ours = space.start - lr * way
+            theirs = theta - lr * np.asarray(many[1])
+            assert np.abs(space.gram(ours) - theirs.T @ theirs / n).max() < 1e-11
+        assert np.abs(way[4:]).max() > 1e-3  # new directions
+
     @pytest.mark.parametrize("make", [lrnn.WeightPerturbation, lrnn.NodePerturbation])
     def test_perturbation_is_the_gradient_on_average(self, make):
         net = network()
@@ -627,13 +781,14 @@ class TestPerturbation:
         assert np.array_equal(turned[4:], np.zeros((4, 4)))
 
     @pytest.mark.slow
-    def test_learning_has_the_law_of_networks(self):
+    @pytest.mark.parametrize("make", [lrnn.WeightPerturbation, lrnn.NodePerturbation])
+    def test_learning_has_the_law_of_networks(self, make):
         """400 networks and 400 chains, N = 100, 60 epochs, σ = 0.1: means and deviations."""
         net = lrnn.LowRankRNN(*np.random.default_rng(4).normal(size=(4, 100, 1)), dt=0.1)
         task = lrnn.ExponentialFilter(rate=0.2, dt=0.1, steps=30)
 
         def end(model, key):
-            rule = lrnn.WeightPerturbation(0.1, key=key, neurons=100)
+            rule = make(0.1, key=key, neurons=100)
             curve = lrnn.learn(model, task, lrnn.Descent(4e-4, rule=rule), epochs=60, record=60)
             return curve.overlaps.vector()[-1]
 
@@ -683,13 +838,20 @@ def test_what_a_rule_is_not_for_is_refused_with_the_reason():
     small = lrnn.LowRankRNN(*np.ones((4, 6, 1)), dt=DT)
     perturbed = lrnn.WeightPerturbation(0.1, key=key)
     cases = (
-        ("RFLO sends back the errors of outputs", lrnn.RFLO(key=key), small, loop),
-        ("EProp sends back the errors", lrnn.EProp(), network(), lrnn.RateCost(TASK, 0.1)),
+        ("RFLO needs the errors of outputs", lrnn.RFLO(key=key), small, loop),
+        ("EProp needs the errors", lrnn.EProp(), network(), lrnn.RateCost(TASK, 0.1)),
         ("NodePerturbation gives noise to", lrnn.NodePerturbation(1, key=key), small, loop),
         (r"`window` of Truncated is at most the 10 steps", lrnn.Truncated(11), network(), TASK),
         (r"`feedback` has a row for each of the 9 neurons.*\(3, 2\)", lrnn.RFLO(F[:3]), None, TASK),
         ("C and G of `feedback`", lrnn.FeedbackAlignment(Feedback(F, C), time=True), None, TASK),
         ("`time` needs fixed", lrnn.FeedbackAlignment(F, time=True), None, TASK),
+        ("no overlaps in this reduction: make it", lrnn.RFLO(F), lrnn.reduce(network()), TASK),
+        (
+            "no overlaps in this reduction",
+            lrnn.FeedbackAlignment(FACTORS, time=True),
+            lrnn.reduce(network(), feedback=F),
+            TASK,
+        ),
         ("say of how many `neurons`", perturbed, lrnn.reduce(network()), TASK),
     )
     for message, rule, model, objective in cases:

@@ -298,7 +298,7 @@ def test_visible_only_is_descent_on_the_visible_block():
             total = total + DT * (s[0] @ kappa - target) ** 2
         return total
 
-    method = lrnn.Descent(0.05, momentum=0.8, nesterov=True, rule=lrnn.VisibleOnly())
+    method = lrnn.Descent(0.05, momentum=0.8, nesterov=True, rule=lrnn.rules.VisibleOnly())
     task = lrnn.ExponentialFilter(0.3, DT, STEPS)
     curve = lrnn.learn(both()[1], task, method, epochs=EPOCHS)
     for epoch in range(EPOCHS + 1):

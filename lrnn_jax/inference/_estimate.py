@@ -251,9 +251,8 @@ def infer(
             f"`data` are {data.size} numbers, fewer than the {len(s.parameters)} parameters "
             f"{', '.join(s.parameters)}: observe more epochs."
         )
-    mean, std = prior.of(s.model.roles)
-    mean = jnp.concatenate([mean, s.usual()])
-    std = jnp.concatenate([std, jnp.array([SPREADS[name] for name in s.unknown])])
+    spreads = jnp.array([SPREADS[name] for name in s.unknown])
+    mean, std = map(jnp.append, prior.of(s.model.roles), (s.usual(), spreads))
     values, noise = data.values.ravel(), data.noise.ravel()
     found = _estimate(s, data, std, fit(s, values, noise, mean, std, drawn(s, starts, key)))
     for _ in range(ROUNDS * loud):

@@ -138,13 +138,19 @@ def _step(
     """One epoch. A run that stops being finite is frozen at its last finite weights."""
     space = problem.space
     remembered, memory = state.memory
-    loss, direction, remembered = method.rule.direction(
-        space, problem.loss(state.epoch), state.weights, remembered
-    )
-    step = Step(state.weights, direction, memory, state.epoch, loss)
-    weights, memory = method.update(space, step)
+    rule, loss_of, weights = method.rule, problem.loss(state.epoch), state.weights
+
+    def move(weights: Weights, direction: Weights, memory: Any, loss: Any) -> tuple[Weights, Any]:
+        step = Step(weights, direction, memory, state.epoch, loss)
+        weights, memory = method.update(space, step)
+        return space.allowed(weights), memory
+
+    if rule.inside is not None:
+        loss, weights, memory = rule.inside(rule, space, loss_of, weights, memory, move)
+    else:
+        loss, direction, remembered = rule.direction(space, loss_of, weights, remembered)
+        weights, memory = move(weights, direction, memory, loss)
     memory = remembered, memory
-    weights = space.allowed(weights)
     finite = jnp.isfinite(loss)
     for leaf in jax.tree.leaves(weights):
         # so far below overflow that the overlaps of these weights are finite too

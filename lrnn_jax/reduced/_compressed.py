@@ -23,33 +23,47 @@ from lrnn_jax.reduced._reduced import ReducedRNN
 
 
 class Crowd(eqx.Module):
-    """N neurons with noise of their own, for which 2k rows stand: exact in the law of overlaps.
+    """N neurons with noise of their own, for which a few rows stand: exact in the law of overlaps.
 
-    k rows lie in the span of the loading vectors and k beyond it. Standard normal noise ξ (N×k) has
-    the Gram matrix [R + ξ]ᵀ[R + ξ] of [R + G; H], with G standard normal and H the Bartlett factor
-    of a Wishart matrix of N − k degrees of freedom.
+    k rows lie in the span of the loading vectors, others beyond it. Standard normal noise ξ (N×m)
+    has, together with them, the scalar products of [G; H], with G (k×m) standard normal and H
+    (min(m, N − k) × m) the Bartlett factor of a Wishart matrix of N − k degrees of freedom.
 
     Arguments:
         neurons: N ≥ 2k.
 
-    >>> reduced.Crowd(neurons=1000).neurons
-    1000
+    >>> reduced.Crowd(neurons=1000).noise(4, 4, key).shape
+    (8, 4)
     """
 
     neurons: int = eqx.field(static=True)
 
-    def noise(self, normal: Float[Array, "rows k"], key: PRNGKeyArray) -> Float[Array, "rows k"]:
-        """G, and H in place of the lower half of independent normal numbers."""
-        k = normal.shape[1]
-        freedom = self.neurons - k - jnp.arange(k, dtype=normal.dtype)
-        lengths = jnp.sqrt(jr.chisquare(key, freedom, dtype=normal.dtype))
-        beyond = jnp.triu(normal[k:], 1) + jnp.diag(lengths)
-        return jnp.concatenate([normal[:k], beyond])
+    def noise(
+        self, inside: int, columns: int, key: PRNGKeyArray, dtype: Any = float
+    ) -> Float[Array, "rows columns"]:
+        """[G; H], of k rows inside the span and as many beyond as it takes."""
+        freedom = self.neurons - inside
+        beyond = min(columns, freedom)
+        normal_key, length_key = jr.split(key)
+        normal = jr.normal(normal_key, (inside + beyond, columns), dtype)
+        diagonal = jnp.arange(beyond)
+        squares = jr.chisquare(
+            length_key, (freedom - diagonal).astype(normal.dtype), dtype=normal.dtype
+        )
+        h = jnp.triu(normal[inside:], 1).at[diagonal, diagonal].set(jnp.sqrt(squares))
+        return jnp.concatenate([normal[:inside], h])
 
     def turned(self, weights: Float[Array, "rows k"]) -> Float[Array, "rows k"]:
-        """Rows turned so that the lower half is zero: the next noise meets the span of the new."""
-        upper = jnp.linalg.qr(weights)[1]
-        return jnp.concatenate([upper, jnp.zeros_like(upper)])
+        """2k rows turned so that the lower half is zero: new noise meets the span of the new."""
+        return self.folded(jnp.zeros((0, weights.shape[1]), weights.dtype), weights)
+
+    def folded(
+        self, inside: Float[Array, "inside k"], beyond: Float[Array, "beyond k"]
+    ) -> Float[Array, "rows k"]:
+        """Rows beyond the span turned into as few as they need: 2k in all."""
+        few = jnp.linalg.qr(beyond)[1]
+        rows = 2 * beyond.shape[1] - len(inside) - len(few)
+        return jnp.concatenate([inside, few, jnp.zeros((rows, few.shape[1]), few.dtype)])
 
 
 class CompressedSpace(AbstractFewSpace):
@@ -96,6 +110,14 @@ class CompressedSpace(AbstractFewSpace):
         if self.network.c is None:
             return reduction
         return eqx.tree_at(lambda net: net.c, reduction, self.vectors.model(point).c)
+
+    def spread_out(self, weights: Weights, rows: int) -> AbstractSpace:
+        """That of the network with this many rows beyond the span of its loadings, all zero."""
+        network: Any = self.vectors.model(weights)
+        inside = network.vectors[: len(self.first)]
+        more = jnp.zeros((rows, inside.shape[1]), inside.dtype)
+        loadings = jnp.concatenate([inside, more])
+        return weight_space(network_of(loadings, network.roles, network.scale, self.network))
 
     def transform(self, weights: Weights) -> Float[Array, "k k"] | None:
         if self.crowd is not None:

@@ -6,6 +6,7 @@ from lrnn_jax.rules._delayed import DelayedRule
 from lrnn_jax.rules._feedback import RFLO, EProp, FeedbackAlignment
 from lrnn_jax.rules._gradient import Gradient
 from lrnn_jax.rules._offline import AbstractOffline
+from lrnn_jax.rules._online import Online
 from lrnn_jax.rules._perturbation import (
     NodePerturbation,
     PerturbationMoments,

@@ -67,6 +67,10 @@ class AbstractRule(AbstractReadable):
             number of devices has; others look at outputs and states.
         no_flow: why `Flow` cannot follow it; "" if it can.
         backward: how errors go back; None where the rule does not say.
+        feedback: fixed vectors that it was given, a field of some; None where it has or draws none.
+        inside: of rules whose weights move within a trial: (rule, space, loss, X, memory of the
+            update, update) → (loss before the trial, X after it, memory), with `update` of (X,
+            direction, memory, loss) → (X, memory); None: they move after it, along `direction`.
 
     >>> isinstance(lrnn.Gradient(), lrnn.rules.AbstractRule)
     True
@@ -77,6 +81,8 @@ class AbstractRule(AbstractReadable):
     of_losses: ClassVar[bool] = True
     no_flow: ClassVar[str] = ""
     backward: ClassVar[Backward | None] = None
+    feedback: ClassVar[Any] = None
+    inside: ClassVar[Callable[..., Any] | None] = None
 
     @abstractmethod
     def space(self, model: AbstractRNN) -> AbstractSpace:

@@ -38,7 +38,12 @@ class DelayedRule(AbstractRule):
     no_flow = "a delay of some epochs vanishes in the flow: give the rule that is delayed"
 
     def __check_init__(self) -> None:
-        component(self.rule, AbstractRule, "rule", "Gradient()")
+        rule = component(self.rule, AbstractRule, "rule", "Gradient()")
+        if rule.inside is not None:
+            raise ValueError(
+                f"`rule` of DelayedRule has one direction a trial, and {type(rule).__name__} moves "
+                f"weights within it."
+            )
 
     @property
     def of_losses(self) -> bool:

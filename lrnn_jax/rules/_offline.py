@@ -139,6 +139,40 @@ def _leaked(run: Run, fixed: Feedback, way: Backward) -> tuple[Array, Array]:
     return leak * a[0], a
 
 
+def moving_space(rule: AbstractRule, way: Backward, model: AbstractRNN) -> AbstractSpace:
+    """What moves in a network; of a reduction, in the few neurons that learn as it does.
+
+    Errors: ValueError, with the reason, for a model that the rule is not for.
+    """
+    if isinstance(model, AbstractReduction):
+        lacks_c = way.carried == "c" and not model.roles.through
+        if rule.feedback is not None and (lacks_c or not model.roles.feedback):
+            raise ValueError(
+                f"`feedback` of {type(rule).__name__} has no overlaps in this reduction: make it "
+                f"by reduce(network, feedback=…), or give the rule a `key`, for feedback that is "
+                f"orthogonal to all vectors."
+            )
+        return as_neurons(model, way.source == "f", way.carried == "c")
+    if way.carried == "c" and model.backward.carry is None:
+        raise ValueError(
+            f"`time` puts fixed weights in the place of the recurrent ones of a LowRankRNN, "
+            f"DenseRNN or CurrentRNN, and a {type(model).__name__} does not say which these "
+            f"are: leave `time` out."
+        )
+    return weight_space(model, rule.feedback_of(model))
+
+
+def of_outputs(rule: AbstractRule, objective: AbstractObjective) -> None:
+    """Raise ValueError for an objective without errors of outputs."""
+    if isinstance(objective, AbstractTask):
+        return
+    raise ValueError(
+        f"{type(rule).__name__} needs the errors of outputs, ∂L/∂y, which a "
+        f"{type(objective).__name__} does not have, as its loss is no function of a task's "
+        f"outputs: use Gradient(), or WeightPerturbation(sigma), which takes the loss alone."
+    )
+
+
 class AbstractOffline(AbstractRule):
     """A rule that sends the errors of outputs back after the trial, in its own way.
 
@@ -154,25 +188,10 @@ class AbstractOffline(AbstractRule):
         """How errors go back."""
 
     def space(self, model: AbstractRNN) -> AbstractSpace:
-        way = self.backward
-        if isinstance(model, AbstractReduction):
-            return as_neurons(model, way.source == "f", way.carried == "c")
-        if way.carried == "c" and model.backward.carry is None:
-            raise ValueError(
-                f"`time` puts fixed weights in the place of the recurrent ones of a LowRankRNN, "
-                f"DenseRNN or CurrentRNN, and a {type(model).__name__} does not say which these "
-                f"are: leave `time` out."
-            )
-        return weight_space(model, self.feedback_of(model))
+        return moving_space(self, self.backward, model)
 
     def check(self, objective: AbstractObjective) -> None:
-        if isinstance(objective, AbstractTask):
-            return
-        raise ValueError(
-            f"{type(self).__name__} sends back the errors of outputs, ∂L/∂y, which a "
-            f"{type(objective).__name__} does not have, as its loss is no function of a task's "
-            f"outputs: use Gradient(), or WeightPerturbation(sigma), which takes the loss alone."
-        )
+        of_outputs(self, objective)
 
     def init(self, space: AbstractSpace) -> None:
         return None

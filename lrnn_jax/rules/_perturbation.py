@@ -29,8 +29,18 @@ def _normal(key: PRNGKeyArray, like: Any) -> Any:
     return tree.unflatten([jr.normal(k, a.shape, a.dtype) for k, a in zip(keys, leaves)])
 
 
-def _own_noise(rule: AbstractRule, model: AbstractRNN) -> AbstractSpace:
-    """What moves in a network; ValueError where its neurons stand for more of them."""
+def _noisy_space(rule: Any, model: AbstractRNN) -> AbstractSpace:
+    """What moves in a network, or in rows that stand for one.
+
+    Errors: ValueError for a reduction of unknown N, and where neurons stand for more of them.
+    """
+    if isinstance(model, AbstractReduction):
+        if rule.neurons is None:
+            raise ValueError(
+                f"{type(rule).__name__} gives each neuron noise of its own, whose size in overlaps "
+                f"depends on N: say of how many `neurons` this is the reduction."
+            )
+        return as_crowd(model, rule.neurons, rule.scale)
     space = weight_space(model)
     if space.coefficients:
         raise ValueError(
@@ -82,22 +92,16 @@ class WeightPerturbation(AbstractMemoryless):
     no_flow = "its steps are random: Gradient() is what they are on average, for small sigma"
 
     def space(self, model: AbstractRNN) -> AbstractSpace:
-        if not isinstance(model, AbstractReduction):
-            return _own_noise(self, model)
-        if self.neurons is None:
-            raise ValueError(
-                "WeightPerturbation gives each neuron noise of its own, whose size in overlaps "
-                "depends on N: say of how many `neurons` this is the reduction."
-            )
-        return as_crowd(model, self.neurons, self.scale)
+        return _noisy_space(self, model)
 
     def direction(
         self, space: AbstractSpace, loss: EpochLoss, weights: Weights, memory: None
     ) -> tuple[Float[Array, ""], Weights, None]:
         key = jr.fold_in(self.key, loss.epoch)
-        noise = _normal(key, weights)
-        if space.crowd is not None:
-            noise = space.crowd.noise(noise, jr.fold_in(key, 1))
+        if space.crowd is None:
+            noise = _normal(key, weights)
+        else:
+            noise = space.crowd.noise(weights.shape[1], weights.shape[1], key, weights.dtype)
         if (rates := space.rates({})) is not None:
             noise = jax.tree.map(lambda a, d: jnp.where(d > 0, a, 0), noise, rates)
         tried = jax.tree.map(lambda a, b: a + self.sigma.astype(a.dtype) * b, weights, noise)
@@ -114,34 +118,41 @@ class NodePerturbation(AbstractRule):
     in the place of backpropagated signals: ΔW ∝ Σ_t a_{t+1} φ(h_t)ᵀ. The read-out learns by the
     gradient of the noisy run.
 
+    Overlaps are then a Markov chain. A linear reduction with `neurons` given is a draw of it, exact
+    in law at any N and σ (not of the network's own noise), for methods without momentum: a network
+    of k neurons and one more for each step and trial carries noise of N neurons, [R 0] beside [G
+    H], as in `WeightPerturbation`. It pays for few steps and trials: more than N of them cost what
+    the network does.
+
     Arguments:
         sigma: σ > 0, per step.
         key: draws ζ of epoch e by `fold_in(key, e)`; another one than that of `learn`, whose trials
             would be drawn by the same numbers.
+        neurons: N of the network that a reduction stands for, at least 2k; networks know theirs.
+        scale: its s; default N.
 
-    Errors: ValueError for σ ≤ 0; when learning starts, for a reduction, and for objectives that are
-    no tasks.
+    Errors: ValueError for σ ≤ 0; when learning starts, for objectives that are no tasks (a loop has
+    no error of outputs, by which the read-out could learn), for a reduction without `neurons`, one
+    that is not linear, or has a read-out bias, and for methods with momentum on a reduction.
 
-    Source: Williams 1992; Fiete & Seung 2006.
+    Source: Williams 1992; Fiete & Seung 2006; on overlaps: ours.
 
-    >>> rule = lrnn.NodePerturbation(0.01, key=jr.key(1))
-    >>> learned = lrnn.learn(net, flips, lrnn.Descent(1e-3, rule=rule), epochs=5, key=key)
-    >>> learned.loss.shape
-    (6,)
+    >>> rule = lrnn.NodePerturbation(0.01, key=jr.key(1), neurons=40)
+    >>> slow = lrnn.Descent(1e-3, rule=rule)
+    >>> [lrnn.learn(x, flips, slow, epochs=5, key=key).loss.shape for x in (net, reduction)]
+    [(6,), (6,)]
     """
 
     sigma: Float[Array, ""] = eqx.field(converter=sigma_of)
-    key: PRNGKeyArray = eqx.field(converter=one_key, kw_only=True)
+    _: KW_ONLY
+    key: PRNGKeyArray = eqx.field(converter=one_key)
+    neurons: int | None = eqx.field(converter=neurons_of, static=True, default=None)
+    scale: Float[Array, ""] | None = eqx.field(converter=scale_of, default=None)
     of_losses = False
     no_flow = "its steps are random: Gradient() is what they are on average, for small sigma"
 
     def space(self, model: AbstractRNN) -> AbstractSpace:
-        if isinstance(model, AbstractReduction):
-            raise ValueError(
-                "NodePerturbation gives each neuron noise of its own in each step, which a "
-                "reduction does not follow: let the network learn."
-            )
-        return _own_noise(self, model)
+        return _noisy_space(self, model)
 
     def feedback_of(self, network: AbstractRNN) -> Feedback:
         return Feedback()
@@ -160,13 +171,34 @@ class NodePerturbation(AbstractRule):
     def direction(
         self, space: AbstractSpace, loss: EpochLoss, weights: Weights, memory: None
     ) -> tuple[Float[Array, ""], Weights, None]:
+        task: Any = loss.objective
+        trials, steps, _ = jnp.shape(task.inputs(loss.batch))
+        key, dtype = jr.fold_in(self.key, loss.epoch), space.network.dtype
+        if space.crowd is None:
+            shape = steps, trials, space.network.state_size
+            return *self._pulled(space, loss, weights, jr.normal(key, shape, dtype)), None
+        few: Any = space
+        k = weights.shape[1]
+        noise = few.crowd.noise(k, steps * trials, key, dtype)
+        many = few.spread_out(weights, len(noise) - k)
+        kicks = noise.T.reshape(steps, trials, -1)
+        value, way = self._pulled(many, loss, many.start, kicks)
+        return value, few.crowd.folded(way[:k], way[k:]), None
+
+    def _pulled(
+        self,
+        space: AbstractSpace,
+        loss: EpochLoss,
+        weights: Weights,
+        noise: Float[Array, "step trial neuron"],
+    ) -> tuple[Float[Array, ""], Weights]:
+        """The loss without noise, and the direction with it."""
         network = space.model(weights)
         value, quiet = simulate(network, loss)
-        noise = jr.normal(jr.fold_in(self.key, loss.epoch), quiet.after.shape, network.dtype)
         sigma = self.sigma.astype(network.dtype)
         noisy, run = simulate(network, loss, sigma * noise)
         signals = (jnp.zeros_like(quiet.after[0]), (noisy - value) / sigma * noise)
-        return value, pulled(space, weights, run, signals), None
+        return value, pulled(space, weights, run, signals)
 
 
 class PerturbationMoments(NamedTuple):

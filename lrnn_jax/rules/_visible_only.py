@@ -21,7 +21,8 @@ class VisibleOnly(AbstractMemoryless):
 
     Source: [LR] fig. 5 ("direct"), [CL] sec. 4 (stage 3).
 
-    >>> alone = lrnn.learn(reduction, task, lrnn.Descent(0.05, rule=lrnn.VisibleOnly()), epochs=20)
+    >>> direct = lrnn.Descent(0.05, rule=rules.VisibleOnly())
+    >>> alone = lrnn.learn(reduction, task, direct, epochs=20)
     >>> bool((alone["uu"] == alone["uu"][0]).all())  # what is invisible stays
     True
     """
