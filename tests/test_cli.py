@@ -374,6 +374,10 @@ WRONG = {
     "alone": (("sweep", "f.toml", "--process", "0/2"), "--coordinator and --process go together"),
     "nobody": (("sweep", "f.toml", "--coordinator", "x:1"), "--coordinator and --process go"),
     "dtype": (("run", "coupling", "--dtype", "float16"), "invalid choice 'float16'"),
+    "twice": (
+        ("analyse", "n.npz", "--map", "z=a", "--map", "v=b"),
+        "`--map` is given twice: once, with all of its values after it",
+    ),
     "map": (("analyse", "n.npz", "--map", "z"), "`--map` takes pairs of our name and the file's"),
     "activation": (("analyse", "n.npz", "--activation", "sine"), "invalid choice 'sine'"),
     "infinite": (("run", "filter", "--lr", "inf"), "`lr` must lie between"),

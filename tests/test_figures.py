@@ -19,6 +19,9 @@ EPOCHS = np.arange(5)
 CURVE = np.linspace(1.0, 0.1, 5)
 PANELS = {
     "loss": lambda ax: figures.plot_loss(ax, EPOCHS, {"full": CURVE, "reduced": CURVE}),
+    "loss in own words": lambda ax: figures.plot_loss(
+        ax, EPOCHS, {"full": CURVE, "reduced": CURVE}, labels={"reduced": "theory of mine"}
+    ),
     "overlaps": lambda ax: figures.plot_overlaps(
         ax, EPOCHS, np.ones((5, 2)), np.ones((5, 2)), ["$a$", "$b$"], visible=False
     ),

@@ -105,10 +105,7 @@ def test_a_curve_is_told_in_words():
     curve = learned()
     head, *lines = str(curve).splitlines()
     loss = curve.loss
-    assert head == (
-        f"LearningCurve of a ReducedRNN, 6 epochs: loss {loss[0]:.4g} → {loss[-1]:.4g}, "
-        f"learned to the end"
-    )
+    assert head == (f"LearningCurve of a ReducedRNN, 6 epochs: loss {loss[0]:.4g} → {loss[-1]:.4g}")
     text = " ".join(" ".join(lines).split())
     for name in curve.overlaps.names:
         assert f"{name} {curve[name][0]:.3g} → {curve[name][-1]:.3g}" in text
@@ -247,3 +244,9 @@ def test_a_bar_shows_the_loss_and_is_silent_off_a_terminal(capsys, monkeypatch):
     lrnn.learn_sequence(lrnn.reduce(NET), [(TASK, lrnn.Descent(0.1), 6)] * 2, progress=True)
     assert capsys.readouterr().err.count("100%") >= 2
     assert ProgressBar().what == ""
+
+
+def test_a_distance_says_its_numbers_and_where_they_are():
+    far = learned().distance(learned(method=lrnn.Descent(0.2)))
+    name = far.names[int(np.argmax(far.overlaps))]
+    assert repr(far) == f"Distance: |ΔQ| ≤ {far.max:.3g} ({name}), |ΔL| ≤ {far.loss:.3g}"

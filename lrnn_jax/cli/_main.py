@@ -161,6 +161,9 @@ def _parse(function: Callable[..., Any], rest: list[str], command: str, **option
         import tyro
     except ImportError:
         raise ValueError("the command line needs an extra: pip install 'lrnn_jax[cli]'.") from None
+    given = [word.partition("=")[0] for word in rest if word.startswith("--")]
+    if twice := [option for option in dict.fromkeys(given) if given.count(option) > 1]:
+        raise ValueError(f"`{twice[0]}` is given twice: once, with all of its values after it.")
     conf = tyro.conf
     config = conf.OmitArgPrefixes, conf.PositionalRequiredArgs, conf.FlagCreatePairsOff
     return tyro.cli(function, prog=f"lrnn-jax {command}", args=rest, config=config, **options)

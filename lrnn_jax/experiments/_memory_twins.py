@@ -1,5 +1,6 @@
 """`memory_twins`: what two networks learned first is written in what no loss can see."""
 
+import dataclasses
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -240,7 +241,8 @@ def _learn_all(
 
     def one(gram: Any, task: Any, method: Any, key: Any) -> LearningCurve:
         model = ReducedRNN(Overlaps(gram, Roles()), dt=task.dt, activation=Erf())
-        return learn(model, task, method, key=key, throw=False, **config.pace)
+        curve = learn(model, task, method, key=key, throw=False, **config.pace)
+        return dataclasses.replace(curve, state=None)  # those of A and of B stand side by side
 
     compiled = jax.jit(jax.vmap(one, in_axes=(0, None, None, None)))
     task, method = cast(twin_tasks(config)[name]), cast(method)

@@ -84,11 +84,13 @@ def plot_methods(
     *,
     above: float | None = None,
     legend: bool = True,
+    labels: Mapping[str, str] | None = None,
 ) -> Axes:
     """Something over epochs by learning method.
 
     Arguments:
         values: by name in `METHODS`, or by a label of one's own, shape (record,).
+        labels: other words for names in `METHODS`, drawn as these are.
         label: what it is.
         above: as in `plot_lines`.
         legend: name the methods.
@@ -98,14 +100,20 @@ def plot_methods(
     >>> figures.plot_methods(ax, np.asarray(curve.epochs), losses, "loss").get_ylabel()
     'loss'
     """
-    looks = [(METHODS.get(name, (name, {})), y) for name, y in values.items()]
-    lines = [(name if legend else None, y, look) for (name, look), y in looks]
+    said = labels or {}
+    looks = [(name, *METHODS.get(name, (name, {})), y) for name, y in values.items()]
+    lines = [(said.get(key, name) if legend else None, y, look) for key, name, look, y in looks]
     plot_lines(ax, epochs, lines, above=above).set(xlabel="epoch", ylabel=label)
     return ax
 
 
 def plot_loss(
-    ax: Axes, epochs: np.ndarray, losses: Mapping[str, np.ndarray], *, above: float = 0.0
+    ax: Axes,
+    epochs: np.ndarray,
+    losses: Mapping[str, np.ndarray],
+    *,
+    above: float = 0.0,
+    labels: Mapping[str, str] | None = None,
 ) -> Axes:
     """`plot_methods` of losses: by method ("full", "reduced", …), or by labels of one's own.
 
@@ -114,7 +122,7 @@ def plot_loss(
     >>> figures.plot_loss(ax, np.asarray(curve.epochs), losses).get_yscale()
     'log'
     """
-    plot_methods(ax, epochs, losses, r"loss $L$", above=above)
+    plot_methods(ax, epochs, losses, r"loss $L$", above=above, labels=labels)
     if len(losses) > 2:
         make_room(ax, below=0.45)
     return ax

@@ -52,6 +52,12 @@ class Distance(eqx.Module):
         """Largest |ΔQ| over epochs and overlaps."""
         return jnp.max(self.overlaps, axis=-1)
 
+    def __repr__(self) -> str:
+        if self.loss.ndim or is_traced(self):
+            return eqx.tree_pformat(self)
+        largest = self.names[int(np.argmax(self.overlaps))]
+        return f"Distance: |ΔQ| ≤ {self.max:.3g} ({largest}), |ΔL| ≤ {self.loss:.3g}"
+
 
 class LearningCurve(eqx.Module):
     """A learning run: loss and overlaps at the recorded epochs, and the model it ended with.

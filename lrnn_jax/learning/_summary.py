@@ -12,11 +12,11 @@ from jaxtyping import Array, Float, Int
 STEP, REST = 0.05, 0.1
 """Shares of the loss's whole fall: of a plateau, and of the end, which is none."""
 WORDS = {
-    "successful": "learned to the end",
-    "diverged": "diverged at epoch {}",
-    "event_occurred": "ended at epoch {}, where the loss was as small as was asked for",
-    "unrealisable": "of overlaps that no vectors have",
-    "invariants_lost": "lost what the flow conserves",
+    "successful": "",
+    "diverged": ", diverged at epoch {}",
+    "event_occurred": ", ended at epoch {}, where the loss was as small as was asked for",
+    "unrealisable": ", of overlaps that no vectors have",
+    "invariants_lost": ", lost what the flow conserves",
 }
 """Outcomes, with the epoch of an early end."""
 MOST = 12
@@ -52,10 +52,10 @@ def in_words(
         overlaps: by kind ("visible", "invisible") and name, at its start and its end.
     """
     outcome = str(numbers["result"])
-    ended = WORDS.get(outcome, outcome.replace("_", " ")).format(numbers["stopped"])
+    ended = WORDS.get(outcome, f", {outcome.replace('_', ' ')}").format(numbers["stopped"])
     lines = [
         f"LearningCurve of a {numbers['model']}, {numbers['epochs']} epochs: loss "
-        f"{numbers['initial_loss']:.4g} → {numbers['final_loss']:.4g}, {ended}"
+        f"{numbers['initial_loss']:.4g} → {numbers['final_loss']:.4g}{ended}"
     ]
     for kind, values in overlaps.items():
         told = [f"{name} {a:.3g} → {b:.3g}" for name, (a, b) in values.items()]

@@ -321,7 +321,8 @@ def _step(
     dt, tau = (_agreed(name, arrays.get(name), options[name], path) for name in ("dt", "tau"))
     step = known if dt is None else float(dt) / (1.0 if tau is None else float(tau))
     if step is None:
-        raise ValueError(f"{path} holds no `dt`: give the Euler step, e.g. dt=0.05 or --dt 0.05.")
+        e_g = "dt=0.05 or --dt 0.05; or both in one unit, dt=20 and tau=100"
+        raise ValueError(f"{path} holds no `dt`: give the Euler step, e.g. {e_g}.")
     if known not in (None, step):
         raise ValueError(
             f"{path} is a network of dt = {known:g}, the arguments say {step:g}: leave `dt` out."
