@@ -17,7 +17,7 @@ from lrnn_jax.tasks import AbstractObjective
 Update = Callable[[Weights, Weights, Any, Any], tuple[Weights, Any]]
 
 
-def _reshaped(function: Callable[[Array], Array], influence: Any) -> Any:
+def _for_each_weight(function: Callable[[Array], Array], influence: Any) -> Any:
     """A linear function of states, applied to ∂h/∂θ for every weight θ."""
 
     def one(x: Float[Array, "trial state ..."]) -> Array:
@@ -54,11 +54,8 @@ def through_trial(
     x = jnp.moveaxis(jnp.asarray(task.inputs(loss.batch), neurons.network.dtype), 1, 0)  # pyright: ignore
     value = loss(neurons.model(weights))
 
-    def of(point: Any) -> AbstractRNN:
-        return neurons.model_at(point)
-
     def start(point: Any) -> Array:
-        return of(point).starts(x.shape[1])
+        return neurons.model_at(point).starts(x.shape[1])
 
     def errors(outputs: Array) -> Array:
         def score(y: Array) -> Array:
@@ -70,12 +67,12 @@ def through_trial(
         weights, memory, h, influence, outputs = carry
         x, t = now
         point = neurons.point(weights)
-        network = of(point)
-        influence = _reshaped(_carried(network, neurons.fixed, way, h, x), influence)
-        direct = jax.jacfwd(lambda point: of(point).step(h, x))(point)
+        network = neurons.model_at(point)
+        influence = _for_each_weight(_carried(network, neurons.fixed, way, h, x), influence)
+        direct = jax.jacfwd(lambda point: neurons.model_at(point).step(h, x))(point)
         influence = jax.tree.map(jnp.add, influence, direct)
         new = network.step(h, x)
-        y, pull = jax.vjp(lambda point: of(point).readout(new), point)
+        y, pull = jax.vjp(lambda point: neurons.model_at(point).readout(new), point)
         outputs = outputs.at[t].set(y)
         e = errors(outputs)[t]
         signal = sources(Run(network, x, h, new, e), neurons.fixed, way)
@@ -87,7 +84,7 @@ def through_trial(
 
     point = neurons.point(weights)
     begin = start(point)
-    nothing = jax.eval_shape(lambda: of(point).readout(begin))
+    nothing = jax.eval_shape(lambda: neurons.model_at(point).readout(begin))
     outputs = jnp.zeros((len(x), *nothing.shape), nothing.dtype)
     carry = weights, memory, begin, jax.jacfwd(start)(point), outputs
     (weights, memory, *_), _ = jax.lax.scan(step, carry, (x, jnp.arange(len(x))))
