@@ -1,5 +1,6 @@
 """Trials of any task: what goes in, what should come out, and where that counts."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lrnn_jax.figures._style import COLUMN, OTHERS, SIMULATION, THEORY, VISIBLE, panels, style
+
+
+STEPS: dict[str, Any] = {"linewidth": 1.0, "drawstyle": "steps-post"}
+INPUTS = [{**STEPS, "color": OTHERS[0]}] + [
+    {**STEPS, "color": "0.65", "linestyle": dashes} for dashes in ("-", (0, (1, 1)))
+]
+DASHES = (THEORY["linestyle"], (0, (1, 1)), (0, (5, 1, 1, 1)))
 
 
 def plot_trial(
@@ -35,19 +43,26 @@ def plot_trial(
     edges = np.flatnonzero(np.diff(np.concatenate([[0], mask > 0, [0]])))
     ends = np.append(time, time[-1] + step)
     for start, end in edges.reshape(-1, 2):
-        ax.axvspan(float(ends[start]), float(ends[end]), color="0.92", linewidth=0, zorder=-1)
-    look: dict[str, Any] = {"color": OTHERS[0], "linewidth": 1.0, "drawstyle": "steps-post"}
-    ax.plot(time, inputs[:, 0], label="input", **look)
-    ax.plot(time, inputs[:, 1:], **look)
+        said = "scored" if start == edges.min() else None
+        span = float(ends[start]), float(ends[end])
+        ax.axvspan(*span, color="0.92", linewidth=0, zorder=-1, label=said)
+    _channels(ax, time, inputs, "input", INPUTS)
     if output is not None:
-        for i in range(output.shape[1]):
-            colour = VISIBLE[2 - i % 3]
-            label = "output" if i == 0 else None
-            ax.plot(time, output[:, i], label=label, **{**SIMULATION, "color": colour})
-    ax.plot(time, target[:, 0], label="target", **THEORY)
-    ax.plot(time, target[:, 1:], **THEORY)
+        colours = [{**SIMULATION, "color": VISIBLE[2 - i]} for i in range(3)]
+        _channels(ax, time, output, "output", colours)
+    _channels(ax, time, target, "target", [{**THEORY, "linestyle": dashes} for dashes in DASHES])
     ax.set(xlim=(time[0], ends[-1]))
     return ax
+
+
+def _channels(
+    ax: Axes, time: np.ndarray, values: np.ndarray, name: str, looks: Sequence[dict[str, Any]]
+) -> None:
+    """A line for each channel, named by its number where there are several; looks recur."""
+    several = values.shape[1] > 1
+    for i, channel in enumerate(values.T):
+        said = None if i >= len(looks) else f"{name} {i + 1}" if several else name
+        ax.plot(time, channel, label=said, **looks[i % len(looks)])
 
 
 def draw_trials(trials: Any, dt: Any, outputs: Any = None, *, count: int = 3) -> Figure:
@@ -81,7 +96,7 @@ def draw_trials(trials: Any, dt: Any, outputs: Any = None, *, count: int = 3) ->
         for i, ax in enumerate(axes[:, 0]):
             output = None if outputs is None else np.asarray(outputs[i])
             plot_trial(ax, time, inputs[i], target[i], mask[i], output)
-        axes[0, 0].legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
+        axes[0, 0].legend(ncols=4, loc="lower left", bbox_to_anchor=(0, 1))
         axes[-1, 0].set_xlabel(r"time ($\tau$)")
         figure.supylabel("input, output", fontsize=8)
     return figure
