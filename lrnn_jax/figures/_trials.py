@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 
 from lrnn_jax.figures._style import COLUMN, OTHERS, SIMULATION, THEORY, VISIBLE, panels, style
 
-
 STEPS: dict[str, Any] = {"linewidth": 1.0, "drawstyle": "steps-post"}
 INPUTS = [{**STEPS, "color": OTHERS[0]}] + [
     {**STEPS, "color": "0.65", "linestyle": dashes} for dashes in ("-", (0, (1, 1)))
