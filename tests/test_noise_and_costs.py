@@ -95,7 +95,8 @@ COSTLY = {
 def test_activity_costs_a_network_what_it_costs_its_reduction(task):
     full = lrnn.learn(NET, task, METHOD, epochs=500, key=jr.key(0))
     reduced = lrnn.learn(lrnn.reduce(NET), task, METHOD, epochs=500, key=jr.key(0))
-    assert np.abs(full.gram - reduced.gram).max() < 1e-11  # rounding of 500 epochs
+    # rounding of 500 epochs: 6e-12 with JAX 0.10.2, 6e-11 with 0.10.0
+    assert np.abs(full.gram - reduced.gram).max() < 1e-10
     assert np.abs(full.loss - reduced.loss).max() < 1e-11
     assert np.abs(full.gram[-1] - full.gram[0]).max() > 0.1
 
