@@ -86,6 +86,7 @@ class TestNonlinear:
         assert drawn(report) == 6
         assert report.to_xarray().loss.shape == (3, 7)
 
+    @pytest.mark.slow
     def test_loadings_that_are_not_gaussian_on_trials_of_ones_own(self):
         """In another scaling: s = 1."""
         net = bent(n=100, rank=2, inputs=2)

@@ -106,6 +106,7 @@ def test_what_is_measured_is_of_the_loop(report):
     assert report.draw().axes[0].get_ylabel() == "loss in the loop"
 
 
+@pytest.mark.slow
 def test_the_command_compares_settings(tmp_path, capsys, monkeypatch):
     """One page, claim by claim; a setting in which every run diverges is told, not dropped."""
     small = {

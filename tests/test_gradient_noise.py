@@ -148,6 +148,7 @@ def test_the_noise_theory_predicts_the_drift_of_noisy_runs(task, method, epochs)
     assert largest((theory.mean[-1] - quiet) / error) > 6  # there is something to predict
 
 
+@pytest.mark.slow
 def test_minibatches_leave_an_exact_solution_alone_and_label_noise_does_not():
     batches = lrnn.WhiteNoise(lrnn.ImpulseResponse(OWN, dt=DT), batch=4)
     q, keys = RED.overlaps.vector(), jr.split(jr.key(0), 500)

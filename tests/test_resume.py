@@ -395,6 +395,7 @@ def killed_and_resumed(folder, epochs, every, kills):
     return lrnn.LearningCurve.load(path), lrnn.LearningCurve.load(whole)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_from_its_last_file(tmp_path):
     # losses, weights and memory to the last bit; the recorded Gram matrices lead nowhere, and
     # another processor may round them otherwise in a program of another length

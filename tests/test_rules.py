@@ -772,6 +772,23 @@ class TestPerturbation:
             covariance = covariance[rows[:, None], columns[:, None], rows, columns]
             assert np.abs(np.cov(draws.T) - covariance).max() < 0.1 * covariance.max()
 
+    @pytest.mark.parametrize("n", [12, 5])
+    def test_rows_of_noise_have_the_scalar_products_of_many_neurons(self, n):
+        """HᵀH is Wishart with N − k degrees of freedom, above and below its rank; G is apart."""
+        k, columns, draws = 2, 4, 4000
+        crowd = lrnn.reduced.Crowd(neurons=n)
+        noise = jax.vmap(lambda key: crowd.noise(k, columns, key))(jr.split(jr.key(0), draws))
+        assert noise.shape == (draws, min(n, k + columns), columns)
+        inside, beyond = np.asarray(noise[:, :k]), np.asarray(noise[:, k:])
+        gram = np.einsum("dri,drj->dij", beyond, beyond)
+        error = np.sqrt(2 * (n - k) / draws)  # of the diagonal; half of it beside
+        assert np.abs(gram.mean(0) - (n - k) * np.eye(columns)).max() < 4.5 * error
+        spread = gram.var(0)  # 2 (N − k) and N − k
+        expected = (n - k) * (1 + np.eye(columns))
+        assert np.abs(spread / expected - 1).max() < 0.2
+        assert np.abs(inside.mean(0)).max() < 4.5 / np.sqrt(draws)
+        assert np.abs(inside.var(0) - 1).max() < 0.12
+
     def test_rows_that_stand_for_many_neurons_are_turned_after_each_step(self):
         rule = lrnn.WeightPerturbation(0.1, key=jr.key(0), neurons=50)
         space = rule.space(lrnn.reduce(RANK_ONE))

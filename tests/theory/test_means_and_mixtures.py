@@ -313,6 +313,7 @@ def test_a_linear_mixture_is_the_reduction_of_its_overlaps():
     assert np.abs(found - expected).max() < 1e-12
 
 
+@pytest.mark.slow
 def test_an_isospectral_flow_of_a_mixture():
     task = lrnn.ExponentialFilter(0.2, DT, 50)
     flow = lrnn.Flow(0.05, solver=lrnn.learning.Isospectral(), rtol=1e-7, atol=1e-9)
