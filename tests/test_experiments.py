@@ -165,3 +165,32 @@ def test_results_are_handed_out_by_kind():
     assert (*found.arrays(), made.dims, made.long_name) == ("path_x", ("step",), "a path, x")
     assert made.units == "m"
     assert not found.curves()
+
+
+class TwoKinds(experiments.AbstractResults):
+    """Curves with and without overlaps."""
+
+    low_rank: lrnn.LearningCurve
+    dense: lrnn.LearningCurve
+
+    def table(self):
+        return {}
+
+    def draw(self):
+        return lrnn.figures.panels(1, 1, height=1.0)[0]
+
+
+def test_datasets_hold_curves_that_have_no_overlaps_too():
+    task = lrnn.ExponentialFilter(0.2, 0.1, 20)
+    models = (
+        lrnn.LowRankRNN(*np.ones((4, 6, 1)), dt=0.1),
+        lrnn.DenseRNN(np.zeros((5, 5)), np.ones((5, 1)), np.ones((1, 5)) / 5, dt=0.1),
+    )
+    low, dense = (lrnn.learn(m, task, lrnn.Descent(0.01), epochs=e) for m, e in zip(models, (2, 4)))
+    report = experiments.Report(experiments.coupling, None, TwoKinds(low, dense), (), {})
+    data = report.to_xarray()
+    assert dict(data.sizes) == {"method": 2, "epoch": 5, "overlap": 10}
+    assert np.allclose(data.loss.isel(method=1).values, dense.loss)
+    kept = data.overlaps.isel(method=0).values[:3]
+    assert np.allclose(kept, low.overlaps.vector())
+    assert np.isnan(data.overlaps.isel(method=1).values).all()

@@ -328,7 +328,9 @@ class Report:
             curve.to_xarray().expand_dims(method=[name]).drop_attrs(deep=False)
             for name, curve in self.results.curves().items()
         ]
-        data = xr.concat(parts, "method", join="outer") if parts else xr.Dataset()
+        # curves of dense networks have no overlaps, and so no axis of their names
+        options: Any = {"join": "outer", "coords": "minimal", "compat": "equals"}
+        data = xr.concat(parts, "method", **options) if parts else xr.Dataset()
         for name, array in self.results.arrays().items():
             attributes = {"long_name": array.long_name, "units": array.units}
             kept = {key: text for key, text in attributes.items() if text}

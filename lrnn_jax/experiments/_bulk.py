@@ -107,7 +107,7 @@ class BulkResults(AbstractResults):
     """Dense weights from gJ: a network and the theory."""
     neurons: dict[str, int]
     """Of the word network, by g."""
-    ends: dict[str, Any] = labelled("overlaps of networks at the end", "draw", "overlap")
+    ends: dict[str, Any] = labelled("overlaps of networks at the end", "draw", "entry")
     off: Any = labelled("rms of the largest |ΔQ| at the end", "size")
     size: Any = labelled("N", "size", units="")
     band: dict[str, Any] = labelled("overlap, mean and s.d. of draws", "moment", "around_epoch")
