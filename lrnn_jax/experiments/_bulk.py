@@ -107,7 +107,8 @@ class BulkResults(AbstractResults):
     """Dense weights from gJ: a network and the theory."""
     neurons: dict[str, int]
     """Of the word network, by g."""
-    ends: dict[str, Any] = labelled("overlaps of networks at the end", "draw", "entry")
+    ends: Any = labelled("overlaps of networks at the end", "size", "draw", "entry")
+    """NaN where there are fewer draws."""
     off: Any = labelled("rms of the largest |ΔQ| at the end", "size")
     size: Any = labelled("N", "size", units="")
     band: dict[str, Any] = labelled("overlap, mean and s.d. of draws", "moment", "around_epoch")
@@ -241,7 +242,7 @@ def _local(ax: Axes, r: BulkResults) -> None:
 
 @experiment(
     source="ours",
-    quick=BulkConfig(n=120, strengths=(0.0, 0.8), sizes=(120, 480), draws=12),
+    quick=BulkConfig(n=120, strengths=(0.0, 0.8), sizes=(120, 600), draws=12),
     seconds=(150, 60),
 )
 def bulk(config: BulkConfig, recorder: Recorder) -> BulkResults:
@@ -310,9 +311,17 @@ def _networks(config: BulkConfig, q: Overlaps, recorder: Recorder) -> dict[str, 
         "bare": bare,
         "size": sizes,
         "off": np.array([np.sqrt(np.mean(largest[n] ** 2)) for n in sizes.tolist()]),
-        "ends": {str(n): np.asarray(c.vector())[:, -1] for n, c in courses.items()},
+        "ends": _padded([np.asarray(courses[n].vector())[:, -1] for n in sizes.tolist()]),
         "band": {n: np.stack([x.mean(axis=0), x.std(axis=0, ddof=1)]) for n, x in around.items()},
     }
+
+
+def _padded(draws: list[np.ndarray]) -> np.ndarray:
+    """Arrays of different lengths as one, with NaN behind the shorter ones."""
+    most = max(map(len, draws))
+    return np.stack(
+        [np.pad(x, ((0, most - len(x)), (0, 0)), constant_values=np.nan) for x in draws]
+    )
 
 
 def _rflo(config: BulkConfig, net: LowRankRNN, recorder: Recorder) -> dict[str, Any]:
