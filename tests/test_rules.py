@@ -376,7 +376,11 @@ def test_online_rules_update_in_every_step_as_in_the_textbook(name):
     net, rule = network(), RULES[name]
     method = lrnn.Descent(0.2, momentum=0.5, rule=lrnn.Online(rule))
     reduction = lrnn.reduce(net, feedback=rule.feedback_of(net))
-    full, few = (lrnn.learn(model, TASK, method, epochs=4) for model in (net, reduction))
+    full, few = (
+        lrnn.learn(model, TASK, method, epochs=4, watch=TASK.loss) for model in (net, reduction)
+    )
+    for curve in (full, few):  # before each trial, and after the last
+        assert np.abs(np.asarray(curve.loss) - np.asarray(curve.watched)).max() < ROUNDING
     theta = online_textbook(name, THETA, 4, 0.2, 0.5)
     gram = np.einsum("eni,enj->eij", theta, theta) / N
     for curve in (full, few):

@@ -10,6 +10,13 @@ from lrnn_jax.inference._identifiable import Identifiability, identifiable
 from lrnn_jax.inference._images import Images, Symmetry, images
 from lrnn_jax.inference._observations import Observations
 from lrnn_jax.inference._predict import Setting
+from lrnn_jax.inference._predictions import (
+    Discriminability,
+    Savings,
+    crossing,
+    discriminability,
+    savings,
+)
 from lrnn_jax.inference._ranks import Ranks, exact_ranks
 from lrnn_jax.inference._saved import AbstractSaved
 from lrnn_jax.inference._table import read_observations
