@@ -190,6 +190,7 @@ def test_datasets_hold_curves_that_have_no_overlaps_too():
     report = experiments.Report(experiments.coupling, None, TwoKinds(low, dense), (), {})
     data = report.to_xarray()
     assert dict(data.sizes) == {"method": 2, "epoch": 5, "overlap": 10}
+    assert {name: axis.dims for name, axis in data.coords.items()}["epoch"] == ("epoch",)
     assert np.allclose(data.loss.isel(method=1).values, dense.loss)
     kept = data.overlaps.isel(method=0).values[:3]
     assert np.allclose(kept, low.overlaps.vector())

@@ -25,6 +25,15 @@ PANELS = {
     "overlaps": lambda ax: figures.plot_overlaps(
         ax, EPOCHS, np.ones((5, 2)), np.ones((5, 2)), ["$a$", "$b$"], visible=False
     ),
+    "precision": lambda ax: figures.plot_precision(
+        ax, EPOCHS, np.where(np.eye(5, 2) > 0, np.inf, 0.1), ["$a$", "$b$"]
+    ),
+    "intervals": lambda ax: figures.plot_intervals(
+        ax, ["$a$", "$b$"], np.array([[0, 1], [1, 3]]), np.ones(2), weak=[False, True]
+    ),
+    "drift": lambda ax: figures.plot_drift(
+        ax, EPOCHS, np.ones((5, 2)), np.ones((5, 2)), ["$a$", "$b$"], runs=np.ones((3, 5, 2))
+    ),
     "gap": lambda ax: figures.plot_gap(ax, EPOCHS, {"a": np.zeros(5)}),
     "order": lambda ax: figures.plot_order(ax, CURVE, CURVE),
     "methods": lambda ax: figures.plot_methods(ax, EPOCHS, {"adam": CURVE}, "drift", above=0.5),
@@ -102,6 +111,36 @@ def test_trials_of_any_task_are_drawn(task):
     plt.close(figure)
     with pytest.raises(ValueError, match="shape of the targets"):
         figures.draw_trials(trials, task.dt, trials.target[:, 1:])
+
+
+def test_lines_have_the_words_that_were_given_and_channels_their_numbers():
+    figure, axes = plt.subplots(2)
+    said = {"reduced": "theory of mine"}
+    figures.plot_loss(axes[0], EPOCHS, {"full": CURVE, "reduced": CURVE}, labels=said)
+    two = np.ones((5, 2))
+    figures.plot_trial(axes[1], DT * EPOCHS, two[:, :1], two, np.ones(5))
+    words = [[text.get_text() for text in ax.legend().get_texts()] for ax in axes]
+    assert words[0] == ["full network", "theory of mine"]
+    assert words[1] == ["scored", "input", "target 1", "target 2"]
+    plt.close(figure)
+
+
+def test_intervals_and_precisions_show_the_numbers_that_they_were_given():
+    figure, (left, right) = plt.subplots(1, 2)
+    ends = np.array([[0.0, 1.0], [1.0, 4.0]])
+    figures.plot_intervals(left, ["$a$", "$b$"], ends, np.array([0.5, 2.0]), weak=[False, True])
+    drawn = [bar.lines[0].get_xdata().tolist() for bar in left.containers]
+    assert drawn == [[0.5], [2.5]]
+    assert [text.get_text() for text in left.get_legend().get_texts()] == [
+        "truth",
+        "95 % interval",
+        "weak",
+    ]
+    std = np.array([[np.inf, 0.5], [1e-5, 0.1]])
+    figures.plot_precision(right, np.array([0, 9]), std, ["$a$", "$b$"], least=1e-2, most=1.0)
+    (mesh,) = right.collections
+    assert np.array_equal(np.asarray(mesh.get_array()), [[1.0, 1e-2], [0.5, 0.1]])
+    plt.close(figure)
 
 
 @pytest.mark.parametrize("draw", PANELS.values(), ids=PANELS.keys())

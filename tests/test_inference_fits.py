@@ -320,3 +320,65 @@ def test_what_learned_is_told_from_what_did_not(estimate):
     assert str(found).startswith(f"Best: {truth};")
     few = [n for n, e in found.estimates.items() if e.starts_agreeing < 2]
     assert list(found.unresolved) == few
+
+
+def test_a_fit_goes_on_from_an_estimate(estimate, curves):
+    """From three of its ends and their transposes; or from random starts, which need a key."""
+    seen = Observations(Visible(), curves[2], epochs=EPOCHS, noise=1e-3)
+    again = inference.infer(seen, TASK, METHOD, model=MODEL, begin=estimate)
+    assert len(again.fits.cost) == 6
+    assert again.starts_agreeing >= 3
+    np.testing.assert_allclose(again.values, estimate.values, atol=2e-3)  # the prior
+    with pytest.raises(ValueError, match="`begin` is an estimate of zm"):
+        inference.infer(seen, TASK, METHOD, model=MODEL, unknown=("lr",), begin=estimate)
+    with pytest.raises(ValueError, match="`key`"):
+        inference.infer(seen, TASK, METHOD, model=MODEL, starts=2)
+
+
+# --- nonlinear networks --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def bent():
+    """Outputs of nodes with erf while they learn: data, and the closure of the network."""
+    dt, epochs, look = 0.25, range(0, 41, 10), Outputs(every=2)
+    task, method = lrnn.ExponentialFilter(0.2, dt, 24), lrnn.Descent(1e-2)
+    law = lrnn.ReducedRNN(TRUTH, dt=dt, activation=lrnn.Erf())
+    nodes = lrnn.population(law, 41, quadrature=lrnn.networks.GaussHermite(), key=jr.key(0))
+    seen = lrnn.learn(nodes, task, method, epochs=40, record=10, watch=lambda m: look.look(task, m))
+    y = np.asarray(seen.watched)
+    data = Observations(look, y, epochs=epochs, noise=0.01 * np.sqrt(np.mean(y**2)))
+    return data, task, method, law, nodes
+
+
+@pytest.mark.slow
+def test_a_population_finds_the_overlaps_that_a_closure_fits_and_misses(bent):
+    """The closure explains the data and is off by more than its intervals allow."""
+    data, task, method, law, nodes = bent
+    closed = inference.infer(data, task, method, model=law, starts=6, key=jr.key(1))
+    assert float(closed.chi2) < data.size
+    other = nodes.moved_to(random_overlaps(key=jr.key(3)))
+    found = inference.infer(data, task, method, model=other, begin=closed)
+    truth = np.asarray(TRUTH.vector())
+    off, std = np.asarray(closed.theta - truth), np.sqrt(np.diag(closed.covariance))
+    assert np.abs(off / std).max() > 4
+    assert float(found.chi2) < 0.1
+    assert np.abs(found.theta - truth).max() < 0.05 < np.abs(off).max()
+
+
+def test_the_spread_of_finite_networks_is_that_of_an_ensemble(bent):
+    """σ_N by hand; it falls as 1/√N."""
+    data, task, method, law, _ = bent
+    way = {"epochs": data.epochs, "observe": data.channel, "draws": 12, "key": jr.key(4)}
+    few, many = (inference.finite_size(law, task, method, neurons=n, **way) for n in (50, 800))
+    assert few.shape == data.values.shape
+    ratio = float(jnp.sqrt(jnp.mean(few**2) / jnp.mean(many**2)))
+    assert 2.5 < ratio < 6.4  # 4 for 1/√N
+    ys = []
+    for key in jr.split(jr.key(4), 12):
+        net = lrnn.LowRankRNN.with_overlaps(
+            law.overlaps, 50, dt=law.dt, activation=lrnn.Erf(), key=key
+        )
+        curve = lrnn.learn(net, task, method, epochs=40, watch=task.output)
+        ys.append(np.asarray(curve.watched)[::10, 0, ::2, 0])
+    np.testing.assert_allclose(few, np.std(ys, axis=0, ddof=1), rtol=1e-7, atol=1e-12)

@@ -4,6 +4,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lrnn_jax.figures._fixed_points import plot_branches, plot_fixed_points
+from lrnn_jax.figures._inference import plot_drift, plot_intervals, plot_precision
 from lrnn_jax.figures._live import live
 from lrnn_jax.figures._networks import (
     plot_eigenvalue_plane,

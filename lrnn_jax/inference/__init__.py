@@ -15,6 +15,7 @@ from lrnn_jax.inference._predictions import (
     Savings,
     crossing,
     discriminability,
+    finite_size,
     savings,
 )
 from lrnn_jax.inference._ranks import Ranks, exact_ranks

@@ -12,7 +12,7 @@ from lrnn_jax.inference._estimate import Estimate, Prior, infer
 from lrnn_jax.inference._observations import Observations
 from lrnn_jax.inference._ranks import exact_ranks
 from lrnn_jax.learning import AbstractMethod
-from lrnn_jax.reduced import AbstractReduction
+from lrnn_jax.networks import AbstractOverlapRNN
 from lrnn_jax.tasks import AbstractObjective
 
 TOO_FEW = 2
@@ -72,7 +72,7 @@ def compare(
     objective: AbstractObjective,
     candidates: Mapping[str, AbstractMethod],
     *,
-    model: AbstractReduction,
+    model: AbstractOverlapRNN,
     unknown: tuple[str, ...] = ("lr",),
     prior: Prior | None = None,
     starts: int = 20,

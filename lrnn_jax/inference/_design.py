@@ -19,7 +19,7 @@ from lrnn_jax.inference._observations import Observations, as_epochs
 from lrnn_jax.inference._predict import Setting, setting
 from lrnn_jax.inference._saved import AbstractSaved
 from lrnn_jax.learning import AbstractMethod
-from lrnn_jax.reduced import AbstractReduction
+from lrnn_jax.networks import AbstractOverlapRNN
 from lrnn_jax.tasks import MixedFilter
 
 STEADY = 1e5
@@ -64,8 +64,8 @@ class Probe(AbstractSaved):
 
 
 def separate(
-    first: AbstractReduction,
-    second: AbstractReduction,
+    first: AbstractOverlapRNN,
+    second: AbstractOverlapRNN,
     objective: MixedFilter,
     method: AbstractMethod,
     *,
@@ -105,15 +105,15 @@ def separate(
     >>> probe.gain > 1, probe.sound
     (True, True)
     """
-    component(first, AbstractReduction, "first", "reduce(network)")
-    component(second, AbstractReduction, "second", "reduce(network)")
+    component(first, AbstractOverlapRNN, "first", "reduce(network)")
+    component(second, AbstractOverlapRNN, "second", "reduce(network)")
     if first.roles != second.roles:
         raise ValueError(
             f"`second` must have the roles of `first`, {first.roles.describe()}; got "
             f"{second.roles.describe()}."
         )
     sigma = number(noise, "noise", 0, open_start=True)
-    grams = jnp.stack([x.laws.vector() for x in (first, second)])
+    grams = jnp.stack([x.overlaps.vector() for x in (first, second)])
 
     def score(s: Setting, record: int) -> tuple[Array, Array]:
         curves = jax.vmap(lambda theta: s.learned(theta, record))(grams)
@@ -142,7 +142,7 @@ def e_optimal(values: Float[Array, " direction"]) -> Float[Array, ""]:
 
 
 def optimal_probe(
-    model: AbstractReduction,
+    model: AbstractOverlapRNN,
     objective: MixedFilter,
     method: AbstractMethod,
     *,
@@ -180,7 +180,7 @@ def optimal_probe(
     sigma = number(noise, "noise", 0, open_start=True)
     s = _setting(model, objective, method, epochs, observe)
     whole(directions, "directions", 1, s.overlaps)
-    theta = s.model.laws.vector()
+    theta = s.model.overlaps.vector()
 
     def score(s: Setting, record: int) -> tuple[Array, Array]:
         def seen(theta: Array) -> tuple[Array, Array]:
@@ -195,7 +195,7 @@ def optimal_probe(
 
 
 def _setting(
-    model: AbstractReduction, objective: Any, method: Any, epochs: Any, observe: Any
+    model: AbstractOverlapRNN, objective: Any, method: Any, epochs: Any, observe: Any
 ) -> Setting:
     component(objective, MixedFilter, "objective", "tasks.MixedFilter(rates, amplitudes, …)")
     component(observe, AbstractChannel, "observe", "Outputs(every=20)")

@@ -20,8 +20,15 @@ from lrnn_jax.inference._observations import Observations
 from lrnn_jax.inference._predict import Setting, linearise, setting
 from lrnn_jax.inference._saved import AbstractSaved
 from lrnn_jax.learning import AbstractMethod
-from lrnn_jax.overlaps import Overlaps, Roles, check_gram, flat_range, random_overlaps
-from lrnn_jax.reduced import AbstractReduction
+from lrnn_jax.networks import AbstractOverlapRNN
+from lrnn_jax.overlaps import (
+    Overlaps,
+    Roles,
+    check_gram,
+    flat_range,
+    random_overlaps,
+    transposed,
+)
 from lrnn_jax.tasks import AbstractObjective
 
 AGREE = 1.0
@@ -30,6 +37,8 @@ WEAK = 0.05
 """A combination is weak where its deviation is more than this share of the prior's."""
 SPREADS = {"lr": 1.5, "momentum": 0.3, "gain": 1.0, "offset": 1.0, "floor": 0.5, "span": 0.5}
 """Prior standard deviations beside Q; of a rate that of its logarithm."""
+ENDS = 3
+"""How many of the best ends of an estimate others start from."""
 ROUNDS = 3
 """How often an unknown noise is set to what a fit leaves over, and the fit repeated."""
 
@@ -181,7 +190,7 @@ class Estimate(AbstractSaved):
 
     def images(self) -> Images:
         """All Gram matrices that the data cannot tell apart, and what would (see `images`)."""
-        model = self.setting.model.with_gram(self.overlaps.gram)
+        model = self.setting.at(self.theta)
         return images(model, self.setting.method, see_overlaps=self.sees_overlaps)
 
     def __str__(self) -> str:
@@ -201,11 +210,12 @@ def infer(
     objective: AbstractObjective,
     method: AbstractMethod,
     *,
-    model: AbstractReduction,
+    model: AbstractOverlapRNN,
     unknown: tuple[str, ...] = (),
     prior: Prior | None = None,
     starts: int = 20,
-    key: PRNGKeyArray,
+    begin: Estimate | None = None,
+    key: PRNGKeyArray | None = None,
 ) -> Estimate:
     """Overlaps from a learning curve.
 
@@ -223,12 +233,15 @@ def infer(
         data: what was seen.
         objective: what was learned: a task or closed loop without label noise or minibatches.
         method: how: `Descent`, `Flow`, … ; its rate is taken as known unless `unknown`.
-        model: a reduction with the roles, step and activation of what learned; its Q is not used.
+        model: with the roles, step and activation of what learned, its Q not used: a reduction; of
+            a nonlinear network `population(…)`, or its closure, which is faster and biased.
         unknown: what is to be inferred beside Q: "lr", "momentum", and of the channel: "gain" and
             "offset", or "floor" and "span"; "noise": σ up to one factor (give about its size).
         prior: of the entries of Q; default `Prior()`.
         starts: how many random starts.
-        key: draws them.
+        begin: an estimate of the same parameters, e.g. a closure's before a population's, from
+            whose three best ends and their transposes to go on in place of random starts.
+        key: draws random starts.
 
     Errors: ValueError for an objective that draws data (its curves scatter by more than σ), a
     method that is not exact on overlaps, and fewer numbers than parameters.
@@ -242,7 +255,6 @@ def infer(
     """
     component(data, Observations, "data", "Observations(Outputs(every=20), y, …)")
     prior = Prior() if prior is None else component(prior, Prior, "prior", "Prior(spread=2.0)")
-    starts, key = whole(starts, "starts"), one_key(key)
     unknown = names(unknown, "unknown", ("lr", "momentum", *data.channel.extra, "noise"))
     loud, unknown = "noise" in unknown, tuple(name for name in unknown if name != "noise")
     s = setting(model, objective, method, data.channel, data.epochs, data.stride, unknown)
@@ -251,10 +263,11 @@ def infer(
             f"`data` are {data.size} numbers, fewer than the {len(s.parameters)} parameters "
             f"{', '.join(s.parameters)}: observe more epochs."
         )
+    first = drawn(s, starts, key) if begin is None else _ends(begin, s)
     spreads = jnp.array([SPREADS[name] for name in s.unknown])
     mean, std = map(jnp.append, prior.of(s.model.roles), (s.usual(), spreads))
     values, noise = data.values.ravel(), data.noise.ravel()
-    found = _estimate(s, data, std, fit(s, values, noise, mean, std, drawn(s, starts, key)))
+    found = _estimate(s, data, std, fit(s, values, noise, mean, std, first))
     for _ in range(ROUNDS * loud):
         known = len(mean) - jnp.sum(jnp.diagonal(found.covariance) / std**2)
         scale = found.scale * jnp.sqrt(found.chi2 / (data.size - known))
@@ -284,8 +297,29 @@ def _estimate(
     )
 
 
-def drawn(s: Setting, starts: int, key: PRNGKeyArray) -> Float[Array, "start parameter"]:
+def _ends(begin: Any, s: Setting) -> Float[Array, "start parameter"]:
+    """Where the best fits of an estimate ended, and their transposes, which fit nearly as well."""
+    found = component(begin, Estimate, "begin", "infer(data, task, method, …)")
+    if found.setting.parameters != s.parameters:
+        raise ValueError(
+            f"`begin` is an estimate of {', '.join(found.setting.parameters)}, but here are "
+            f"{', '.join(s.parameters)} to be found."
+        )
+    best = found.fits.theta[jnp.argsort(found.fits.cost)[:ENDS]]
+    roles = s.model.roles
+    if roles.inputs != roles.outputs:
+        return best
+
+    def turned(theta: Array) -> Array:
+        q = transposed(Overlaps(s.gram(theta), roles))
+        return jnp.concatenate([q.vector(), theta[s.overlaps :]])
+
+    return jnp.concatenate([best, jax.vmap(turned)(best)])
+
+
+def drawn(s: Setting, starts: Any, key: Any) -> Float[Array, "start parameter"]:
     """Random overlaps, positive ones: from others, few fits of a filter find their way."""
+    starts, key = whole(starts, "starts"), one_key(key)
     roles = s.model.roles
     std, usual = 0.8 / np.sqrt(roles.size), s.usual()
 
@@ -321,4 +355,4 @@ def _range(s: Setting, theta: Array) -> Any:
     """The cone's range along the flat direction; zeros for a nonlinear model, which has none."""
     if not s.model.linear:
         return jnp.zeros(()), jnp.zeros(())
-    return flat_range(s.model.with_gram(s.gram(theta)), traits(s.method).rates)
+    return flat_range(s.at(theta), traits(s.method).rates)

@@ -16,7 +16,7 @@ from lrnn_jax.inference._observations import Observations, as_epochs
 from lrnn_jax.inference._predict import Setting, linearise, setting
 from lrnn_jax.inference._ranks import Ranks, exact_ranks
 from lrnn_jax.learning import AbstractMethod
-from lrnn_jax.reduced import AbstractReduction
+from lrnn_jax.networks import AbstractOverlapRNN
 from lrnn_jax.tasks import AbstractObjective
 
 
@@ -76,7 +76,7 @@ class Identifiability(eqx.Module):
 def identifiable(
     objective: AbstractObjective,
     method: AbstractMethod,
-    model: AbstractReduction,
+    model: AbstractOverlapRNN,
     *,
     epochs: Sequence[int] | np.ndarray,
     observe: AbstractChannel,
@@ -112,7 +112,7 @@ def identifiable(
     epochs = as_epochs(epochs)
     stride = Observations(observe, np.zeros(len(epochs)), epochs=epochs, noise=1.0).stride
     s = setting(model, objective, method, observe, epochs, stride, unknown)
-    theta = jnp.concatenate([s.model.laws.vector(), s.usual()])
+    theta = jnp.concatenate([s.model.overlaps.vector(), s.usual()])
     slopes = np.asarray(linearise(s, theta)[1]).reshape(len(epochs), -1, len(theta))
     sigma = np.asarray(real_array(noise, "noise", 0, open_start=True))
     try:

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lrnn_jax._checks import component, names, shown
+from lrnn_jax._checks import component, names
 from lrnn_jax.inference._channels import AbstractChannel
 from lrnn_jax.inference._methods import traits
 from lrnn_jax.learning import AbstractMethod, LearningCurve, learn
-from lrnn_jax.overlaps import from_vector
-from lrnn_jax.reduced import AbstractReduction
+from lrnn_jax.networks import AbstractOverlapRNN
+from lrnn_jax.overlaps import Overlaps, from_vector
 from lrnn_jax.tasks import AbstractObjective
 
 
@@ -23,7 +23,7 @@ class Setting(eqx.Module):
     A rate is held as its logarithm, momentum as μ itself.
 
     Arguments:
-        model: a reduction, closure or population, whose Q is replaced.
+        model: a reduction, closure or population (or a network), whose Q is replaced.
         objective: the task or loop.
         method: how it learns; a rate or momentum that is unknown is replaced.
         channel: what is seen.
@@ -39,7 +39,7 @@ class Setting(eqx.Module):
     True
     """
 
-    model: AbstractReduction
+    model: AbstractOverlapRNN
     objective: AbstractObjective
     method: AbstractMethod
     channel: AbstractChannel
@@ -62,6 +62,10 @@ class Setting(eqx.Module):
         """Q."""
         return from_vector(theta[: self.overlaps], self.model.roles)
 
+    def at(self, theta: Float[Array, " parameter"]) -> AbstractOverlapRNN:
+        """The model with these overlaps: of nodes, the nearest that have them."""
+        return self.model.moved_to(Overlaps(self.gram(theta), self.model.roles))
+
     def usual(self) -> Float[Array, " unknown"]:
         """Unknowns as method and channel have them."""
         how = traits(self.method)
@@ -80,7 +84,7 @@ class Setting(eqx.Module):
         if "momentum" in given:
             method = eqx.tree_at(_momentum, method, given["momentum"])
         return learn(
-            self.model.with_gram(self.gram(theta)),
+            self.at(theta),
             self.objective,
             method,
             epochs=self.epochs[-1],
@@ -128,7 +132,7 @@ def _momentum(method: Any) -> Any:
 
 
 def setting(
-    model: AbstractReduction,
+    model: AbstractOverlapRNN,
     objective: AbstractObjective,
     method: AbstractMethod,
     channel: AbstractChannel,
@@ -138,14 +142,13 @@ def setting(
 ) -> Setting:
     """A setting, checked.
 
-    Errors: ValueError for a model that is no reduction or has several populations, an objective
+    Errors: ValueError for a model that its Q does not determine (a mixture, a bulk), an objective
     that draws data, a method whose steps are not exact on overlaps, unknowns without a meaning.
     """
-    component(model, AbstractReduction, "model", "reduce(network), or population(…)")
+    component(model, AbstractOverlapRNN, "model", "reduce(network), or population(…)")
     component(objective, AbstractObjective, "objective", "ExponentialFilter(…), or ClosedLoop(…)")
     component(channel, AbstractChannel, "observe", "Outputs(every=20)")
-    if model.laws.gram.ndim != 2:
-        raise ValueError(f"`model` must have one population, one Q; got {shown(model)}.")
+    model.moved_to(model.overlaps)  # raises where Q does not determine the model
     roles = model.roles
     if roles.size > 2 * roles.rank + roles.inputs + roles.outputs:
         raise ValueError(

@@ -6,14 +6,16 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jax.random as jr
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from lrnn_jax._checks import component, names, number, real_array, shown, whole
+from lrnn_jax._checks import component, names, number, one_key, real_array, shown, whole
 from lrnn_jax.inference._channels import AbstractChannel
 from lrnn_jax.inference._observations import Observations, as_epochs
 from lrnn_jax.inference._saved import AbstractSaved
 from lrnn_jax.learning import AbstractMethod, learn
+from lrnn_jax.networks import AbstractOverlapRNN, LowRankRNN
 from lrnn_jax.reduced import AbstractReduction
 from lrnn_jax.tasks import AbstractObjective
 
@@ -99,8 +101,6 @@ def discriminability(
     epochs = as_epochs(epochs)
     if len(alternatives) < 2:
         raise ValueError(f"`alternatives` are at least two; got {len(alternatives)}.")
-    stride = Observations(observe, np.zeros(len(epochs)), epochs=epochs, noise=1.0).stride
-    usual = {name: jnp.asarray(x) for name, x in observe.extra.items()}
     seen = []
     for each in alternatives.values():
         try:
@@ -109,16 +109,7 @@ def discriminability(
             raise ValueError(
                 f"`alternatives` are pairs of a network and a method; got {shown(each)}."
             ) from None
-        curve = learn(
-            model,
-            objective,
-            method,
-            epochs=epochs[-1],
-            record=stride,
-            watch=lambda model: observe.look(objective, model),
-        )
-        rows = jnp.asarray(curve.watched)
-        seen.append(observe.link(rows[np.array(epochs) // stride], rows[0], usual))
+        seen.append(_seen(objective, model, method, epochs, observe))
     sigma = np.asarray(real_array(noise, "noise", 0, open_start=True))
     values = np.stack([np.asarray(y) for y in seen])
     try:
@@ -228,7 +219,7 @@ def savings(
     return Savings(jnp.array(history), jnp.asarray(first), again, control)
 
 
-def crossing(loss: ArrayLike, level: ArrayLike) -> float:
+def crossing(loss: Any, level: Any) -> float:
     """The epoch at which a loss first falls to a level, log L interpolated; NaN: never.
 
     >>> loss = np.array([1.0, 0.1, 0.001])
@@ -244,3 +235,77 @@ def crossing(loss: ArrayLike, level: ArrayLike) -> float:
         return 0.0
     before, after = np.log(values[n - 1]), np.log(values[n])
     return n - 1 + float((before - np.log(level)) / (before - after))
+
+
+def finite_size(
+    model: AbstractReduction,
+    objective: AbstractObjective,
+    method: AbstractMethod,
+    *,
+    neurons: int,
+    epochs: Sequence[int] | np.ndarray,
+    observe: AbstractChannel,
+    draws: int = 16,
+    key: PRNGKeyArray,
+) -> Float[Array, "epoch number"]:
+    """σ_N: by how much networks of N neurons with the same overlaps differ from each other.
+
+    Their loadings are Gaussian up to 1/√N, and what a nonlinear network shows depends on more than
+    Q. An estimate from data of one of them needs `noise=jnp.hypot(sigma, finite_size(…))`, or its
+    intervals are too narrow; what it adds is correlated over epochs, which is left out there. Of a
+    linear network it is zero.
+
+    Arguments:
+        model: the closure of the network, `reduce(network)`, or an estimate's.
+        objective, method: what is learned, and how.
+        neurons: N.
+        epochs, observe: what is seen, as for `identifiable`.
+        draws: how many networks are drawn and trained.
+        key: draws them.
+
+    Returns: standard deviation over the networks.
+
+    Errors: ValueError for fewer than two draws or fewer neurons than rank(Q).
+
+    Source: ours.
+
+    >>> way = {"epochs": (0, 10), "observe": inference.Loss(), "draws": 4, "key": key}
+    >>> spread = inference.finite_size(reduction, task, descent, neurons=50, **way)
+    >>> bool(spread.max() < 1e-9)  # it is linear
+    True
+    """
+    component(model, AbstractReduction, "model", "reduce(network)")
+    component(observe, AbstractChannel, "observe", "Outputs(every=20)")
+    epochs, draws = as_epochs(epochs), whole(draws, "draws", 2)
+    options = {"dt": model.dt, "activation": model.activation, "readout": model.readout_activation}
+
+    def one(key: Any) -> Array:
+        net = LowRankRNN.with_overlaps(
+            model.overlaps, neurons, c=model.c, frozen=model.frozen, key=key, **options
+        )
+        return _seen(objective, net, method, epochs, observe)
+
+    # one after the other: N neurons a draw are enough work, and memory
+    return jnp.std(jax.lax.map(one, jr.split(one_key(key), draws)), axis=0, ddof=1)
+
+
+def _seen(
+    objective: AbstractObjective,
+    model: AbstractOverlapRNN,
+    method: AbstractMethod,
+    epochs: tuple[int, ...],
+    observe: AbstractChannel,
+) -> Float[Array, "epoch number"]:
+    """What a channel shows of learning, without noise."""
+    stride = Observations(observe, np.zeros(len(epochs)), epochs=epochs, noise=1.0).stride
+    curve = learn(
+        model,
+        objective,
+        method,
+        epochs=epochs[-1],
+        record=stride,
+        watch=lambda model: observe.look(objective, model),
+    )
+    rows = jnp.asarray(curve.watched)
+    usual = {name: jnp.asarray(x, rows.dtype) for name, x in observe.extra.items()}
+    return observe.link(rows[np.array(epochs) // stride], rows[0], usual)
