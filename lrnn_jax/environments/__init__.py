@@ -6,6 +6,7 @@ from lrnn_jax.environments._demonstrations import Demonstrations, LoopLoss
 from lrnn_jax.environments._linear import AbstractLinearPlant, KIntegrator, LinearPlant
 from lrnn_jax.environments._moments import LinearLoop, Scaled, linear_loop, moments
 from lrnn_jax.environments._pendulum import Pendulum
+from lrnn_jax.environments._ring import Ring
 from lrnn_jax.environments._starts import (
     AbstractStart,
     FixedStart,

@@ -17,11 +17,16 @@ from lrnn_jax.experiments._base import (
 )
 from lrnn_jax.experiments._bulk import BulkConfig, bulk
 from lrnn_jax.experiments._control_cost import ControlCostConfig, control_cost
-from lrnn_jax.experiments._controllers import double_integrator, low_rank_controller
+from lrnn_jax.experiments._controllers import (
+    GatedController,
+    double_integrator,
+    low_rank_controller,
+)
 from lrnn_jax.experiments._coupling import CouplingConfig, coupling
 from lrnn_jax.experiments._degeneracy import DegeneracyConfig, degeneracy
 from lrnn_jax.experiments._filter import FilterConfig, filter
 from lrnn_jax.experiments._flip_flop import FlipFlopConfig, flip_flop
+from lrnn_jax.experiments._many_pairs import ManyPairsConfig, many_pairs
 from lrnn_jax.experiments._memory_aba import MemoryAbaConfig, memory_aba
 from lrnn_jax.experiments._memory_adam import MemoryAdamConfig, memory_adam
 from lrnn_jax.experiments._memory_twins import MemoryTwinsConfig, memory_twins, twin_tasks
@@ -46,6 +51,7 @@ _OTHERS = (
     tradeoff,
     control_cost,
     tracking,
+    many_pairs,
 )
 REGISTRY: dict[str, Experiment] = {e.name: e for e in (*_LOW_RANK, *_OTHERS)}
 """All experiments, those of [LR] first."""

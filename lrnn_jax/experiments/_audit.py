@@ -1,6 +1,7 @@
 """The audit of [CL]: pairs of a controller and its open-loop student, in many settings."""
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,7 +13,14 @@ import optax
 from jaxtyping import Array, Float
 
 from lrnn_jax import stability
-from lrnn_jax.environments import ClosedLoop, LinearPlant, LoopTrials
+from lrnn_jax.environments import (
+    AbstractPlant,
+    ClosedLoop,
+    LinearPlant,
+    LoopTrials,
+    Ring,
+    TrackingPlant,
+)
 from lrnn_jax.experiments._base import (
     AbstractResults,
     Columns,
@@ -22,10 +30,11 @@ from lrnn_jax.experiments._base import (
     labelled,
 )
 from lrnn_jax.experiments._configs import AbstractLoopConfig, within
+from lrnn_jax.experiments._controllers import GatedController
 from lrnn_jax.experiments._recorder import Recorder
 from lrnn_jax.figures import OTHERS, VISIBLE, Figure, make_room, panels, plot_lines
 from lrnn_jax.learning import AbstractUpdate, Descent, LearningCurve, Training
-from lrnn_jax.networks import AbstractRNN, DenseRNN, Tanh
+from lrnn_jax.networks import AbstractRNN, DenseRNN, LowRankRNN, Tanh
 from lrnn_jax.tasks import TeacherStudent
 
 ROW = 5
@@ -34,19 +43,22 @@ ROW = 5
 
 @dataclass(frozen=True)
 class PairConfig(AbstractLoopConfig):
-    """A tanh controller of the double integrator, and the student of what it became.
+    """A controller, and the student of what it became; the main one is tanh on a double integrator.
 
-    The loss is Σ_t (‖x_t‖² + c u_t²) over all steps, over their number; rate and clipping are for
-    it, and for the student's mean squared error.
+    The loss is Σ_t (‖x_t‖² + c u_t²) over all steps, over their number (for other plants the
+    plant's cost in the place of ‖x‖²); rate and clipping are for it, and for the student's mean
+    squared error.
 
     >>> experiments.PairConfig(lr=0.003).scale
     0.1
+    >>> experiments.PairConfig(controller="rank 2").network(key).rank
+    2
     """
 
     scale: float = within(0.1, 0, 10)
-    """g: all weights ~ N(0, 0.1²/N), recurrent ones ~ N(0, g²/N)."""
+    """g: all weights ~ N(0, 0.1²/N), recurrent ones ~ N(0, g²/N), columns of U and V N(0, g/N)."""
     force: float = within(1.0, 0, 100)
-    """Gain of the plant's input."""
+    """Gain of the integrator's input."""
     noise: float = within(0.0, 0, 100)
     """Standard deviation of the observation noise."""
     cost: float = within(0.0, 0, 1e6)
@@ -57,33 +69,32 @@ class PairConfig(AbstractLoopConfig):
     """What takes the steps."""
     record: int = within(1, 1, lambda config: config.epochs)
     """Keep every n-th epoch."""
+    controller: Literal["tanh", "rank 1", "rank 2", "rank 5", "gru"] = "tanh"
+    """Dense, U Vᵀ of this rank, or gated; all with tanh and without biases."""
+    task: Literal["double integrator", "path integration", "tracking"] = "double integrator"
+    """What is controlled."""
+
+    def plant(self) -> AbstractPlant:
+        """What is controlled."""
+        return TASKS[self.task][0](self)
 
     def loop(self) -> ClosedLoop:
         """All steps but the first, whose state no control can change."""
-        a, b = jnp.array([[1.0, 1.0], [0.0, 1.0]]), jnp.array([[0.0], [self.force]])
-        noise = self.noise or None
-        plant = LinearPlant(
-            a, b, jnp.array([[1.0, 0.0]]), start=2.0, observation_noise=noise, dt=1.0
-        )
-        horizon = self.steps - 1
-        return ClosedLoop(plant, horizon, self.batch, self.cost / (2 * horizon))
+        beta = self.cost / (self.per_loss * self.steps)
+        return ClosedLoop(self.plant(), self.steps - 1, self.batch, beta)
 
     @property
     def per_loss(self) -> float:
         """Of the loss above, for one unit of the loop's."""
-        return 2 * (self.steps - 1) / self.steps
+        return TASKS[self.task][1] * (self.steps - 1) / self.steps
 
-    def network(self, key: Any) -> DenseRNN:
+    def network(self, key: Any) -> AbstractRNN:
         """The network at epoch 0."""
-        keys, n = jr.split(key, 3), self.n
-        spread = 0.1 / np.sqrt(n)
-        return DenseRNN(
-            self.scale / np.sqrt(n) * jr.normal(keys[0], (n, n)),
-            spread * jr.normal(keys[1], (n, 1)),
-            spread * jr.normal(keys[2], (1, n)),
-            dt=1.0,
-            activation=Tanh(),
-        )
+        return CONTROLLERS[self.controller](self, self.plant(), jr.split(key, 3))
+
+    def weights(self, key: Any, size: float, *shape: int) -> Array:
+        """Weights ~ N(0, size²/N)."""
+        return size / np.sqrt(self.n) * jr.normal(key, shape)
 
     def method(self, per_loss: float) -> AbstractUpdate:
         """The optimiser for an objective that is 1/per_loss of the loss."""
@@ -93,6 +104,50 @@ class PairConfig(AbstractLoopConfig):
         steps = [optax.clip_by_global_norm(clip)] if clip else []
         return Training(optax.chain(*steps, optax.adam(self.lr)))
 
+
+def _dense(config: PairConfig, plant: AbstractPlant, keys: Any) -> DenseRNN:
+    n, ends = config.n, (plant.observations, plant.controls)
+    w = config.weights(keys[0], config.scale, n, n)
+    w_in, w_out = config.weights(keys[1], 0.1, n, ends[0]), config.weights(keys[2], 0.1, ends[1], n)
+    return DenseRNN(w, w_in, w_out, dt=plant.dt, activation=Tanh())
+
+
+def _gated(config: PairConfig, plant: AbstractPlant, keys: Any) -> GatedController:
+    n, ends = config.n, (plant.observations, plant.controls)
+    w, w_in = (
+        config.weights(keys[i], size, 3 * n, columns)
+        for i, size, columns in ((0, config.scale, n), (1, 0.1, ends[0]))
+    )
+    return GatedController(w, w_in, config.weights(keys[2], 0.1, ends[1], n), dt=plant.dt)
+
+
+def _low_rank(rank: int) -> Callable[..., LowRankRNN]:
+    def made(config: PairConfig, plant: AbstractPlant, keys: Any) -> LowRankRNN:
+        n, ends = config.n, (plant.observations, plant.controls)
+        u, v = config.weights(keys[0], np.sqrt(config.scale), 2, n, rank)
+        m, z = (config.weights(keys[i], 0.1, n, ends[i - 1]) for i in (1, 2))
+        return LowRankRNN(z, v, m, u, 1.0, dt=plant.dt, activation=Tanh())
+
+    return made
+
+
+CONTROLLERS: dict[str, Callable[..., AbstractRNN]] = {"tanh": _dense, "gru": _gated} | {
+    f"rank {rank}": _low_rank(rank) for rank in (1, 2, 5)
+}
+
+
+def _integrator(config: PairConfig) -> LinearPlant:
+    a, b = jnp.array([[1.0, 1.0], [0.0, 1.0]]), jnp.array([[0.0], [config.force]])
+    seen, noise = jnp.array([[1.0, 0.0]]), config.noise or None
+    return LinearPlant(a, b, seen, start=2.0, observation_noise=noise, dt=1.0)
+
+
+TASKS: dict[str, tuple[Callable[[PairConfig], AbstractPlant], int]] = {
+    "double integrator": (_integrator, 2),
+    "path integration": (lambda config: Ring(observation_noise=config.noise or None), 1),
+    "tracking": (lambda config: TrackingPlant(observation_noise=config.noise or None), 1),
+}
+"""The plant, and ‖x‖² over its cost."""
 
 MAIN = PairConfig()
 SETTINGS: dict[str, PairConfig] = {"main": MAIN} | {
@@ -110,9 +165,16 @@ SETTINGS: dict[str, PairConfig] = {"main": MAIN} | {
         "cost 0.05": {"cost": 0.05},
         "adam": {"optimiser": "adam", "lr": 1e-3},
         "no clipping": {"clip": 0.0},
+        "rank 1": {"controller": "rank 1"},
+        "rank 2": {"controller": "rank 2"},
+        "rank 5": {"controller": "rank 5"},
+        "gru": {"controller": "gru"},
+        "path integration": {"task": "path integration"},
+        "tracking": {"task": "tracking", "steps": 300, "optimiser": "adam", "lr": 1e-3},
     }.items()
 }
-"""The main protocol, and twelve that differ from it in one thing."""
+"""The main protocol, and what differs from it in one thing: twelve settings of the same network and
+plant, four other controllers, two other tasks (tracking with the steps and rate of [CL])."""
 
 
 class _Meter(eqx.Module):
@@ -253,7 +315,7 @@ def pair(config: PairConfig, recorder: Recorder) -> PairResults:
         "closed", net, loop, method, label="closed loop", key=keys[2], **options
     )
     imitation = TeacherStudent(closed.model, config.steps, batch=config.batch)
-    method = config.method(1 / config.steps)
+    method = config.method(1 / (config.steps * float(loop.plant.dt)))
     recorder.learn("open", net, imitation, method, label="open loop", key=keys[3], **options)
     found: dict[str, Any] = {n: {} for n in ("loss", "gains", "radius", "leading", "real")}
     for name, curve in recorder.curves.items():

@@ -3,12 +3,14 @@
 import dataclasses
 from typing import Any
 
+import equinox as eqx
+import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from lrnn_jax.environments import ClosedLoop, KIntegrator
-from lrnn_jax.networks import LowRankRNN
+from lrnn_jax.networks import AbstractActivation, AbstractRNN, LowRankRNN, Tanh, at_rest
 from lrnn_jax.tasks import Evaluation
 
 
@@ -47,3 +49,59 @@ def initial_states(
 ) -> Float[Array, "epoch trial start"]:
     """Where the trials of each epoch start, one epoch more for the final loss."""
     return loop.plant.sample(key, (epochs + 1) * batch).reshape(epochs + 1, batch, -1)
+
+
+class GatedController(AbstractRNN):
+    """Equinox's GRU cell without biases, and a linear read-out, as a network of one's own.
+
+        r, z = σ(W_r h + M_r x), σ(W_z h + M_z x),   c = tanh(M_c x + r ⊙ W_c h)
+        h' = c + z ⊙ (h − c),      y = W_out h
+
+    Arguments:
+        w: W_r, W_z, W_c below each other, shape (3 N, N).
+        w_in: M_r, M_z, M_c likewise, shape (3 N, inputs).
+        w_out: W_out, shape (outputs, N).
+        dt: time that a step stands for, in the plant's units.
+
+    Source: ours.
+
+    >>> gated = experiments.GatedController(np.eye(6, 2), np.ones((6, 1)), np.ones((1, 2)), dt=0.1)
+    >>> gated.rollout(jnp.ones((5, 1))).shape
+    (5, 1)
+    """
+
+    cell: eqx.nn.GRUCell
+    w_out: Float[Array, "outputs n"]
+    dt: Float[Array, ""]
+    activation: AbstractActivation = Tanh()
+    biased = False
+    initial_state = at_rest
+
+    def __init__(self, w: Any, w_in: Any, w_out: Any, *, dt: Any):
+        w, w_in, self.w_out, self.dt = (jnp.asarray(x, float) for x in (w, w_in, w_out, dt))
+        cell = eqx.nn.GRUCell(w_in.shape[1], w.shape[1], use_bias=False, key=jr.key(0))
+        self.cell = eqx.tree_at(lambda c: (c.weight_hh, c.weight_ih), cell, (w, w_in))
+
+    @property
+    def inputs(self) -> int:
+        return self.cell.input_size
+
+    @property
+    def outputs(self) -> int:
+        return self.w_out.shape[0]
+
+    @property
+    def state_size(self) -> int:
+        return self.cell.hidden_size
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        return self.w_out.dtype
+
+    def step(
+        self, state: Float[Array, "*batch state"], x: Float[Array, "*batch inputs"]
+    ) -> Float[Array, "*batch state"]:
+        return jnp.vectorize(self.cell, signature="(i),(n)->(n)")(x, state)
+
+    def readout(self, state: Float[Array, "*batch state"]) -> Float[Array, "*batch outputs"]:
+        return state @ self.w_out.T
