@@ -84,7 +84,7 @@ RULES: dict[str, tuple[Callable[..., AbstractUpdate], float, float, int]] = {
 """A method, its rate over η, its momentum, and how many times the epochs it gets. Momentum goes as
 far as descent in the long run: η(1 − μ). Muon moves each of Z, V and U by η/2."""
 RECORDS = 100
-"""How often a pair is looked at, about: every so many epochs, an odd number, as an even one would not
+"""How often a pair is looked at, about: every so many epochs, an odd number, as even ones do not
 see what changes sign with every step."""
 
 
