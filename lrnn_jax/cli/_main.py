@@ -331,7 +331,8 @@ def _audit(
     """Run an experiment with many seeds in many settings: which claims hold how often, where.
 
     Args:
-        name: closed_loop, the only one: [CL] as an independent audit would test it.
+        name: closed_loop: [CL] as an independent audit would test it; tradeoff: trained with short
+            and long trials, cheap and dear control.
         settings: some of the settings by name; default all.
         output: where results go: a folder for each setting, and index.html.
         series: how many runs for each setting.

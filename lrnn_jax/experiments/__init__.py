@@ -1,10 +1,11 @@
 """The papers' experiments: a config, a run, claims about its results, a picture of them."""
 
 import difflib
+from typing import Any
 
 from lrnn_jax.experiments._analysis import analyse
 from lrnn_jax.experiments._analysis_base import AnalysisConfig
-from lrnn_jax.experiments._audit import AUDITS, PairConfig, pair
+from lrnn_jax.experiments._audit import SETTINGS, PairConfig, pair
 from lrnn_jax.experiments._base import (
     AbstractResults,
     Claim,
@@ -26,6 +27,7 @@ from lrnn_jax.experiments._coupling import CouplingConfig, coupling
 from lrnn_jax.experiments._degeneracy import DegeneracyConfig, degeneracy
 from lrnn_jax.experiments._filter import FilterConfig, filter
 from lrnn_jax.experiments._flip_flop import FlipFlopConfig, flip_flop
+from lrnn_jax.experiments._horizons import HorizonsConfig, horizons
 from lrnn_jax.experiments._many_pairs import ManyPairsConfig, many_pairs
 from lrnn_jax.experiments._memory_aba import MemoryAbaConfig, memory_aba
 from lrnn_jax.experiments._memory_adam import MemoryAdamConfig, memory_adam
@@ -51,10 +53,16 @@ _OTHERS = (
     tradeoff,
     control_cost,
     tracking,
+    horizons,
     many_pairs,
 )
 REGISTRY: dict[str, Experiment] = {e.name: e for e in (*_LOW_RANK, *_OTHERS)}
 """All experiments, those of [LR] first."""
+AUDITS: dict[str, tuple[Experiment, dict[str, Any]]] = {
+    "closed_loop": (pair, SETTINGS),
+    "tradeoff": (horizons, {x: HorizonsConfig(controller=x) for x in ("tanh", "rank 5", "gru")}),
+}
+"""By name: an experiment, and the settings that it is run in."""
 
 
 def get(name: str) -> Experiment:

@@ -21,14 +21,7 @@ from lrnn_jax.environments import (
     Ring,
     TrackingPlant,
 )
-from lrnn_jax.experiments._base import (
-    AbstractResults,
-    Columns,
-    Experiment,
-    claim,
-    experiment,
-    labelled,
-)
+from lrnn_jax.experiments._base import AbstractResults, Columns, claim, experiment, labelled
 from lrnn_jax.experiments._configs import AbstractLoopConfig, within
 from lrnn_jax.experiments._controllers import GatedController
 from lrnn_jax.experiments._recorder import Recorder
@@ -328,7 +321,3 @@ def pair(config: PairConfig, recorder: Recorder) -> PairResults:
         found["real"][name] = reals.max(axis=-1)
     curves: dict[str, Any] = recorder.curves
     return PairResults(config, **curves, **found)
-
-
-AUDITS: dict[str, tuple[Experiment, dict[str, Any]]] = {"closed_loop": (pair, SETTINGS)}
-"""By name: an experiment, and the settings that it is run in."""
