@@ -332,6 +332,7 @@ CALLS = {
     ),
     "TrackingPlant": (lrnn.TrackingPlant, {}),
     "Pendulum": (environments.Pendulum, {}),
+    "Ring": (environments.Ring, {}),
     "Delayed": (lrnn.Delayed, {"plant": PLANT, "steps": 2}),
     "ForceField": (lrnn.ForceField, {"plant": PLANT, "force": np.ones((1, 2))}),
     "UniformStart": (environments.UniformStart, {"half_width": 1.0}),

@@ -13,7 +13,7 @@ import pytest
 import lrnn_jax as lrnn
 from lrnn_jax import experiments
 from lrnn_jax.cli import main
-from lrnn_jax.experiments import AUDITS, PairConfig, pair
+from lrnn_jax.experiments import AUDITS, HorizonsConfig, ManyPairsConfig, PairConfig, pair
 
 SMALL = PairConfig(n=10, steps=12, batch=6, epochs=30)
 
@@ -78,13 +78,115 @@ def test_a_step_is_that_of_the_protocols_loss(clip):
 def test_settings_differ_from_the_main_one_in_one_thing():
     settings = AUDITS["closed_loop"][1]
     main_one = dataclasses.asdict(settings["main"])
-    assert len(settings) == 13
+    assert len(settings) == 19
     assert (main_one["n"], main_one["steps"], main_one["batch"], main_one["lr"]) == (
         100, 50, 100, 0.01,
     )  # fmt: skip
     for name, setting in settings.items():
         changed = {k for k, v in dataclasses.asdict(setting).items() if v != main_one[k]}
-        assert len(changed) == {"main": 0, "adam": 2}.get(name, 1), name
+        assert len(changed) == {"main": 0, "adam": 2, "tracking": 4}.get(name, 1), name
+
+
+KINDS = [("tanh", "tracking"), ("rank 2", "path integration"), ("gru", "tracking")]
+
+
+@pytest.mark.parametrize(("controller", "task"), KINDS)
+def test_other_controllers_and_tasks_have_the_same_protocol(controller, task):
+    """Sizes of weights; no control at the first step; the loss is the plant's cost over all."""
+    config = dataclasses.replace(SMALL, n=400, controller=controller, task=task)
+    net, loop = config.network(jr.key(0)), config.loop()
+    named = jax.tree.leaves_with_path(eqx.filter(net, eqx.is_inexact_array))
+    weights = {
+        jax.tree_util.keystr(path): 20 * float(jnp.std(w)) for path, w in named if w.size > 1
+    }
+    assert len(weights) in (3, 4)
+    for name, size in weights.items():  # of 400 numbers or more: 5 standard errors
+        wanted = 0.1**0.5 if name in (".u", ".v") else 0.1
+        assert size == pytest.approx(wanted, rel=5 / 800**0.5), name
+    assert not net.biased
+    trials = loop.sample(jr.key(1))
+    run = loop.simulate(net, trials)
+    assert not np.any(run.controls[0])
+    signals = loop.plant.signals(trials, loop.horizon)
+    cost = loop.plant.cost(run.states[1:], run.controls, signals)
+    theirs = float(cost.sum(axis=0).mean()) / config.steps
+    assert config.per_loss * float(loop.loss(net, trials)) == pytest.approx(theirs, rel=1e-9)
+
+
+def test_a_low_rank_controller_is_a_dense_one_and_a_gated_one_has_its_equations():
+    config = dataclasses.replace(SMALL, controller="rank 5")
+    net, loop = config.network(jr.key(3)), config.loop()
+    dense = lrnn.DenseRNN(net.u @ net.v.T, net.m, net.z.T, dt=1.0, activation=lrnn.Tanh())
+    starts = loop.sample(jr.key(2))
+    assert float(loop.loss(net, starts)) == pytest.approx(float(loop.loss(dense, starts)), rel=1e-9)
+    assert net.roles.rank == 5
+    gated = dataclasses.replace(SMALL, controller="gru").network(jr.key(3))
+    w, w_in = (30 * np.asarray(x) for x in (gated.cell.weight_hh, gated.cell.weight_ih))
+    gated = experiments.GatedController(w, w_in, gated.w_out, dt=1.0)
+    h, x = np.linspace(-1, 1, 10), np.array([0.7])
+    reset, update = (
+        1 / (1 + np.exp(-(w[rows] @ h + w_in[rows] @ x))) for rows in (slice(10), slice(10, 20))
+    )
+    new = np.tanh(w_in[20:] @ x + reset * (w[20:] @ h))
+    expected = new + update * (h - new)
+    np.testing.assert_allclose(gated.step(jnp.asarray(h), jnp.asarray(x)), expected, rtol=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("controller", "task"), KINDS)
+def test_pairs_of_other_controllers_and_tasks_learn(controller, task):
+    steps = {"epochs": 60, "optimiser": "adam", "lr": 0.02}
+    report = pair(dataclasses.replace(SMALL, controller=controller, task=task, **steps))
+    losses = report.results.loss
+    assert losses["closed"][-1] < losses["closed"][0] == losses["open"][0]
+    assert np.isfinite(report.results.radius["open"]).all()
+    assert float(report.results.open.loss[-1]) < float(report.results.open.loss[0])
+
+
+def test_controllers_are_tried_over_all_horizons():
+    """Losses by the audit's roll-out; the plant costs the same at every T and c."""
+    small = HorizonsConfig(n=8, batch=5, epochs=12, trained=(5, 12), costs=(0.0, 1.0), steps=20)
+    results = experiments.horizons(small).results
+    assert results.loss.shape == (2, 2, 10)
+    starts = small.pair(20, 0.0).plant().sample(jr.split(jr.key(0), 3)[1], 5)
+    net = results.learned["T = 12, c = 1"].model
+    states = rolled_out(net, 1.0, starts, 20)
+    for place in (0, 4, 9):
+        steps = int(results.tried[place])
+        theirs = (states[:, 1:steps] ** 2).sum(axis=(1, 2)).mean() / steps
+        assert results.loss[1, 1, place] == pytest.approx(theirs, rel=1e-9)
+    values = lrnn.spectrum(net, small.pair(20, 0.0).plant())
+    assert results.radius[1, 1] == pytest.approx(abs(values).max(), rel=1e-9)
+    starts_alike = {float(curve.model.dt) for curve in results.learned.values()}
+    assert starts_alike == {1.0}
+
+
+@pytest.mark.slow
+def test_many_pairs_are_pairs():
+    """One of them by itself: its stages by `stages`, its student's loss in the loop by the loop."""
+    config = ManyPairsConfig(n=50, epochs=99, feedbacks=3, rates=2, draws=2, lowest=0.05)
+    results = experiments.many_pairs(config).results
+    keys = jr.split(jr.split(jr.key(0))[0], 2)
+    start = lrnn.reduce(experiments.low_rank_controller(50, key=keys[1]))
+    start = start.with_gram(start.overlaps.with_entries(zm=0.2))
+    loop, method = experiments.double_integrator(50, 2.0), lrnn.Descent(0.1, 0.0, clip=1.0)
+    closed = lrnn.learn(start, loop, method, epochs=99)
+    student = lrnn.TeacherStudent(closed.model, 50)
+    opened = lrnn.learn(
+        start, student, method, epochs=99, watch=lrnn.environments.LoopLoss(loop, None)
+    )
+    found = {name: values[1, 2, 1] for name, values in results.grid.items()}
+    stages = lrnn.stages(closed, loop)
+    assert found["stable"] == stages.stable > stages.oscillatory > 0
+    assert found["student"] == lrnn.stages(opened, loop).stable
+    losses = np.asarray(opened.watched)
+    assert found["peak"] == pytest.approx(losses.max() / losses[0], rel=1e-6)
+    assert found["gap"] == pytest.approx(losses[-1] / float(closed.loss[-1]), rel=1e-6)
+
+
+def test_many_pairs_need_overlaps_that_networks_have():
+    with pytest.raises(ValueError, match="take a smaller `width`"):
+        experiments.many_pairs(ManyPairsConfig(n=40, width=0.25, feedbacks=3, draws=400))
 
 
 def test_what_is_measured_is_of_the_loop(report):

@@ -27,6 +27,7 @@ PLANTS = {
     ),
     "tracking": lrnn.TrackingPlant(dt=0.1, noise=0.1),
     "pendulum": lrnn.environments.Pendulum(dt=0.1, observation_noise=0.1),
+    "ring": lrnn.environments.Ring(dt=0.1, noise=0.1, observation_noise=0.2),
 }
 PLANTS |= {
     "late integrators": lrnn.Delayed(PLANTS["integrators"], 2),
@@ -200,6 +201,27 @@ def test_the_reference_is_a_ramped_sum_of_sinusoids():
     assert np.allclose(powers, 2.31**2 / 2, atol=1e-9)
     far = plant.step(jnp.array([9.99, 0.0, 5.0, 0.0]), jnp.zeros(2))
     assert float(far[0]) == 10.0
+
+
+def test_a_heading_is_the_integral_of_what_is_seen():
+    """What is reported with ω_t seen is compared with θ_{t+1} = θ_t + dt ω_t."""
+    plant = lrnn.environments.Ring(dt=0.5, frequencies=(0.1, 0.3), amplitude=0.7)
+    phases = np.array([[2.0, 0.3, -1.0], [-3.0, 1.0, 0.5]])
+    start = jnp.concatenate([jnp.cos(phases), jnp.sin(phases)], axis=-1)
+    velocity, cosine, sine = np.moveaxis(np.asarray(plant.signals(start, 40)), -1, 0)
+    heading, seen = phases[:, 0], []
+    for t in range(41):
+        angles = 2 * np.pi * np.array([0.1, 0.3]) * 0.5 * t + phases[:, 1:]
+        seen.append(0.7 * np.sin(angles).sum(axis=-1))
+        if t:
+            assert np.allclose(cosine[t - 1], np.cos(heading), atol=1e-12)
+            assert np.allclose(sine[t - 1], np.sin(heading), atol=1e-12)
+            assert np.allclose(velocity[t - 1], seen[t], atol=1e-12)
+        heading = heading + 0.5 * seen[t]
+    signal = plant.signals(start, 3)[1]
+    right = plant.step(jnp.zeros((2, 2)), signal[:, 1:])
+    assert np.allclose(plant.cost(right, right, signal), 0.0, atol=1e-30)
+    assert np.allclose(plant.observe(right, signal)[:, 1:], 0.0, atol=1e-15)
 
 
 LAWS = {

@@ -44,7 +44,7 @@ class PairConfig(AbstractLoopConfig):
 
     >>> experiments.PairConfig(lr=0.003).scale
     0.1
-    >>> experiments.PairConfig(controller="rank 2").network(key).rank
+    >>> experiments.PairConfig(controller="rank 2").network(key).roles.rank
     2
     """
 
@@ -98,14 +98,14 @@ class PairConfig(AbstractLoopConfig):
         return Training(optax.chain(*steps, optax.adam(self.lr)))
 
 
-def _dense(config: PairConfig, plant: AbstractPlant, keys: Any) -> DenseRNN:
+def _dense(config: PairConfig, plant: Any, keys: Any) -> DenseRNN:
     n, ends = config.n, (plant.observations, plant.controls)
     w = config.weights(keys[0], config.scale, n, n)
     w_in, w_out = config.weights(keys[1], 0.1, n, ends[0]), config.weights(keys[2], 0.1, ends[1], n)
     return DenseRNN(w, w_in, w_out, dt=plant.dt, activation=Tanh())
 
 
-def _gated(config: PairConfig, plant: AbstractPlant, keys: Any) -> GatedController:
+def _gated(config: PairConfig, plant: Any, keys: Any) -> GatedController:
     n, ends = config.n, (plant.observations, plant.controls)
     w, w_in = (
         config.weights(keys[i], size, 3 * n, columns)
@@ -115,7 +115,7 @@ def _gated(config: PairConfig, plant: AbstractPlant, keys: Any) -> GatedControll
 
 
 def _low_rank(rank: int) -> Callable[..., LowRankRNN]:
-    def made(config: PairConfig, plant: AbstractPlant, keys: Any) -> LowRankRNN:
+    def made(config: PairConfig, plant: Any, keys: Any) -> LowRankRNN:
         n, ends = config.n, (plant.observations, plant.controls)
         u, v = config.weights(keys[0], np.sqrt(config.scale), 2, n, rank)
         m, z = (config.weights(keys[i], 0.1, n, ends[i - 1]) for i in (1, 2))
@@ -124,8 +124,10 @@ def _low_rank(rank: int) -> Callable[..., LowRankRNN]:
     return made
 
 
-CONTROLLERS: dict[str, Callable[..., AbstractRNN]] = {"tanh": _dense, "gru": _gated} | {
-    f"rank {rank}": _low_rank(rank) for rank in (1, 2, 5)
+CONTROLLERS: dict[str, Callable[..., AbstractRNN]] = {
+    "tanh": _dense,
+    "gru": _gated,
+    **{f"rank {rank}": _low_rank(rank) for rank in (1, 2, 5)},
 }
 
 
@@ -308,7 +310,7 @@ def pair(config: PairConfig, recorder: Recorder) -> PairResults:
         "closed", net, loop, method, label="closed loop", key=keys[2], **options
     )
     imitation = TeacherStudent(closed.model, config.steps, batch=config.batch)
-    method = config.method(1 / (config.steps * float(loop.plant.dt)))
+    method = config.method(1 / (config.steps * float(net.dt)))
     recorder.learn("open", net, imitation, method, label="open loop", key=keys[3], **options)
     found: dict[str, Any] = {n: {} for n in ("loss", "gains", "radius", "leading", "real")}
     for name, curve in recorder.curves.items():

@@ -74,7 +74,6 @@ class GatedController(AbstractRNN):
     w_out: Float[Array, "outputs n"]
     dt: Float[Array, ""]
     activation: AbstractActivation = Tanh()
-    biased = False
     initial_state = at_rest
 
     def __init__(self, w: Any, w_in: Any, w_out: Any, *, dt: Any):
@@ -97,6 +96,10 @@ class GatedController(AbstractRNN):
     @property
     def dtype(self) -> jnp.dtype:
         return self.w_out.dtype
+
+    @property
+    def biased(self) -> bool:
+        return False
 
     def step(
         self, state: Float[Array, "*batch state"], x: Float[Array, "*batch inputs"]

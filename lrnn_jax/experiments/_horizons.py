@@ -28,7 +28,7 @@ class HorizonsConfig(AbstractLoopConfig):
     """Steps of the longest trials in which they are tried."""
     trained: tuple[int, ...] = within((10, 25, 50, 100), 3, 1e5)
     """T, steps of the trials of learning."""
-    costs: tuple[float, ...] = within((0.0, 0.05, 0.5), 0, 1e6)
+    costs: tuple[float, ...] = within((0.0, 0.5, 5.0), 0, 1e6)
     """c, prices of control."""
     controller: Literal["tanh", "rank 1", "rank 2", "rank 5", "gru"] = "tanh"
     """As of `PairConfig`."""
@@ -51,25 +51,31 @@ class HorizonsResults(AbstractResults):
     radius: Any = labelled("max |λ|", "trained", "cost")
     loss: Any = labelled("loss in the loop", "trained", "cost", "tried", units="state²")
 
-    @claim("longer trials make loops more stable: max |λ|, longest over shortest", high=0.999)
+    @claim("all are stable: largest |λ|", high=1)
+    def stable(self) -> Any:
+        return self.radius.max()
+
+    @claim(
+        "longer trials do not make loops much more stable: max |λ|, longest over shortest", low=0.9
+    )
     def longer(self) -> Any:
         return self.radius[-1, 0] / self.radius[0, 0]
 
-    @claim("dear control makes them less so: max |λ|, dearest over cheapest, longest trials", low=1)
-    def dearer(self) -> Any:
-        return self.radius[-1, -1] / self.radius[-1, 0]
-
-    @claim("short trials are short-sighted: loss in the longest, shortest over longest", low=1.1)
-    def short_sighted(self) -> Any:
+    @claim(
+        "what short trials taught serves long ones: loss in the longest, learned in the shortest "
+        "over learned in the longest",
+        high=1.1,
+    )
+    def far(self) -> Any:
         return self.loss[0, 0, -1] / self.loss[-1, 0, -1]
 
-    @claim("and nothing is lost for it: loss in the shortest, longest over shortest", high=1.5)
-    def no_price(self) -> Any:
+    @claim("nor do long trials cost much in short ones: loss in the shortest", high=1.5)
+    def near(self) -> Any:
         return self.loss[-1, 0, 0] / self.loss[0, 0, 0]
 
-    @claim("control is paid for: loss in the longest, dearest over cheapest", low=1)
+    @claim("what dear control costs, in states: loss in the longest, dearest over cheapest", low=1)
     def paid(self) -> Any:
-        return self.loss[-1, -1, -1] / self.loss[-1, 0, -1]
+        return (self.loss[:, -1, -1] / self.loss[:, 0, -1]).min()
 
     def table(self) -> Columns:
         at, shape = (0, len(self.tried) // 2, -1), self.radius.shape
@@ -109,11 +115,15 @@ class HorizonsResults(AbstractResults):
 
 @experiment(
     source="[CL] fig. 4, an independent audit's protocol",
-    quick=HorizonsConfig(n=20, batch=20, epochs=300, trained=(10, 50), costs=(0.0, 0.5)),
+    quick=HorizonsConfig(n=20, batch=20, epochs=300, trained=(10, 50), costs=(0.0, 5.0)),
     seconds=(240, 30),
 )
 def horizons(config: HorizonsConfig, recorder: Recorder) -> HorizonsResults:
-    """Controllers that learned in short and in long trials, with cheap and dear control."""
+    """Controllers that learned in short and in long trials, with cheap and dear control.
+
+    [CL]'s conflict of short-term cost and long-term stability is one of the second stage (see
+    `tradeoff`). At the end of learning there is none: ten steps teach as much as a hundred.
+    """
     keys, tried = jr.split(jr.key(config.seed), 3), np.linspace(10, config.steps, 10).astype(int)
     learned: dict[str, LearningCurve] = {}
     for steps in config.trained:
