@@ -12,7 +12,7 @@ from lrnn_jax.experiments._audit import PairConfig
 from lrnn_jax.experiments._base import AbstractResults, Columns, claim, experiment, labelled
 from lrnn_jax.experiments._configs import AbstractLoopConfig, within
 from lrnn_jax.experiments._recorder import Recorder
-from lrnn_jax.figures import DASHES, TEXT, Figure, panels, shades
+from lrnn_jax.figures import DASHES, TEXT, Figure, make_room, panels, shades
 from lrnn_jax.learning import LearningCurve
 
 
@@ -89,8 +89,8 @@ class HorizonsResults(AbstractResults):
         }
 
     def draw(self) -> Figure:
-        figure, (size, loss) = panels(1, 2, height=2.5, width=TEXT * 0.75)
-        looks = list(zip(shades(len(self.cost)), DASHES))
+        figure, (size, loss) = panels(1, 2, height=2.4, width=TEXT * 0.75)
+        looks = zip(shades(len(self.cost)), DASHES)
         for radius, cost, (colour, dash) in zip(self.radius.T, self.cost, looks):
             look: dict[str, Any] = {"color": colour, "linestyle": dash, "label": f"{cost:g}"}
             size.plot(self.trained, radius, marker="o", markersize=3, **look)
@@ -98,18 +98,12 @@ class HorizonsResults(AbstractResults):
         size.set(xlabel="steps $T$ of trials of learning", ylabel=r"largest $|\lambda|$")
         looks = zip(shades(len(self.trained)), DASHES)
         for found, steps, (colour, dash) in zip(self.loss[:, 0], self.trained, looks):
-            loss.plot(self.tried, found, color=colour, linestyle=dash, label=str(steps))
-        loss.set(xlabel="steps of trials", ylabel=f"loss in the loop, $c$ = {self.cost[0]:g}")
-        loss.set_yscale("log")
+            summed = found * self.tried
+            loss.plot(self.tried, summed, color=colour, linestyle=dash, label=f"{steps}")
+        loss.set(xlabel="steps of a trial", ylabel=rf"$\Sigma_t \|x_t\|^2$, $c$ = {self.cost[0]:g}")
         for ax, title in ((size, "price $c$"), (loss, "learned with $T$")):
-            place = {
-                "loc": "lower left",
-                "bbox_to_anchor": (0, 1),
-                "ncols": 4,
-                "borderaxespad": 0.3,
-            }
-            ax.legend(title=title, title_fontsize=7, columnspacing=1.0, **place)
-            ax.set_title(" ", pad=30)
+            make_room(ax, above=0.5)
+            ax.legend(title=title, title_fontsize=7, loc="upper right", ncols=2)
         return figure
 
 

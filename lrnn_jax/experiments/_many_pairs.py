@@ -222,6 +222,12 @@ class ManyPairsResults(AbstractResults):
         return max(others) / first
 
     @property
+    def _epochs(self) -> np.ndarray:
+        """Median length of stage 2 by rule."""
+        long = self.rules["stable"] - self.rules["pair"]
+        return np.nanmedian(np.where(_three(self.rules), long, np.nan), axis=(1, 2))
+
+    @property
     def _turns(self) -> dict[str, float]:
         turns = np.where(_three(self.rules), self.rules["turns"], np.nan)
         return dict(zip(RULES, np.nanmean(turns, axis=(1, 2))))
@@ -231,11 +237,10 @@ class ManyPairsResults(AbstractResults):
 
     def table(self) -> Columns:
         three, peak = _three(self.rules), self.rules["peak"][:, self.feedback < 0]
-        long = np.where(three, self.rules["stable"] - self.rules["pair"], np.nan)
         return {
             "rule": (list(RULES), ""),
             "three stages": (three.mean(axis=(1, 2)), ".2f"),
-            "epochs of stage 2": (np.nanmedian(long, axis=(1, 2)), ".0f"),
+            "epochs of stage 2": (self._epochs, ".0f"),
             "looks that turn": (self._turns, ".2f"),
             "students that rise, zm < 0": (list(map(self._rises, peak)), ".2f"),
             "median rise": (np.median(peak, axis=(1, 2)), ".2g"),
@@ -253,8 +258,7 @@ class ManyPairsResults(AbstractResults):
         for ax, (label, values) in zip(axes[0], maps.items()):
             _map(ax, self.feedback, self.rate, values, label)
         axes[0, 0].set_ylabel(r"learning rate $\eta$")
-        three = _three(self.rules).mean(axis=(1, 2))
-        _bars(axes[1, 0], three, "three stages, share")
+        _bars(axes[1, 0], self._epochs, "epochs of stage 2")
         _bars(axes[1, 1], self._turns.values(), r"looks at which $|\lambda|$ turns, share")
         rise = np.log10(self.rules["peak"][:, self.feedback < 0]).reshape(len(RULES), -1)
         _spreads(axes[1, 2], rise, r"$\log_{10}$ student's rise, $\sigma_{zm} < 0$")
