@@ -110,7 +110,7 @@ class HorizonsResults(AbstractResults):
 @experiment(
     source="[CL] fig. 4, an independent audit's protocol",
     quick=HorizonsConfig(n=20, batch=20, epochs=300, trained=(10, 50), costs=(0.0, 5.0)),
-    seconds=(240, 30),
+    seconds=(240, 15),
 )
 def horizons(config: HorizonsConfig, recorder: Recorder) -> HorizonsResults:
     """Controllers that learned in short and in long trials, with cheap and dear control.

@@ -349,7 +349,7 @@ def _starts(config: ManyPairsConfig, zm: np.ndarray, key: Any) -> ReducedRNN:
 @experiment(
     source="ours, on [CL] fig. 3-5",
     quick=ManyPairsConfig(feedbacks=5, rates=4, draws=4),
-    seconds=(240, 50),
+    seconds=(180, 50),
 )
 def many_pairs(config: ManyPairsConfig, recorder: Recorder) -> ManyPairsResults:
     """Ten thousand controllers and their students, exactly: how often, how long, how high.
