@@ -323,16 +323,18 @@ def test_what_learned_is_told_from_what_did_not(estimate):
 
 
 def test_a_fit_goes_on_from_an_estimate(estimate, curves):
-    """From three of its ends and their transposes; or from random starts, which need a key."""
+    """From three of its ends and their transposes, beside random starts."""
     seen = Observations(Visible(), curves[2], epochs=EPOCHS, noise=1e-3)
-    again = inference.infer(seen, TASK, METHOD, model=MODEL, begin=estimate)
-    assert len(again.fits.cost) == 6
+    again = inference.infer(
+        seen, TASK, METHOD, model=MODEL, starts=1, begin=estimate, key=jr.key(9)
+    )
+    assert len(again.fits.cost) == 7
     assert again.starts_agreeing >= 3
     np.testing.assert_allclose(again.values, estimate.values, atol=2e-3)  # the prior
     with pytest.raises(ValueError, match="`begin` is an estimate of zm"):
-        inference.infer(seen, TASK, METHOD, model=MODEL, unknown=("lr",), begin=estimate)
-    with pytest.raises(ValueError, match="`key`"):
-        inference.infer(seen, TASK, METHOD, model=MODEL, starts=2)
+        inference.infer(
+            seen, TASK, METHOD, model=MODEL, unknown=("lr",), begin=estimate, key=jr.key(9)
+        )
 
 
 # --- nonlinear networks --------------------------------------------------------------------------
@@ -358,7 +360,7 @@ def test_a_population_finds_the_overlaps_that_a_closure_fits_and_misses(bent):
     closed = inference.infer(data, task, method, model=law, starts=6, key=jr.key(1))
     assert float(closed.chi2) < data.size
     other = nodes.moved_to(random_overlaps(key=jr.key(3)))
-    found = inference.infer(data, task, method, model=other, begin=closed)
+    found = inference.infer(data, task, method, model=other, starts=2, begin=closed, key=jr.key(1))
     truth = np.asarray(TRUTH.vector())
     off, std = np.asarray(closed.theta - truth), np.sqrt(np.diag(closed.covariance))
     assert np.abs(off / std).max() > 4

@@ -36,6 +36,7 @@ from lrnn_jax.experiments._open_vs_closed import OpenVsClosedConfig, open_vs_clo
 from lrnn_jax.experiments._optimisers import OptimisersConfig, optimisers
 from lrnn_jax.experiments._oscillator import OscillatorConfig, oscillator
 from lrnn_jax.experiments._over_seeds import Interval, SeedsReport, over_seeds
+from lrnn_jax.experiments._probe import ProbeConfig, probe
 from lrnn_jax.experiments._recorder import Progress, Recorder, Timing
 from lrnn_jax.experiments._rules import RulesConfig, rules
 from lrnn_jax.experiments._three_stages import ThreeStagesConfig, three_stages
@@ -48,6 +49,7 @@ _OTHERS = (
     coupling,
     rules,
     bulk,
+    probe,
     open_vs_closed,
     three_stages,
     tradeoff,

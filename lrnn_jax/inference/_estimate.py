@@ -215,7 +215,7 @@ def infer(
     prior: Prior | None = None,
     starts: int = 20,
     begin: Estimate | None = None,
-    key: PRNGKeyArray | None = None,
+    key: PRNGKeyArray,
 ) -> Estimate:
     """Overlaps from a learning curve.
 
@@ -239,8 +239,8 @@ def infer(
             "offset", or "floor" and "span"; "noise": σ up to one factor (give about its size).
         prior: of the entries of Q; default `Prior()`.
         starts: how many random starts.
-        begin: an estimate of the same parameters, e.g. a closure's before a population's, from
-            whose three best ends and their transposes to go on in place of random starts.
+        begin: an estimate of the same parameters, e.g. a closure's before a population's: its three
+            best ends and their transposes are starts too.
         key: draws random starts.
 
     Errors: ValueError for an objective that draws data (its curves scatter by more than σ), a
@@ -255,6 +255,7 @@ def infer(
     """
     component(data, Observations, "data", "Observations(Outputs(every=20), y, …)")
     prior = Prior() if prior is None else component(prior, Prior, "prior", "Prior(spread=2.0)")
+    starts, key = whole(starts, "starts"), one_key(key)
     unknown = names(unknown, "unknown", ("lr", "momentum", *data.channel.extra, "noise"))
     loud, unknown = "noise" in unknown, tuple(name for name in unknown if name != "noise")
     s = setting(model, objective, method, data.channel, data.epochs, data.stride, unknown)
@@ -263,7 +264,8 @@ def infer(
             f"`data` are {data.size} numbers, fewer than the {len(s.parameters)} parameters "
             f"{', '.join(s.parameters)}: observe more epochs."
         )
-    first = drawn(s, starts, key) if begin is None else _ends(begin, s)
+    first = drawn(s, starts, key)
+    first = first if begin is None else jnp.concatenate([first, _ends(begin, s)])
     spreads = jnp.array([SPREADS[name] for name in s.unknown])
     mean, std = map(jnp.append, prior.of(s.model.roles), (s.usual(), spreads))
     values, noise = data.values.ravel(), data.noise.ravel()
@@ -317,9 +319,8 @@ def _ends(begin: Any, s: Setting) -> Float[Array, "start parameter"]:
     return jnp.concatenate([best, jax.vmap(turned)(best)])
 
 
-def drawn(s: Setting, starts: Any, key: Any) -> Float[Array, "start parameter"]:
+def drawn(s: Setting, starts: int, key: PRNGKeyArray) -> Float[Array, "start parameter"]:
     """Random overlaps, positive ones: from others, few fits of a filter find their way."""
-    starts, key = whole(starts, "starts"), one_key(key)
     roles = s.model.roles
     std, usual = 0.8 / np.sqrt(roles.size), s.usual()
 
