@@ -1,0 +1,223 @@
+"""The later learning curve of a network, predicted from recordings made before."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.scipy.linalg
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+
+from lrnn_jax._checks import component, real_array, shaped, whole
+from lrnn_jax.inference._observations import Observations
+from lrnn_jax.inference._predict import Setting, setting
+from lrnn_jax.inference._recordings import Recorded, jackknife_std, student
+from lrnn_jax.inference._saved import AbstractSaved
+from lrnn_jax.learning import AbstractMethod, learn
+from lrnn_jax.overlaps import Overlaps, regauged
+from lrnn_jax.reduced import ReducedRNN
+from lrnn_jax.tasks import AbstractObjective
+
+STARTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
+"""log C that the search for a gauge starts from, in all directions alike."""
+STEPS = 20
+"""Damped Gauss–Newton steps from each."""
+
+
+class Forecast(AbstractSaved):
+    """A learning curve that is expected, and how well.
+
+    Fields:
+        loss: L at each epoch from 0 on, shape (epoch,).
+        std: of ln L: from the recordings, and from the gauge where it was fitted.
+        overlaps: Q that it starts from.
+        gauge: C, relative to the balanced gauge, shape (rank, rank).
+        gauge_std: of the distinct entries of ln C, on and below the diagonal; zeros where C was
+            given.
+        groups: of trials that the recordings had.
+
+    >>> some = jnp.array([1.0, 0.5]), jnp.array([0.0, 0.1]), net.overlaps, jnp.eye(1), jnp.zeros(1)
+    >>> low, high = inference.Forecast(*some, groups=20).band()
+    >>> low.round(3).tolist(), high.round(3).tolist()
+    ([1.0, 0.406], [1.0, 0.616])
+    """
+
+    loss: Float[Array, " epoch"]
+    std: Float[Array, " epoch"]
+    overlaps: Overlaps
+    gauge: Float[Array, "rank rank"]
+    gauge_std: Float[Array, " entry"]
+    groups: int = eqx.field(static=True)
+
+    def band(
+        self, level: ArrayLike = 0.95
+    ) -> tuple[Float[Array, " epoch"], Float[Array, " epoch"]]:
+        """(lowest, highest) L at each epoch: L · exp(± t std).
+
+        Arguments:
+            level: share of repetitions whose band holds the truth, at each epoch by itself.
+
+        Errors: ValueError for a level outside (0, 1).
+        """
+        width = jnp.exp(student(level, self.groups) * self.std)
+        return self.loss / width, self.loss * width
+
+
+def predict(
+    estimate: Recorded,
+    objective: AbstractObjective,
+    method: AbstractMethod,
+    *,
+    epochs: int,
+    gauge: ArrayLike | None = None,
+    seen: Observations | None = None,
+) -> Forecast:
+    """How a recorded network will learn, the part that recordings do not show being the gauge.
+
+        U → UC,  V → VC⁻ᵀ,      L_e = L(Q_e),  Q_0 = Q̂ in gauge C
+
+    C is 1 (balance: UᵀU = VᵀV), or given, or that of the first epochs of a curve that was seen,
+
+        min over ln C (symmetric) of   Σ (d − y(C))²/σ² + Σ (ln C)²
+
+    by damped Gauss–Newton steps from five C; the last term keeps C where data do not show it. (C
+    times a rotation learns alike: a symmetric ln C is all there is.) Of rank 1, C² = √(uu/vv). The
+    band is that of a jackknife: the curves of the estimates without each group of trials, each with
+    a gauge of its own; where C was fitted, what the noise of d makes of it beside.
+
+    Arguments:
+        estimate: what recordings show.
+        objective: what will be learned: a task or closed loop without draws.
+        method: how.
+        epochs: how many.
+        gauge: C, shape (rank, rank), of rank 1 also a number; default 1.
+        seen: the first epochs of the curve, in place of a gauge.
+
+    Errors: ValueError for both a gauge and a curve, and what `learn` refuses; where a curve was
+    seen, for a method that is not exact on overlaps.
+
+    Source: ours.
+
+    >>> alike = jnp.stack([net.overlaps.gram] * 20)
+    >>> values = map(jnp.asarray, ([3.0, 0.9], 0.1, 0.1))
+    >>> known = inference.Recorded(net.overlaps, alike, *values)
+    >>> expected = inference.predict(known, task, descent, epochs=20)
+    >>> bool(jnp.allclose(expected.loss, curve.loss))  # it is balanced: uu = vv
+    True
+    """
+    component(estimate, Recorded, "estimate", "from_recordings(states, inputs, outputs, dt=0.1)")
+    component(objective, AbstractObjective, "objective", "ExponentialFilter(…), or ClosedLoop(…)")
+    epochs, model = whole(epochs, "epochs"), estimate.model
+    rank = model.roles.rank
+    if gauge is not None and seen is not None:
+        raise ValueError("`gauge`, or the first epochs `seen`, which fix it: give one of the two.")
+
+    course = _Course(model, objective, method, epochs)
+    grams = jnp.concatenate([estimate.overlaps.gram[None], estimate.left_out])
+    if seen is None:
+        c = jnp.eye(rank) if gauge is None else real_array(gauge, "gauge")
+        c = shaped(c.reshape(1, 1) if c.ndim == 0 else c, "gauge", rank, rank)
+        regauged(estimate.overlaps, c)  # which refuses a singular one
+        gauges = jnp.broadcast_to(c, (len(grams), rank, rank))
+        own, gauge_std = jnp.zeros(()), jnp.zeros(rank * (rank + 1) // 2)
+    else:
+        component(seen, Observations, "seen", "Observations(Loss(), loss, epochs=(0, 5), …)")
+        looks = setting(model, objective, method, seen.channel, seen.epochs, seen.stride, ())
+        turns, covariance = _gauges(_Gauge(looks, seen.values.ravel(), seen.noise.ravel()), grams)
+        gauges, gauge_std = as_gauge(turns, rank), jnp.sqrt(jnp.diagonal(covariance))
+        slopes = _slopes(course, grams[0], turns[0])
+        own = jnp.einsum("ei,ij,ej->e", slopes, covariance, slopes)
+    curves = _curves(course, grams, gauges)
+    return Forecast(
+        loss=jnp.exp(curves[0]),
+        std=jnp.sqrt(jackknife_std(curves[1:]) ** 2 + own),
+        overlaps=regauged(estimate.overlaps, gauges[0]),
+        gauge=gauges[0],
+        gauge_std=gauge_std,
+        groups=len(estimate.left_out),
+    )
+
+
+def as_gauge(turn: Float[Array, "*batch entry"], rank: int) -> Float[Array, "*batch rank rank"]:
+    """C from the distinct entries of ln C, on and below its diagonal."""
+    i, j = np.tril_indices(rank)
+    log = jnp.zeros((*turn.shape[:-1], rank, rank), turn.dtype)
+    return jax.scipy.linalg.expm(log.at[..., i, j].set(turn).at[..., j, i].set(turn))
+
+
+class _Course(eqx.Module):
+    """What happens to overlaps in some gauge."""
+
+    model: ReducedRNN
+    objective: AbstractObjective
+    method: AbstractMethod
+    epochs: int
+
+    def log_loss(self, gram: Array, c: Array) -> Array:
+        """ln L at each epoch."""
+        start = self.model.with_gram(regauged(Overlaps(gram, self.model.roles), c).gram)
+        curve = learn(start, self.objective, self.method, epochs=self.epochs, throw=False)
+        return jnp.log(curve.loss)
+
+
+@eqx.filter_jit
+def _curves(course: _Course, grams: Array, gauges: Array) -> Array:
+    return jax.vmap(course.log_loss)(grams, gauges)
+
+
+@eqx.filter_jit
+def _slopes(course: _Course, gram: Array, turn: Array) -> Array:
+    """∂ ln L/∂ ln C."""
+    rank = course.model.roles.rank
+    return jax.jacfwd(lambda turn: course.log_loss(gram, as_gauge(turn, rank)))(turn)
+
+
+class _Gauge(eqx.Module):
+    """Σ (d − y(C))²/σ² + Σ (ln C)² as squares of misfits."""
+
+    looks: Setting
+    data: Array
+    noise: Array
+
+    def misfits(self, turn: Array, gram: Array) -> Any:
+        """All terms, twice, for derivatives that come with their values."""
+        roles = self.looks.model.roles
+        q = regauged(Overlaps(gram, roles), as_gauge(turn, roles.rank))
+        errors = (self.looks.predict(q.vector()).ravel() - self.data) / self.noise
+        terms = jnp.concatenate([errors, turn])
+        return terms, terms
+
+    def fit(self, gram: Array, start: Array) -> tuple[Array, Array]:
+        """(ln C, cost) after damped Gauss–Newton steps."""
+        both = jax.jacfwd(self.misfits, has_aux=True)
+
+        def step(_: Any, state: tuple[Array, ...]) -> tuple[Array, ...]:
+            turn, terms, slopes, damping = state
+            normal = slopes.T @ slopes
+            damped = normal + damping * jnp.diag(jnp.diagonal(normal))
+            trial = turn - jnp.linalg.solve(damped, slopes.T @ terms)
+            new_slopes, new = both(trial, gram)
+            better = jnp.sum(new**2) < jnp.sum(terms**2)  # not where it diverges
+            pick = (new, new_slopes, damping / 10), (terms, slopes, damping * 10)
+            return tuple(
+                jnp.where(better, a, b) for a, b in zip((trial, *pick[0]), (turn, *pick[1]))
+            )
+
+        slopes, terms = both(start, gram)
+        first = start, terms, slopes, jnp.asarray(1e-2, terms.dtype)
+        turn, terms, _, _ = jax.lax.fori_loop(0, STEPS, step, first)
+        return turn, jnp.sum(terms**2)
+
+
+@eqx.filter_jit
+def _gauges(problem: _Gauge, grams: Array) -> tuple[Array, Array]:
+    """ln C for each Gram matrix, and the covariance of the first by the noise of the data."""
+    rank = problem.looks.model.roles.rank
+    i, j = np.tril_indices(rank)
+    starts = jnp.asarray(STARTS)[:, None] * jnp.asarray(i == j, float)
+    turns, costs = jax.vmap(lambda start: problem.fit(grams[0], start))(starts)
+    best = turns[jnp.nanargmin(costs)]
+    each, _ = jax.vmap(lambda gram: problem.fit(gram, best))(grams)
+    slopes, _ = jax.jacfwd(problem.misfits, has_aux=True)(each[0], grams[0])
+    return each, jnp.linalg.inv(slopes.T @ slopes)
