@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+import scipy.linalg
 
 import lrnn_jax as lrnn
 from lrnn_jax import inference
@@ -27,11 +28,11 @@ def gram(rng, rank=1):
     return lrnn.Overlaps.from_gram(x.T @ x, rank=rank)
 
 
-def recorded(q, n, trials, steps, seed, gauge=None):
+def recorded(q, n, trials, steps, seed, u=1.0, v=1.0):
     """A network, its states, inputs and outputs; simulated step by step with NumPy."""
     rng = np.random.default_rng(seed)
-    q = q if gauge is None else regauged(q, gauge)
     net = lrnn.LowRankRNN.with_overlaps(q, n, dt=DT, key=jr.key(seed))
+    net = lrnn.LowRankRNN(net.z, net.v * v, net.m, net.u * u, dt=DT)
     z, v, m, u = (np.asarray(x) for x in (net.z, net.v, net.m, net.u))
     x, h = rng.normal(size=(trials, steps, 1)), np.zeros((trials, steps + 1, n))
     for t in range(steps):
@@ -41,7 +42,7 @@ def recorded(q, n, trials, steps, seed, gauge=None):
 
 
 def by_numpy(h, x, y, rank, n):
-    """Q by least squares of single samples, and the truncated SVD of W times the root of S."""
+    """Vectors by least squares of samples, and the truncated SVD of W times the root of S."""
     before, after = (part.reshape(-1, n) for part in (h[:, :-1], h[:, 1:]))
     d, x = (after - (1 - DT) * before) / DT, x.reshape(-1, 1)
     w = np.linalg.lstsq(np.concatenate([before, x], axis=1), d, rcond=None)[0][:n].T
@@ -54,8 +55,16 @@ def by_numpy(h, x, y, rank, n):
     left, values, right = np.linalg.svd(w * n)
     u, v = (part[:, :rank] * np.sqrt(values[:rank]) for part in (left, right.T))
     sign = np.where((v.T @ m)[:, 0] < 0, -1.0, 1.0)
-    theta = np.concatenate([z, v * sign, m, u * sign], axis=1)
-    return theta.T @ theta / n
+    return z, v * sign, m, u * sign
+
+
+def products(first, other):
+    """Q of others, V and U turned towards the first."""
+    both = [np.concatenate([vectors[1], vectors[3]]) for vectors in (other, first)]
+    turn, _ = scipy.linalg.orthogonal_procrustes(*both)
+    z, v, m, u = other
+    theta = np.concatenate([z, v @ turn, m, u @ turn], axis=1)
+    return theta.T @ theta / len(theta)
 
 
 @pytest.mark.parametrize(("rank", "known"), [(1, False), (1, True), (2, False)])
@@ -68,52 +77,51 @@ def test_the_estimate_is_a_jackknifed_regression(rank, known):
     first = by_numpy(h, x, y, rank, 12)
     groups = np.array_split(np.arange(60), 5)
     kept = [np.setdiff1d(np.arange(60), group) for group in groups]
-    again = np.stack([by_numpy(h[i], x[i], y[i], rank, 12) for i in kept])
-    centre = 5 * first - 4 * again.mean(0)
-    tol = 1e-9 if rank == 1 else 0.02  # of rank 2 U and V are turned towards each other
-    np.testing.assert_allclose(found.overlaps.gram, centre, atol=tol)
-    left_out = centre + again - again.mean(0)
-    np.testing.assert_allclose(found.left_out, left_out, atol=tol)
+    again = [products(first, by_numpy(h[i], x[i], y[i], rank, 12)) for i in kept]
+    centre = 5 * products(first, first) - 4 * np.mean(again, axis=0)
+    np.testing.assert_allclose(found.overlaps.gram, centre, atol=1e-9)
+    left_out = centre + again - np.mean(again, axis=0)
+    np.testing.assert_allclose(found.left_out, left_out, atol=1e-9)
     std = np.sqrt(4 / 5 * np.sum((left_out - left_out.mean(0)) ** 2, axis=0))
     low, high = found.intervals()["zm"]
-    column = 1 + rank
-    assert high - low == pytest.approx(2 * 2.7764 * std[0, column], rel=1e-4 + (rank > 1))
+    assert high - low == pytest.approx(2 * 2.776445 * std[0, 1 + rank], rel=1e-5)
     assert float(found.noise) == pytest.approx(SIGMA, rel=0.02)
     assert found.rank_seen == rank
 
 
 def test_intervals_hold_the_truth_and_noise_is_taken_off_norms():
-    """40 networks of 30 neurons: 8 overlaps each; without the correction uu would be too large."""
-    hits, errors, raw = [], [], []
-    for seed in range(40):
+    """16 networks of 20 neurons, 9 overlaps each; without the correction uu would be too large."""
+    hits, errors, raw, expected = [], [], [], []
+    for seed in range(16):
         q = gram(np.random.default_rng(seed))
-        net, h, x, _ = recorded(q, 30, 100, 20, seed)
+        net, h, x, _ = recorded(q, 20, 60, 20, seed)
         found = inference.from_recordings(h, x, z=net.z, dt=DT, groups=10)
         ends = np.array(list(found.intervals().values()))[:9]
         truth = np.asarray(q.vector())[:9]
         hits.append((ends[:, 0] < truth) & (truth < ends[:, 1]))
         errors.append(float(found.overlaps["uu"] - q["uu"]))
-        raw.append(by_numpy(h, x, h[:, 1:] @ np.asarray(net.z), 1, 30)[3, 3] - float(q["uu"]))
-    coverage = np.mean(hits, axis=0)
-    assert np.all(coverage >= 0.8)  # of 40: .95 ± .034
-    assert 0.9 < coverage.mean() < 0.985
-    assert np.mean(raw) > 0.02  # 2N/(uu · trials · T dt)/2
-    assert abs(np.mean(errors)) < np.mean(raw) / 3
+        _, _, _, u = by_numpy(h, x, h[:, 1:] @ np.asarray(net.z), 1, 20)
+        raw.append(np.sum(u**2) / 20 - float(q["uu"]))
+        expected.append(20 * (1 - DT / 2) / (float(q["uu"]) * 60 * 20 * DT))
+    assert np.all(np.sum(hits, axis=0) >= 12)  # of 16: 15.2 ± 0.9
+    assert np.mean(hits) > 0.88
+    assert abs(np.mean(errors)) < 3 * np.std(errors) / 4  # of 16
+    taken = np.subtract(
+        raw, errors
+    )  # from uu: half of 2N/(uu · trials · T dt), and what noise in u adds
+    assert np.mean(taken) == pytest.approx(np.mean(expected), rel=0.5)
 
 
 def test_recordings_do_not_see_the_gauge():
     """u → 2u, v → v/2: the same states and the same estimate; u → 2u alone is seen."""
     q = gram(np.random.default_rng(3))
     found = []
-    for gauge in (None, 2.0):
-        net, h, x, _ = recorded(q, 10, 60, 20, seed=3, gauge=gauge)
+    for u, v in ((1.0, 1.0), (2.0, 0.5), (1.3**2, 1.0)):
+        net, h, x, _ = recorded(q, 10, 60, 20, seed=3, u=u, v=v)
         found.append(inference.from_recordings(h, x, z=net.z, dt=DT))
     np.testing.assert_allclose(found[0].overlaps.gram, found[1].overlaps.gram, atol=1e-9)
-    stronger = lrnn.Overlaps(np.diag([1, 1, 1, 1.3]) @ q.gram @ np.diag([1, 1, 1, 1.3]), q.roles)
-    net, h, x, _ = recorded(stronger, 10, 60, 20, seed=3)
-    other = inference.from_recordings(h, x, z=net.z, dt=DT)
-    ratio = float(other.overlaps["uu"] / found[0].overlaps["uu"])
-    assert ratio == pytest.approx(1.3, rel=0.1)
+    ratio = float(found[2].overlaps["uu"] / found[0].overlaps["uu"])  # √(1.69²)
+    assert ratio == pytest.approx(1.69, rel=0.1)
 
 
 def test_the_rank_is_seen_above_the_noise(tmp_path):
@@ -137,8 +145,8 @@ def test_the_rank_is_seen_above_the_noise(tmp_path):
 def known(q, spread=0.0, groups=6):
     """An estimate of these overlaps, as if it had been recorded."""
     noise = spread * np.random.default_rng(0).normal(size=(groups, *q.gram.shape))
-    left_out = q.gram + noise + np.swapaxes(noise, 1, 2)
-    return inference.Recorded(q, left_out, jnp.ones(5), jnp.array(0.1), jnp.array(DT))
+    left_out = np.asarray(q.gram) + noise + np.swapaxes(noise, 1, 2)
+    return inference.Recorded(q, jnp.asarray(left_out), jnp.ones(5), jnp.array(0.1), jnp.array(DT))
 
 
 def test_a_forecast_is_the_curve_of_the_network():
@@ -183,7 +191,7 @@ def test_the_first_epochs_fix_the_gauge(c):
     assert float(found.gauge_std[0]) == pytest.approx(expected, rel=1e-4)
     balanced = inference.predict(known(q), TASK, METHOD, epochs=40)
     assert np.max(np.abs(np.log(balanced.loss / curve.loss))) > 0.02
-    np.testing.assert_allclose(found.std, expected * np.abs(slope) / found.loss, rtol=1e-3)
+    np.testing.assert_allclose(found.std, expected * np.abs(slope) / found.loss, 1e-3, 1e-9)
 
 
 def test_a_gauge_of_rank_two_is_fixed_too():
@@ -194,7 +202,7 @@ def test_a_gauge_of_rank_two_is_fixed_too():
     curve = lrnn.learn(start, TASK, METHOD, epochs=40, watch=lambda m: Outputs(5).look(TASK, m))
     data = Observations(Outputs(5), curve.watched[:11], epochs=range(11), noise=1e-4)
     found = inference.predict(known(q, groups=2), TASK, METHOD, epochs=40, seen=data)
-    np.testing.assert_allclose(found.gauge, c, atol=1e-4)
+    np.testing.assert_allclose(found.gauge, c, atol=1e-3)
     np.testing.assert_allclose(found.loss, curve.loss, rtol=1e-4)
 
 

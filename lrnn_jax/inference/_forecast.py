@@ -19,8 +19,8 @@ from lrnn_jax.overlaps import Overlaps, regauged
 from lrnn_jax.reduced import ReducedRNN
 from lrnn_jax.tasks import AbstractObjective
 
-STARTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
-"""log C that the search for a gauge starts from, in all directions alike."""
+FARTHEST = 1.0
+"""The search for a gauge starts from ln C between ± this, in all directions alike."""
 STEPS = 20
 """Damped Gauss–Newton steps from each."""
 
@@ -81,10 +81,10 @@ def predict(
 
         min over ln C (symmetric) of   Σ (d − y(C))²/σ² + Σ (ln C)²
 
-    by damped Gauss–Newton steps from five C; the last term keeps C where data do not show it. (C
-    times a rotation learns alike: a symmetric ln C is all there is.) Of rank 1, C² = √(uu/vv). The
-    band is that of a jackknife: the curves of the estimates without each group of trials, each with
-    a gauge of its own; where C was fitted, what the noise of d makes of it beside.
+    by damped Gauss–Newton steps from as many C as there are groups; the last term keeps C where
+    data do not show it. (C times a rotation learns alike: a symmetric ln C is all there is.) Of rank 1,
+    C² = √(uu/vv). The band is that of a jackknife: the curves of the estimates without each group
+    of trials, each with a gauge of its own; where C was fitted, what the noise of d adds.
 
     Arguments:
         estimate: what recordings show.
@@ -120,15 +120,15 @@ def predict(
         c = shaped(c.reshape(1, 1) if c.ndim == 0 else c, "gauge", rank, rank)
         regauged(estimate.overlaps, c)  # which refuses a singular one
         gauges = jnp.broadcast_to(c, (len(grams), rank, rank))
+        curves = _curves(course, grams, gauges)
         own, gauge_std = jnp.zeros(()), jnp.zeros(rank * (rank + 1) // 2)
     else:
         component(seen, Observations, "seen", "Observations(Loss(), loss, epochs=(0, 5), …)")
         looks = setting(model, objective, method, seen.channel, seen.epochs, seen.stride, ())
         turns, covariance = _gauges(_Gauge(looks, seen.values.ravel(), seen.noise.ravel()), grams)
         gauges, gauge_std = as_gauge(turns, rank), jnp.sqrt(jnp.diagonal(covariance))
-        slopes = _slopes(course, grams[0], turns[0])
-        own = jnp.einsum("ei,ij,ej->e", slopes, covariance, slopes)
-    curves = _curves(course, grams, gauges)
+        slopes, curves = _sloping(course, grams, turns)
+        own = jnp.einsum("ei,ij,ej->e", slopes[0], covariance, slopes[0])
     return Forecast(
         loss=jnp.exp(curves[0]),
         std=jnp.sqrt(jackknife_std(curves[1:]) ** 2 + own),
@@ -167,10 +167,15 @@ def _curves(course: _Course, grams: Array, gauges: Array) -> Array:
 
 
 @eqx.filter_jit
-def _slopes(course: _Course, gram: Array, turn: Array) -> Array:
-    """∂ ln L/∂ ln C."""
+def _sloping(course: _Course, grams: Array, turns: Array) -> tuple[Array, Array]:
+    """∂ ln L/∂ ln C, and ln L."""
     rank = course.model.roles.rank
-    return jax.jacfwd(lambda turn: course.log_loss(gram, as_gauge(turn, rank)))(turn)
+
+    def both(turn: Array, gram: Array) -> tuple[Array, Array]:
+        log = course.log_loss(gram, as_gauge(turn, rank))
+        return log, log
+
+    return jax.vmap(jax.jacfwd(both, has_aux=True))(turns, grams)
 
 
 class _Gauge(eqx.Module):
@@ -188,36 +193,41 @@ class _Gauge(eqx.Module):
         terms = jnp.concatenate([errors, turn])
         return terms, terms
 
-    def fit(self, gram: Array, start: Array) -> tuple[Array, Array]:
-        """(ln C, cost) after damped Gauss–Newton steps."""
-        both = jax.jacfwd(self.misfits, has_aux=True)
+    def fit(self, gram: Array, start: Array) -> tuple[Array, Array, Array]:
+        """ln C, the cost, and slopes of all terms, after damped Gauss–Newton steps."""
 
         def step(_: Any, state: tuple[Array, ...]) -> tuple[Array, ...]:
             turn, terms, slopes, damping = state
             normal = slopes.T @ slopes
             damped = normal + damping * jnp.diag(jnp.diagonal(normal))
-            trial = turn - jnp.linalg.solve(damped, slopes.T @ terms)
-            new_slopes, new = both(trial, gram)
+            move = jnp.linalg.solve(damped, slopes.T @ terms)
+            trial = jnp.where(jnp.isfinite(move), turn - move, turn)  # at first, the start itself
+            new_slopes, new = jax.jacfwd(self.misfits, has_aux=True)(trial, gram)
             better = jnp.sum(new**2) < jnp.sum(terms**2)  # not where it diverges
-            pick = (new, new_slopes, damping / 10), (terms, slopes, damping * 10)
-            return tuple(
-                jnp.where(better, a, b) for a, b in zip((trial, *pick[0]), (turn, *pick[1]))
-            )
+            taken = zip((trial, new, new_slopes, damping / 10), (*state[:3], damping * 10))
+            return tuple(jnp.where(better, a, b) for a, b in taken)
 
-        slopes, terms = both(start, gram)
-        first = start, terms, slopes, jnp.asarray(1e-2, terms.dtype)
-        turn, terms, _, _ = jax.lax.fori_loop(0, STEPS, step, first)
-        return turn, jnp.sum(terms**2)
+        size, entries = self.data.size + start.size, start.size
+        worst = (
+            jnp.full(size, jnp.inf),
+            jnp.zeros((size, entries)).at[-entries:].set(jnp.eye(entries)),
+        )
+        first = start, *worst, jnp.asarray(1e-2)
+        turn, terms, slopes, _ = jax.lax.fori_loop(0, STEPS + 1, step, first)
+        return turn, jnp.sum(terms**2), slopes
 
 
 @eqx.filter_jit
+def _fits(problem: _Gauge, grams: Array, starts: Array) -> tuple[Array, Array, Array]:
+    return jax.vmap(problem.fit)(grams, starts)
+
+
 def _gauges(problem: _Gauge, grams: Array) -> tuple[Array, Array]:
     """ln C for each Gram matrix, and the covariance of the first by the noise of the data."""
-    rank = problem.looks.model.roles.rank
-    i, j = np.tril_indices(rank)
-    starts = jnp.asarray(STARTS)[:, None] * jnp.asarray(i == j, float)
-    turns, costs = jax.vmap(lambda start: problem.fit(grams[0], start))(starts)
-    best = turns[jnp.nanargmin(costs)]
-    each, _ = jax.vmap(lambda gram: problem.fit(gram, best))(grams)
-    slopes, _ = jax.jacfwd(problem.misfits, has_aux=True)(each[0], grams[0])
-    return each, jnp.linalg.inv(slopes.T @ slopes)
+    i, j = np.tril_indices(problem.looks.model.roles.rank)
+    far = jnp.linspace(-FARTHEST, FARTHEST, len(grams))
+    starts = jnp.outer(far, jnp.asarray(i == j, float))
+    turns, costs, _ = _fits(problem, jnp.broadcast_to(grams[0], grams.shape), starts)
+    best = jnp.broadcast_to(turns[jnp.nanargmin(costs)], starts.shape)
+    each, _, slopes = _fits(problem, grams, best)
+    return each, jnp.linalg.inv(slopes[0].T @ slopes[0])
