@@ -73,29 +73,27 @@ def predict(
     gauge: ArrayLike | None = None,
     seen: Observations | None = None,
 ) -> Forecast:
-    """How a recorded network will learn, the part that recordings do not show being the gauge.
+    """How a recorded network will learn, in a gauge that recordings do not show.
 
         U → UC,  V → VC⁻ᵀ,      L_e = L(Q_e),  Q_0 = Q̂ in gauge C
 
-    C is 1 (balance: UᵀU = VᵀV), or given, or that of the first epochs of a curve that was seen,
+    C is 1 (balance), or given, or that of the first epochs of a curve that was seen,
 
         min over ln C (symmetric) of   Σ (d − y(C))²/σ² + Σ (ln C)²
 
     by damped Gauss–Newton steps from as many C as there are groups; the last term keeps C where
-    data do not show it. (C times a rotation learns alike: a symmetric ln C is all there is.) Of rank 1,
-    C² = √(uu/vv). The band is that of a jackknife: the curves of the estimates without each group
-    of trials, each with a gauge of its own; where C was fitted, what the noise of d adds.
+    data do not show it. (C times a rotation learns alike: symmetric ln C are all there is.) Of rank
+    1, C² = √(uu/vv). The band is that of a jackknife: the curves of the estimates without each
+    group of trials, each with a gauge of its own; where C was fitted, what the noise of d adds.
 
     Arguments:
         estimate: what recordings show.
         objective: what will be learned: a task or closed loop without draws.
-        method: how.
-        epochs: how many.
+        method, epochs: how, and how long.
         gauge: C, shape (rank, rank), of rank 1 also a number; default 1.
         seen: the first epochs of the curve, in place of a gauge.
 
-    Errors: ValueError for both a gauge and a curve, and what `learn` refuses; where a curve was
-    seen, for a method that is not exact on overlaps.
+    Errors: ValueError for both a gauge and a curve, a method not exact on overlaps.
 
     Source: ours.
 
@@ -108,27 +106,23 @@ def predict(
     """
     component(estimate, Recorded, "estimate", "from_recordings(states, inputs, outputs, dt=0.1)")
     component(objective, AbstractObjective, "objective", "ExponentialFilter(…), or ClosedLoop(…)")
-    epochs, model = whole(epochs, "epochs"), estimate.model
-    rank = model.roles.rank
+    epochs, model, rank = whole(epochs, "epochs"), estimate.model, estimate.overlaps.roles.rank
     if gauge is not None and seen is not None:
         raise ValueError("`gauge`, or the first epochs `seen`, which fix it: give one of the two.")
 
     course = _Course(model, objective, method, epochs)
     grams = jnp.concatenate([estimate.overlaps.gram[None], estimate.left_out])
+    own, gauge_std = jnp.zeros(()), jnp.zeros(rank * (rank + 1) // 2)
     if seen is None:
-        c = jnp.eye(rank) if gauge is None else real_array(gauge, "gauge")
-        c = shaped(c.reshape(1, 1) if c.ndim == 0 else c, "gauge", rank, rank)
-        regauged(estimate.overlaps, c)  # which refuses a singular one
-        gauges = jnp.broadcast_to(c, (len(grams), rank, rank))
+        gauges = jnp.broadcast_to(_given(gauge, estimate.overlaps), (len(grams), rank, rank))
         curves = _curves(course, grams, gauges)
-        own, gauge_std = jnp.zeros(()), jnp.zeros(rank * (rank + 1) // 2)
     else:
         component(seen, Observations, "seen", "Observations(Loss(), loss, epochs=(0, 5), …)")
         looks = setting(model, objective, method, seen.channel, seen.epochs, seen.stride, ())
         turns, covariance = _gauges(_Gauge(looks, seen.values.ravel(), seen.noise.ravel()), grams)
         gauges, gauge_std = as_gauge(turns, rank), jnp.sqrt(jnp.diagonal(covariance))
         slopes, curves = _sloping(course, grams, turns)
-        own = jnp.einsum("ei,ij,ej->e", slopes[0], covariance, slopes[0])
+        own = jnp.sum(slopes[0] @ covariance * slopes[0], axis=1)
     return Forecast(
         loss=jnp.exp(curves[0]),
         std=jnp.sqrt(jackknife_std(curves[1:]) ** 2 + own),
@@ -137,6 +131,19 @@ def predict(
         gauge_std=gauge_std,
         groups=len(estimate.left_out),
     )
+
+
+def _given(gauge: ArrayLike | None, overlaps: Overlaps) -> Float[Array, "rank rank"]:
+    """C, 1 where it is left out.
+
+    Errors: ValueError for another shape or a singular C.
+    """
+    rank = overlaps.roles.rank
+    c = jnp.eye(rank) if gauge is None else real_array(gauge, "gauge")
+    c = shaped(c.reshape(1, 1) if c.ndim == 0 else c, "gauge", rank, rank)
+    if np.linalg.matrix_rank(np.asarray(c)) < rank:
+        raise ValueError("`gauge` must be invertible, such as 1.5; got a singular matrix.")
+    return c
 
 
 def as_gauge(turn: Float[Array, "*batch entry"], rank: int) -> Float[Array, "*batch rank rank"]:

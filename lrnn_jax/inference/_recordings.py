@@ -122,8 +122,7 @@ def from_recordings(
 
         Q̂ = G Q − (G − 1) Q̄,      std² = (G − 1)/G Σ_g (Q_g − Q̄)²,      Q̄ = Σ_g Q_g/G
 
-    Neither σ nor h_0 nor equal inputs in all trials are needed. Products of two halves of the
-    trials are free of that bias too, but scatter more.
+    σ, h_0 and equal inputs in all trials are not needed.
 
     Arguments:
         states: h_0 … h_T, of N neurons (membrane potentials), shape (trial, T + 1, N).
@@ -136,11 +135,10 @@ def from_recordings(
         scale: s; default N.
         groups: G, at most as many as trials.
 
-    Returns: Q with intervals, in float64 computed whatever the precision of JAX.
+    Returns: Q with intervals, computed in float64 whatever JAX's precision.
 
-    Errors: ValueError for shapes that do not fit, numbers that are not finite, fewer samples than
-    unknowns, inputs that do not vary independently, states without private noise, and unless one
-    of outputs and z is given.
+    Errors: ValueError for shapes that do not fit, numbers that are not finite, too few trials,
+    inputs that do not vary independently, no private noise, both or none of outputs and z.
 
     Source: ours; reduced-rank regression: Izenman 1975; jackknife: Quenouille 1956, Tukey 1958.
 
@@ -163,23 +161,11 @@ def from_recordings(
     ]
     every = Sums(*map(sum, zip(*parts)))
     _check_excitation(every)
-    first = _vectors(every, rank, s, z)
-    again = [
-        first.aligned(_vectors(Sums(*(a - b for a, b in zip(every, part))), rank, s, z))
-        for part in parts
-    ]
-    roles = Roles(outputs=first.z.shape[1], rank=rank, inputs=x.shape[-1])
-    left_out = np.stack([vectors.gram(s) for vectors in again])
-    mean = left_out.mean(axis=0)
-    centre = groups * first.gram(s) - (groups - 1) * mean
+    centre, left_out = _jackknifed(every, parts, rank, s, z)
     signals, noise = _signals(every, trials * steps)
-    return Recorded(
-        overlaps=Overlaps(jnp.asarray(_in_cone(centre)), roles),
-        left_out=jnp.asarray(_in_cone(centre + left_out - mean)),
-        signals=jnp.asarray(signals),
-        noise=jnp.asarray(noise * float(dt)),
-        dt=dt,
-    )
+    left_out, signals, noise = map(jnp.asarray, (left_out, signals, noise * float(dt)))
+    roles = Roles(len(centre) - 2 * rank - x.shape[-1], rank, x.shape[-1])
+    return Recorded(Overlaps(jnp.asarray(centre), roles), left_out, signals, noise, dt)
 
 
 class Sums(NamedTuple):
@@ -224,6 +210,19 @@ def _sums(h: np.ndarray, x: np.ndarray, y: np.ndarray | None, dt: float) -> Sums
     if y is not None:
         seen = _float(after.T @ after), _float(y.reshape(len(d), -1).T @ after)
     return Sums(_float(w.T @ w), _float(d.T @ w), float(np.vdot(d, d)), *seen)
+
+
+def _jackknifed(
+    every: Sums, parts: list[Sums], rank: int, s: float, z: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Q̂, and the Q_g moved so that their mean is there."""
+    first = _vectors(every, rank, s, z)
+    rest = (Sums(*(a - b for a, b in zip(every, part))) for part in parts)
+    grams = [first.aligned(_vectors(sums, rank, s, z)).gram(s) for sums in rest]
+    left_out, groups = np.stack(grams), len(parts)
+    mean = left_out.mean(axis=0)
+    centre = groups * first.gram(s) - (groups - 1) * mean
+    return _in_cone(centre), _in_cone(centre + left_out - mean)
 
 
 def _float(x: np.ndarray) -> np.ndarray:
