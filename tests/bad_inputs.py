@@ -74,6 +74,10 @@ DESIGN = {
     "key": KEY,
 }
 SEEN = inference.Observations(inference.Visible(), np.ones((4, 4)), epochs=range(4), noise=0.1)
+STATES = np.asarray(jr.normal(KEY, (8, 6, 3)))
+RECORDED = inference.Recorded(
+    Q, jnp.stack([Q.gram] * 3), jnp.ones(6), jnp.array(0.1), jnp.array(DT)
+)
 
 
 class Gym:
@@ -218,6 +222,17 @@ CALLS = {
     "exact_ranks": (
         inference.exact_ranks,
         {"objective": FILTER, "method": DESCENT, "overlaps": Q, "epochs": 1},
+    ),
+    "from_recordings": (
+        inference.from_recordings,
+        {
+            **{"states": STATES, "inputs": np.eye(5)[:, :1], "z": np.ones((3, 1)), "dt": DT},
+            "groups": 4,
+        },
+    ),
+    "predict": (
+        inference.predict,
+        {"estimate": RECORDED, "objective": FILTER, "method": DESCENT, "epochs": 1},
     ),
     "ReducedRNN": (lrnn.ReducedRNN, {"overlaps": Q, "dt": DT}),
     "MixtureRNN": (
@@ -434,7 +449,7 @@ NOT_CALLED = {
         Excursion Holonomy Landscape Stages Options LearningError Interrupted RESULTS UnknownOverlap
         StoreError Stopped Evaluation NoisyTrials Store Axis Design Runnable FixedPoints
         FixedPointHistory Steering Conserved Compressed CompressedDense Feedback MatrixInvariant
-        PerturbationMoments Images Symmetry Ranks Estimate Comparison
+        PerturbationMoments Images Symmetry Ranks Estimate Comparison Recorded Forecast
         Combinations Identifiability Fits Probe WordLimit Truncation BulkLaw Alphabet""",
     "without arguments": """
         Identity Erf Tanh ReLU Softplus Squared Gradient VisibleOnly EProp Plain

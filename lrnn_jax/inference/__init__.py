@@ -1,4 +1,4 @@
-"""Inference: what learning curves determine of overlaps, what they cannot, and estimates."""
+"""Inference: what learning curves and recordings determine of overlaps, and what they cannot."""
 
 from lrnn_jax.inference._channels import AbstractChannel, Loss, Outputs, Successes, Visible
 from lrnn_jax.inference._combinations import Combinations, combinations
@@ -6,6 +6,7 @@ from lrnn_jax.inference._compare import Comparison, compare
 from lrnn_jax.inference._design import Probe, d_optimal, e_optimal, optimal_probe, separate
 from lrnn_jax.inference._estimate import Estimate, Prior, covariance, infer
 from lrnn_jax.inference._fit import Fits, fit
+from lrnn_jax.inference._forecast import Forecast, predict
 from lrnn_jax.inference._identifiable import Identifiability, identifiable
 from lrnn_jax.inference._images import Images, Symmetry, images
 from lrnn_jax.inference._observations import Observations
@@ -19,6 +20,7 @@ from lrnn_jax.inference._predictions import (
     savings,
 )
 from lrnn_jax.inference._ranks import Ranks, exact_ranks
+from lrnn_jax.inference._recordings import Recorded, from_recordings
 from lrnn_jax.inference._saved import AbstractSaved
 from lrnn_jax.inference._table import read_observations
 from lrnn_jax.overlaps import flat_direction, flat_range
