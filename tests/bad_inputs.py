@@ -230,6 +230,27 @@ CALLS = {
             "groups": 4,
         },
     ),
+    "discriminability": (
+        inference.discriminability,
+        {
+            **{"objective": FILTER, "observe": inference.Loss(), "noise": 0.1, "epochs": (0, 1)},
+            "alternatives": {"a": (RED, DESCENT), "b": (RED, DESCENT)},
+        },
+    ),
+    "savings": (
+        inference.savings,
+        {
+            **{"model": RED, "task": FILTER, "other": FILTER, "method": DESCENT, "epochs": 3},
+            **{"history": (0, 1), "criterion": 0.999},
+        },
+    ),
+    "finite_size": (
+        inference.finite_size,
+        {
+            **{"model": RED, "objective": FILTER, "method": DESCENT, "neurons": 8, "draws": 2},
+            **{"observe": inference.Loss(), "epochs": (0, 1), "key": KEY},
+        },
+    ),
     "predict": (
         inference.predict,
         {"estimate": RECORDED, "objective": FILTER, "method": DESCENT, "epochs": 1},
@@ -450,6 +471,7 @@ NOT_CALLED = {
         StoreError Stopped Evaluation NoisyTrials Store Axis Design Runnable FixedPoints
         FixedPointHistory Steering Conserved Compressed CompressedDense Feedback MatrixInvariant
         PerturbationMoments Images Symmetry Ranks Estimate Comparison Recorded Forecast
+        Discriminability Savings crossing
         Combinations Identifiability Fits Probe WordLimit Truncation BulkLaw Alphabet""",
     "without arguments": """
         Identity Erf Tanh ReLU Softplus Squared Gradient VisibleOnly EProp Plain

@@ -16,7 +16,7 @@ mpl.use("Agg")
 
 LONG = (
     *("memory_aba", "memory_twins", "flip_flop", "optimisers", "three_stages", "tradeoff"),
-    *("rules", "bulk", "tracking", "horizons", "many_pairs"),
+    *("rules", "bulk", "tracking", "horizons", "many_pairs", "probe"),
 )
 """Half a minute and more even so."""
 EACH = [

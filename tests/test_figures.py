@@ -133,7 +133,6 @@ def test_intervals_and_precisions_show_the_numbers_that_they_were_given():
     assert drawn == [[0.5], [2.5]]
     assert [text.get_text() for text in left.get_legend().get_texts()] == [
         "truth",
-        "95 % interval",
         "weak",
     ]
     std = np.array([[np.inf, 0.5], [1e-5, 0.1]])

@@ -47,7 +47,10 @@ def plot_precision(
     ax.set_xticks(shown, [str(epochs[i]) for i in shown])
     ax.set_yticks(range(len(symbols)), symbols)
     figure: Any = ax.get_figure()
-    figure.colorbar(mesh, ax=ax, label="standard deviation", pad=0.02, extend="both")
+    place = ax.inset_axes((0.0, 1.05, 1.0, 0.05))
+    bar = figure.colorbar(mesh, cax=place, orientation="horizontal", label="standard deviation")
+    bar.ax.xaxis.set_ticks_position("top")
+    bar.ax.xaxis.set_label_position("top")
     return ax
 
 
@@ -74,7 +77,7 @@ def plot_intervals(
     """
     few = np.zeros(len(symbols), bool) if weak is None else np.asarray(weak)
     for chosen, colour, face, label in (
-        (~few, VISIBLE[1], VISIBLE[1], "95 % interval"),
+        (~few, VISIBLE[1], VISIBLE[1], None),
         (few, OTHERS[0], "white", "weak"),
     ):
         if chosen.any():
@@ -86,9 +89,10 @@ def plot_intervals(
         look = {"color": THEORY["color"], "markersize": 9, "markeredgewidth": 1.2}
         ax.plot(truth, np.arange(len(symbols)), "|", label="truth", **look)
     ax.axvline(0, color="0.85", linewidth=0.7, zorder=0)
-    ax.set(xlabel="value", ylabel="overlap", ylim=(len(symbols) - 0.4, -0.6))
+    ax.set(xlabel="95 % interval", ylabel="overlap", ylim=(len(symbols) - 0.4, -0.6))
     ax.set_yticks(range(len(symbols)), symbols)
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderpad=0.2, columnspacing=1.0)
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderpad=0.2)
     return ax
 
 

@@ -268,9 +268,16 @@ def infer(
     first = first if begin is None else jnp.concatenate([first, _ends(begin, s)])
     spreads = jnp.array([SPREADS[name] for name in s.unknown])
     mean, std = map(jnp.append, prior.of(s.model.roles), (s.usual(), spreads))
-    values, noise = data.values.ravel(), data.noise.ravel()
-    found = _estimate(s, data, std, fit(s, values, noise, mean, std, first))
-    for _ in range(ROUNDS * loud):
+    return _fitted(s, data, (mean, std), first, ROUNDS * loud)
+
+
+def _fitted(
+    s: Setting, data: Observations, prior: tuple[Array, Array], starts: Array, rounds: int
+) -> Estimate:
+    """The estimate; and again, so many times, with the noise that it left over."""
+    (mean, std), values, noise = prior, data.values.ravel(), data.noise.ravel()
+    found = _estimate(s, data, std, fit(s, values, noise, mean, std, starts))
+    for _ in range(rounds):
         known = len(mean) - jnp.sum(jnp.diagonal(found.covariance) / std**2)
         scale = found.scale * jnp.sqrt(found.chi2 / (data.size - known))
         fits = fit(s, values, noise * scale, mean, std, found.fits.theta)
