@@ -14,17 +14,17 @@ from lrnn_jax.inference._channels import AbstractChannel, Successes
 from lrnn_jax.inference._saved import AbstractSaved
 
 
-def as_epochs(epochs: Sequence[int] | np.ndarray) -> tuple[int, ...]:
+def as_epochs(epochs: Sequence[int] | np.ndarray, name: str = "epochs") -> tuple[int, ...]:
     """Rising whole numbers from 0 on.
 
     Errors: ValueError for anything else.
     """
     if isinstance(epochs, (str, bytes)) or not np.iterable(epochs):
-        raise ValueError(f"`epochs` are whole numbers such as range(0, 100, 5); got {epochs!r}.")
-    found = tuple(whole(epoch, "epochs", 0) for epoch in epochs)
+        raise ValueError(f"`{name}` are whole numbers such as range(0, 100, 5); got {epochs!r}.")
+    found = tuple(whole(epoch, name, 0) for epoch in epochs)
     if not found or any(b <= a for a, b in itertools.pairwise(found)):
         raise ValueError(
-            f"`epochs` must rise from entry to entry, one for each row of data; got {shown(found)}."
+            f"`{name}` must rise from entry to entry, one for each row of data; got {shown(found)}."
         )
     return found
 

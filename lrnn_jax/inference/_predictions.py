@@ -192,7 +192,9 @@ def savings(
     (1.0, True)
     """
     component(model, AbstractReduction, "model", "reduce(network)")
-    history, epochs = as_epochs(history), whole(epochs, "epochs")
+    component(task, AbstractObjective, "task", "ExponentialFilter(0.2, 0.05, 400)")
+    component(other, AbstractObjective, "other", "ExponentialFilter(1.0, 0.05, 400)")
+    history, epochs = as_epochs(history, "history"), whole(epochs, "epochs")
     share = number(criterion, "criterion", 0, 1, open_start=True, open_end=True)
     naive = learn(model, task, method, epochs=epochs)
     level = share * naive.loss[0]
@@ -277,6 +279,7 @@ def finite_size(
     component(model, AbstractReduction, "model", "reduce(network)")
     component(observe, AbstractChannel, "observe", "Outputs(every=20)")
     epochs, draws = as_epochs(epochs), whole(draws, "draws", 2)
+    neurons = whole(neurons, "neurons")
     options = {"dt": model.dt, "activation": model.activation, "readout": model.readout_activation}
 
     def one(key: Any) -> Array:

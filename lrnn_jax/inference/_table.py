@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import ArrayLike
 
-from lrnn_jax._checks import component
+from lrnn_jax._checks import component, flag
 from lrnn_jax.inference._channels import AbstractChannel, Loss, Outputs, Visible
 from lrnn_jax.inference._observations import Observations
 
@@ -45,7 +45,7 @@ def read_observations(
     >>> found.channel, found.epochs
     (Loss(log=True), (0, 10, 20))
     """
-    columns = _columns(path)
+    columns, log = _columns(path), flag(log, "log")
     if "epoch" not in columns:
         raise ValueError(f"{path} needs a column epoch; it has {', '.join(columns) or 'none'}.")
     epochs = columns["epoch"]
