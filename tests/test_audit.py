@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import signal
 
 import equinox as eqx
 import jax
@@ -237,3 +238,25 @@ def test_the_command_compares_settings(tmp_path, capsys, monkeypatch):
 def test_experiments_names_the_audit():
     assert experiments.pair.name == "pair"
     assert experiments.pair.claims[0].name == "learned"
+
+
+def test_a_signal_in_the_last_run_of_a_setting_ends_the_audit(tmp_path, monkeypatch, capsys):
+    """What is left are other settings, of which none begins; without a signal they do."""
+    whole = experiments.coupling
+
+    def run(config, recorder):
+        if config.seed == 1:
+            signal.raise_signal(signal.SIGTERM)
+        return whole.run(config, recorder)
+
+    run.__annotations__["return"] = whole.run.__annotations__["return"]
+    stopped = dataclasses.replace(whole, run=run)
+    monkeypatch.setitem(AUDITS, "twice", (stopped, {"one": whole.quick, "two": whole.quick}))
+    command = ["audit", "twice", "--seeds", "2", "--out", str(tmp_path / "audit")]
+    assert main(command) == 75
+    assert (tmp_path / "audit/one/report.json").is_file()
+    assert not (tmp_path / "audit/two.store").exists()
+    shorter = [*command[:3], "1", "--out", str(tmp_path / "shorter")]
+    assert main(shorter) == 0
+    assert (tmp_path / "shorter/index.html").is_file()
+    capsys.readouterr()

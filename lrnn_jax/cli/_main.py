@@ -214,7 +214,8 @@ def _run(rest: list[str]) -> int:
         setup_jax(output.dtype, output.compiled, experiment.devices(config))
         if series == Series():
             return 0 if _deliver(experiment, config, output, name) else 1
-        return _deliver_series(experiment, config, output, series)
+        with stop_signals() as stop:
+            return _deliver_series(experiment, config, output, series, stop)
 
     what = (kind.__doc__ or "").partition("\n\n")[0]  # without its example
     run.__doc__ = f"{what}\n\nArgs:\n    preset: sets the defaults of the others."
@@ -292,7 +293,9 @@ def _deliver(experiment: Any, config: Any, options: Options, name: str) -> bool:
     return _leave(report, folder, options)
 
 
-def _deliver_series(experiment: Any, config: Any, options: Options, series: Series) -> int:
+def _deliver_series(
+    experiment: Any, config: Any, options: Options, series: Series, stop: Callable[[], bool]
+) -> int:
     """Run with many seeds, write and print; finished runs are kept in a store beside the folder."""
     folder = options.out or Path("runs") / f"{experiment.name}-seeds"
     check_place(folder)
@@ -300,13 +303,12 @@ def _deliver_series(experiment: Any, config: Any, options: Options, series: Seri
     shard = share_of(series.shard, "--shard") if series.shard else None
     kept = f"; finished runs are kept in {store}: --resume"
     try:
-        with stop_signals() as stop:
-            report = over_seeds(
-                experiment,
-                config,
-                seeds=whole(series.seeds, "--seeds", 1),
-                **{"store": store, "resume": series.resume, "shard": shard, "stop": stop},
-            )
+        report = over_seeds(
+            experiment,
+            config,
+            seeds=whole(series.seeds, "--seeds", 1),
+            **{"store": store, "resume": series.resume, "shard": shard, "stop": stop},
+        )
     except KeyboardInterrupt:
         raise KeyboardInterrupt(kept) from None
     except Stopped:
@@ -345,13 +347,15 @@ def _audit(
     setup_jax(output.dtype, output.compiled)
     place = output.out or Path("runs") / f"audit-{name}"
     folders = {one: place / one.replace(" ", "-") for one in settings or known}
-    for setting, folder in folders.items():
-        print(setting, file=sys.stderr)
-        told = dataclasses.replace(output, out=folder)
-        with contextlib.redirect_stdout(io.StringIO() if output.json else sys.stdout):
-            code = _deliver_series(experiment, known[setting], told, series)
-        if code == RESUME:
-            return code
+    *_, last = folders
+    with stop_signals() as stop:  # one that comes in a setting's last run counts for the next
+        for setting, folder in folders.items():
+            print(setting, file=sys.stderr)
+            told = dataclasses.replace(output, out=folder)
+            with contextlib.redirect_stdout(io.StringIO() if output.json else sys.stdout):
+                code = _deliver_series(experiment, known[setting], told, series, stop)
+            if code == RESUME or (stop() and setting != last):
+                return RESUME
     if not all((folder / "report.json").is_file() for folder in folders.values()):
         return 0  # a shard, and not the last
     write_page(place / "index.html", page(list(folders.values()), compared=True))

@@ -303,6 +303,12 @@ class PairResults(AbstractResults):
 def pair(config: PairConfig, recorder: Recorder) -> PairResults:
     """A controller learns in the loop, its student from white noise; both are tried in the loop.
 
+    Two claims hold for few seeds, and are kept as [CL] suggests them: at the main setting the
+    student ends within 2 % of its teacher (`gap`: 0 of 50 seeds; 15 of 15 where it is slow, or
+    trials have 25 steps), and the largest real eigenvalue grows after the loop has become stable
+    in 36 of 50 (in 2 of 15 at a rate of 0.003). The stages themselves, and the student's rise,
+    hold for all of them.
+
     Claims are those of [CL] for plants that are unstable without control. Path integration is not
     such a one: its loop is stable from epoch 0 on, no pair becomes unstable, the student learns
     sooner than its teacher, and neither gets worse in the loop on the way.
