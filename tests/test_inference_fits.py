@@ -368,6 +368,20 @@ def test_a_population_finds_the_overlaps_that_a_closure_fits_and_misses(bent):
     assert np.abs(found.theta - truth).max() < 0.05 < np.abs(off).max()
 
 
+def test_nodes_move_with_overlaps_where_eigenvalues_are_equal(bent):
+    """Slopes of curves at Q = 1, as all normalised networks have it, against differences."""
+    data, task, method, _, nodes = bent
+    unit = nodes.moved_to(lrnn.Overlaps(jnp.eye(4), nodes.roles))
+    way = inference.Setting(unit, task, method, data.channel, data.epochs, 10, ())
+    theta, step = lrnn.Overlaps(jnp.eye(4), nodes.roles).vector(), 1e-5
+    slopes = eqx.filter_jit(inference.Setting.linearised)(way, theta)[1]
+    run = eqx.filter_jit(inference.Setting.predict)
+    for i in range(10):
+        ends = [run(way, theta.at[i].add(x)).ravel() for x in (step, -step)]
+        expected = (ends[0] - ends[1]) / (2 * step)
+        np.testing.assert_allclose(slopes[:, i], expected, atol=1e-8)
+
+
 def test_the_spread_of_finite_networks_is_that_of_an_ensemble(bent):
     """σ_N by hand; it falls as 1/√N."""
     data, task, method, law, _ = bent

@@ -52,7 +52,7 @@ def test_two_hundred_networks_are_estimated_and_predicted():
     Down to L_0/100 every level is reached within 5 % of the epochs that this takes. (At one epoch L
     may be off by more, where it falls steeply: the band says by how much.)
     """
-    errors, hits, curves, inside = [], [], [], []
+    errors, hits, curves, inside, ranks = [], [], [], [], []
     for seed in range(NETWORKS):
         q = truth(seed)
         net, found = recorded(q, seed)
@@ -61,7 +61,7 @@ def test_two_hundred_networks_are_estimated_and_predicted():
         errors.append((found.overlaps.vector() - q.vector()) / size)
         ends = np.array(list(found.intervals().values()))
         hits.append((ends[:, 0] < q.vector()) & (q.vector() < ends[:, 1]))
-        assert found.rank_seen == 1
+        ranks.append(found.rank_seen)
         later = lrnn.learn(net, TASK, METHOD, epochs=EPOCHS).loss
         ahead = inference.predict(found, TASK, METHOD, epochs=EPOCHS)
         until = np.asarray(later > later[0] / 100)
@@ -75,9 +75,11 @@ def test_two_hundred_networks_are_estimated_and_predicted():
         inside.append(np.mean(((low <= later) & (later <= high))[until]))
     coverage = np.mean(hits, axis=0)
     far = np.quantile(curves, [0.5, 0.95, 1.0], axis=0)
-    print(f"\nworst {np.abs(errors).max(0).round(4)}, r.m.s. {np.std(errors, axis=0).round(4)}")
+    print(f"\nranks {np.unique(ranks, return_counts=True)}")
+    print(f"worst {np.abs(errors).max(0).round(4)}, r.m.s. {np.std(errors, axis=0).round(4)}")
     print(f"coverage {coverage.round(3)}; in the band {np.mean(inside):.3f}")
     print(f"late by a share of all epochs, |ΔL|/L: median, 95 %, worst: {far.round(4).tolist()}")
+    assert np.sum(np.array(ranks) != 1) <= 2  # noise alone goes above in about one of a thousand
     assert np.max(np.abs(errors)) < 0.05
     assert np.all((coverage >= 0.90) & (coverage <= 0.99))
     assert far[1, 0] < 0.05

@@ -354,8 +354,11 @@ def _audit(
             told = dataclasses.replace(output, out=folder)
             with contextlib.redirect_stdout(io.StringIO() if output.json else sys.stdout):
                 code = _deliver_series(experiment, known[setting], told, series, stop)
-            if code == RESUME or (stop() and setting != last):
-                return RESUME
+            if code != RESUME and stop() and setting != last:
+                print(f"stopped after {setting!r}: go on with --resume", file=sys.stderr)
+                code = RESUME
+            if code == RESUME:
+                return code
     if not all((folder / "report.json").is_file() for folder in folders.values()):
         return 0  # a shard, and not the last
     write_page(place / "index.html", page(list(folders.values()), compared=True))

@@ -242,7 +242,6 @@ def _latex(name: str) -> str:
     source="[LR], its claim as a tool: ours",
     quick=ProbeConfig(
         n=60,
-        wide=400,
         steps=60,
         lr=2e-2,
         epochs=60,
@@ -250,7 +249,7 @@ def _latex(name: str) -> str:
         starts=8,
         designs=2,
         gain=3.0,
-        nodes=40,
+        nodes=256,
     ),
     seconds=(125, 45),
 )
@@ -362,24 +361,14 @@ def _bent(
     options: dict[str, Any] = {"dt": task.dt, "activation": Erf()}
     net = LowRankRNN.with_overlaps(q, config.wide, key=keys[0], **options)
     look, seen = inference.Outputs(), config.seen[: len(config.seen) // 2 + 1]
-    data = _observed(config, recorder, "erf network", (net, task, method, look), seen)
+    exact = _observed(config, recorder, "erf network", (net, task, method, look), seen)
     closure, few = reduce(net), max(config.starts // 2, 4)
     own = inference.finite_size(
-        closure,
-        task,
-        method,
-        neurons=config.wide,
-        epochs=seen,
-        observe=look,
-        draws=4,
-        key=keys[1],
+        *(closure, task, method),
+        **{"neurons": config.wide, "epochs": seen, "observe": look, "draws": 4, "key": keys[1]},
     )
-    wider = inference.Observations(
-        look,
-        data.values,
-        epochs=seen,
-        noise=jnp.hypot(data.noise, jnp.sqrt(jnp.mean(own**2))),
-    )
+    sigma = jnp.hypot(exact.noise, jnp.sqrt(jnp.mean(own**2)))  # the network's own, about
+    data = inference.Observations(look, exact.values, epochs=seen, noise=sigma)
     fitted = recorder.timed(
         "closure",
         lambda: inference.infer(data, task, method, model=closure, starts=few, key=keys[1]),
@@ -388,7 +377,7 @@ def _bent(
     wide = recorder.timed(
         "infinite width",
         lambda: inference.infer(
-            wider, task, method, model=nodes, starts=1, begin=fitted, key=keys[1]
+            data, task, method, model=nodes, starts=1, begin=fitted, key=keys[1]
         ),
     )
     return {"closure": fitted, "population": wide}, np.asarray(q.vector())

@@ -47,9 +47,10 @@ class Recorded(AbstractSaved):
 
     @property
     def rank_seen(self) -> int:
-        """How many singular values of W stand out of the noise (of noise alone: hardly ever one).
+        """How many singular values of W stand out of the noise.
 
-        More than the assumed rank: W has more. Fewer: record more trials.
+        Noise alone puts one there in about one of a thousand recordings (Tracy–Widom law). More
+        than the assumed rank: W has more. Fewer: record more trials.
         """
         return int(np.sum(np.asarray(self.signals) > 1 + len(self.signals) ** (-2 / 3)))
 

@@ -1,5 +1,6 @@
 """Loading vectors with given overlaps: new ones, and the nearest to given ones."""
 
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
@@ -41,17 +42,34 @@ def transport(
 
     Errors: ValueError for vectors that are linearly dependent (outside a trace).
     """
-    values, vectors = jnp.linalg.eigh(old)
+    values = jnp.linalg.eigvalsh(old)
     if not is_traced(values) and values[0] < 1e-10 * values[-1]:
         raise ValueError(
             "The loading vectors are linearly dependent, so they cannot be turned into vectors "
             "with the new overlaps. Use LowRankRNN.with_overlaps(degenerate_twin(net.overlaps, …))."
         )
-    half = (vectors * jnp.sqrt(values)[None]) @ vectors.T
-    inverse = (vectors / jnp.sqrt(values)[None]) @ vectors.T
-    values, vectors = jnp.linalg.eigh(half @ new @ half)
-    square_root = (vectors * jnp.sqrt(jnp.maximum(values, 0))[None]) @ vectors.T
-    return theta @ (inverse @ square_root @ inverse)
+    half = square_root(old)
+    inverse = jnp.linalg.inv(half)
+    return theta @ (inverse @ square_root(half @ new @ half) @ inverse)
+
+
+@jax.custom_jvp
+def square_root(gram: Float[Array, "k k"]) -> Float[Array, "k k"]:
+    """The positive A = Aᵀ with A² = Q, whose derivative is that of A dA + dA A = dQ.
+
+    Eigenvectors have none where eigenvalues are equal, as those of a unit matrix; A has.
+    """
+    values, vectors = jnp.linalg.eigh(gram)
+    return (vectors * jnp.sqrt(jnp.maximum(values, 0))[None]) @ vectors.T
+
+
+@square_root.defjvp
+def _slope(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    values, vectors = jnp.linalg.eigh(primals[0])
+    roots = jnp.sqrt(jnp.maximum(values, 0))
+    sums = roots[:, None] + roots[None]
+    slope = vectors.T @ tangents[0] @ vectors / jnp.where(sums > 0, sums, 1.0)
+    return square_root(primals[0]), vectors @ slope @ vectors.T
 
 
 def _reflected(theta: Float[Array, "n k"]) -> Float[Array, "n k"]:
