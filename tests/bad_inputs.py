@@ -202,6 +202,20 @@ CALLS = {
             "key": KEY,
         },
     ),
+    "confusion": (
+        inference.confusion,
+        {
+            "objective": FILTER,
+            "candidates": {"all": DESCENT},
+            "model": RED,
+            "epochs": range(0, 11, 5),
+            "observe": inference.Outputs(5),
+            "noise": 0.01,
+            "repetitions": 1,
+            "starts": 1,
+            "key": KEY,
+        },
+    ),
     "identifiable": (
         inference.identifiable,
         {

@@ -290,9 +290,87 @@ def test_rates_count_and_seeds_do_not():
     assert found[0].outputs.tolist() == found[1].outputs.tolist() == [3, 6, 9, 9]
 
 
+KEY = jr.key(0)
+RULES = {
+    "gradient": (lrnn.Gradient(), [3, 6, 9, 10], [4, 8, 9, 10], ()),
+    "e-prop": (lrnn.EProp(), [3, 6, 9, 9], [4, 8, 9, 9], ("vv",)),
+    "RFLO": (lrnn.RFLO(key=KEY), [3, 5, 7, 7], [4, 6, 7, 7], ("zv", "vv", "zz")),
+    "feedback": (lrnn.FeedbackAlignment(key=KEY), [3, 5, 8, 9], [4, 6, 9, 9], ("zz",)),
+    "feedback in time": (
+        lrnn.FeedbackAlignment(key=KEY, time=True), [3, 5, 7, 7], [4, 6, 7, 7], ("zv", "vv", "zz"),
+    ),
+    "last update": (lrnn.Truncated(1), [3, 6, 9, 9], [4, 8, 9, 9], ("vv",)),
+    "last three": (lrnn.Truncated(3), [3, 6, 9, 10], [4, 8, 10, 10], ()),
+    "chunks": (lrnn.Truncated(2, chunks=True), [3, 6, 9, 10], [4, 8, 10, 10], ()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_ranks_under_other_rules(name):
+    """Those of derivatives in floating point, with so few and large steps that they show a gap."""
+    rule, outputs, visible, unread = RULES[name]
+    task, method = lrnn.ExponentialFilter(0.5, 0.5, 8), lrnn.Descent(0.3, rule=rule)
+    q = random_overlaps(std=0.6, key=jr.key(3))
+    found = inference.exact_ranks(task, method, q, epochs=3)
+    assert (found.outputs.tolist(), found.visible.tolist()) == (outputs, visible)
+    assert sorted(found.null["outputs"]) == sorted(unread)
+    assert (found.unnamed["outputs"], found.unnamed["visible"]) == (0, 0)
+    assert sorted(inference.images(q, method).null_names) == sorted(unread)
+
+    def see(model):
+        return task.output(model).ravel(), model.overlaps.S.ravel()
+
+    def run(vector):
+        gram = lrnn.overlaps.from_vector(vector, q.roles)
+        model = lrnn.ReducedRNN(lrnn.Overlaps(gram, q.roles), dt=0.5)
+        return lrnn.learn(model, task, method, epochs=3, watch=see, throw=False).watched
+
+    for slopes, expected in zip(jax.jit(jax.jacfwd(run))(q.vector()), (outputs, visible)):
+        for epoch, rank in enumerate(expected):
+            values = np.linalg.svd(slopes[: epoch + 1].reshape(-1, 10), compute_uv=False)
+            assert np.sum(values > 1e-8 * values[0]) == rank
+            assert values[rank - 1] > 1e-5 * values[0]
+
+
+def test_rules_break_symmetries():
+    rates = {"m": 0.0, "z": 0.0}
+    fixed, own = (
+        lrnn.Descent(0.1, rates=rates, rule=r) for r in (lrnn.RFLO(key=KEY), lrnn.EProp())
+    )
+    assert inference.images(drawn(), fixed).names == ("itself", "sign of v, u")
+    assert not inference.images(drawn(), fixed).holds("scale")
+    assert inference.images(drawn(), own).holds("scale")
+    assert inference.images(drawn(), fixed).holds("P")
+    assert not inference.images(drawn(), lrnn.Flow(0.1, rule=lrnn.EProp())).holds("flat")
+    scaled = [drawn(), drawn()]
+    turn = np.diag([2.0, 1.0, 0.5, 1.0])
+    scaled[1] = lrnn.Overlaps(turn @ scaled[0].gram @ turn, scaled[0].roles)
+    for method, same in ((own, True), (fixed, False)):
+        pair = [
+            lrnn.learn(lrnn.ReducedRNN(q, dt=0.05), TASK, method, epochs=20).loss for q in scaled
+        ]
+        assert (np.max(np.abs(pair[0] / pair[1] - 1)) < ROUNDING) == same
+
+
+def test_other_rules_have_ranks_in_flow_and_of_rank_two():
+    flow = lrnn.Flow(5e-3, rule=lrnn.RFLO(key=KEY))
+    assert ranks(flow, 4).visible.tolist() == [4, 6, 7, 7, 7]
+    found = ranks(lrnn.Descent(5e-3, rule=lrnn.RFLO(key=KEY)), 6, TASK, ("lr",), (2, 2, 1))
+    # S has 12 entries, R 10; zz, zv, vv, six of them, are never read
+    assert (found.visible[0], found.visible[-1]) == (12, 12 + 10 + 1)
+    assert found.unnamed["visible"] == 0
+
+
 @pytest.mark.parametrize(
     ("objective", "method", "options", "message"),
     [
+        (LOOP, lrnn.Descent(0.1, rule=lrnn.EProp()), {}, "EProp needs the errors of outputs"),
+        (
+            TASK,
+            lrnn.Descent(0.1, rule=lrnn.WeightPerturbation(0.1, key=KEY)),
+            {},
+            "`method` must be such as Descent",
+        ),
         (lrnn.FlipFlop(0.1, 60, 2), DESCENT, {}, "`objective` must be a filter task or a Closed"),
         (TASK, lrnn.Descent(0.1, clip=1.0), {}, "`method` must take polynomial steps"),
         (

@@ -197,7 +197,7 @@ def test_a_wrong_model_is_rejected_by_its_misfit(curves, estimate):
         ({}, "mm+zz uu+vv mm−uu"),
         ({"m": 0.0}, "mm uu+zz zz−vv"),
         ({"z": 0.5, "u": 2.0}, "mm+2zz uu+2vv mm−0.5uu"),
-        ({"z": 0.0, "v": 0.0}, "mm uu vv zz"),
+        ({"z": 0.0, "v": 0.0}, "vv zz"),
     ],
 )
 def test_combinations_have_no_part_along_the_flat_direction(rates, names):
@@ -209,8 +209,10 @@ def test_combinations_have_no_part_along_the_flat_direction(rates, names):
         assert np.linalg.matrix_rank(np.asarray(found.weights)) == 9
         np.testing.assert_allclose(found.weights @ flat, 0, atol=1e-15)
         assert found.names[6:] == tuple(names.split()) or rates == {"m": 0.0}
+        assert found.unread == ()
     else:
-        assert found.names[6:] == tuple(names.split())
+        assert found.names == ("zm", "zu", "vm", "vu", "zv", *names.split())
+        assert found.unread == ("mu", "mm", "uu")
 
 
 @pytest.mark.parametrize(
@@ -320,6 +322,44 @@ def test_what_learned_is_told_from_what_did_not(estimate):
     assert str(found).startswith(f"Best: {truth};")
     few = [n for n, e in found.estimates.items() if e.starts_agreeing < 2]
     assert list(found.unresolved) == few
+
+
+def test_a_network_that_learned_by_a_local_rule_is_found():
+    """N = 40, F orthogonal to all vectors, RFLO: seven overlaps; three that no curve shows."""
+    rule = lrnn.RFLO(key=jr.key(0))
+    task, method = lrnn.ExponentialFilter(0.2, 0.25, 20), lrnn.Descent(0.05, rule=rule)
+    net = lrnn.LowRankRNN.with_overlaps(TRUTH, 40, dt=0.25, key=jr.key(2))
+    beside = np.linalg.svd(np.asarray(net.vectors))[0][:, 4] * np.sqrt(40)
+    given = lrnn.Descent(0.05, rule=lrnn.RFLO(beside[:, None]))
+    seen = lrnn.learn(net, task, given, epochs=60, record=5, watch=lambda n: n.overlaps.S.ravel())
+    data = Observations(Visible(), seen.watched, epochs=EPOCHS, noise=1e-6)
+    options: dict = {"model": lrnn.reduce(net), "starts": 4, "key": jr.key(0)}
+    found = inference.infer(data, task, method, **options)
+    assert found.names == ("zm", "zu", "vm", "vu", "mu", "mm", "uu")
+    expected = [TRUTH[name] for name in found.names]
+    np.testing.assert_allclose(found.values, expected, atol=1e-4)
+    assert np.all(np.abs(found.values - np.array(expected)) < 4 * found.std)
+    assert str(found).endswith("never seen: zv, vv, zz")
+    assert (float(found.flat_range[0]), float(found.flat_range[1])) == (0, 0)
+    seen = inference.identifiable(
+        task, method, lrnn.reduce(net), epochs=EPOCHS, observe=Visible(), noise=1e-6
+    )
+    np.testing.assert_allclose(seen.std[-1], found.std, rtol=1e-2)
+    assert (seen.ranks.visible[-1], seen.images.null_names) == (7, ("zz", "zv", "vv"))
+
+
+def test_confusion_counts_what_compare_says():
+    ways = {"all": METHOD, "read-out": rated(v=0.0, m=0.0, u=0.0)}
+    given: dict = {"model": MODEL, "unknown": (), "starts": 4}
+    seen: dict = {"epochs": EPOCHS, "observe": Visible(), "noise": 0.01}
+    found = inference.confusion(TASK, ways, **given, **seen, repetitions=2, key=jr.key(3))
+    assert found.names == ("all", "read-out")
+    assert found.said.sum(axis=1).tolist() == [2, 2]
+    assert found.right == np.trace(found.said) / 4 >= 0.75
+    assert str(found).startswith(f"Right {found.right:.3g}: all → all 2")
+    big = eqx.tree_at(lambda method: method.lr, METHOD, 50.0 * METHOD.lr)
+    with pytest.raises(ValueError, match=r"'all' diverges for one of the random networks"):
+        inference.confusion(TASK, {"all": big}, **given, **seen, repetitions=2, key=jr.key(3))
 
 
 def test_a_fit_goes_on_from_an_estimate(estimate, curves):

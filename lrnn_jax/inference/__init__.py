@@ -2,7 +2,7 @@
 
 from lrnn_jax.inference._channels import AbstractChannel, Loss, Outputs, Successes, Visible
 from lrnn_jax.inference._combinations import Combinations, combinations
-from lrnn_jax.inference._compare import Comparison, compare
+from lrnn_jax.inference._compare import Comparison, Confusion, compare, confusion
 from lrnn_jax.inference._design import Probe, d_optimal, e_optimal, optimal_probe, separate
 from lrnn_jax.inference._estimate import Estimate, Prior, covariance, infer
 from lrnn_jax.inference._fit import Fits, fit

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from lrnn_jax.inference._images import unread
 from lrnn_jax.inference._methods import traits
 from lrnn_jax.inference._predict import Setting
 
@@ -12,7 +13,8 @@ from lrnn_jax.inference._predict import Setting
 class Combinations(eqx.Module):
     """Linear combinations of the parameters, with names.
 
-    Fields: weights, shape (combination, parameter); names such as "vu", "mm+zz", "mm−uu".
+    Fields: weights, shape (combination, parameter); names such as "vu", "mm+zz", "mm−uu"; unread,
+        names of overlaps that nothing ever shows.
 
     >>> both = inference.Combinations(jnp.array([[1.0, 1.0]]), ("mm+zz",))
     >>> both.weights @ jnp.array([2.0, 0.5])
@@ -21,24 +23,28 @@ class Combinations(eqx.Module):
 
     weights: Float[Array, "combination parameter"]
     names: tuple[str, ...] = eqx.field(static=True)
+    unread: tuple[str, ...] = eqx.field(static=True, default=())
 
 
 def combinations(s: Setting) -> Combinations:
-    """All parameters, but squared norms by their combinations across the flat direction.
+    """All parameters that anything shows, squared norms by combinations across the flat direction.
 
         mm + (d_m/d_z) zz, uu + (d_u/d_v) vv, …;      mm − (d_m/d_u) uu, …
 
-    where d are the multipliers: J₀ = diag(−D, D) moves none of them. Of a nonlinear model, and of
-    columns that do not learn, the norms themselves.
+    where d are the multipliers: J₀ = diag(−D, D) moves none of them. Of a nonlinear model, of
+    columns that do not learn, and under other rules than the gradient, the norms themselves.
 
     >>> looks = inference.Setting(reduction, task, descent, inference.Visible(), (0, 5), 5, ())
     >>> inference.combinations(looks).names
     ('zm', 'zu', 'vm', 'vu', 'mu', 'zv', 'mm+zz', 'uu+vv', 'mm−uu')
     """
     roles, names = s.model.roles, s.parameters
-    d = np.array(s.model.multipliers(traits(s.method).rates))
+    how = traits(s.method)
+    d = np.array(s.model.multipliers(how.rates))
     index = {pair: position for position, pair in enumerate(roles.pairs)}
-    learns = [i for i in range(roles.right) if d[i] > 0] if s.model.linear else []
+    hidden = [index[pair] for pair in unread(s.model, how)]
+    flat = s.model.linear and how.gradient
+    learns = [i for i in range(roles.right) if d[i] > 0] if flat else []
     left = [i for i in learns if i < roles.left]
     right = [i for i in learns if i >= roles.left]
     if not left or not right:
@@ -49,7 +55,7 @@ def combinations(s: Setting) -> Combinations:
     chained = {index[i, i] for i in left + right}
     rows, said = [], []
     for position, name in enumerate(names):
-        if position not in chained:
+        if position not in {*chained, *hidden}:
             rows.append(np.eye(len(names))[position])
             said.append(name)
     order = len(said) - len(s.unknown)
@@ -61,4 +67,4 @@ def combinations(s: Setting) -> Combinations:
         rows.insert(order, row)
         said.insert(order, f"{first}{'+' if sign > 0 else '−'}{scale}{second}")
         order += 1
-    return Combinations(jnp.asarray(np.array(rows)), tuple(said))
+    return Combinations(jnp.asarray(np.array(rows)), tuple(said), tuple(names[i] for i in hidden))

@@ -1,16 +1,20 @@
-"""Which way of learning made a curve."""
+"""Which way of learning made a curve, and how often that can be told."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import equinox as eqx
+import jax
+import jax.random as jr
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import ArrayLike, Int, PRNGKeyArray
 
-from lrnn_jax._checks import component, one_key
-from lrnn_jax.inference._channels import dependence
-from lrnn_jax.inference._estimate import Estimate, Prior, infer
-from lrnn_jax.inference._observations import Observations
+from lrnn_jax._checks import component, one_key, whole
+from lrnn_jax.inference._channels import AbstractChannel, dependence
+from lrnn_jax.inference._estimate import Estimate, Prior, drawn, infer
+from lrnn_jax.inference._observations import Observations, as_epochs
+from lrnn_jax.inference._predict import setting
 from lrnn_jax.inference._ranks import exact_ranks
+from lrnn_jax.inference._saved import AbstractSaved
 from lrnn_jax.learning import AbstractMethod
 from lrnn_jax.networks import AbstractOverlapRNN
 from lrnn_jax.tasks import AbstractObjective
@@ -78,7 +82,7 @@ def compare(
     starts: int = 20,
     key: PRNGKeyArray,
 ) -> Comparison:
-    """Which of several ways of learning made a curve: what learns, with or without momentum.
+    """Which of several ways of learning made a curve: by which rule, what learns, with momentum?
 
         BIC = min χ² + dimension · ln n      (χ² + 2 n ln s where the noise σ · s is unknown)
 
@@ -88,7 +92,8 @@ def compare(
     Arguments:
         data, objective, model, unknown, prior, starts: as for `infer`.
         candidates: methods by name, e.g. `{"all": Descent(5e-3), "m frozen": Descent(5e-3,
-            rates={"m": 0.0})}`; a rate that is unknown is where its prior lies.
+            rates={"m": 0.0}), "RFLO": Descent(5e-3, rule=RFLO(key=key))}`; a rate that is unknown
+            is where its prior lies.
         key: draws starts, the same for all candidates.
 
     Errors: ValueError as for `infer` and `exact_ranks`, and for no candidates.
@@ -130,3 +135,91 @@ def compare(
         dimensions[name] = min(int(counts[data.channel.kind][-1]), data.size)
         bic[name] = float(found.deviance) + dimensions[name] * float(np.log(data.size))
     return Comparison(estimates, dimensions, bic)
+
+
+class Confusion(AbstractSaved):
+    """How often each way of learning is taken for which.
+
+    Fields:
+        names: of the candidates.
+        said: counts, shape (true candidate, said candidate); the last column is "unresolved".
+
+    >>> found = inference.Confusion(("all", "RFLO"), np.array([[9, 0, 1], [0, 10, 0]]))
+    >>> found.right
+    0.95
+    """
+
+    names: tuple[str, ...] = eqx.field(static=True)
+    said: Int[np.ndarray, "true said"]
+
+    @property
+    def right(self) -> float:
+        """The share that is told rightly."""
+        return float(np.trace(self.said) / np.sum(self.said))
+
+    def __str__(self) -> str:
+        heads = (*self.names, "unresolved")
+        rows = []
+        for name, counts in zip(self.names, np.asarray(self.said)):
+            seen = [f"{head} {count}" for head, count in zip(heads, counts) if count]
+            rows.append(f"{name} → {', '.join(seen)}")
+        return f"Right {self.right:.3g}: {'; '.join(rows)}"
+
+
+def confusion(
+    objective: AbstractObjective,
+    candidates: Mapping[str, AbstractMethod],
+    *,
+    model: AbstractOverlapRNN,
+    epochs: Sequence[int] | np.ndarray,
+    observe: AbstractChannel,
+    noise: ArrayLike,
+    repetitions: int = 10,
+    unknown: tuple[str, ...] = ("lr",),
+    prior: Prior | None = None,
+    starts: int = 20,
+    key: PRNGKeyArray,
+) -> Confusion:
+    """How often an experiment would tell by which way a network learned, before it is done.
+
+    Random networks learn in each of the ways, are seen with noise, and `compare` says which way it
+    was.
+
+    Arguments:
+        objective, candidates, model, unknown, prior, starts: as for `compare`.
+        epochs, observe, noise: what is seen, as for `identifiable`.
+        repetitions: how many random networks, the same for all candidates.
+        key: draws networks, noise, and starts.
+
+    Errors: ValueError as for `compare`, and where a network's learning diverges.
+
+    Source: ours.
+
+    >>> ways = {"all": descent, "e-prop": lrnn.Descent(0.05, rule=lrnn.EProp())}
+    >>> seen = {"epochs": range(0, 21, 5), "observe": inference.Visible(), "noise": 0.01}
+    >>> few = {"repetitions": 1, "unknown": (), "starts": 4, "key": key}
+    >>> inference.confusion(task, ways, model=reduction, **seen, **few).said.shape
+    (2, 3)
+    """
+    component(candidates, Mapping, "candidates", '{"all": Descent(5e-3)}')
+    component(observe, AbstractChannel, "observe", "Outputs(every=20)")
+    epochs, repetitions = as_epochs(epochs), whole(repetitions, "repetitions")
+    networks, errors, starting = jr.split(one_key(key), 3)
+    stride = Observations(observe, np.zeros(len(epochs)), epochs=epochs, noise=1.0).stride
+    columns = (*candidates, "unresolved")
+    said = np.zeros((len(candidates), len(columns)), int)
+    given = {"model": model, "unknown": unknown, "prior": prior, "starts": starts}
+    for row, (name, method) in enumerate(candidates.items()):
+        s = setting(model, objective, method, observe, epochs, stride, ())
+        clean = jax.jit(jax.vmap(s.predict))(drawn(s, repetitions, networks))
+        if not np.all(np.isfinite(clean)):
+            raise ValueError(
+                f"`candidates`: learning by {name!r} diverges for one of the random networks "
+                f"before the last of `epochs`: take a smaller step."
+            )
+        shown = clean + noise * jr.normal(jr.fold_in(errors, row), clean.shape)
+        for number, values in enumerate(shown):
+            data = Observations(observe, values, epochs=epochs, noise=noise)
+            found = compare(data, objective, candidates, **given, key=jr.fold_in(starting, number))
+            said[row, columns.index(found.best)] += 1
+    return Confusion(tuple(candidates), said)

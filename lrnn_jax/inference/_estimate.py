@@ -199,6 +199,7 @@ class Estimate(AbstractSaved):
         rows = [row + " weak" * (name in self.weak) for name, row in zip(self.names, rows)]
         low, high = map(float, self.flat_range)
         flat = f"; along the flat direction {low:.3g} … {high:.3g}" if low < high else ""
+        flat += f"; never seen: {', '.join(self.combined.unread)}" * bool(self.combined.unread)
         head = f"Estimate, {outcome(self.result)}: χ² {float(self.chi2):.4g}"
         head += f" of {self.size} numbers, noise × {float(self.scale):.3g}"
         starts = f"{self.starts_agreeing} of {len(self.fits.cost)} starts agree"
@@ -360,7 +361,8 @@ def _deviations(weights: Array, covariance: Array) -> Array:
 
 
 def _range(s: Setting, theta: Array) -> Any:
-    """The cone's range along the flat direction; zeros for a nonlinear model, which has none."""
-    if not s.model.linear:
+    """The cone's range along the flat direction; zeros where nothing is flat."""
+    how = traits(s.method)
+    if not (s.model.linear and how.gradient):
         return jnp.zeros(()), jnp.zeros(())
-    return flat_range(s.at(theta), traits(s.method).rates)
+    return flat_range(s.at(theta), how.rates)

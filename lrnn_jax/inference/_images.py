@@ -20,6 +20,7 @@ from lrnn_jax.overlaps import (
     regauged,
     transposed,
 )
+from lrnn_jax.rules import steering
 
 
 class Symmetry(NamedTuple):
@@ -85,20 +86,22 @@ def images(
         gauge           V → VC⁻ᵀ, U → UC, any C: only while neither U nor V learns
         transposition   (Z, V, M, U) → (M, U, Z, V): one input, one output, equal multipliers
         scale           Z → cZ, M → M/c: only while neither Z nor M learns
-        P, R            P → P + any: only while neither M nor U learns; R: likewise of Z and V
+        P, R            P → P + any: only while neither M nor U learns along Z and V (they are
+                        frozen, or get errors by fixed vectors); R: while Z and V are frozen
         flat            Q → Q + εJ₀ (`flat_direction`): exact for `Flow`; for descent at O(η)
 
-    Rank 1, all learning: the sign of (u, v) and the transpose make four images.
+    Rank 1, all learning by the gradient: the sign of (u, v) and the transpose make four images.
+    Other rules break transposition and the flat direction, and leave what they never read.
 
     Arguments:
         model: Q, or a network or reduction that has it: its frozen columns and its activation
             break symmetries.
-        method: how it learns: multipliers, flow or steps.
+        method: how it learns: multipliers, flow or steps, rule.
         see_overlaps: whether the visible overlaps S themselves are observed, not only outputs and
             losses.
 
-    Errors: ValueError for a batch of overlaps, for a method that is not exact on overlaps or does
-    not follow the gradient.
+    Errors: ValueError for a batch of overlaps, for a method that is not exact on overlaps, or whose
+    rule sends no errors back.
 
     Source: ours.
 
@@ -145,6 +148,9 @@ def symmetries(
     """What leaves curves as they are, and along which independent directions."""
     roles, d = model.roles, np.array(model.multipliers(how.rates))
     still = {f: not d[s].any() for f, s in roles.slices.items()}
+    hidden = set(unread(model, how))
+    blocks = {"P": (0, roles.left), "R": (roles.left, roles.right)}
+    free = {name: hidden.issuperset(_within(*block)) for name, block in blocks.items()}
     left, right = d[: roles.left], d[roles.left : roles.right]
     sides = np.count_nonzero(left), np.count_nonzero(right)
     few = (max(sides) == 1 and how.plain) or not min(sides)
@@ -172,24 +178,52 @@ def symmetries(
             (roles.inputs != roles.outputs, "inputs and outputs differ in number"),
             (roles.inputs > 1, "responses between several channels become their transpose"),
             (not swapped, "M U and Z V are frozen or learn differently"),
+            (not how.gradient, "the rule does not send errors back the way that signals came"),
         ],
         "scale": [
             (see, "the observed S has the norms of z and m"),
             nonlinear,
             beside,
             (not (still["z"] and still["m"]), "learning goes by the norms of z and m"),
+            (
+                how.backward.source == "f",
+                "errors reach neurons by vectors that do not change with z",
+            ),
         ],
-        "P": [(bool(sides[1]), "M or U learn along Z and V, by their lengths and angles")],
+        "P": [(not free["P"], "M or U learn along Z or V, by their lengths and angles")],
         "R": [
             nonlinear,
-            (bool(sides[0]), "Z or V learn along M and U, by their lengths and angles"),
+            (not free["R"], "Z or V learn along M and U, by their lengths and angles"),
         ],
-        "flat": [nonlinear, (not (how.flow or few), "finite steps see it, at O(η) over a run")],
+        "flat": [
+            nonlinear,
+            (
+                not how.gradient,
+                "under this rule curves do not depend on R and P by their sum alone",
+            ),
+            (not (how.flow or few), "finite steps see it, at O(η) over a run"),
+        ],
     }
     reasons = {n: [why for true, why in listed if true] for n, listed in against.items()}
     found = tuple(Symmetry(n, not r, r[0] if r else _HOLDS[n]) for n, r in reasons.items())
     kept = {symmetry.name for symmetry in found if symmetry.holds}
-    return found, tuple(_directions(roles, d, kept))
+    return found, tuple(_directions(roles, d, kept, hidden))
+
+
+def _within(low: int, high: int) -> Iterator[tuple[int, int]]:
+    """Pairs of columns of a block of Q."""
+    return itertools.combinations_with_replacement(range(low, high), 2)
+
+
+def unread(model: AbstractOverlapModel, how: Traits) -> list[tuple[int, int]]:
+    """Entries of Q that neither outputs nor learning ever read; of nonlinear models those of P."""
+    roles, d = model.roles, np.array(model.multipliers(how.rates))
+    own = {f: s for f, s in roles.slices.items() if s.start < roles.right}
+    still = tuple(f for f, s in own.items() if not d[s].any())
+    silent = steering(how.rule, roles, frozen=still).silent
+    pairs = [pair for name, pair in zip(roles.names, roles.pairs) if name in silent]
+    last = roles.right if model.linear else roles.left
+    return [pair for pair in pairs if max(pair) < last]
 
 
 _HOLDS = {
@@ -198,13 +232,15 @@ _HOLDS = {
     "gauge": "U → UC, V → VC⁻ᵀ changes no output, and neither U nor V learns",
     "transposition": "one input and one output: the reversed network has the same response",
     "scale": "Z → cZ, M → M/c changes no output, and neither Z nor M learns",
-    "P": "neither M nor U learns: how Z and V lie to each other enters nowhere",
+    "P": "nothing learns along Z and V: how they lie to each other enters nowhere",
     "R": "neither Z nor V learns: how M and U lie to each other enters nowhere",
     "flat": "Γ couples Z V with M U only, so that R and P change curves by their sum only",
 }
 
 
-def _directions(roles: Roles, d: np.ndarray, kept: set[str]) -> Iterator[Direction]:
+def _directions(
+    roles: Roles, d: np.ndarray, kept: set[str], hidden: set[tuple[int, int]]
+) -> Iterator[Direction]:
     """Independent null directions of the symmetries that hold."""
     k, labels, zero = roles.size, roles.labels, np.zeros((roles.size, roles.size))
     v, u = (range(*roles.slices[family].indices(k)) for family in "vu")
@@ -220,12 +256,10 @@ def _directions(roles: Roles, d: np.ndarray, kept: set[str]) -> Iterator[Directi
     if "scale" in kept:
         sign = {"z": 1.0, "m": -1.0}
         yield Direction("scale", np.diag([sign.get(label[0], 0.0) for label in labels]), zero)
-    for name, low, high in (("P", 0, roles.left), ("R", roles.left, roles.right)):
-        for i, j in itertools.combinations_with_replacement(range(low, high), 2):
-            b = zero.copy()
-            b[i, j] = b[j, i] = 1.0
-            if name in kept:
-                yield Direction(labels[i] + labels[j], zero, b)
+    for i, j in sorted(hidden):
+        b = zero.copy()
+        b[i, j] = b[j, i] = 1.0
+        yield Direction(labels[i] + labels[j], zero, b)
     if "flat" in kept and not kept & {"P", "R"}:
         sign = np.r_[-np.ones(roles.left), np.ones(roles.right - roles.left)]
         sign = np.r_[sign, np.zeros(k - roles.right)]

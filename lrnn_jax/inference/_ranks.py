@@ -1,6 +1,7 @@
 """Exact generic rank of what learning shows of overlaps, in arithmetic modulo a prime."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -12,6 +13,7 @@ from lrnn_jax.inference._images import Direction, symmetries
 from lrnn_jax.inference._methods import Traits, traits
 from lrnn_jax.inference._modular import PRIME, Echelon, Jets, Ring, stacked
 from lrnn_jax.inference._systems import Observed, System, system
+from lrnn_jax.inference._written import Columns
 from lrnn_jax.learning import AbstractMethod
 from lrnn_jax.overlaps import AbstractOverlapModel, Roles
 from lrnn_jax.tasks import AbstractObjective
@@ -60,20 +62,22 @@ def exact_ranks(
     Outputs, losses and steps of descent are polynomials of Q and η. They are computed with
     derivatives for random numbers modulo p = 2³¹ − 1, where elimination is exact: the rank is the
     one of all but special overlaps with probability 1 − O(10⁻⁸), without any tolerance. For `Flow`,
-    numbers are series in time, and "after epoch e" means derivatives in time up to order e.
+    numbers are series in time, and "after epoch e" means derivatives in time up to order e. Fixed
+    vectors of a rule are orthogonal to all others, as those that a `key` draws for a reduction.
 
     Arguments:
         objective: a filter task, or a `ClosedLoop` of a linear plant. Only its structure counts;
             target and step are generic.
-        method: `Descent` (momentum, rates) or `Flow`; its multipliers are taken as they are.
+        method: `Descent` (momentum, rates) or `Flow`, with any rule that sends errors back; its
+            multipliers are taken as they are.
         overlaps: a model whose roles and frozen columns count; values do not.
         epochs: E, updates.
         unknown: what is to be found beside Q: "lr", "momentum", and "gain", "offset" of what is
             observed (not of S).
         seed: of the random numbers; every seed gives the same ranks.
 
-    Errors: ValueError for other objectives and methods, a network that is not linear or has biases,
-    names that are unknown.
+    Errors: ValueError for other objectives and methods, a rule that is not for this objective, a
+    network that is not linear or has biases, names that are unknown.
 
     Source: ours.
 
@@ -83,6 +87,7 @@ def exact_ranks(
     component(objective, AbstractObjective, "objective", "ExponentialFilter(…), or ClosedLoop(…)")
     component(overlaps, AbstractOverlapModel, "overlaps", "Overlaps, a network, or a reduction")
     how, epochs = traits(method), whole(epochs, "epochs", 0)
+    how.rule.check(objective)
     unknown, seed = names(unknown, "unknown", UNKNOWN), whole(seed, "seed", 0)
     if not how.plain:
         raise ValueError(
@@ -121,7 +126,7 @@ def _ranks(
         more |= {"gain": ring.eye(1), "offset": ring.zeros(1, 1)}
     found = {kind: Echelon(len(parameters)) for kind in KINDS}
     table = {kind: [] for kind in KINDS}
-    learner = _Learner(system(objective, roles, ring), roles, ring, model.multipliers(how.rates))
+    learner = _Learner(system(objective, roles, ring), roles, ring, how, model)
     run = learner.flow if how.flow else learner.descent
     for order, (s, seen) in enumerate(run(q, more, epochs, how.momentum)):
         linked = [x * more["gain"] for x in (seen.outputs, seen.loss)]
@@ -146,26 +151,48 @@ def _ranks(
 
 
 class _Learner:
-    """Learning modulo a prime: Q' = (1 − ηDΓ) Q (1 − ηΓD), with momentum, or its flow."""
+    """Learning modulo a prime: Q' = (1 − ηA)ᵀ Q (1 − ηA), with momentum, or its flow.
 
-    def __init__(self, linear: System, roles: Roles, ring: Ring, d: tuple[float, ...]):
-        self.system, self.roles, self.ring = linear, roles, ring
+    A = ΓD for the gradient; another rule has fixed columns beside those of the network.
+    """
+
+    def __init__(
+        self, linear: System, roles: Roles, ring: Ring, how: Traits, model: AbstractOverlapModel
+    ):
+        way = how.backward
+        fixed = {"feedback": roles.outputs * (way.source == "f")}
+        fixed |= {"through": roles.rank * (way.carried == "c")}
+        self.system, self.ring, self.how = linear, ring, how
+        self.roles = replace(roles, **fixed)
+        self.more = self.roles.size - roles.size
+        d = (*model.multipliers(how.rates), *[0.0] * self.more)
         self.d = ring.exact(np.diag(d))
 
+    def begun(self, q: Jets) -> Jets:
+        """QᵀQ with that of the fixed columns."""
+        if not self.more:
+            return q
+        rows, zeros = q.shape[0], self.ring.zeros
+        below = [zeros(self.more, rows), self.ring.eye(self.more)]
+        return stacked([[q, zeros(rows, self.more)], below])
+
     def gamma(self, q: Jets) -> tuple[Jets, Observed, Jets]:
-        """S, what is observed, and ΓD."""
-        left, k = self.roles.left, self.roles.size
-        s = q[:left, left:]
+        """S, what is observed, and A."""
+        left, right = self.roles.left, self.roles.right
+        s = q[:left, left:right]
         seen = self.system.observe(s, self.roles.outputs)
+        if not self.how.gradient:
+            columns = Columns(self.system, q, self.roles, self.ring)
+            return s, seen, columns.direction(self.how.backward) @ self.d
         g, zeros = seen.slope, self.ring.zeros
-        gamma = stacked([[zeros(left, left), g], [g.T, zeros(k - left, k - left)]])
+        gamma = stacked([[zeros(left, left), g], [g.T, zeros(right - left, right - left)]])
         return s, seen, gamma @ self.d
 
     def descent(
         self, q0: Jets, more: dict[str, Jets], epochs: int, momentum: bool
     ) -> Iterator[tuple[Jets, Observed]]:
         """S and what is observed at each epoch."""
-        t, memory = self.ring.eye(self.roles.size), None
+        q0, t, memory = self.begun(q0), self.ring.eye(self.roles.size), None
         for epoch in range(epochs + 1):
             s, seen, gamma = self.gamma(t.T @ q0 @ t)
             yield s, seen
@@ -180,7 +207,7 @@ class _Learner:
         self, q0: Jets, more: dict[str, Jets], epochs: int, momentum: bool
     ) -> list[tuple[Jets, Observed]]:
         """S and what is observed, as series in time, once for each order, by Picard iteration."""
-        q = q0
+        q = q0 = self.begun(q0)
         for _ in range(epochs):
             change = q @ self.gamma(q)[2] * more["lr"]
             q = q0 - (change + change.T).integral()

@@ -32,7 +32,7 @@ class System(NamedTuple):
 
     Fields: base, (n, n); into_v, (n, r); into_z, (n, d_out) or None; latents κ, (d, n); start X_0,
         (n, trials); seen, (o, n) or None; target F, one matrix for each step; first, the first step
-        that counts.
+        that counts; dt of a task's network, 1×1; steps of the objective, of which few are taken.
     """
 
     base: Jets
@@ -43,6 +43,8 @@ class System(NamedTuple):
     seen: Jets | None
     target: Sequence[Jets]
     first: int
+    dt: Jets | None = None
+    steps: int = 0
 
     def observe(self, s: Jets, outputs: int) -> Observed:
         """Outputs, loss and slope, by adjoints."""
@@ -106,6 +108,8 @@ def _(objective: Any, roles: Roles, ring: Ring) -> System:
         seen=None,
         target=[ring.random(o, i) for _ in range(steps)],
         first=0,
+        dt=dt,
+        steps=objective.steps,
     )
 
 

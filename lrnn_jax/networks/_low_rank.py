@@ -32,7 +32,6 @@ from lrnn_jax.networks._base import (
     Equilibria,
     Simulation,
     plus_bias,
-    scan_states,
 )
 from lrnn_jax.networks._bulk import AbstractBulk
 from lrnn_jax.networks._constraints import as_signs, kept, non_negative
@@ -43,6 +42,7 @@ from lrnn_jax.networks._steps import (
     mean_square,
     share_rates,
     state_of_latents,
+    states_of_latents,
 )
 from lrnn_jax.networks._vector_space import vectors_and_bias
 from lrnn_jax.networks._vectors import transport, vectors_with_overlaps
@@ -113,7 +113,7 @@ class LowRankRNN(AbstractOverlapRNN):
     activation: AbstractActivation
     readout_activation: AbstractActivation = eqx.field(metadata=READOUT)
     frozen: tuple[str, ...] = eqx.field(static=True)
-    simulation = Simulation(scan_states, share_rates, power=mean_square)
+    simulation = Simulation(states_of_latents, share_rates, power=mean_square)
     equilibria = Equilibria(latents, state_of_latents, drift_of_latents)
     space = staticmethod(vectors_and_bias)
     backward = THROUGH_FACTORS

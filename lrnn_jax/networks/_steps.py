@@ -6,7 +6,51 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lrnn_jax.networks._base import drift_of_state
+from lrnn_jax.networks._base import drift_of_state, scan_states
+
+
+def states_of_latents(
+    network: Any,
+    inputs: Float[Array, "time *batch inputs"],
+    state: Float[Array, "*batch n"],
+    noise: Float[Array, "time *batch n"] | None,
+) -> Float[Array, "time *batch n"]:
+    """h_1 … h_T; of linear networks by a loop over r latents, in place of one over N neurons.
+
+    h_t = (1 − dt)^t h_0 + M X_t + U K_t,      X_{t+1} = (1 − dt) X_t + dt x_t  (b: x = 1)
+    K_{t+1} = (1 − dt) K_t + dt Vᵀh_t/s
+    """
+    if not network.linear or network.bulk is not None or noise is not None:
+        return scan_states(network, inputs, state, noise)
+    dt = network.dt.astype(network.dtype)
+    keep = 1 - dt
+    driven, drive = network.m, inputs
+    if network.b is not None:
+        ones = jnp.ones((*inputs.shape[:-1], 1), network.dtype)
+        driven = jnp.concatenate([network.m, network.b], axis=1)
+        drive = jnp.concatenate([inputs, ones], axis=-1)
+    across = network.project(driven.T, network.v)
+    recurrent = dt * network.project(network.u.T, network.v) + keep * jnp.eye(network.u.shape[1])
+    seen = _recurrence(jnp.zeros_like(drive[0]), dt * drive, lambda x: keep * x)
+    still = jnp.zeros((len(inputs), *[1] * state.ndim), keep.dtype)
+    left = _recurrence(jnp.ones_like(still[0]), still, lambda x: keep * x)
+    began = network.project(state, network.v)
+    drive = dt * (left[:-1] * began[None] + seen[:-1] @ across)
+    recurrent = recurrent.reshape(*[1] * (state.ndim - 1), *recurrent.shape)
+    k = _recurrence(jnp.zeros_like(began), drive, lambda x: jnp.sum(x[..., None] * recurrent, -2))
+    return seen[1:] @ driven.T + k[1:] @ network.u.T + left[1:] * state[None]
+
+
+def _recurrence(
+    start: Float[Array, "*batch c"], drive: Float[Array, "time *batch c"], move: Any
+) -> Float[Array, "all *batch c"]:
+    """x_0 … x_T with x_{t+1} = move(x_t) + drive_t."""
+
+    def body(x: Array, d: Array) -> tuple[Array, Array]:
+        x = move(x) + d
+        return x, x
+
+    return jnp.concatenate([start[None], jax.lax.scan(body, start, drive)[1]])
 
 
 def share_rates(

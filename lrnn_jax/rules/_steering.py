@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
-from lrnn_jax._checks import component, number, whole
+from lrnn_jax._checks import component, names, number, whole
 from lrnn_jax.overlaps import Overlaps, Roles, from_vector, visible
 from lrnn_jax.reduced import ReducedRNN
 from lrnn_jax.rules._base import AbstractRule, Backward, EpochLoss
@@ -48,7 +48,7 @@ class Steering(eqx.Module):
         return tuple(name for name in self.roles.names if name not in self.steering)
 
 
-def steering(rule: AbstractRule, roles: Roles) -> Steering:
+def steering(rule: AbstractRule, roles: Roles, *, frozen: tuple[str, ...] = ()) -> Steering:
     """Which overlaps can steer learning in a linear network, by the structure of the rule.
 
         dQ = −η (AᵀQ + QA),      A_Z, A_V: coefficients of writing vectors;  A_M, A_U of the columns
@@ -60,8 +60,9 @@ def steering(rule: AbstractRule, roles: Roles) -> Steering:
     Arguments:
         rule: the gradient, or another rule that says how errors go back.
         roles: of the network, e.g. `net.roles`; fixed vectors are added.
+        frozen: families that do not learn, such as ("m",).
 
-    Errors: ValueError for a rule that does not say (perturbation).
+    Errors: ValueError for a rule that does not say (perturbation), and families it does not have.
 
     Source: ours.
 
@@ -69,8 +70,11 @@ def steering(rule: AbstractRule, roles: Roles) -> Steering:
     10
     >>> rules.steering(lrnn.RFLO(key=key), net.roles).silent
     ('zv', 'vv', 'zz')
+    >>> rules.steering(lrnn.Gradient(), net.roles, frozen=("z", "v")).silent
+    ('mu', 'mm', 'uu')
     """
     way, roles = _way(rule), component(roles, Roles, "roles", "net.roles")
+    still = names(frozen, "frozen", tuple(roles.sizes))
     through = roles.rank * (way.carried == "c")
     roles = replace(roles, feedback=roles.outputs * (way.source == "f"), through=through)
     write = [f for f in "mubh" if f in roles.sizes]
@@ -81,6 +85,7 @@ def steering(rule: AbstractRule, roles: Roles) -> Steering:
     seen = {(a, b) for a in "zv" for b in write}
     columns = {f: set(write) for f in "zv"} | dict.fromkeys(write, alpha)
     factors = {"z": set(), "v": reaches | carried} | dict.fromkeys(write, carried)
+    columns, factors = ({f: x[f] for f in x if f not in still} for x in (columns, factors))
     found, new = set(), {tuple(sorted(pair)) for pair in seen}
     while new:
         found |= new
