@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+from pathlib import Path
 
 import jax.numpy as jnp
 import jax.random as jr
@@ -111,10 +112,33 @@ def test_a_csv_says_what_was_seen(text, tmp_path):
         np.testing.assert_allclose(data.noise[:, 0], [0.1, 0.2])
 
 
+def test_sessions_are_so_many_epochs_apart(tmp_path):
+    """Extra columns are no matter, and missed sessions are left out."""
+    path = tmp_path / "mouse.csv"
+    path.write_text("session,day,trials,correct\n3,Monday,10,5\n4,Tuesday,12,8\n7,,10,8\n")
+    data = inference.read_observations(path, per_session=10)
+    assert data.epochs == (0, 10, 40)
+    assert repr(data.channel) == repr(Successes())
+    np.testing.assert_allclose(data.values[:, 0], [0.5, 8 / 12, 0.8])
+    assert inference.read_observations(path).epochs == (0, 1, 4)
+    path.write_text("epoch,trials,correct\n0,10,5\n")
+    with pytest.raises(ValueError, match=r"`per_session` is for a file of sessions"):
+        inference.read_observations(path, per_session=10)
+
+
+def test_the_sessions_of_the_notebook_are_read():
+    """Sessions as an experimenter has them; the notebook says how they were made."""
+    path = Path(__file__).parent.parent / "notebooks" / "sessions.csv"
+    data = inference.read_observations(path, per_session=4)
+    assert data.epochs == tuple(range(0, 96, 4))
+    assert data.values[0, 0] < 0.65 < 0.9 < data.values[-1, 0]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("loss\n1\n", "needs a column epoch; it has loss"),
+        ("loss\n1\n", "needs a column epoch, or session; it has loss"),
+        ("session,loss\n1.5,1\n", "sessions that are no whole numbers"),
         ("epoch,loss\n0,1\n", "`noise` must be given"),
         ("epoch,loss\n0,one\n", "must be a csv file: one row of names"),
         ("epoch,loss\n0,1,2\n", "must be a csv file: one row of names"),

@@ -58,6 +58,8 @@ class Assumed:
     """Standard deviation of the noise, where the file has no column of it."""
     log: bool = False
     """Take the logarithm of losses; the noise is then relative."""
+    per_session: int = 1
+    """Epochs from one session to the next, where the file has sessions."""
     unknown: tuple[str, ...] = ()
     """To be found too: lr, momentum, gain, offset, floor, span, noise."""
     starts: int = 20
@@ -68,7 +70,8 @@ class Assumed:
 
 def estimate(path: Path, learned: Learned, assumed: Assumed) -> Estimate:
     """The estimate from a file."""
-    data = read_observations(path, noise=assumed.noise, log=assumed.log)
+    a = assumed
+    data = read_observations(path, noise=a.noise, log=a.log, per_session=a.per_session)
     task, method, model = learned.parts()
     return infer(
         data,

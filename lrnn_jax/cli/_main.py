@@ -260,7 +260,8 @@ def _infer(
     """What a learning curve says of invisible overlaps: intervals, what is weak, what stays open.
 
     Args:
-        data: csv file: a column epoch, and zm zu vm vu, or loss, or correct trials, or y0 y20 …
+        data: csv file: a column epoch or session, and zm zu vm vu, or loss, or correct trials, or
+            y0 y20 …
         learned: what was learned, and how.
         assumed: what is known of the data.
         out: .npz file for the estimate.

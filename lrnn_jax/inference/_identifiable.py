@@ -78,7 +78,7 @@ def identifiable(
     method: AbstractMethod,
     model: AbstractOverlapRNN,
     *,
-    epochs: Sequence[int] | np.ndarray,
+    epochs: Sequence[int] | np.ndarray | Array,
     observe: AbstractChannel,
     noise: ArrayLike,
     unknown: tuple[str, ...] = (),

@@ -14,7 +14,7 @@ from lrnn_jax.inference._channels import AbstractChannel, Successes
 from lrnn_jax.inference._saved import AbstractSaved
 
 
-def as_epochs(epochs: Sequence[int] | np.ndarray, name: str = "epochs") -> tuple[int, ...]:
+def as_epochs(epochs: Sequence[int] | np.ndarray | Array, name: str = "epochs") -> tuple[int, ...]:
     """Rising whole numbers from 0 on.
 
     Errors: ValueError for anything else.
@@ -63,7 +63,7 @@ class Observations(AbstractSaved):
         channel: AbstractChannel,
         values: ArrayLike,
         *,
-        epochs: Sequence[int] | np.ndarray,
+        epochs: Sequence[int] | np.ndarray | Array,
         noise: ArrayLike,
     ):
         self.channel = component(channel, AbstractChannel, "channel", "Outputs(every=20)")
@@ -90,7 +90,7 @@ class Observations(AbstractSaved):
 
     @classmethod
     def binomial(
-        cls, correct: ArrayLike, trials: ArrayLike, *, epochs: Sequence[int] | np.ndarray
+        cls, correct: ArrayLike, trials: ArrayLike, *, epochs: Sequence[int] | np.ndarray | Array
     ) -> "Observations":
         """Counts of successes, one a session: shares c/n of `Successes`.
 

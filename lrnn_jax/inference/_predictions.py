@@ -64,7 +64,7 @@ def discriminability(
     objective: AbstractObjective,
     alternatives: Mapping[str, Any],  # of pairs (AbstractOverlapRNN, AbstractMethod)
     *,
-    epochs: Sequence[int] | np.ndarray,
+    epochs: Sequence[int] | np.ndarray | Array,
     observe: AbstractChannel,
     noise: ArrayLike,
 ) -> Discriminability:
@@ -160,7 +160,7 @@ def savings(
     other: AbstractObjective,
     method: AbstractMethod,
     *,
-    history: Sequence[int] | np.ndarray,
+    history: Sequence[int] | np.ndarray | Array,
     epochs: int,
     criterion: ArrayLike = 0.01,
 ) -> Savings:
@@ -245,7 +245,7 @@ def finite_size(
     method: AbstractMethod,
     *,
     neurons: int,
-    epochs: Sequence[int] | np.ndarray,
+    epochs: Sequence[int] | np.ndarray | Array,
     observe: AbstractChannel,
     draws: int = 16,
     key: PRNGKeyArray,
