@@ -484,7 +484,7 @@ NOT_CALLED = {
         Excursion Holonomy Landscape Stages Options LearningError Interrupted RESULTS UnknownOverlap
         StoreError Stopped Evaluation NoisyTrials Store Axis Design Runnable FixedPoints
         FixedPointHistory Steering Conserved Compressed CompressedDense Feedback MatrixInvariant
-        PerturbationMoments Images Symmetry Ranks Estimate Comparison Recorded Forecast
+        PerturbationMoments Images Symmetry Ranks Estimate Comparison Confusion Recorded Forecast
         Discriminability Savings crossing
         Combinations Identifiability Fits Probe WordLimit Truncation BulkLaw Alphabet""",
     "without arguments": """

@@ -146,19 +146,29 @@ def symmetries(
     model: AbstractOverlapModel, how: Traits, *, see: bool
 ) -> tuple[tuple[Symmetry, ...], tuple[Direction, ...]]:
     """What leaves curves as they are, and along which independent directions."""
+    hidden = set(unread(model, how))
+    reasons = _against(model, how, hidden, see)
+    found = tuple(Symmetry(n, not r, r[0] if r else _HOLDS[n]) for n, r in reasons.items())
+    kept = {symmetry.name for symmetry in found if symmetry.holds}
+    d = np.array(model.multipliers(how.rates))
+    return found, tuple(_directions(model.roles, d, kept, hidden))
+
+
+def _against(
+    model: AbstractOverlapModel, how: Traits, hidden: set[tuple[int, int]], see: bool
+) -> dict[str, list[str]]:
+    """Why each symmetry does not hold, by its name."""
     roles, d = model.roles, np.array(model.multipliers(how.rates))
     still = {f: not d[s].any() for f, s in roles.slices.items()}
-    hidden = set(unread(model, how))
-    blocks = {"P": (0, roles.left), "R": (roles.left, roles.right)}
-    free = {name: hidden.issuperset(_within(*block)) for name, block in blocks.items()}
+    p_free = hidden.issuperset(_within(0, roles.left))
+    r_free = hidden.issuperset(_within(roles.left, roles.right))
     left, right = d[: roles.left], d[roles.left : roles.right]
     sides = np.count_nonzero(left), np.count_nonzero(right)
     few = (max(sides) == 1 and how.plain) or not min(sides)
     equal = len(set(d[roles.slices["v"]])) == len(set(d[roles.slices["u"]])) == 1
     extra = roles.size > 2 * roles.rank + roles.inputs + roles.outputs
     swapped = len(left) == len(right) and np.array_equal(left, right)
-    bent = not model.linear
-    nonlinear = (bent, "outputs of a nonlinear network depend on R too")
+    nonlinear = (not model.linear, "outputs of a nonlinear network depend on R too")
     beside = (extra, "biases, initial states, fixed vectors or means are not turned with it")
     against = {
         "signs": [(see, "the observed S has the sign of u and v")],
@@ -190,11 +200,8 @@ def symmetries(
                 "errors reach neurons by vectors that do not change with z",
             ),
         ],
-        "P": [(not free["P"], "M or U learn along Z or V, by their lengths and angles")],
-        "R": [
-            nonlinear,
-            (not free["R"], "Z or V learn along M and U, by their lengths and angles"),
-        ],
+        "P": [(not p_free, "M or U learn along Z or V, by their lengths and angles")],
+        "R": [nonlinear, (not r_free, "Z or V learn along M and U, by their lengths and angles")],
         "flat": [
             nonlinear,
             (
@@ -204,10 +211,7 @@ def symmetries(
             (not (how.flow or few), "finite steps see it, at O(η) over a run"),
         ],
     }
-    reasons = {n: [why for true, why in listed if true] for n, listed in against.items()}
-    found = tuple(Symmetry(n, not r, r[0] if r else _HOLDS[n]) for n, r in reasons.items())
-    kept = {symmetry.name for symmetry in found if symmetry.holds}
-    return found, tuple(_directions(roles, d, kept, hidden))
+    return {n: [why for true, why in listed if true] for n, listed in against.items()}
 
 
 def _within(low: int, high: int) -> Iterator[tuple[int, int]]:
