@@ -10,6 +10,8 @@ vector. The first call compiles; the best of the others counts. With the command
         python benchmarks/rules.py
 """
 
+import os
+import subprocess
 import sys
 import time
 
@@ -21,7 +23,8 @@ from measure import DT, exponential, network
 import lrnn_jax as lrnn
 
 jax.config.update("jax_enable_x64", True)
-N, LR, ROUNDS, CELLS = 500, 5e-3, 4, 1000
+N, LR, ROUNDS = 500, 5e-3, 8
+DEVICES, CELLS = 2, 8
 TASK = exponential()
 F = np.random.default_rng(0).normal(size=(N, 1))
 
@@ -47,18 +50,24 @@ def learns(model, rule, epochs):
     return lambda: run(model)
 
 
-def many(reduction, rule, epochs):
-    """The same for a thousand rates at once."""
+def many(epochs):
+    """Prints the rate of reductions that learn by RFLO with different rates, on two devices."""
+    theory, rflo = lrnn.reduce(network(N), feedback=F), lrnn.RFLO(F)
 
-    @jax.jit
-    @jax.vmap
     def run(lr):
-        method = lrnn.Descent(lr, rule=rule)
-        options = {"epochs": epochs, "record": epochs, "throw": False}
-        return lrnn.learn(reduction, TASK, method, **options).loss
+        method, options = lrnn.Descent(lr, rule=rflo), {"epochs": epochs, "record": epochs}
+        return lrnn.learn(theory, TASK, method, throw=False, **options).loss
 
-    rates = jnp.linspace(1e-3, LR, CELLS)
-    return lambda: run(rates)
+    rates = jnp.linspace(1e-3, LR, DEVICES * CELLS).reshape(DEVICES, CELLS)
+    compiled = jax.pmap(jax.vmap(run))
+    seconds, compiling, _ = best(lambda: compiled(rates))
+    row(f"{DEVICES} × {CELLS} reductions, RFLO", seconds / (epochs * rates.size), compiling)
+
+
+def row(name, each, compiling=None, more=""):
+    """Prints a row of the table."""
+    first = "" if compiling is None else f"{compiling:.2f}"
+    print(f"{name:28}{1e6 * each:10.2f}{first:>11}{1 / each:11.3g}{more}", flush=True)
 
 
 def torch_rflo(net, epochs):
@@ -102,29 +111,28 @@ def main(epochs):
         "reduction, RFLO": learns(theory, rflo, epochs),
         "reduction, e-prop": learns(theory, lrnn.EProp(), epochs),
         "reduction, RFLO online": learns(theory, lrnn.Online(rflo), epochs),
-        f"{CELLS} reductions, RFLO": many(theory, rflo, epochs),
         f"network, N = {N}, gradient": learns(net, lrnn.Gradient(), epochs),
         f"network, N = {N}, RFLO": learns(net, rflo, epochs),
     }
     print(f"{'':28}{'us/epoch':>10}{'compile s':>11}{'1/s':>11}")
     for name, run in cases.items():
-        cells = CELLS if name.startswith(str(CELLS)) else 1
         seconds, compiling, result = best(run)
-        each = seconds / (epochs * cells)
-        print(f"{name:28}{1e6 * each:10.2f}{compiling:11.2f}{1 / each:11.3g}", flush=True)
+        row(name, seconds / epochs, compiling)
         if name == f"network, N = {N}, RFLO":
             expected = np.asarray(result)
+    devices = f"--xla_force_host_platform_device_count={DEVICES}"
+    flags = f"{os.environ.get('XLA_FLAGS', '')} {devices}".strip()
+    several = [sys.executable, __file__, str(2 * epochs), "many"]
+    subprocess.run(several, env=os.environ | {"XLA_FLAGS": flags}, check=True)
     try:
         start = time.perf_counter()
         found = torch_rflo(net, epochs)
         each = (time.perf_counter() - start) / epochs
-        off = np.abs(found / expected - 1).max()
-        print(
-            f"{'PyTorch, N = 500, RFLO':28}{1e6 * each:10.2f}{'':11}{1 / each:11.3g}  off {off:.0e}"
-        )
+        row("PyTorch, N = 500, RFLO", each, more=f"  off {np.abs(found / expected - 1).max():.0e}")
     except ImportError:
         print("PyTorch is not installed: no peer.")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 200)
+    epochs = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+    (many if sys.argv[2:] == ["many"] else main)(epochs)

@@ -493,7 +493,7 @@ NOT_CALLED = {
         Visible Successes
         ThroughReduction RandomPhases Sobol GaussHermite Isospectral""",
     "between layers, of what the layer above has checked": """
-        BackwardPath Backward count_words Crowd
+        BackwardPath Backward count_words Crowd Jets Ring System system Columns
         as_crowd CompressedSpace CoreSpace VectorSpace InputNoise
         LabelNoise StartNoise as_kurtosis check_gradient_noise with_kurtosis as_neurons as_feedback
         overlaps_beside

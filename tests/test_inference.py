@@ -8,6 +8,7 @@ import pytest
 
 import lrnn_jax as lrnn
 from lrnn_jax import inference
+from lrnn_jax.inference import Columns, Ring, system
 from lrnn_jax.overlaps import (
     flat_direction,
     flat_range,
@@ -332,6 +333,51 @@ def test_ranks_under_other_rules(name):
             assert values[rank - 1] > 1e-5 * values[0]
 
 
+@pytest.mark.parametrize(
+    "name", ["e-prop", "RFLO", "feedback", "last update", "last three", "chunks"]
+)
+def test_what_rules_write_is_what_neurons_learn(name):
+    """Θ A against a textbook on seven neurons, both modulo p: no rounding."""
+    rule, p = RULES[name][0], 2**31 - 1
+    roles = lrnn.overlaps.Roles(2, 2, 1, feedback=2 * (rule.backward.source == "f"))
+    ring = Ring(1, 0, seed=1)
+    task = system(lrnn.ExponentialFilter(0.5, 0.5, 40), lrnn.overlaps.Roles(2, 2, 1), ring)
+    theta = ring.random(7, roles.size)
+    found = theta @ Columns(task, theta.T @ theta, roles, ring).direction(rule.backward)
+
+    def number(jets):
+        return jets.c[:, :, 0, 0].astype(object)
+
+    x = {f: number(theta)[:, at] for f, at in roles.slices.items()}
+    dt, target = number(task.dt)[0, 0], [number(f) for f in task.target]
+    window, steps = rule.backward.window or len(target), len(target)
+    h = [x["m"]]
+    for _ in target[1:]:
+        h.append(((1 - dt) * h[-1] + dt * x["u"] @ (x["v"].T @ h[-1])) % p)
+    e = [2 * (x["z"].T @ now - f) % p for now, f in zip(h, target)]
+    a = []
+    for t in range(steps):  # errors from t on, each sent back one step after the other
+        last = steps if not rule.backward.chunks else (t // window + 1) * window
+        last = last if rule.backward.chunks else t + window
+        total = 0
+        for s in range(t, min(last, steps)):
+            sent = x[rule.backward.source] @ e[s]
+            for _ in range(t, s):
+                along = dt * x["v"] @ (x["u"].T @ sent) if rule.backward.carried else 0
+                sent = ((1 - dt) * sent + along) % p
+            total = total + sent
+        a.append(total % p)
+    later = range(steps - 1)
+    expected = {
+        "z": sum(h[t] @ e[t].T for t in range(steps)),
+        "v": dt * sum(h[t] @ (a[t + 1].T @ x["u"]) for t in later),
+        "m": a[0],
+        "u": dt * sum(a[t + 1] @ (h[t].T @ x["v"]) for t in later),
+    }
+    for family, way in expected.items():
+        assert np.all(number(found)[:, roles.slices[family]] == way % p), family
+
+
 def test_rules_break_symmetries():
     rates = {"m": 0.0, "z": 0.0}
     fixed, own = (
@@ -342,6 +388,9 @@ def test_rules_break_symmetries():
     assert inference.images(drawn(), own).holds("scale")
     assert inference.images(drawn(), fixed).holds("P")
     assert not inference.images(drawn(), lrnn.Flow(0.1, rule=lrnn.EProp())).holds("flat")
+    bent = lrnn.ReducedRNN(drawn(), dt=0.05, activation=lrnn.Erf())  # reads R without learning
+    assert inference.images(bent, frozen("z", "v")).null_names == ()
+    assert inference.images(bent, frozen("m", "u")).null_names == ("zz", "zv", "vv")
     scaled = [drawn(), drawn()]
     turn = np.diag([2.0, 1.0, 0.5, 1.0])
     scaled[1] = lrnn.Overlaps(turn @ scaled[0].gram @ turn, scaled[0].roles)

@@ -99,6 +99,52 @@ def truth_like(key):
     return lrnn.Overlaps(q.gram + 0.01 * jnp.eye(4), q.roles).vector()
 
 
+def by(rule=lrnn.Gradient(), **options):
+    return lrnn.Descent(2e-3, rule=rule, **options)
+
+
+def still(*families):
+    return by(rates={f: float(f not in families) for f in "zvmu"})
+
+
+KEY = jr.key(0)
+WAYS = {
+    "what learns": {
+        "all": by(),
+        "m frozen": still("m"),
+        "read-out": still("v", "m", "u"),
+        "recurrent": still("z", "m"),
+        "momentum": by(momentum=0.9),
+    },
+    "rules": {
+        "gradient": by(),
+        "e-prop": by(lrnn.EProp()),
+        "RFLO": by(lrnn.RFLO(key=KEY)),
+        "feedback alignment": by(lrnn.FeedbackAlignment(key=KEY)),
+        "window of 2": by(lrnn.Truncated(2)),
+    },
+}
+
+
+@pytest.mark.parametrize(("ways", "times"), [("what learns", 10), ("rules", 4)])
+def test_how_often_the_way_of_learning_is_told(ways, times):
+    """Outputs at 1 %, η unknown, random starts. Rules are hard to tell: one that reads fewer
+    overlaps fits as well, with fewer dimensions; it is never a richer one that is said."""
+    found = inference.confusion(
+        lrnn.ExponentialFilter(0.2, 0.25, 40), WAYS[ways],
+        model=lrnn.ReducedRNN(random_overlaps(key=jr.key(1)), dt=0.25),
+        epochs=range(0, 301, 15), observe=Outputs(4), noise=0.01, repetitions=times, key=jr.key(1),
+    )  # fmt: skip
+    print(f"\n{ways}: {found}")
+    if ways == "what learns":
+        assert found.right >= 0.9
+    else:
+        read = np.array([11, 10, 8, 10, 11])  # numbers that a curve fixes, η too
+        true, said = np.nonzero(found.said[:, :-1])
+        assert np.all(read[said] <= read[true])
+        assert found.said[2, 2] == times
+
+
 LOOP = lrnn.ClosedLoop(lrnn.KIntegrator(2, dt=0.3), 12)
 OTHERS = {
     "rank 2": (TASK, lrnn.Descent(5e-3), 0.05, 2, Visible(), 0.01),

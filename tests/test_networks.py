@@ -317,6 +317,29 @@ def test_erf_is_accurate_odd_and_differentiable():
     assert jnp.array_equal(jax.grad(erf)(jnp.array(jnp.inf)), 0.0)
 
 
+@pytest.mark.parametrize("dt", [0.1, 1.0])
+@pytest.mark.parametrize("options", [{}, {"b": 1}, {"h0": 1, "scale": 1}])
+def test_states_of_linear_networks_are_those_of_neurons(options, dt):
+    """By a loop over latents: rank 2, trials that start anywhere, against one over neurons."""
+    vectors = {n: RNG.normal(size=12) for n in ("b", "h0") if n in options}
+    scale = RNG.uniform(6, 20, 12) if "scale" in options else 12.0
+    net = lrnn.LowRankRNN(**VECTORS, **vectors, scale=scale, dt=dt)
+    x, start = RNG.normal(size=(4, 9, 1)), RNG.normal(size=(4, 12))
+    v, m, u = (VECTORS[f] for f in "vmu")
+    h, states = start, []
+    for t in range(9):
+        kappa = h @ (v / np.broadcast_to(scale, 12)[:, None])
+        h = (1 - dt) * h + dt * (kappa @ u.T + x[:, t] @ m.T + vectors.get("b", 0.0))
+        states.append(h)
+    found = net.states(jnp.asarray(x), jnp.asarray(start))
+    np.testing.assert_allclose(found, np.stack(states, 1), rtol=0, atol=ROUNDING)
+    assert net.states(jnp.asarray(x[:, :0])).shape == (4, 0, 12)
+    single = jax.tree.map(lambda a: a.astype(jnp.float32), net)
+    found = single.states(jnp.asarray(x, jnp.float32), jnp.asarray(start, jnp.float32))
+    assert found.dtype == jnp.float32
+    np.testing.assert_allclose(found, np.stack(states, 1), atol=2e-5)
+
+
 def test_float32_networks_stay_float32():
     """Also with float64 switched on: no constant of an activation may promote."""
     for phi in (lrnn.Erf(), lrnn.Tanh(), lrnn.ReLU(), lrnn.networks.Softplus()):

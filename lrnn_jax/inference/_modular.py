@@ -15,6 +15,12 @@ class Jets:
 
     Arguments:
         c: residues, shape (rows, columns, order, 1 + directions): value first, then derivatives.
+
+    >>> ring = inference.Ring(order=1, directions=1)
+    >>> x = ring.variable(0)
+    >>> square = x @ x
+    >>> bool(square.c[0, 0, 0, 1] == 2 * x.c[0, 0, 0, 0] % (2**31 - 1))  # d(x²) = 2x dx
+    True
     """
 
     __slots__ = ("c",)
@@ -83,6 +89,9 @@ class Ring:
         order: terms of a series; 1 for plain numbers.
         directions: parameters by which is differentiated.
         seed: of the random residues.
+
+    >>> inference.Ring(order=1, directions=0).random(2, 3).shape
+    (2, 3)
     """
 
     def __init__(self, order: int, directions: int, seed: int = 0):

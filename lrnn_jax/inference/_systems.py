@@ -33,6 +33,10 @@ class System(NamedTuple):
     Fields: base, (n, n); into_v, (n, r); into_z, (n, d_out) or None; latents κ, (d, n); start X_0,
         (n, trials); seen, (o, n) or None; target F, one matrix for each step; first, the first step
         that counts; dt of a task's network, 1×1; steps of the objective, of which few are taken.
+
+    >>> made = inference.system(task, net.roles, inference.Ring(order=1, directions=0))
+    >>> made.base.shape, len(made.target), made.steps
+    ((2, 2), 6, 50)
     """
 
     base: Jets
@@ -84,7 +88,15 @@ def _sum(*terms: Jets | None) -> Any:
 def system(objective: Any, roles: Roles, ring: Ring) -> System:
     """A system with generic numbers and the objective's structure; few steps are as good as many.
 
+    Exact ranks of a task or loop of your own: `inference.system.register(Own)` of such a function.
+
+    Arguments: the objective; the network's roles; the ring that makes numbers.
+
     Errors: ValueError for an objective that is no linear task or loop.
+
+    >>> loops = inference.system(loop, net.roles, inference.Ring(order=1, directions=0))
+    >>> loops.dt is None, loops.first
+    (True, 1)
     """
     raise ValueError(
         f"`objective` must be a filter task or a ClosedLoop of a linear plant, whose exact rank "

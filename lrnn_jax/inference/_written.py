@@ -16,6 +16,13 @@ class Columns:
         gram: ΘᵀΘ/s.
         roles: of its columns.
         ring: makes numbers.
+
+    >>> ring = inference.Ring(order=1, directions=0)
+    >>> theta = ring.random(7, 4)
+    >>> linear = inference.system(task, net.roles, ring)
+    >>> columns = inference.Columns(linear, theta.T @ theta, net.roles, ring)
+    >>> columns.direction(lrnn.EProp().backward).shape
+    (4, 4)
     """
 
     def __init__(self, system: System, gram: Jets, roles: Roles, ring: Ring):
