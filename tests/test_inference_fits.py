@@ -348,18 +348,25 @@ def test_a_network_that_learned_by_a_local_rule_is_found():
     assert (seen.ranks.visible[-1], seen.images.null_names) == (7, ("zz", "zv", "vv"))
 
 
-def test_confusion_counts_what_compare_says():
+def test_confusion_counts_what_compare_says(tmp_path):
     ways = {"all": METHOD, "read-out": rated(v=0.0, m=0.0, u=0.0)}
-    given: dict = {"model": MODEL, "unknown": (), "starts": 4}
-    seen: dict = {"epochs": EPOCHS, "observe": Visible(), "noise": 0.01}
-    found = inference.confusion(TASK, ways, **given, **seen, repetitions=2, key=jr.key(3))
+    given: dict = {"model": MODEL, "unknown": (), "starts": 4, "repetitions": 2, "key": jr.key(3)}
+    seen: dict = {"epochs": EPOCHS, "observe": Visible()}
+    found = inference.confusion(TASK, ways, **given, **seen, noise=0.01)
     assert found.names == ("all", "read-out")
-    assert found.said.sum(axis=1).tolist() == [2, 2]
-    assert found.right == np.trace(found.said) / 4 >= 0.75
-    assert str(found).startswith(f"Right {found.right:.3g}: all → all 2")
+    assert found.said.tolist() == [[2, 0, 0], [0, 2, 0]]
+    assert str(found) == "Right 1: all → all 2; read-out → read-out 2"
+    # χ² of 52 numbers, nine or seven of which are spent: 4 sd
+    assert np.all(np.abs(np.asarray(found.misfit) * 52 - np.array([[43], [45]])) < 4 * np.sqrt(2 * 45))
+    found.save(tmp_path / "confusion.npz")
+    assert inference.Confusion.load(tmp_path / "confusion.npz").said.tolist() == found.said.tolist()
+    # nothing is told by such noise, and the way of fewer dimensions wins
+    loud = inference.confusion(TASK, ways, **given, **seen, noise=10.0)
+    assert loud.said.tolist() == [[0, 2, 0], [0, 2, 0]]
+    assert (loud.right, str(loud)) == (0.5, "Right 0.5: all → read-out 2; read-out → read-out 2")
     big = eqx.tree_at(lambda method: method.lr, METHOD, jnp.asarray(1.0))
     with pytest.raises(ValueError, match=r"'all' diverges for one of the random networks"):
-        inference.confusion(TASK, {"all": big}, **given, **seen, repetitions=2, key=jr.key(3))
+        inference.confusion(TASK, {"all": big}, **given, **seen, noise=0.01)
 
 
 def test_a_fit_goes_on_from_an_estimate(estimate, curves):

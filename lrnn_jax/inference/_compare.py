@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import ArrayLike, Int, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
 
 from lrnn_jax._checks import component, one_key, whole
 from lrnn_jax.inference._channels import AbstractChannel, dependence
@@ -143,19 +144,22 @@ class Confusion(AbstractSaved):
     Fields:
         names: of the candidates.
         said: counts, shape (true candidate, said candidate); the last column is "unresolved".
+        misfit: χ²/n of the fit by the true way, shape (true candidate, repetition): far above 1
+            where the search has failed, not the data.
 
-    >>> found = inference.Confusion(("all", "RFLO"), np.array([[9, 0, 1], [0, 10, 0]]))
-    >>> found.right
+    >>> counts, misfit = jnp.array([[9, 0, 1], [0, 10, 0]]), jnp.ones((2, 10))
+    >>> inference.Confusion(("all", "RFLO"), counts, misfit).right
     0.95
     """
 
     names: tuple[str, ...] = eqx.field(static=True)
-    said: Int[np.ndarray, "true said"]
+    said: Int[Array, "true said"]
+    misfit: Float[Array, "true repetition"]
 
     @property
     def right(self) -> float:
         """The share that is told rightly."""
-        return float(np.trace(self.said) / np.sum(self.said))
+        return float(jnp.trace(self.said) / jnp.sum(self.said))
 
     def __str__(self) -> str:
         heads = (*self.names, "unresolved")
@@ -208,6 +212,7 @@ def confusion(
     stride = Observations(observe, np.zeros(len(epochs)), epochs=epochs, noise=1.0).stride
     columns = (*candidates, "unresolved")
     said = np.zeros((len(candidates), len(columns)), int)
+    misfit = np.zeros((len(candidates), repetitions))
     given = {"model": model, "unknown": unknown, "prior": prior, "starts": starts}
     for row, (name, method) in enumerate(candidates.items()):
         s = setting(model, objective, method, observe, epochs, stride, ())
@@ -222,4 +227,5 @@ def confusion(
             data = Observations(observe, values, epochs=epochs, noise=noise)
             found = compare(data, objective, candidates, **given, key=jr.fold_in(starting, number))
             said[row, columns.index(found.best)] += 1
-    return Confusion(tuple(candidates), said)
+            misfit[row, number] = float(found.estimates[name].chi2) / data.size
+    return Confusion(tuple(candidates), jnp.asarray(said), jnp.asarray(misfit))
