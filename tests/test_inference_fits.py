@@ -148,6 +148,16 @@ def test_an_estimate_finds_the_network(estimate):
     assert "Estimate, successful" in str(estimate)
 
 
+def test_more_starts_are_drawn_while_no_two_agree(curves):
+    """Six suffice; where rounding makes χ² differ by more than one, none of 24 agree."""
+    for noise, ends, far in ((1e-2, 6, 0.0), (1e-10, 24, 1.0)):
+        values = curves[2] + far * np.asarray(jr.normal(jr.key(1), curves[2].shape))
+        data = Observations(Visible(), values, epochs=EPOCHS, noise=noise)
+        found = inference.infer(data, TASK, METHOD, model=MODEL, starts=6, key=jr.key(0))
+        assert (len(found.fits.cost), found.resolved) == (ends, ends == 6)
+        assert len(np.unique(np.asarray(found.fits.theta)[:, 0])) == ends
+
+
 def test_intervals_are_those_of_a_linear_problem(estimate):
     """(JᵀJ/σ² + 1/spread²)⁻¹ by NumPy, with J from differences of curves."""
     run, step = eqx.filter_jit(inference.Setting.linearised), 1e-5

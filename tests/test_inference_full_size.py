@@ -21,19 +21,15 @@ EPOCHS = range(0, 301, 10)
 MODEL = lrnn.ReducedRNN(random_overlaps(key=jr.key(99)), dt=0.05)
 
 
-def truth(seed):
+def drawn(key, rank=1):
     """Well inside the cone."""
-    q = random_overlaps(key=jr.key(seed))
-    return lrnn.Overlaps(q.gram + 0.01 * jnp.eye(4), q.roles)
-
-
-def setting(channel):
-    return inference.Setting(MODEL, TASK, METHOD, channel, tuple(EPOCHS), 10, ())
+    q = random_overlaps(rank, std=0.4 if rank == 1 else 0.2, key=key)
+    return lrnn.Overlaps(q.gram + 0.01 * jnp.eye(len(q.gram)), q.roles)
 
 
 def curve_of(seed, channel):
     """What 500 neurons show, trained by autodiff."""
-    net = lrnn.LowRankRNN.with_overlaps(truth(seed), 500, dt=0.05, key=jr.key(seed))
+    net = lrnn.LowRankRNN.with_overlaps(drawn(jr.key(seed)), 500, dt=0.05, key=jr.key(seed))
     curve = lrnn.learn(
         net, TASK, METHOD, epochs=300, record=10, watch=lambda net: channel.look(TASK, net)
     )
@@ -48,7 +44,7 @@ def test_starts_that_find_the_network(channel, least):
         data = Observations(channel, seen, epochs=EPOCHS, noise=1e-8)
         found = inference.infer(data, TASK, METHOD, model=MODEL, starts=10, key=jr.key(7))
         see = channel.kind == "visible"
-        images = inference.images(truth(seed), METHOD, see_overlaps=see).overlaps.vector()
+        images = inference.images(drawn(jr.key(seed)), METHOD, see_overlaps=see).overlaps.vector()
         ends = np.asarray(found.fits.theta) @ np.asarray(found.combined.weights).T
         wanted = np.asarray(images @ found.combined.weights.T)
         errors = np.abs(ends[:, None] - wanted).max(-1).min(-1)
@@ -56,47 +52,71 @@ def test_starts_that_find_the_network(channel, least):
         assert np.sum(errors < 1e-6) >= least
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_intervals_cover_the_truth(seed):
-    """S at 1 % noise, 200 repetitions, four starts each: every combination in [.90, .99]."""
+LOOP = lrnn.ClosedLoop(lrnn.KIntegrator(2, dt=0.3), 12)
+SHORT = lrnn.ExponentialFilter(0.2, 0.25, 40)
+COVERED = {
+    "truth 1": (TASK, METHOD, 0.05, 1, 1),
+    "truth 2": (TASK, METHOD, 0.05, 1, 2),
+    "truth 3": (TASK, METHOD, 0.05, 1, 3),
+    "rank 2": (SHORT, METHOD, 0.25, 2, 1),
+    "loop": (LOOP, lrnn.Descent(5e-3, clip=1.0), 0.3, 1, 1),
+}
+
+
+@pytest.mark.parametrize("case", COVERED)
+def test_intervals_cover_the_truth(case):
+    """S at 1 % noise, 200 repetitions: every combination that is not weak in [.90, .99].
+
+    Four random starts each; at rank 2, where all 36 entries are to be found, four around the truth:
+    coverage is a matter of the best fit, not of the search.
+    """
+    task, method, dt, rank, seed = COVERED[case]
     repetitions, starts, noise = 200, 4, 0.01
-    s = setting(Visible())
-    exact, q = curve_of(seed, Visible()).ravel(), truth(seed)
+    q = drawn(jr.key(seed), rank)
+    net = lrnn.LowRankRNN.with_overlaps(q, 500, dt=dt, key=jr.key(seed))
+    looks = Visible()
+    s = inference.Setting(lrnn.reduce(net), task, method, looks, tuple(EPOCHS), 10, ())
+    seen = lrnn.learn(
+        net, task, method, epochs=300, record=10, watch=lambda net: looks.look(task, net)
+    ).watched
+    exact = np.asarray(seen).ravel()
     combined = inference.combinations(s)
     mean, std = inference.Prior().of(q.roles)
     sigma = jnp.full(exact.shape, noise)
-    drawn = jax.vmap(lambda key: truth_like(key))(jr.split(jr.key(5), repetitions * starts))
-    drawn = drawn.reshape(repetitions, starts, 10)
+    keys = jr.split(jr.key(5), (repetitions, starts))
+    begin = jax.vmap(jax.vmap(lambda key: drawn(key, rank).vector()))(keys)
+    if rank == 2:
+        begin = q.vector() + 0.1 * (begin - q.vector())
     data = exact + noise * np.asarray(jr.normal(jr.key(6), (repetitions, len(exact))))
     many = jax.jit(jax.vmap(lambda d, x: inference.fit(s, d, sigma, mean, std, x)))
-    hits, cone, used = np.zeros(9), 0, 0
+    hits, weak, cone, used = np.zeros(len(combined.names)), np.zeros(len(combined.names)), 0, 0
+    w = np.asarray(combined.weights)
+    spread = np.sqrt(np.diag(w @ np.diag(np.asarray(std) ** 2) @ w.T))
     for batch in np.split(np.arange(repetitions), 10):
-        fits = many(data[batch], drawn[batch])
+        fits = many(data[batch], begin[batch])
         for row in range(len(batch)):
             cost = np.asarray(fits.cost[row])
-            if np.sum(cost < cost.min() + 1) < 2 or cost.min() > len(exact) + 4 * np.sqrt(
-                2 * len(exact)
-            ):
+            most = len(exact) + 4 * np.sqrt(2 * len(exact))
+            if np.sum(cost < cost.min() + 1) < 2 or cost.min() > most:
                 continue
             theta = fits.theta[row, int(np.argmin(cost))]
             covariance = np.asarray(inference.covariance(s, theta, sigma, std))
-            w = np.asarray(combined.weights)
             deviation = np.sqrt(np.diag(w @ covariance @ w.T))
             hits += np.abs(w @ np.asarray(theta - q.vector())) < 1.96 * deviation
-            low, high = inference.flat_range(lrnn.Overlaps(s.gram(theta), q.roles))
-            off = float(q["mm"] - theta[6])
-            cone += float(low) - 0.3 < off < float(high) + 0.3
+            weak += deviation > 0.05 * spread
+            if rank == 1:
+                low, high = inference.flat_range(lrnn.Overlaps(s.gram(theta), q.roles))
+                off = float(q["mm"] - theta[6])
+                cone += float(low) - 0.3 < off < float(high) + 0.3
             used += 1
-    coverage = hits / used
-    print(f"\ntruth {seed}: {used} resolved; {dict(zip(combined.names, coverage))}, {cone / used}")
+    coverage, weak = hits / used, weak / used
+    print(f"\n{case}: {used} resolved; flat within the cone's range {cone / used}")
+    for name, share, w in zip(combined.names, coverage, weak):
+        print(f"  {name} {share:.3f}" + f", weak in {w:.2f}" * bool(w))
     assert used >= 0.95 * repetitions
-    assert np.all((coverage >= 0.90) & (coverage <= 0.99))
-
-
-def truth_like(key):
-    """A start."""
-    q = random_overlaps(key=key)
-    return lrnn.Overlaps(q.gram + 0.01 * jnp.eye(4), q.roles).vector()
+    strong = weak < 0.5
+    assert np.sum(strong) >= 6
+    assert np.all((coverage >= 0.90)[strong] & (coverage <= 0.99)[strong])
 
 
 def by(rule=lrnn.Gradient(), **options):
@@ -145,7 +165,6 @@ def test_how_often_the_way_of_learning_is_told(ways, times):
         assert found.said[2, 2] == times
 
 
-LOOP = lrnn.ClosedLoop(lrnn.KIntegrator(2, dt=0.3), 12)
 OTHERS = {
     "rank 2": (TASK, lrnn.Descent(5e-3), 0.05, 2, Visible(), 0.01),
     "loop": (LOOP, lrnn.Descent(5e-3, clip=1.0), 0.3, 1, Visible(), 0.01),

@@ -11,17 +11,15 @@ from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
 
 from lrnn_jax._checks import component, one_key, whole
 from lrnn_jax.inference._channels import AbstractChannel, dependence
-from lrnn_jax.inference._estimate import Estimate, Prior, drawn, infer
+from lrnn_jax.inference._estimate import Estimate, Prior, infer
 from lrnn_jax.inference._observations import Observations, as_epochs
 from lrnn_jax.inference._predict import setting
 from lrnn_jax.inference._ranks import exact_ranks
 from lrnn_jax.inference._saved import AbstractSaved
+from lrnn_jax.inference._starts import drawn
 from lrnn_jax.learning import AbstractMethod
 from lrnn_jax.networks import AbstractOverlapRNN
 from lrnn_jax.tasks import AbstractObjective
-
-TOO_FEW = 2
-"""Starts that have to agree before a candidate's fit counts as found."""
 
 
 class Comparison(eqx.Module):
@@ -45,8 +43,7 @@ class Comparison(eqx.Module):
     @property
     def unresolved(self) -> tuple[str, ...]:
         """Candidates of which no two starts agree: their lowest χ² may not have been found."""
-        few = {name: e.starts_agreeing < TOO_FEW for name, e in self.estimates.items()}
-        return tuple(name for name, is_so in few.items() if is_so)
+        return tuple(name for name, found in self.estimates.items() if not found.resolved)
 
     @property
     def best(self) -> str:

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import scipy
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
-from scipy.optimize import minimize
 
 from lrnn_jax._checks import component, function, number, one_key, whole
 from lrnn_jax.inference._channels import AbstractChannel
@@ -242,7 +242,9 @@ def _best(score: Callable[..., Any], s: Setting, starts: int, key: Any) -> Probe
 
     begin = begin / np.linalg.norm(begin, axis=1, keepdims=True)
     few = {"maxiter": 50, "ftol": 1e-5}
-    ends = [minimize(both, x, jac=True, method="L-BFGS-B", options=few) for x in begin]
+    ends = [
+        scipy.optimize.minimize(both, x, jac=True, method="L-BFGS-B", options=few) for x in begin
+    ]
     a = amplitudes(jnp.asarray(min(ends, key=lambda end: end.fun).x))
     value, loss = worth(_with(s, a), 1)
     half = eqx.tree_at(lambda s: s.method.lr, _with(s, a), traits(s.method).lr / 2)

@@ -19,6 +19,7 @@ from lrnn_jax.inference._methods import traits
 from lrnn_jax.inference._observations import Observations
 from lrnn_jax.inference._predict import Setting, linearise, setting
 from lrnn_jax.inference._saved import AbstractSaved
+from lrnn_jax.inference._starts import starting
 from lrnn_jax.learning import AbstractMethod
 from lrnn_jax.networks import AbstractOverlapRNN
 from lrnn_jax.overlaps import (
@@ -26,13 +27,14 @@ from lrnn_jax.overlaps import (
     Roles,
     check_gram,
     flat_range,
-    random_overlaps,
     transposed,
 )
 from lrnn_jax.tasks import AbstractObjective
 
-AGREE = 1.0
-"""Starts that end within this of the lowest cost have found the same."""
+AGREE, FEWEST = 1.0, 2
+"""Starts that end within so much of the lowest cost have found the same; so many have to."""
+AGAIN = 3
+"""How often as many starts more are drawn while too few agree."""
 WEAK = 0.05
 """A combination is weak where its deviation is more than this share of the prior's."""
 SPREADS = {"lr": 1.5, "momentum": 0.3, "gain": 1.0, "offset": 1.0, "floor": 0.5, "span": 0.5}
@@ -135,7 +137,12 @@ class Estimate(AbstractSaved):
     @property
     def starts_agreeing(self) -> int:
         """How many starts ended within Δχ² = 1 of the best."""
-        return int(jnp.sum(self.fits.cost < jnp.min(self.fits.cost) + AGREE))
+        return _agreeing(self.fits)
+
+    @property
+    def resolved(self) -> bool:
+        """Whether two starts at least agree: else the lowest χ² may not have been found."""
+        return self.starts_agreeing >= FEWEST
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -167,7 +174,7 @@ class Estimate(AbstractSaved):
     def result(self) -> RESULTS:
         """`rejected` (by χ²), `unresolved` (no two starts agree), `weak`, or `successful`."""
         found: Any = RESULTS.weak if self.weak else RESULTS.successful
-        if self.starts_agreeing < 2:
+        if not self.resolved:
             found = RESULTS.unresolved
         most = self.size + 4 * np.sqrt(2 * self.size)
         return RESULTS.rejected if float(self.chi2) > most else found
@@ -222,9 +229,10 @@ def infer(
 
         min over Q ⪰ 0 of   Σ (d − y(Q))²/σ² + Σ (q − q̄)²/spread²
 
-    Levenberg–Marquardt through `learn` from random overlaps, all at once: σ × 30, × 5, × 1 in
-    log-Cholesky coordinates (Q = LLᵀ), then in the entries of Q within the cone. Compiled once for
-    each setting; data, σ, prior, rate and target are arrays.
+    Levenberg–Marquardt through `learn`, all starts at once, from random overlaps, half of them
+    those of fifty whose curve is nearest to the data: σ × 30, × 5, × 1 in log-Cholesky coordinates
+    (Q = LLᵀ), then in the entries of Q within the cone. Compiled once for each setting; data, σ,
+    prior, rate and target are arrays.
 
     An estimate is one of its `images`. Gaussian intervals are given for combinations without a part
     along the flat direction; `weak` ones are not calibrated, and a good χ² does not show that the
@@ -239,10 +247,10 @@ def infer(
         unknown: what is to be inferred beside Q: "lr", "momentum", and of the channel: "gain" and
             "offset", or "floor" and "span"; "noise": σ up to one factor (give about its size).
         prior: of the entries of Q; default `Prior()`.
-        starts: how many random starts.
+        starts: how many; as long as no two agree, as many more, three times at most.
         begin: an estimate of the same parameters, e.g. a closure's before a population's: its three
             best ends and their transposes are starts too.
-        key: draws random starts.
+        key: draws random overlaps.
 
     Errors: ValueError for an objective that draws data (its curves scatter by more than σ), a
     method that is not exact on overlaps, and fewer numbers than parameters.
@@ -265,25 +273,44 @@ def infer(
             f"`data` are {data.size} numbers, fewer than the {len(s.parameters)} parameters "
             f"{', '.join(s.parameters)}: observe more epochs."
         )
-    first = drawn(s, starts, key)
-    first = first if begin is None else jnp.concatenate([first, _ends(begin, s)])
     spreads = jnp.array([SPREADS[name] for name in s.unknown])
     mean, std = map(jnp.append, prior.of(s.model.roles), (s.usual(), spreads))
-    return _fitted(s, data, (mean, std), first, ROUNDS * loud)
+    more = jnp.zeros((0, len(mean))) if begin is None else _ends(begin, s)
+    return _fitted(s, data, (mean, std), _search(s, data, (mean, std), more, starts, key), loud)
+
+
+def _search(
+    s: Setting, data: Observations, prior: tuple[Array, Array], more: Array, starts: int, key: Any
+) -> Fits:
+    """Ends of all starts, some of which are given; and of as many again while too few agree."""
+    values, noise = data.values.ravel(), data.noise.ravel()
+    first = starting(s, starts, values, noise, key)
+    fits = fit(s, values, noise, *prior, jnp.concatenate([first, more]))
+    for again in range(AGAIN):
+        if _agreeing(fits) >= FEWEST:
+            break
+        first = starting(s, starts, values, noise, jr.fold_in(key, again))
+        found = fit(s, values, noise, *prior, first)
+        fits = jax.tree.map(lambda *both: jnp.concatenate(both), fits, found)
+    return fits
 
 
 def _fitted(
-    s: Setting, data: Observations, prior: tuple[Array, Array], starts: Array, rounds: int
+    s: Setting, data: Observations, prior: tuple[Array, Array], fits: Fits, loud: bool
 ) -> Estimate:
-    """The estimate; and again, so many times, with the noise that it left over."""
+    """The estimate; where the noise is not known, again and again with what the last one left."""
     (mean, std), values, noise = prior, data.values.ravel(), data.noise.ravel()
-    found = _estimate(s, data, std, fit(s, values, noise, mean, std, starts))
-    for _ in range(rounds):
+    found = _estimate(s, data, std, fits)
+    for _ in range(ROUNDS * loud):
         known = len(mean) - jnp.sum(jnp.diagonal(found.covariance) / std**2)
         scale = found.scale * jnp.sqrt(found.chi2 / (data.size - known))
         fits = fit(s, values, noise * scale, mean, std, found.fits.theta)
         found = _estimate(s, data, std, fits, scale)
     return found
+
+
+def _agreeing(fits: Fits) -> int:
+    return int(jnp.sum(fits.cost < jnp.min(fits.cost) + AGREE))
 
 
 def _estimate(
@@ -325,19 +352,6 @@ def _ends(begin: Any, s: Setting) -> Float[Array, "start parameter"]:
         return jnp.concatenate([q.vector(), theta[s.overlaps :]])
 
     return jnp.concatenate([best, jax.vmap(turned)(best)])
-
-
-def drawn(s: Setting, starts: int, key: PRNGKeyArray) -> Float[Array, "start parameter"]:
-    """Random overlaps, positive ones: from others, few fits of a filter find their way."""
-    roles = s.model.roles
-    std, usual = 0.8 / np.sqrt(roles.size), s.usual()
-
-    def one(key: Array) -> Array:
-        q = random_overlaps(roles.rank, roles.inputs, roles.outputs, std=std, key=key)
-        gram = q.gram + 0.01 * jnp.eye(roles.size, dtype=q.gram.dtype)
-        return jnp.concatenate([Overlaps(gram, roles).vector(), usual])
-
-    return jax.vmap(one)(jr.split(key, starts))
 
 
 def covariance(

@@ -4,8 +4,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-import scipy.linalg
-import scipy.special
+import scipy
 from jaxtyping import Array, ArrayLike, Float
 
 from lrnn_jax._checks import as_columns, as_dt, number, real_array, shown, whole
