@@ -2,18 +2,19 @@
 
 from typing import Any
 
-import diffrax
+import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 
-class RESULTS(diffrax.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
-    """How a learning run ended. Extends `diffrax.RESULTS`, which ODE solves return.
+class RESULTS(eqx.Enumeration):
+    """How a learning run, or an estimate, ended.
 
     >>> bool(curve.result == lrnn.RESULTS.successful)
     True
     """
 
+    successful = ""
     diverged = (
         "Learning diverged: the loss or a weight stopped being finite. The curve up to that epoch "
         "is kept and the model is the last finite one. Try a smaller learning rate, `clip`, or a "
@@ -28,7 +29,23 @@ class RESULTS(diffrax.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
         "be trusted. Tighten rtol and atol (`Isospectral` keeps the spectrum of J D⁻¹ Q by itself, "
         "but not UᵀU − VᵀV)."
     )
-
+    # of flows, by diffrax's names
+    event_occurred = "The loss fell to `stop_at_loss`, where the flow ends."
+    max_steps_reached = (
+        "The flow took `max_steps` steps before its last epoch. Raise `max_steps`, or loosen rtol "
+        "and atol."
+    )
+    dt_min_reached = "The steps of the flow became too small. Loosen rtol and atol."
+    max_steps_rejected = "The flow's solver rejected too many steps. Loosen rtol and atol."
+    nonlinear_divergence = (
+        "The equations of an implicit solver's step were not solved. Take an explicit one, such as "
+        "`diffrax.Dopri8()`."
+    )
+    internal_error = (
+        "The flow's solver failed. Take another one, such as `diffrax.Dopri8()`, or looser "
+        "tolerances."
+    )
+    # of estimates
     weak = (
         "Some combinations of overlaps are known to little more than their prior: their intervals "
         "are not calibrated. Observe more epochs, or with less noise."
@@ -43,12 +60,7 @@ class RESULTS(diffrax.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
     )
 
 
-_FIRST = (
-    "successful", "diverged", "unrealisable", "invariants_lost", "event_occurred",
-    "max_steps_reached", "dt_min_reached", "max_steps_rejected", "nonlinear_divergence",
-    "internal_error",
-)  # fmt: skip
-OUTCOMES = (*_FIRST, *(name for name in RESULTS._name_to_item if name not in _FIRST))
+OUTCOMES = tuple(RESULTS._name_to_item)
 """Names of all outcomes; `outcome_code` counts along them."""
 
 

@@ -40,9 +40,10 @@ def public(layer: str) -> dict:
     if layer == "outcomes":
         return {name: vars(importlib.import_module("lrnn_jax"))[name] for name in OUTCOMES}
     module = importlib.import_module(f"lrnn_jax.{layer}")
+    every = {name: getattr(module, name) for name in (*vars(module), *dir(module))}
     return {
         name: item
-        for name, item in vars(module).items()
+        for name, item in every.items()
         if not name.startswith("_")
         and not inspect.ismodule(item)
         and str(getattr(item, "__module__", "lrnn_jax")).startswith("lrnn_jax")
@@ -99,12 +100,11 @@ def page(layer: str) -> str:
 
 
 def _results(item) -> list[str]:
-    """An enumeration, whose values have messages; those of its own are listed."""
+    """An enumeration, whose values have messages."""
     lines = [".. py:class:: RESULTS", "", f"   {first_sentence(item)}", ""]
-    for name in ("diverged", "unrealisable", "invariants_lost"):
-        message = item[item._name_to_item[name]]
-        lines += [f"   * ``{name}``: {escape(' '.join(message.split()))}"]
-    return [*lines, "   * ``successful``, and what else ``diffrax.RESULTS`` has.", ""]
+    for name, code in item._name_to_item.items():
+        lines += [f"   * ``{name}``: {escape(' '.join(item[code].split()))}".rstrip(": ")]
+    return [*lines, ""]
 
 
 def value(item) -> str:

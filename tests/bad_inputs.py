@@ -629,7 +629,8 @@ def public():
     found = {}
     for package in PACKAGES:
         module = importlib.import_module(f"lrnn_jax.{package}".rstrip("."))
-        for name, item in vars(module).items():
+        for name in dir(module):
+            item = getattr(module, name)
             own = callable(item) and (item.__module__ or "").startswith("lrnn_jax.")
             if own and not name.startswith(("_", "Abstract")):
                 found[name] = item

@@ -1,5 +1,9 @@
 """Learning: exact steps, flow and training, one function and one result type for all."""
 
+import importlib as _importlib
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
 from lrnn_jax._results import OUTCOMES, outcome, outcome_code
 from lrnn_jax.learning._closure import (
     ClosureGap,
@@ -12,7 +16,6 @@ from lrnn_jax.learning._curve import Distance, LearningCurve
 from lrnn_jax.learning._decoder import Decoding, decoding_accuracy
 from lrnn_jax.learning._descent import Descent, Muon, NormalisedDescent
 from lrnn_jax.learning._flow import Flow
-from lrnn_jax.learning._isospectral import Isospectral
 from lrnn_jax.learning._law import Law, nodes, third_moment
 from lrnn_jax.learning._learn import Options, learn
 from lrnn_jax.learning._lift import lift
@@ -33,3 +36,16 @@ from lrnn_jax.learning._simulate import AbstractSimulate, Checkpointed, Plain, T
 from lrnn_jax.learning._slowed import Slowed
 from lrnn_jax.learning._state import LearningState
 from lrnn_jax.learning._training import Training
+
+if _TYPE_CHECKING:
+    from lrnn_jax.learning._isospectral import Isospectral
+
+
+def __getattr__(name: str) -> _Any:
+    if name == "Isospectral":  # a solver of diffrax, which takes long to import
+        return _importlib.import_module("lrnn_jax.learning._isospectral").Isospectral
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), "Isospectral"})

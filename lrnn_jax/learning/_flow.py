@@ -5,7 +5,6 @@ from dataclasses import KW_ONLY, replace
 from functools import partial
 from typing import Any
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -25,7 +24,6 @@ from lrnn_jax.learning._descent import (
     rate_at,
     times,
 )
-from lrnn_jax.learning._isospectral import Isospectral
 from lrnn_jax.learning._method import AbstractMethod
 from lrnn_jax.learning._problem import Problem, Progress, Record, nothing
 from lrnn_jax.learning._state import in_words
@@ -36,19 +34,25 @@ from lrnn_jax.reduced import GramSpace
 from lrnn_jax.rules import AbstractRule, Backward, Gradient
 
 
-def as_solver(solver: diffrax.AbstractSolver) -> diffrax.AbstractSolver:
-    """A solver that knows its error.
+def as_solver(solver: Any) -> Any:
+    """A diffrax solver that knows its error; for None `Dopri8`.
 
     Errors: ValueError for anything else.
     """
+    import diffrax  # here and below: a third of the time that the library takes to import
+
+    solver = diffrax.Dopri8() if solver is None else solver
     return component(solver, diffrax.AbstractAdaptiveSolver, "solver", "diffrax.Dopri8()")
 
 
-def as_adjoint(adjoint: diffrax.AbstractAdjoint) -> diffrax.AbstractAdjoint:
-    """A way to differentiate that can save at several times.
+def as_adjoint(adjoint: Any) -> Any:
+    """A way to differentiate that can save at several times; for None recursive checkpointing.
 
     Errors: ValueError for anything else.
     """
+    import diffrax
+
+    adjoint = diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint
     such_as = "diffrax.RecursiveCheckpointAdjoint(), which can save at several times"
     component(adjoint, diffrax.AbstractAdjoint, "adjoint", such_as)
     if isinstance(adjoint, diffrax.BacksolveAdjoint):
@@ -74,13 +78,13 @@ class Flow(AbstractMethod):
         lr: η per epoch, a number or a schedule (a smooth function of the epoch).
         rates: D, multipliers by family or column; default 1, 0 freezes.
         solver: any explicit diffrax solver with an error estimate, or `Isospectral()` (reductions
-            only).
+            only); None: `diffrax.Dopri8()`.
         rtol, atol: tolerances of the adaptive steps.
         max_steps: bound on the number of steps.
         stop_at_loss: end (result `event_occurred`) when the loss falls to this value.
         invariant_tol: report `RESULTS.invariants_lost` when conserved quantities are missed by more
             than this times the largest overlap at epoch 0 (see `Invariants.missed`); None: don't.
-        adjoint: how to differentiate through the solve; default diffrax's recursive
+        adjoint: how to differentiate through the solve; None: diffrax's recursive
             checkpointing (memory O(√steps)); `DirectAdjoint` and `ForwardMode` work too,
             `BacksolveAdjoint` does not (diffrax cannot save at several times with it).
         rule: how the direction XΓ is computed: the flow of that rule, in place of the gradient's
@@ -99,7 +103,7 @@ class Flow(AbstractMethod):
     lr: LearningRate = eqx.field(converter=learning_rate)
     rates: dict[str, Any] = eqx.field(converter=as_rates, default=None)
     _: KW_ONLY
-    solver: diffrax.AbstractSolver = eqx.field(converter=as_solver, default=diffrax.Dopri8())
+    solver: Any = eqx.field(converter=as_solver, default=None)
     rtol: Float[Array, ""] = eqx.field(converter=partial(number, name="rtol", low=0), default=1e-9)
     atol: Float[Array, ""] = eqx.field(converter=partial(number, name="atol", low=0), default=1e-11)
     max_steps: int = eqx.field(
@@ -109,9 +113,7 @@ class Flow(AbstractMethod):
         converter=partial(optional, name="stop_at_loss", low=0), default=None
     )
     invariant_tol: float | None = eqx.field(converter=tolerance_of, static=True, default=1e-4)
-    adjoint: diffrax.AbstractAdjoint = eqx.field(
-        converter=as_adjoint, default=diffrax.RecursiveCheckpointAdjoint()
-    )
+    adjoint: Any = eqx.field(converter=as_adjoint, default=None)
     rule: AbstractRule = eqx.field(converter=as_rule, default=Gradient())
 
     def check(self, problem: Problem, epochs: int) -> None:
@@ -159,6 +161,8 @@ class Flow(AbstractMethod):
     @property
     def _by_generator(self) -> bool:
         """Whether the solver takes the generator Ω of dX/de = XΩ in place of the velocity XΩ."""
+        from lrnn_jax.learning._isospectral import Isospectral
+
         return isinstance(self.solver, Isospectral)
 
     def solve(self, problem: Problem, epochs: Float[Array, " record"]) -> Any:
@@ -167,6 +171,8 @@ class Flow(AbstractMethod):
         Returns: a diffrax solution: records at each epoch (not finite after an early end), and X at
         the end.
         """
+        import diffrax
+
         space, loss = problem.space, problem.loss(0)
         rates, event, remembered = space.rates(self.rates), None, self.rule.init(space)
 
@@ -220,6 +226,17 @@ def _beginning(problem: Problem) -> tuple[Weights, Any, Any]:
     return begin.weights, begin.epoch, begin.stopped
 
 
+def _result(solved: Any) -> RESULTS:
+    """How a solve ended, by its own name or as `internal_error`."""
+    import diffrax
+
+    found = RESULTS.internal_error
+    for name, item in RESULTS._name_to_item.items():
+        if name in diffrax.RESULTS._name_to_item:
+            found = RESULTS.where(solved == diffrax.RESULTS._name_to_item[name], item, found)
+    return found
+
+
 @eqx.filter_jit
 def _lost(
     curve: LearningCurve,
@@ -250,7 +267,7 @@ def _flow(method: Flow, problem: Problem, epochs: Int[Array, " record"]) -> Lear
     times_saved = epochs.astype(jax.tree.leaves(start)[0].dtype)
     solution = method.solve(problem, times_saved)
     (saved, last), (_, ends) = solution.ys, solution.ts
-    result = RESULTS.promote(solution.result)
+    result = _result(solution.result)
     early, end = ~(result == RESULTS.successful), ends[-1]
     # a flow that ends before its first step saves nothing: it has only its start
     moved = jnp.isfinite(end)

@@ -8,9 +8,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-import scipy.sparse
-import scipy.sparse.linalg
-from jax.experimental import sparse
+import scipy
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
 
 from lrnn_jax._checks import flag, number, one_key, real_array, shown, whole
@@ -104,12 +102,16 @@ class SparseMatrix(eqx.Module):
         return eqx.tree_at(lambda a: a.places, self, self.places[:, ::-1])
 
     def __rmatmul__(self, x: Float[Array, "*batch n"]) -> Float[Array, "*batch n"]:
+        from jax.experimental import sparse  # here and below: it takes long to import
+
         transposed = sparse.BCOO((self.values, self.T.places), shape=(self.size, self.size))
         return (transposed @ x.reshape(-1, self.size).T).T.reshape(x.shape)
 
 
 def as_matrix(j: Any) -> Float[Array, "n n"] | SparseMatrix:
     """J as a square array, or sparse where it is given so (of scipy, or BCOO of JAX)."""
+    from jax.experimental import sparse
+
     if isinstance(j, SparseMatrix):
         return j
     if scipy.sparse.issparse(j):
@@ -138,7 +140,7 @@ def looks_random(matrix: Any, symmetric: bool) -> bool:
 
     Errors: ValueError for one that cannot be a draw of independent entries, symmetric or not.
     """
-    n, spread = matrix.shape[0], scipy.sparse.linalg.norm(matrix) / matrix.shape[0] ** 0.5
+    n, spread = matrix.shape[0], np.linalg.norm(matrix.data) / matrix.shape[0] ** 0.5
     if not spread:
         return symmetric
     alike = float(matrix.multiply(matrix.T).sum()) / (n * spread**2)
@@ -211,7 +213,7 @@ class RandomBulk(AbstractBulk):
         if self.j is None or not self.symmetric or is_traced(self.j):
             return
         matrix = on_host(self.j)
-        size, apart = (scipy.sparse.linalg.norm(x) for x in (matrix, matrix - matrix.T))
+        size, apart = (np.linalg.norm(x.data) for x in (matrix, matrix - matrix.T))
         if apart > 1e-6 * size:
             raise ValueError(
                 f"`j` must be symmetric where `symmetric` is true; got ‖J − Jᵀ‖ = {apart:.3g} with "

@@ -1,5 +1,6 @@
 """Loading vectors with given overlaps: new ones, and the nearest to given ones."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -25,12 +26,18 @@ def vectors_with_overlaps(
             f"These overlaps span {needed} dimensions, so they need at least {needed} neurons; "
             f"got n = {n}."
         )
-    rows = min(n, k)
-    gaussian = jr.normal(key, (n, rows), gram.dtype)
-    q, r = jnp.linalg.qr(gaussian)
-    frame = q * jnp.sign(jnp.diagonal(r))[None, :]
-    theta = jnp.sqrt(as_scale(scale).astype(gram.dtype)) * frame @ root(gram, rows)
+    theta = _drawn(gram, n, as_scale(scale).astype(gram.dtype), key)
     return _reflected(theta) if overlaps.roles.means else theta
+
+
+@eqx.filter_jit
+def _drawn(
+    gram: Float[Array, "k k"], n: int, scale: Array, key: PRNGKeyArray
+) -> Float[Array, "n k"]:
+    rows = min(n, len(gram))
+    q, r = jnp.linalg.qr(jr.normal(key, (n, rows), gram.dtype))
+    frame = q * jnp.sign(jnp.diagonal(r))[None, :]
+    return jnp.sqrt(scale) * frame @ root(gram, rows)
 
 
 def transport(

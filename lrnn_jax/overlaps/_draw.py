@@ -50,15 +50,21 @@ def random_overlaps(
     bounds = real_array(norms, "norms", 0, open_start=True)
     if bounds.shape != (2,) or (not is_traced(bounds) and np.diff(np.asarray(bounds)) < 0):
         raise ValueError(f"`norms` is (lowest, highest) squared norm, positive; got {norms}.")
-    low, high = norms
-    roles = Roles(outputs=outputs, rank=rank, inputs=inputs)
-    k, std = roles.size, number(std, "std", 0)
+    roles, std = Roles(outputs=outputs, rank=rank, inputs=inputs), number(std, "std", 0)
+    return Overlaps(_drawn(roles.size, std, bounds.astype(std.dtype), one_key(key)), roles)
+
+
+@eqx.filter_jit
+def _drawn(
+    k: int, std: Float[Array, ""], norms: Float[Array, "2"], key: PRNGKeyArray
+) -> Float[Array, "k k"]:
+    """One program: step by step, this would be thirty."""
     rows, columns = np.triu_indices(k, 1)
 
     def draw(key: Array) -> Float[Array, "k k"]:
         off_key, norm_key = jr.split(key)
         off = jnp.abs(std * jr.normal(off_key, (len(rows),), std.dtype))
-        gram = jnp.diag(jr.uniform(norm_key, (k,), std.dtype, low, high))
+        gram = jnp.diag(jr.uniform(norm_key, (k,), std.dtype, norms[0], norms[1]))
         return gram.at[rows, columns].set(off).at[columns, rows].set(off)
 
     def unrealisable(gram: Array) -> Array:
@@ -71,10 +77,10 @@ def random_overlaps(
     def not_yet(now: tuple[Array, Array, Array]) -> Array:
         return unrealisable(now[1]) & (now[2] < DRAWS)
 
-    start = again((one_key(key), jnp.eye(k, dtype=std.dtype), jnp.zeros((), int)))
+    start = again((key, jnp.eye(k, dtype=std.dtype), jnp.zeros((), int)))
     gram = jax.lax.while_loop(not_yet, again, start)[1]
     message = (
         f"None of {DRAWS} random Gram matrices was positive semidefinite: lower `std`, raise "
         f"`norms`, or take fewer vectors."
     )
-    return Overlaps(eqx.error_if(gram, unrealisable(gram), message), roles)
+    return eqx.error_if(gram, unrealisable(gram), message)

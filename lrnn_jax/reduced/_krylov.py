@@ -6,7 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-import scipy.linalg
+import scipy
 from jaxtyping import Array, ArrayLike, Float
 
 from lrnn_jax._checks import as_columns, as_dt, function, number, real_array, whole
