@@ -81,9 +81,8 @@ def analysis(
     """The experiment that analyses a file."""
     options = reading.options(path)
     network: Any = load_network(path, dtype=dtype, **options)
-    before: Any = None
-    if chosen.initial is not None:
-        before = load_network(chosen.initial, dtype=dtype, **options)
+    first = chosen.initial
+    before: Any = None if first is None else load_network(first, dtype=dtype, **options)
     task = None
     if chosen.trials is not None:
         arrays: dict[str, Any] = {"dt": network.dt} | read_arrays(chosen.trials)

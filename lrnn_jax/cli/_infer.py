@@ -74,19 +74,12 @@ def estimate(path: Path, learned: Learned, assumed: Assumed) -> Estimate:
     data = read_observations(path, noise=a.noise, log=a.log, per_session=a.per_session)
     task, method, model = learned.parts()
     return infer(
-        data,
-        task,
-        method,
-        model=model,
-        unknown=assumed.unknown,
-        starts=assumed.starts,
-        key=jr.key(assumed.seed),
+        data, task, method, model=model, unknown=a.unknown, starts=a.starts, key=jr.key(a.seed)
     )
 
 
 def as_json(found: Estimate) -> str:
     """What is said of an estimate, for programs."""
-    low, high = map(float, found.flat_range)
     return json.dumps(
         {
             "result": outcome(found.result),
@@ -95,7 +88,7 @@ def as_json(found: Estimate) -> str:
             "starts_agreeing": found.starts_agreeing,
             "intervals": found.intervals(),
             "weak": found.weak,
-            "flat_range": [low, high],
+            "flat_range": [float(end) for end in found.flat_range],
             "unknown": found.unknown,
             "noise_scale": float(found.scale),
             "images": found.images().names,

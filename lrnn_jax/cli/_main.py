@@ -105,15 +105,10 @@ def main(arguments: list[str]) -> int:
         return 0
     if command.startswith("-"):
         command, rest = "run", arguments
-    commands: dict[str, Callable[[list[str]], int]] = {
-        "run": _run,
-        "list": functools.partial(_parse, _list, command="list"),
-        "report": functools.partial(_parse, _report, command="report"),
-        "audit": functools.partial(_parse, _audit, command="audit"),
-        "analyse": functools.partial(_parse, _analyse, command="analyse"),
-        "infer": functools.partial(_parse, _infer, command="infer"),
-        "sweep": sweep_command,
-    }
+    typed: dict[str, Any] = {"list": _list, "report": _report, "audit": _audit}
+    typed |= {"analyse": _analyse, "infer": _infer}
+    commands: dict[str, Callable[[list[str]], int]] = {"run": _run, "sweep": sweep_command}
+    commands |= {name: functools.partial(_parse, f, command=name) for name, f in typed.items()}
     if command not in commands:
         meant = {name: name for name in commands} | {name: f"run {name}" for name in REGISTRY}
         close = difflib.get_close_matches(command, meant, n=1)
@@ -302,14 +297,11 @@ def _deliver_series(
     check_place(folder)
     store = folder.with_name(f"{folder.name}.store")
     shard = share_of(series.shard, "--shard") if series.shard else None
+    seeds = whole(series.seeds, "--seeds", 1)
+    how: dict[str, Any] = {"store": store, "resume": series.resume, "shard": shard, "stop": stop}
     kept = f"; finished runs are kept in {store}: --resume"
     try:
-        report = over_seeds(
-            experiment,
-            config,
-            seeds=whole(series.seeds, "--seeds", 1),
-            **{"store": store, "resume": series.resume, "shard": shard, "stop": stop},
-        )
+        report = over_seeds(experiment, config, seeds=seeds, **how)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(kept) from None
     except Stopped:

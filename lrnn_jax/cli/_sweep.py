@@ -90,29 +90,23 @@ def _cell(experiment: Experiment) -> sweeps.Runnable:
 
     def run(config: Any, seed: int) -> dict[str, Any]:
         report = experiment(config)
-        numbers: dict[str, Any] = {}
-        _collect("", report.values, numbers)
+        leaves = jax.tree.leaves_with_path(report.values, is_leaf=lambda x: not isinstance(x, dict))
+        numbers = {
+            jax.tree_util.keystr(path, simple=True, separator="_"): float(x)
+            for path, x in leaves
+            if isinstance(x, (bool, int, float))
+        }
         return numbers | {"claims_hold": all(claim.holds for claim in report.claims)}
 
     return sweeps.Runnable(run, {"full": experiment.full, "quick": experiment.quick}, traced=False)
-
-
-def _collect(name: str, values: Any, numbers: dict[str, Any]) -> None:
-    if isinstance(values, dict):
-        for key, value in values.items():
-            _collect(f"{name}_{key}" if name else key, value, numbers)
-    elif isinstance(values, (bool, int, float)):
-        numbers[name] = float(values)
 
 
 def _set_up(options: Any, alone: bool) -> None:
     """Platform, devices and processes, before any array is made."""
     if options.platform:
         jax.config.update("jax_platforms", {"gpu": "cuda"}.get(options.platform, options.platform))
-    devices = options.devices
-    setup_jax(
-        options.dtype, options.cache, None if devices is None else whole(devices, "--devices")
-    )
+    devices = None if options.devices is None else whole(options.devices, "--devices")
+    setup_jax(options.dtype, options.cache, devices)
     if (options.coordinator is None) != (options.process is None):
         raise ValueError("--coordinator and --process go together: give both.")
     part = share_of(options.process, "--process") if options.process else None
@@ -142,13 +136,10 @@ def _plan(sweep: sweeps.Sweep, devices: Any) -> str:
 
 def _status(rest: list[str]) -> int:
     parser = argparse.ArgumentParser("lrnn-jax sweep status", description="What a store holds.")
-    parser.add_argument("store", type=Path, metavar="DIR")
-    parser.add_argument(
-        "--verify", action="store_true", help="read all chunks and compare checksums"
-    )
-    parser.add_argument(
-        "--complete", action="store_true", help="exit with 75 while cells are missing"
-    )
+    add = parser.add_argument
+    add("store", type=Path, metavar="DIR")
+    add("--verify", action="store_true", help="read all chunks and compare checksums")
+    add("--complete", action="store_true", help="exit with 75 while cells are missing")
     options = parser.parse_args(rest)
     store = sweeps.Store(options.store)
     manifest, done = store.manifest, store.done()

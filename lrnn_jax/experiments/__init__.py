@@ -44,21 +44,9 @@ from lrnn_jax.experiments._tracking import TrackingConfig, tracking
 from lrnn_jax.experiments._tradeoff import TradeoffConfig, tradeoff
 
 _LOW_RANK = filter, oscillator, degeneracy, memory_aba, memory_adam, flip_flop, optimisers
-_OTHERS = (
-    memory_twins,
-    coupling,
-    rules,
-    bulk,
-    probe,
-    open_vs_closed,
-    three_stages,
-    tradeoff,
-    control_cost,
-    tracking,
-    horizons,
-    many_pairs,
-)
-REGISTRY: dict[str, Experiment] = {e.name: e for e in (*_LOW_RANK, *_OTHERS)}
+_MORE = memory_twins, coupling, rules, bulk, probe
+_LOOPS = open_vs_closed, three_stages, tradeoff, control_cost, tracking, horizons, many_pairs
+REGISTRY: dict[str, Experiment] = {e.name: e for e in (*_LOW_RANK, *_MORE, *_LOOPS)}
 """All experiments, those of [LR] first."""
 AUDITS: dict[str, tuple[Experiment, dict[str, Any]]] = {
     "closed_loop": (pair, SETTINGS),

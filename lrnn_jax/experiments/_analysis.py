@@ -11,7 +11,7 @@ from lrnn_jax._checks import component, whole
 from lrnn_jax.experiments._analysis_base import SHARE, AnalysisConfig
 from lrnn_jax.experiments._analysis_linear import analyse_linear, linear_notes
 from lrnn_jax.experiments._analysis_nonlinear import analyse_nonlinear, nonlinear_notes
-from lrnn_jax.experiments._analysis_spectrum import MOST, Spectrum, analyse_spectrum, spectrum_notes
+from lrnn_jax.experiments._analysis_spectrum import MOST, analyse_spectrum, spectrum_notes, too_high
 from lrnn_jax.experiments._base import Experiment, experiment
 from lrnn_jax.experiments._recorder import Recorder
 from lrnn_jax.networks import (
@@ -25,6 +25,8 @@ from lrnn_jax.networks import (
     recurrent_change,
 )
 from lrnn_jax.tasks import AbstractTask
+
+_OURS: dict[str, Any] = {"source": "ours", "quick": AnalysisConfig()}
 
 
 def analyse(
@@ -89,7 +91,7 @@ def analyse(
     found = factorise(dense, rank=rank, energy=share, scale=scale, initial=initial)
     lines.append(f"W: {found}" if initial is None else f"ΔW: {found}")
     if rank is None and (found.rank > MOST or found.discarded > SHARE * (1 + 1e-9)):
-        return _of_spectrum(network, w, lines, _too_high(found, w))
+        return _of_spectrum(network, w, lines, too_high(found, w))
     return _of_low_rank(found.network, found, task, lines)
 
 
@@ -106,9 +108,7 @@ def _of_low_rank(
         network = _in_mean_scaling(network)
     run, notes = (analyse_linear, linear_notes) if linear else (analyse_nonlinear, nonlinear_notes)
 
-    options: dict[str, Any] = {"quick": AnalysisConfig(), "seconds": (20, 20), "notes": notes}
-
-    @experiment(source="ours", before=tuple(lines), **options)
+    @experiment(seconds=(20, 20), before=tuple(lines), notes=notes, **_OURS)
     def analyse(config: AnalysisConfig, recorder: Recorder) -> Any:
         """What the theory says about your own network."""
         return run(network, factorisation, task, config, recorder)
@@ -123,9 +123,8 @@ def _of_spectrum(network: Any, w: np.ndarray, lines: list[str], offer: str) -> E
         "Trained networks are often W_0 + low rank: with the weights before learning (--initial "
         "FILE, or initial=) ΔW = W − W_0 is analysed.",
     ]
-    options: dict[str, Any] = {"quick": AnalysisConfig(), "seconds": (10, 10)}
 
-    @experiment(source="ours", before=tuple(lines), notes=spectrum_notes, **options)
+    @experiment(seconds=(10, 10), before=tuple(lines), notes=spectrum_notes, **_OURS)
     def analyse(config: AnalysisConfig, recorder: Recorder) -> Any:
         """What the weights of your own network look like."""
         return analyse_spectrum(network, w, config, recorder)
@@ -157,18 +156,6 @@ def _in_mean_scaling(network: LowRankRNN) -> LowRankRNN:
     more = n / network.scale
     parts = (network.z * more, network.v * more**0.5, network.u * more**0.5, n)
     return eqx.tree_at(lambda net: (net.z, net.v, net.u, net.scale), network, parts)
-
-
-def _too_high(found: Factorisation, w: np.ndarray) -> str:
-    """Why an analysis by overlaps stops, and what it offers."""
-    spectrum = Spectrum.of(w)
-    out = min(max(spectrum.standing_out, 1), len(w))
-    return (
-        f"Rank {found.rank} of {len(w)} would be kept and {found.discarded:.1%} of the norm "
-        f"discarded (an analysis starts by itself up to rank {MOST} and {SHARE:.0%}): choose with "
-        f"--rank, or rank=, e.g. {out}, the singular values that stand out of a random bulk, which "
-        f"discards {spectrum.discarded(out):.1%}."
-    )
 
 
 def _of_change(change: np.ndarray, before: np.ndarray) -> str:

@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
@@ -12,7 +11,8 @@ from lrnn_jax._results import RESULTS
 from lrnn_jax.experiments._base import AbstractResults, claim
 from lrnn_jax.experiments._configs import AbstractConfig, within
 from lrnn_jax.learning import LearningCurve, outcome
-from lrnn_jax.networks import AbstractRNN, Factorisation
+from lrnn_jax.networks import AbstractRNN, Factorisation, LowRankRNN
+from lrnn_jax.overlaps import gram_rank
 from lrnn_jax.tasks import AbstractFilter, ExponentialFilter, OscillatingFilter
 
 SHARE = 0.05
@@ -62,8 +62,11 @@ class AnalysisConfig(AbstractConfig):
 class AbstractAnalysis(AbstractResults):
     """What an analysis found, of a network that may have been made from a dense one."""
 
-    config: eqx.AbstractVar[AnalysisConfig]
-    factorisation: eqx.AbstractVar[Factorisation | None]
+    config: AnalysisConfig
+    factorisation: Factorisation | None
+    neurons: int
+    inputs: int
+    outputs: int
 
     @claim(
         "the recurrent weights are low-rank: discarded part of the Frobenius norm",
@@ -72,6 +75,30 @@ class AbstractAnalysis(AbstractResults):
     )
     def discarded(self) -> float | None:
         return None if self.factorisation is None else self.factorisation.discarded
+
+
+class AbstractOverlapAnalysis(AbstractAnalysis):
+    """What an analysis found in terms of overlaps."""
+
+    rank: int
+    gram_rank: int
+    overlaps: dict[str, float]
+    visible: tuple[str, ...]
+    invisible: tuple[str, ...]
+    epochs: int
+
+
+def facts(network: LowRankRNN) -> dict[str, Any]:
+    """What `AbstractOverlapAnalysis` says of a network without any trials."""
+    overlaps, roles = network.overlaps, network.roles
+    return {
+        "neurons": network.state_size,
+        "rank": roles.rank,
+        "inputs": roles.inputs,
+        "outputs": roles.outputs,
+        "gram_rank": gram_rank(overlaps.gram),
+        "overlaps": {n: float(x) for n, x in zip(overlaps.names, overlaps.vector())},
+    }
 
 
 def last_loss(curve: LearningCurve) -> float:

@@ -7,9 +7,10 @@ import jax.random as jr
 import numpy as np
 
 from lrnn_jax.experiments._analysis_base import (
-    AbstractAnalysis,
+    AbstractOverlapAnalysis,
     AnalysisConfig,
     ending,
+    facts,
     last_loss,
     some,
 )
@@ -19,28 +20,17 @@ from lrnn_jax.experiments._recorder import Recorder
 from lrnn_jax.figures import Figure, panels, plot_gram
 from lrnn_jax.learning import Descent, Flow, LearningCurve, outcome
 from lrnn_jax.networks import Factorisation, LowRankRNN
-from lrnn_jax.overlaps import gram_rank, invariants, visible
+from lrnn_jax.overlaps import invariants, visible
 from lrnn_jax.reduced import reduce
 from lrnn_jax.tasks import AbstractTask
 
 
-class LinearResults(AbstractAnalysis):
+class LinearResults(AbstractOverlapAnalysis):
     """A network's overlaps, and how it would learn (up to where this diverges, if it does)."""
 
-    config: AnalysisConfig
-    factorisation: Factorisation | None
     descent: LearningCurve
-    neurons: int
-    rank: int
-    inputs: int
-    outputs: int
-    gram_rank: int
-    overlaps: dict[str, float]
-    visible: tuple[str, ...]
-    invisible: tuple[str, ...]
     invariants: dict[str, Any]
     growth: float
-    epochs: int
     initial_loss: float
     final_loss: float
     result: str
@@ -64,7 +54,7 @@ class LinearResults(AbstractAnalysis):
     def table(self) -> Columns:
         """Every overlap; for many of them, norms of their blocks."""
         if len(self.overlaps) <= 60:
-            return final_overlaps(self)
+            return final_overlaps(self.curves())
         names, seen, norms = block_norms(self.descent)
         return {
             "block (Frobenius norm)": (names, ""),
@@ -78,12 +68,12 @@ class LinearResults(AbstractAnalysis):
         others = {} if self.flow is None else {"flow": self.flow}
         overlaps = self.descent.overlaps
         plot_gram(axes[0, 0], np.asarray(overlaps.gram[0]), overlaps.roles.sizes)
-        loss_panel(axes[0, 1], above=0.0, **others, predicted=self.descent)
+        loss_panel(axes[0, 1], {**others, "predicted": self.descent})
         if len(self.overlaps) <= 28:
             overlap_panels(axes[1], theory=self.descent)
             return figure
         for ax, seen in zip(axes[1], (True, False)):
-            block_panel(ax, seen, theory=self.descent)
+            block_panel(ax, self.descent, seen)
         return figure
 
 
@@ -95,29 +85,23 @@ def analyse_linear(
     recorder: Recorder,
 ) -> LinearResults:
     """Overlaps, what a loss sees of them, what learning conserves, and how it would go."""
-    overlaps, sees, kept = network.overlaps, visible(network), invariants(network)
-    roles, epochs = overlaps.roles, config.epochs or 2000
+    sees, kept, epochs = visible(network), invariants(network), config.epochs or 2000
     task = config.filter(network) if task is None else task
     lr = config.lr or 5e-3
     methods: dict[str, Any] = {"descent": Descent(lr)}
-    if roles.size <= 20 and not task.stochastic:  # its cost grows with k⁴, and it adds little
+    if network.roles.size <= 20 and not task.stochastic:  # it adds little, its cost grows with k⁴
         methods["flow"] = Flow(lr)
     for name, method in methods.items():
         options: dict[str, Any] = {"epochs": epochs, "throw": False, "key": jr.key(config.seed)}
         label = f"predicted {name}"
         recorder.learn(name, reduce(network), task, method, label=label, **options)
-    recurrent = np.linalg.eigvals(np.asarray(overlaps.block("v", "u")))
+    recurrent = np.linalg.eigvals(np.asarray(network.overlaps.block("v", "u")))
     descent = recorder.curves["descent"]
     return LinearResults(
         config=config,
         factorisation=factorisation,
         **recorder.curves,
-        neurons=network.state_size,
-        rank=roles.rank,
-        inputs=roles.inputs,
-        outputs=roles.outputs,
-        gram_rank=gram_rank(overlaps.gram),
-        overlaps={n: float(x) for n, x in zip(overlaps.names, overlaps.vector())},
+        **facts(network),
         visible=sees.visible,
         invisible=sees.invisible,
         invariants={

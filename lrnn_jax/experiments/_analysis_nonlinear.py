@@ -7,12 +7,12 @@ import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array
 
 from lrnn_jax.experiments._analysis_base import (
-    AbstractAnalysis,
+    AbstractOverlapAnalysis,
     AnalysisConfig,
     ending,
+    facts,
     last_loss,
     some,
 )
@@ -20,19 +20,17 @@ from lrnn_jax.experiments._base import Columns, claim, labelled
 from lrnn_jax.experiments._panels import block_norms, loss_panel
 from lrnn_jax.experiments._recorder import Recorder
 from lrnn_jax.figures import (
-    METHODS,
     Axes,
     Figure,
     panels,
     plot_fixed_points,
     plot_gram,
     plot_kurtosis,
-    plot_lines,
+    plot_methods,
     plot_singular_values,
 )
 from lrnn_jax.learning import Descent, LearningCurve, outcome, relative_gap
 from lrnn_jax.networks import Factorisation, LowRankRNN, gaussianity
-from lrnn_jax.overlaps import gram_rank
 from lrnn_jax.reduced import population, reduce
 from lrnn_jax.stability import FixedPoints, fixed_points
 from lrnn_jax.tasks import AbstractTask, Sensitivity, WhiteNoise, measured_visible
@@ -41,25 +39,14 @@ CLOSE = 0.1
 """Relative error up to which a prediction counts as one."""
 
 
-class NonlinearResults(AbstractAnalysis):
+class NonlinearResults(AbstractOverlapAnalysis):
     """A network, its Gaussian closure and its population: outputs, loadings, learning."""
 
-    config: AnalysisConfig
-    factorisation: Factorisation | None
     full: LearningCurve
     closure: LearningCurve
     population: LearningCurve
     activation: str
-    neurons: int
-    rank: int
-    inputs: int
-    outputs: int
-    gram_rank: int
-    overlaps: dict[str, float]
-    visible: tuple[str, ...]
-    invisible: tuple[str, ...]
     seen_combinations: int
-    epochs: int
     initial_loss: dict[str, float]
     final_loss: dict[str, float]
     result: dict[str, str]
@@ -114,16 +101,16 @@ class NonlinearResults(AbstractAnalysis):
 
     def table(self) -> Columns:
         """Every overlap before learning and after; for many of them, norms of their blocks."""
-        curves, seen = self.curves(), {*self.visible}
+        columns: dict[str, Any]
         if len(self.overlaps) <= 60:
-            told = ["yes" if name in seen else "no" for name in self.overlaps]
-            ends = {n: np.asarray(c.overlaps.vector())[-1] for n, c in curves.items()}
-            columns: dict[str, Any] = {"overlap": ([*self.overlaps], "")}
-            columns |= {"outputs depend on it": (told, ""), "start": (self.overlaps, ".6f")}
-            return columns | {name: (end, ".6f") for name, end in ends.items()}
-        names, _, norms = block_norms(self.full)
-        ends = {n: block_norms(c)[2][-1] for n, c in curves.items()}
-        columns = {"block (Frobenius norm)": (names, ""), "start": (norms[0], ".6f")}
+            told = ["yes" if name in self.visible else "no" for name in self.overlaps]
+            columns = {"overlap": ([*self.overlaps], ""), "outputs depend on it": (told, "")}
+            columns["start"] = (self.overlaps, ".6f")
+            ends = {n: c.overlaps.vector()[-1] for n, c in self.curves().items()}
+        else:
+            names, _, norms = block_norms(self.full)
+            columns = {"block (Frobenius norm)": (names, ""), "start": (norms[0], ".6f")}
+            ends = {n: block_norms(c)[2][-1] for n, c in self.curves().items()}
         return columns | {name: (end, ".6f") for name, end in ends.items()}
 
     def draw(self) -> Figure:
@@ -139,29 +126,27 @@ class NonlinearResults(AbstractAnalysis):
             plot_singular_values(axes[0, 1], np.asarray(self.singular_values), self.rank)
         plot_kurtosis(axes[0, 2], np.asarray(self.kurtosis), sizes, self.neurons)
         _traces(axes[1, 0], self.traces, float(self.full.model.dt))
-        curves = {"full": self.full, "closure": self.closure, "population": self.population}
-        loss_panel(axes[1, 1], above=0.0, **curves)
-        _changes(axes[1, 2], curves)
+        loss_panel(axes[1, 1], self.curves())
+        _changes(axes[1, 2], self.curves())
         return figure
 
 
 def _traces(ax: Axes, traces: Mapping[str, Any], dt: float) -> None:
     time = dt * np.arange(len(traces["full"]))
-    lines = [(METHODS[name][0], np.asarray(y), METHODS[name][1]) for name, y in traces.items()]
     low, high = np.min([*traces.values()]), np.max([*traces.values()])
-    plot_lines(ax, time, lines).set(xlabel=r"time ($\tau$)", ylabel="output, first trial")
+    plot_methods(ax, time, traces, "output, first trial").set(xlabel=r"time ($\tau$)")
     ax.set_ylim(low - 0.2 * (high - low), high + 0.9 * (high - low))
 
 
 def _changes(ax: Axes, curves: Mapping[str, LearningCurve]) -> None:
     """How far overlaps have moved, all of them together."""
-    lines = []
-    for name, curve in curves.items():
-        gram = np.asarray(curve.gram)
-        moved = np.linalg.norm(gram - gram[0], axis=(1, 2)) / np.linalg.norm(gram[0])
-        lines.append((None, moved, METHODS[name][1]))
-    plot_lines(ax, np.asarray(curves["full"].epochs), lines)
-    ax.set(xlabel="epoch", ylabel=r"$\|Q - Q_0\| \,/\, \|Q_0\|$")
+    grams = {name: np.asarray(curve.gram) for name, curve in curves.items()}
+    moved = {
+        name: np.linalg.norm(q - q[0], axis=(1, 2)) / np.linalg.norm(q[0])
+        for name, q in grams.items()
+    }
+    label = r"$\|Q - Q_0\| \,/\, \|Q_0\|$"
+    plot_methods(ax, np.asarray(curves["full"].epochs), moved, label, legend=False)
 
 
 def analyse_nonlinear(
@@ -177,12 +162,11 @@ def analyse_nonlinear(
     task = WhiteNoise(config.filter(network), batch=config.batch) if task is None else task
     models: dict[str, Any] = {"full": network, "closure": reduce(network)}
     models["population"] = population(network, config.nodes, key=keys[0])
-    batch = task.sample(keys[1]) if task.stochastic else None
-    outputs = recorder.timed(
-        "outputs", lambda: {n: _outputs(m, task, batch) for n, m in models.items()}
-    )
+    batch, key = (task.sample(keys[1]), keys[1]) if task.stochastic else (None, None)
+    run = eqx.filter_jit(task.output)
+    outputs = recorder.timed("outputs", lambda: {n: run(m, batch) for n, m in models.items()})
     sees: Sensitivity = recorder.timed(
-        "what outputs depend on", lambda: _seen(models["closure"], task, keys[1])
+        "what outputs depend on", lambda: measured_visible(models["closure"], task, key=key)
     )
     labels = {"full": "the network", "closure": "its closure", "population": "its population"}
     options: dict[str, Any] = {"epochs": epochs, "key": keys[2], "throw": False}
@@ -201,7 +185,8 @@ def analyse_nonlinear(
         config=config,
         factorisation=factorisation,
         **curves,
-        **_facts(network),
+        **facts(network),
+        activation=type(network.activation).__name__,
         visible=sees.visible,
         invisible=sees.invisible,
         seen_combinations=sees.rank,
@@ -223,29 +208,6 @@ def analyse_nonlinear(
         singular_values=_singular_values(network, factorisation),
         traces={name: y[0, :, 0] for name, y in outputs.items()},
     )
-
-
-def _facts(network: LowRankRNN) -> dict[str, Any]:
-    """What is known without any trials."""
-    overlaps, roles = network.overlaps, network.roles
-    return {
-        "activation": type(network.activation).__name__,
-        "neurons": network.state_size,
-        "rank": roles.rank,
-        "inputs": roles.inputs,
-        "outputs": roles.outputs,
-        "gram_rank": gram_rank(overlaps.gram),
-        "overlaps": {n: float(x) for n, x in zip(overlaps.names, overlaps.vector())},
-    }
-
-
-@eqx.filter_jit
-def _outputs(model: Any, task: AbstractTask, batch: Any) -> Array:
-    return task.output(model, batch)
-
-
-def _seen(closure: Any, task: AbstractTask, key: Any) -> Sensitivity:
-    return measured_visible(closure, task, key=key if task.stochastic else None)
 
 
 def _loss_error(curve: LearningCurve, truth: LearningCurve) -> float:

@@ -26,10 +26,10 @@ class Spectrum(NamedTuple):
 
     Fields:
         singular_values: σ, descending, shape (N,).
-        eigenvalues: λ, shape (N,).
+        eigenvalues: "real" and "imag", Re λ and Im λ, shape (N,).
         effective_rank: (Σσ²)²/Σσ⁴, the participation ratio.
         stable_rank: Σσ²/σ_1².
-        radius: largest |λ|.
+        spectral_radius: largest |λ|.
         gain: g = ‖W‖/√N: a random matrix of this norm has eigenvalues in a disk of radius g, and
             singular values up to 2g.
         threshold: 2.858 times the median σ; what is above stands out of a random bulk.
@@ -39,10 +39,10 @@ class Spectrum(NamedTuple):
     """
 
     singular_values: np.ndarray
-    eigenvalues: np.ndarray
+    eigenvalues: dict[str, np.ndarray]
     effective_rank: float
     stable_rank: float
-    radius: float
+    spectral_radius: float
     gain: float
     threshold: float
     standing_out: int
@@ -56,29 +56,25 @@ class Spectrum(NamedTuple):
         threshold = max(2.858 * float(np.median(sigma)), rounding)
         return cls(
             singular_values=sigma,
-            eigenvalues=values.astype(complex),
+            eigenvalues={"real": np.real(values), "imag": np.imag(values)},
             effective_rank=power**2 / (float((sigma**4).sum()) or 1.0),
             stable_rank=power / (float(sigma[0]) ** 2 or 1.0),
-            radius=float(np.abs(values).max()),
+            spectral_radius=float(np.abs(values).max()),
             gain=float((power / len(w)) ** 0.5),
             threshold=threshold,
             standing_out=int((sigma > threshold).sum()),
         )
 
-    def discarded(self, rank: int) -> float:
-        """‖W − W_r‖/‖W‖ of the best approximation of rank r."""
-        power = self.singular_values**2
-        return float((power[rank:].sum() / (power.sum() or 1)) ** 0.5)
+
+def lost(singular_values: np.ndarray, rank: int) -> float:
+    """‖W − W_r‖/‖W‖ of the best approximation of rank r."""
+    power = singular_values**2
+    return float((power[rank:].sum() / (power.sum() or 1)) ** 0.5)
 
 
 class SpectrumResults(AbstractAnalysis):
     """The spectrum of recurrent weights of high rank, and what can be done with them."""
 
-    config: AnalysisConfig
-    factorisation: Factorisation | None
-    neurons: int
-    inputs: int
-    outputs: int
     effective_rank: float
     stable_rank: float
     spectral_radius: float
@@ -87,7 +83,6 @@ class SpectrumResults(AbstractAnalysis):
     standing_out: int
     ranks: dict[str, int]
     """How many singular values keep a share of Σσ²."""
-    spectrum: Spectrum
     singular_values: Any = labelled("singular values of the recurrent weights", "number")
     eigenvalues: dict[str, Any] = labelled("eigenvalues of the recurrent weights", "number")
 
@@ -96,29 +91,29 @@ class SpectrumResults(AbstractAnalysis):
         high=SHARE,
     )
     def discarded_at_most(self) -> float:
-        return self.spectrum.discarded(MOST)
+        return lost(self.singular_values, MOST)
 
     def table(self) -> Columns:
         """What is kept and discarded at some ranks."""
-        n, sigma = self.neurons, np.asarray(self.singular_values)
+        n, sigma = self.neurons, self.singular_values
         some = [r for r in (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000) if r < n] + [n]
-        lost = [self.spectrum.discarded(r) for r in some]
+        parts = [lost(sigma, r) for r in some]
         return {
             "rank": (some, ""),
-            "share of Σσ² kept": ([1 - x**2 for x in lost], ".4%"),
-            "discarded ‖W − W_r‖/‖W‖": (lost, ".4f"),
+            "share of Σσ² kept": ([1 - x**2 for x in parts], ".4%"),
+            "discarded ‖W − W_r‖/‖W‖": (parts, ".4f"),
             "next singular value": (np.append(sigma, 0.0)[some], ".4g"),
         }
 
     def draw(self) -> Figure:
         figure, axes = panels(1, 3, height=2.6)
-        found, sigma = self.spectrum, np.asarray(self.singular_values)
-        plot_eigenvalue_plane(axes[0], found.eigenvalues, self.gain)
+        sigma, values = self.singular_values, self.eigenvalues
+        plot_eigenvalue_plane(axes[0], values["real"] + 1j * values["imag"], self.gain)
         names = ("standing out", "bulk")
         plot_singular_values(axes[1], sigma, self.standing_out, self.threshold, names)
-        ranks = np.arange(1, len(sigma) + 1)
-        lost = [found.discarded(int(rank)) for rank in ranks]
-        plot_lines(axes[2], ranks, [(None, lost, {"color": VISIBLE[1]})])
+        ranks = range(1, len(sigma) + 1)
+        parts = [lost(sigma, rank) for rank in ranks]
+        plot_lines(axes[2], ranks, [(None, parts, {"color": VISIBLE[1]})])
         axes[2].axhline(SHARE, color="0.6", linewidth=0.8, linestyle="--", label=f"{SHARE:.0%}")
         axes[2].set(xlabel="rank $r$", ylabel=r"discarded $\|W - W_r\|/\|W\|$", ylim=(0, None))
         axes[2].legend()
@@ -126,14 +121,10 @@ class SpectrumResults(AbstractAnalysis):
 
 
 def analyse_spectrum(
-    network: AbstractRNN,
-    w: np.ndarray,
-    config: AnalysisConfig,
-    recorder: Recorder,
+    network: AbstractRNN, w: np.ndarray, config: AnalysisConfig, recorder: Recorder
 ) -> SpectrumResults:
     """Singular values and eigenvalues of W, and what its rank would be."""
     found = recorder.timed("spectrum", lambda: Spectrum.of(w))
-    values = found.eigenvalues
     kept = np.cumsum(found.singular_values**2) / ((found.singular_values**2).sum() or 1)
     shares = {f"{share:.0%}": share for share in (0.5, 0.9, 0.95, 0.99)}
     return SpectrumResults(
@@ -142,16 +133,20 @@ def analyse_spectrum(
         neurons=network.state_size,
         inputs=network.inputs,
         outputs=network.outputs,
-        effective_rank=found.effective_rank,
-        stable_rank=found.stable_rank,
-        spectral_radius=found.radius,
-        gain=found.gain,
-        threshold=found.threshold,
-        standing_out=found.standing_out,
         ranks={name: int((kept < share).sum()) + 1 for name, share in shares.items()},
-        spectrum=found,
-        singular_values=found.singular_values,
-        eigenvalues={"real": np.real(values), "imag": np.imag(values)},
+        **found._asdict(),
+    )
+
+
+def too_high(found: Factorisation, w: np.ndarray) -> str:
+    """Why an analysis by overlaps stops, and what it offers."""
+    spectrum = Spectrum.of(w)
+    out = min(max(spectrum.standing_out, 1), len(w))
+    return (
+        f"Rank {found.rank} of {len(w)} would be kept and {found.discarded:.1%} of the norm "
+        f"discarded (an analysis starts by itself up to rank {MOST} and {SHARE:.0%}): choose with "
+        f"--rank, or rank=, e.g. {out}, the singular values that stand out of a random bulk, which "
+        f"discards {lost(spectrum.singular_values, out):.1%}."
     )
 
 

@@ -5,25 +5,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from lrnn_jax import stability
-from lrnn_jax.environments import (
-    AbstractPlant,
-    ClosedLoop,
-    LinearPlant,
-    LoopTrials,
-    Ring,
-    TrackingPlant,
-)
+from lrnn_jax.environments import AbstractPlant, ClosedLoop, LinearPlant, Ring, TrackingPlant
 from lrnn_jax.experiments._base import AbstractResults, Columns, claim, experiment, labelled
 from lrnn_jax.experiments._configs import AbstractLoopConfig, within
-from lrnn_jax.experiments._controllers import GatedController
+from lrnn_jax.experiments._controllers import GatedController, LoopMeter
 from lrnn_jax.experiments._recorder import Recorder
 from lrnn_jax.figures import OTHERS, VISIBLE, Figure, make_room, panels, plot_lines
 from lrnn_jax.learning import AbstractUpdate, Descent, LearningCurve, Training
@@ -99,26 +91,26 @@ class PairConfig(AbstractLoopConfig):
 
 
 def _dense(config: PairConfig, plant: Any, keys: Any) -> DenseRNN:
-    n, ends = config.n, (plant.observations, plant.controls)
+    n = config.n
     w = config.weights(keys[0], config.scale, n, n)
-    w_in, w_out = config.weights(keys[1], 0.1, n, ends[0]), config.weights(keys[2], 0.1, ends[1], n)
+    w_in = config.weights(keys[1], 0.1, n, plant.observations)
+    w_out = config.weights(keys[2], 0.1, plant.controls, n)
     return DenseRNN(w, w_in, w_out, dt=plant.dt, activation=Tanh())
 
 
 def _gated(config: PairConfig, plant: Any, keys: Any) -> GatedController:
-    n, ends = config.n, (plant.observations, plant.controls)
-    w, w_in = (
-        config.weights(keys[i], size, 3 * n, columns)
-        for i, size, columns in ((0, config.scale, n), (1, 0.1, ends[0]))
-    )
-    return GatedController(w, w_in, config.weights(keys[2], 0.1, ends[1], n), dt=plant.dt)
+    n = config.n
+    w = config.weights(keys[0], config.scale, 3 * n, n)
+    w_in = config.weights(keys[1], 0.1, 3 * n, plant.observations)
+    w_out = config.weights(keys[2], 0.1, plant.controls, n)
+    return GatedController(w, w_in, w_out, dt=plant.dt)
 
 
 def _low_rank(rank: int) -> Callable[..., LowRankRNN]:
     def made(config: PairConfig, plant: Any, keys: Any) -> LowRankRNN:
-        n, ends = config.n, (plant.observations, plant.controls)
-        u, v = config.weights(keys[0], np.sqrt(config.scale), 2, n, rank)
-        m, z = (config.weights(keys[i], 0.1, n, ends[i - 1]) for i in (1, 2))
+        u, v = config.weights(keys[0], np.sqrt(config.scale), 2, config.n, rank)
+        m = config.weights(keys[1], 0.1, config.n, plant.observations)
+        z = config.weights(keys[2], 0.1, config.n, plant.controls)
         return LowRankRNN(z, v, m, u, 1.0, dt=plant.dt, activation=Tanh())
 
     return made
@@ -160,28 +152,13 @@ SETTINGS: dict[str, PairConfig] = {"main": MAIN} | {
         "cost 0.05": {"cost": 0.05},
         "adam": {"optimiser": "adam", "lr": 1e-3},
         "no clipping": {"clip": 0.0},
-        "rank 1": {"controller": "rank 1"},
-        "rank 2": {"controller": "rank 2"},
-        "rank 5": {"controller": "rank 5"},
-        "gru": {"controller": "gru"},
+        **{name: {"controller": name} for name in ("rank 1", "rank 2", "rank 5", "gru")},
         "path integration": {"task": "path integration"},
         "tracking": {"task": "tracking", "steps": 300, "optimiser": "adam", "lr": 1e-3},
     }.items()
 }
 """The main protocol, and what differs from it in one thing: twelve settings of the same network and
 plant, four other controllers, two other tasks (tracking with the steps and rate of [CL])."""
-
-
-class _Meter(eqx.Module):
-    """Loss in the loop on fixed trials, coupled matrix and effective gains of a controller."""
-
-    loop: ClosedLoop
-    trials: Float[Array, "trial start"] | LoopTrials | None
-
-    def __call__(self, model: AbstractRNN) -> tuple[Array, Array, Array]:
-        loss = self.loop.loss(model, self.trials)
-        gains = stability.effective_gains(model, self.loop, self.trials)
-        return loss, stability.loop_matrix(model, self.loop), gains[0]
 
 
 class PairResults(AbstractResults):
@@ -314,7 +291,7 @@ def pair(config: PairConfig, recorder: Recorder) -> PairResults:
     sooner than its teacher, and neither gets worse in the loop on the way.
     """
     loop, keys = config.loop(), jr.split(jr.key(config.seed), 4)
-    net, meter = config.network(keys[0]), _Meter(loop, loop.sample(keys[1]))
+    net, meter = config.network(keys[0]), LoopMeter(loop, loop.sample(keys[1]))
     options = {"watch": meter, **config.pace}
     method = config.method(config.per_loss)
     closed = recorder.learn(

@@ -161,6 +161,14 @@ class AbstractResults(eqx.Module):
         return {f.name: getattr(self, f.name) for f in fields(self) if not f.metadata}
 
 
+class AbstractOverlapResults(AbstractResults):
+    """Results whose table has every overlap: whether a loss sees it, what each curve starts with,
+    where this differs from the others, and what it ends with."""
+
+    def table(self) -> Columns:
+        return final_overlaps(self.curves())
+
+
 R = TypeVar("R", bound=AbstractResults)
 C = TypeVar("C")
 
@@ -170,10 +178,8 @@ def _cells(values: Any, how: str) -> list[str]:
     return [format(value, how) for value in np.asarray(values).tolist()]
 
 
-def final_overlaps(results: AbstractResults) -> Columns:
-    """Every overlap: whether a loss sees it, what each curve starts with, where this differs from
-    the others, and what it ends with."""
-    curves = results.curves()
+def final_overlaps(curves: Mapping[str, LearningCurve]) -> Columns:
+    """The table of `AbstractOverlapResults`."""
     given = named(next(iter(curves.values())))
     starts: list[np.ndarray] = []
     for name, curve in curves.items():

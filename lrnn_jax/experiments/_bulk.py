@@ -14,15 +14,7 @@ from jaxtyping import Array
 from lrnn_jax.experiments._base import AbstractResults, Columns, claim, experiment, labelled
 from lrnn_jax.experiments._configs import AbstractFilterConfig, within
 from lrnn_jax.experiments._recorder import Recorder
-from lrnn_jax.figures import (
-    FIRST,
-    THEORY,
-    Axes,
-    Figure,
-    make_room,
-    panels,
-    shades,
-)
+from lrnn_jax.figures import FIRST, THEORY, Axes, Figure, make_room, panels, shades
 from lrnn_jax.learning import Descent, LearningCurve, learn
 from lrnn_jax.networks import DenseRNN, LowRankRNN, RandomBulk
 from lrnn_jax.overlaps import Overlaps, random_overlaps
@@ -90,8 +82,6 @@ class BulkResults(AbstractResults):
     """Courses over bulks by theory, networks around it, dense learning from gJ, and RFLO."""
 
     config: BulkConfig
-    neurons: dict[str, int]
-    """Of the word network, by g."""
     filter: dict[str, LearningCurve]
     """By theory, for each g."""
     oscillation: dict[str, LearningCurve]
@@ -129,9 +119,7 @@ class BulkResults(AbstractResults):
     @claim("over the strongest bulk both tasks are learned sooner: epochs to 5 %, over those of 0",
            high=0.7)  # fmt: skip
     def sooner(self) -> Any:
-        return max(
-            self._epochs(c, -1) / self._epochs(c, 0) for c in (self.filter, self.oscillation)
-        )
+        return max(x[-1] / x[0] for x in map(_epochs, (self.filter, self.oscillation)))
 
     @claim("RFLO closes on what the bulk reaches: largest |ΔQ| of the network and these neurons",
            high=1e-11)  # fmt: skip
@@ -148,24 +136,14 @@ class BulkResults(AbstractResults):
         squares = self.values["network"] ** 2
         return squares[:3].sum() / squares.sum()
 
-    def _epochs(self, curves: dict[str, LearningCurve], place: int) -> float:
-        """Epochs until a twentieth of the first loss, for one of the strengths."""
-        curve = list(curves.values())[place]
-        loss = np.asarray(curve.loss)
-        below = np.flatnonzero(loss < loss[0] / 20)
-        return float(curve.epochs[below[0] if len(below) else -1])
-
     def table(self) -> Columns:
         gs = list(self.filter)
         return {
             "g": (gs, "s"),
             "neurons of words": ([self.neurons[g] for g in gs], "d"),
-            "filter, epochs to 5 %": (
-                [self._epochs(self.filter, i) for i in range(len(gs))],
-                ".0f",
-            ),
+            "filter, epochs to 5 %": (_epochs(self.filter), ".0f"),
             "at the end": ([float(self.filter[g].loss[-1]) for g in gs], ".1e"),
-            "oscillation": ([self._epochs(self.oscillation, i) for i in range(len(gs))], ".0f"),
+            "oscillation": (_epochs(self.oscillation), ".0f"),
             "at its end": ([float(self.oscillation[g].loss[-1]) for g in gs], ".1e"),
         }
 
@@ -182,7 +160,7 @@ class BulkResults(AbstractResults):
         ax = axes[1, 1]
         ax.loglog(self.size, self.off, "o", color="#1a1a1a", label="networks, rms")
         ax.loglog(self.size, 1.2 / np.sqrt(self.size), **{**THEORY, "label": r"$1.2/\sqrt{N}$"})
-        ax.axhline(float(self.ignored_value), ls=":", color="0.4", label="bulk ignored")
+        ax.axhline(float(self.ignored.measure(self)), ls=":", color="0.4", label="bulk ignored")
         ax.set(xlabel=r"neurons $N$", ylabel=r"max $|\Delta Q|$ to the theory")
         ax.set_xticks(self.size, [str(n) for n in self.size])
         ax.minorticks_off()
@@ -191,10 +169,12 @@ class BulkResults(AbstractResults):
         _local(axes[2, 1], self)
         return figure
 
-    @property
-    def ignored_value(self) -> Any:
-        """How far the theory that ignores the bulk is off."""
-        return abs(self.bare.gram[-1] - self.exact.gram[-1]).max()
+
+def _epochs(curves: dict[str, LearningCurve]) -> list[float]:
+    """Epochs until a twentieth of the first loss, by strength; the last where there is none."""
+    below = [np.asarray(curve.loss) < float(curve.loss[0]) / 20 for curve in curves.values()]
+    places = (int(found.argmax()) if found.any() else -1 for found in below)
+    return [float(curve.epochs[at]) for curve, at in zip(curves.values(), places)]
 
 
 def _courses(ax: Axes, curves: dict[str, LearningCurve], what: str) -> None:
@@ -257,10 +237,9 @@ def bulk(config: BulkConfig, recorder: Recorder) -> BulkResults:
         q, courses[name] = config.start(rank), {}
         for g in config.strengths:
             limit = word_limit(q, g, config.words(g), dt=config.dt).network
-            method = Descent(lr)
             label = f"{name}, g = {g:g}"
             options: dict[str, Any] = {**config.pace, "label": label}
-            courses[name][f"{g:g}"] = recorder.learn(label, limit, task, method, **options)
+            courses[name][f"{g:g}"] = recorder.learn(label, limit, task, Descent(lr), **options)
             neurons.setdefault(f"{g:g}", limit.state_size)
     q, (task, _, lr) = config.start(1), config.tasks()["filter"]
     net = config.over(config.n, jr.key(config.seed), q)
@@ -271,7 +250,7 @@ def bulk(config: BulkConfig, recorder: Recorder) -> BulkResults:
         neurons=neurons,
         **courses,
         **_networks(config, q, recorder),
-        **_rflo(config, net, recorder),
+        rflo=_rflo(config, net, recorder),
         **_dense(config, recorder),
     )
 
@@ -280,25 +259,23 @@ def _networks(config: BulkConfig, q: Overlaps, recorder: Recorder) -> dict[str, 
     """Networks of several sizes around the theory, and the theory that ignores the bulk."""
     task, _, lr = config.tasks()["filter"]
     pace: dict[str, Any] = {"epochs": config.around}
-    words = config.words(config.g)
-    limit = word_limit(q, config.g, words, dt=config.dt).network
+    limit = word_limit(q, config.g, config.words(config.g), dt=config.dt).network
     exact = recorder.learn("around", limit, task, Descent(lr), **pace)
     bare = recorder.learn("bare", ReducedRNN(q, dt=config.dt), task, Descent(lr), **pace)
     keys = jr.split(jr.fold_in(jr.key(config.seed), 1), config.draws)
+
+    @eqx.filter_jit
+    def drawn(n: int, keys: Array) -> Array:
+        def one(key: Array) -> Array:
+            net = config.over(n, key, q)
+            return learn(net, task, Descent(lr), throw=False, **pace).gram
+
+        return jax.lax.map(one, keys)
+
     courses = {}
     for n in {*config.sizes, config.n}:
-
-        @eqx.filter_jit
-        def drawn(keys: Array, n: int = n) -> Array:
-            def one(key: Array) -> Array:
-                net = config.over(n, key, q)
-                return learn(net, task, Descent(lr), throw=False, **pace).gram
-
-            return jax.lax.map(one, keys)
-
         count = max(2, config.draws * 500 // max(n, 500))
-        work = partial(drawn, keys[:count])
-        grams = recorder.timed(f"{count} networks, N = {n}", work)
+        grams = recorder.timed(f"{count} networks, N = {n}", partial(drawn, n, keys[:count]))
         courses[n] = Overlaps(jnp.asarray(grams), q.roles)
     largest = {
         n: np.abs(np.asarray(c.gram)[:, -1] - np.asarray(exact.gram)[-1]).max(axis=(1, 2))
@@ -324,7 +301,7 @@ def _padded(draws: list[np.ndarray]) -> np.ndarray:
     )
 
 
-def _rflo(config: BulkConfig, net: LowRankRNN, recorder: Recorder) -> dict[str, Any]:
+def _rflo(config: BulkConfig, net: LowRankRNN, recorder: Recorder) -> dict[str, LearningCurve]:
     """RFLO on the filter: the network, the neurons that its bulk reaches, and infinitely many."""
     task, _, lr = config.tasks()["filter"]
     f = jr.normal(jr.fold_in(jr.key(config.seed), 2), (config.n, 1))
@@ -335,13 +312,12 @@ def _rflo(config: BulkConfig, net: LowRankRNN, recorder: Recorder) -> dict[str, 
         "core": (core.network, core.feedback),
         "limit": (limit.network, limit.feedback),
     }
-    curves = {
+    return {
         name: recorder.learn(
             f"RFLO, {name}", model, task, Descent(lr, rule=RFLO(fixed)), **config.pace
         )
         for name, (model, fixed) in learners.items()
     }
-    return {"rflo": curves}
 
 
 def _dense(config: BulkConfig, recorder: Recorder) -> dict[str, Any]:
@@ -357,9 +333,7 @@ def _dense(config: BulkConfig, recorder: Recorder) -> dict[str, Any]:
         name: recorder.learn(f"dense, {name}", model, task, Descent(2 * lr), epochs=config.around)
         for name, model in models.items()
     }
-    values = {}
-    for name, curve in curves.items():
-        ended: Any = curve.model
-        values[name] = np.linalg.svd(np.asarray(ended.w - models[name].w))[1]
+    changes = (np.asarray(curve.model.w - models[name].w) for name, curve in curves.items())
+    values = {name: np.linalg.svd(change)[1] for name, change in zip(curves, changes)}
     few = min(len(x) for x in values.values())
     return {"dense": curves, "values": {name: x[:few] for name, x in values.items()}}

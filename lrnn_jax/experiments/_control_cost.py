@@ -111,9 +111,8 @@ def control_cost(config: ControlCostConfig, recorder: Recorder) -> ControlCostRe
     first, second = (initial_states(free, config.epochs, config.batch, key=key) for key in keys[1:])
 
     options: dict[str, Any] = {"batches": second, **config.pace}
-    method, model = Descent(config.lr, clip=1.0), reduce(net)
-    untrained: dict[str, Any] = options | {"batches": first}
-    before = recorder.learn("before", model, free, method, **untrained)
+    method = Descent(config.lr, clip=1.0)
+    before = recorder.learn("before", reduce(net), free, method, batches=first, **config.pace)
     stable = stages(before, free).stable
     if stable < 0:
         raise ValueError(

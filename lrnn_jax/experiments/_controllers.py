@@ -9,8 +9,9 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from lrnn_jax.environments import ClosedLoop, KIntegrator
+from lrnn_jax.environments import ClosedLoop, KIntegrator, LoopTrials
 from lrnn_jax.networks import AbstractActivation, AbstractRNN, LowRankRNN, Tanh, at_rest
+from lrnn_jax.stability import effective_gains, loop_matrix
 from lrnn_jax.tasks import Evaluation
 
 
@@ -49,6 +50,18 @@ def initial_states(
 ) -> Float[Array, "epoch trial start"]:
     """Where the trials of each epoch start, one epoch more for the final loss."""
     return loop.plant.sample(key, (epochs + 1) * batch).reshape(epochs + 1, batch, -1)
+
+
+class LoopMeter(eqx.Module):
+    """Loss in the loop on fixed trials, coupled matrix and effective gains of a controller (of its
+    first output)."""
+
+    loop: ClosedLoop
+    trials: Float[Array, "trial start"] | LoopTrials | None
+
+    def __call__(self, model: AbstractRNN) -> tuple[Array, Array, Array]:
+        gains = effective_gains(model, self.loop, self.trials)
+        return self.loop.loss(model, self.trials), loop_matrix(model, self.loop), gains[0]
 
 
 class GatedController(AbstractRNN):

@@ -10,14 +10,7 @@ import jax.random as jr
 import numpy as np
 
 from lrnn_jax import figures
-from lrnn_jax.experiments._base import (
-    AbstractResults,
-    Columns,
-    claim,
-    experiment,
-    final_overlaps,
-    labelled,
-)
+from lrnn_jax.experiments._base import AbstractOverlapResults, claim, experiment, labelled
 from lrnn_jax.experiments._configs import AbstractTwinConfig, within
 from lrnn_jax.experiments._panels import responses
 from lrnn_jax.experiments._recorder import Recorder
@@ -48,7 +41,7 @@ class DegeneracyConfig(AbstractTwinConfig):
     """Trials with hidden noise."""
 
 
-class DegeneracyResults(AbstractResults):
+class DegeneracyResults(AbstractOverlapResults):
     """The "first" network and its twin, the "second" one."""
 
     config: DegeneracyConfig
@@ -124,23 +117,17 @@ class DegeneracyResults(AbstractResults):
         """Of log r.m.s. over log N, for both networks."""
         return np.polyfit(np.log(self.sizes), np.log(self.noise_rms), 1)[0]
 
-    def table(self) -> Columns:
-        return final_overlaps(self)
-
     def draw(self) -> Figure:
         figure, axes = figures.panels(2, 3, height=4.3)
         looks, epochs = {"first": FIRST, "second": SECOND}, np.asarray(self.full.epochs)
-        thin, early = (
-            {**looks, "second": {**SECOND, "linewidth": 1.4}},
-            f"epoch {self.config.early}",
-        )
-        for ax, y, look, when in (
-            (axes[0, 0], self.before, thin, "epoch 0"),
-            (axes[0, 2], self.early, looks, early),
+        thin = {**looks, "second": {**SECOND, "linewidth": 1.4}}
+        for ax, y, look, epoch in (
+            (axes[0, 0], self.before, thin, 0),
+            (axes[0, 2], self.early, looks, self.config.early),
         ):
             lines = [(f"network {i}", y[n], look[n]) for i, n in enumerate(look, 1)]
             figures.plot_lines(ax, self.time, [*lines, ("target", y["target"], THEORY)])
-            ax.set(xlabel=r"time ($\tau$)", ylabel=f"response, {when}")
+            ax.set(xlabel=r"time ($\tau$)", ylabel=f"response, epoch {epoch}")
         for name, look in looks.items():
             band = np.percentile(self.noisy[name], [5, 95], axis=0)
             axes[0, 1].fill_between(self.time, *band, color=look["color"], alpha=0.35, lw=0)
@@ -154,10 +141,8 @@ class DegeneracyResults(AbstractResults):
             ("network 2", self.full_twin.loss, SECOND),
             (None, self.reduced_twin.loss, THEORY),
         ]
-        lines = [(label, np.asarray(loss), look) for label, loss, look in lines]
-        figures.plot_lines(axes[1, 0], epochs, lines, above=1e-14).set(
-            xlabel="epoch", ylabel=r"loss $L$"
-        )
+        figures.plot_lines(axes[1, 0], epochs, lines, above=1e-14)
+        axes[1, 0].set(xlabel="epoch", ylabel=r"loss $L$")
         seen = np.isin(self.full.overlaps.names, self.full.visibility.visible)
         _both_networks(axes[1, 1], self, seen, VISIBLE)
         _both_networks(axes[1, 2], self, ~seen, INVISIBLE)
@@ -181,9 +166,9 @@ def degeneracy(config: DegeneracyConfig, recorder: Recorder) -> DegeneracyResult
     task = ExponentialFilter(config.rate, config.dt, config.steps)
     net, twin, method = config.network(), config.twin(), Descent(config.lr)
     for kind, model in (("", net), ("_twin", twin)):
-        for name, start in (("full", model), ("reduced", reduce(model))):
-            label = f"full network{kind.replace('_', ', ')}" if name == "full" else None
-            recorder.learn(name + kind, start, task, method, label=label, **config.pace)
+        label = f"full network{kind.replace('_', ', ')}"
+        recorder.learn(f"full{kind}", model, task, method, label=label, **config.pace)
+        recorder.learn(f"reduced{kind}", reduce(model), task, method, **config.pace)
     curves, sizes = recorder.curves, (config.n // 4, config.n, 4 * config.n)
     theories: dict[str, Any] = {"first": curves["reduced"], "second": curves["reduced_twin"]}
     then = {n: c.model.with_gram(c.gram[config.early]) for n, c in theories.items()}

@@ -8,14 +8,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from lrnn_jax.experiments._base import (
-    AbstractResults,
-    Columns,
-    claim,
-    experiment,
-    final_overlaps,
-    labelled,
-)
+from lrnn_jax.experiments._base import AbstractOverlapResults, claim, experiment, labelled
 from lrnn_jax.experiments._configs import AbstractFilterConfig, within
 from lrnn_jax.experiments._panels import gap_panel, loss_panel, overlap_panels, responses
 from lrnn_jax.experiments._recorder import Recorder
@@ -46,7 +39,7 @@ class FilterConfig(AbstractFilterConfig):
     seed: int = 14
 
 
-class FilterResults(AbstractResults):
+class FilterResults(AbstractOverlapResults):
     """Four ways to learn the filter, and how they differ."""
 
     config: FilterConfig
@@ -112,20 +105,12 @@ class FilterResults(AbstractResults):
         ideal = {"zm": amplitude, "zu*vm": amplitude * kept, "vu": kept}
         return max(abs(self.final[name] - ideal[name]) for name in ideal)
 
-    def table(self) -> Columns:
-        return final_overlaps(self)
-
     def draw(self) -> Figure:
         figure, axes = panels(2, 3, height=4.1)
         plot_response(axes[0, 0], self.time, self.output)
-        loss_panel(
-            axes[0, 1], full=self.full, reduced=self.reduced, flow=self.flow, direct=self.direct
-        )
-        pairs = {
-            "full − exact theory": (self.full, self.reduced),
-            "full − flow": (self.full, self.flow),
-        }
-        gap_panel(axes[0, 2], pairs)
+        loss_panel(axes[0, 1], self.curves())
+        others = {"full − exact theory": self.reduced, "full − flow": self.flow}
+        gap_panel(axes[0, 2], self.full, others)
         overlap_panels(axes[1, :2], theory=self.reduced, simulation=self.full)
         plot_order(axes[1, 2], np.asarray(self.flow_lr), np.asarray(self.flow_gap))
         return figure

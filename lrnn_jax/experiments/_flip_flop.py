@@ -9,14 +9,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 from scipy.special import ndtri
 
-from lrnn_jax.experiments._base import (
-    AbstractResults,
-    Columns,
-    claim,
-    experiment,
-    final_overlaps,
-    labelled,
-)
+from lrnn_jax.experiments._base import AbstractOverlapResults, claim, experiment, labelled
 from lrnn_jax.experiments._configs import AbstractConfig, within
 from lrnn_jax.experiments._panels import gap, loss_panel, overlap_panels
 from lrnn_jax.experiments._recorder import Recorder
@@ -84,7 +77,7 @@ class FlipFlopConfig(AbstractFlipFlopConfig):
     """Nodes of the population that it is compared with."""
 
 
-class FlipFlopResults(AbstractResults):
+class FlipFlopResults(AbstractOverlapResults):
     """Four ways to learn the flip-flop, how they differ, and how Gaussian loadings stay."""
 
     config: FlipFlopConfig
@@ -144,16 +137,12 @@ class FlipFlopResults(AbstractResults):
         ranks = _normal_quantiles(len(self.loadings))
         return min(np.corrcoef(ranks, values)[0, 1] for values in self.loadings.T)
 
-    def table(self) -> Columns:
-        return final_overlaps(self)
-
     def draw(self) -> Figure:
         figure, axes = panels(2, 3, height=4.3)
         curves = {"full": self.full, "closure": self.closure, "population": self.population}
-        loss_panel(axes[0, 0], full=self.full, closure=self.closure, population=self.population)
-        overlap_panels(
-            axes[0, 1:], theory=self.population, simulation=self.full, closure=self.closure
-        )
+        loss_panel(axes[0, 0], curves)
+        shown = {"theory": self.population, "simulation": self.full, "closure": self.closure}
+        overlap_panels(axes[0, 1:], **shown)
         gaps = {name: gap(curve, self.finer) for name, curve in curves.items()}
         label = rf"largest $|\Delta Q|$ to {self.config.finer} nodes"
         plot_methods(axes[1, 0], self.full.epochs, gaps, label, above=1e-6)

@@ -123,10 +123,9 @@ def horizons(config: HorizonsConfig, recorder: Recorder) -> HorizonsResults:
     for steps in config.trained:
         for cost in config.costs:
             name, cell = f"T = {steps}, c = {cost:g}", config.pair(steps, cost)
-            learned[name] = recorder.learn(
-                *(name, cell.network(keys[0]), cell.loop(), cell.method(cell.per_loss)),
-                **{"label": name, "key": keys[2], "epochs": config.epochs},
-            )
+            problem = cell.network(keys[0]), cell.loop(), cell.method(cell.per_loss)
+            options: dict[str, Any] = {"label": name, "key": keys[2], "epochs": config.epochs}
+            learned[name] = recorder.learn(name, *problem, **options)
     shape = len(config.trained), len(config.costs)
     longest, models = config.pair(config.steps, 0.0), [x.model for x in learned.values()]
     start = longest.plant().sample(keys[1], config.batch)

@@ -276,12 +276,8 @@ def _map(ax: Axes, zm: np.ndarray, lr: np.ndarray, values: np.ndarray, label: st
     image = figures.plot_heatmap(ax, zm, lr, values)
     ax.axvline(0, color="w", linewidth=0.8, linestyle=(0, (4, 2)))
     ax.set_xlabel(r"initial $\sigma_{zm}$")
-    bar = ax.figure.colorbar(
-        image, cax=ax.inset_axes((0.0, 1.06, 1.0, 0.06)), orientation="horizontal"
-    )
-    bar.ax.xaxis.set_ticks_position("top")
-    bar.ax.xaxis.set_label_position("top")
-    bar.set_label(label)
+    place = ax.inset_axes((0.0, 1.06, 1.0, 0.06))
+    ax.figure.colorbar(image, cax=place, location="top", label=label)
 
 
 def _bars(ax: Axes, values: Iterable[float], label: str) -> None:

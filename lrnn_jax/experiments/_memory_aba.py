@@ -175,10 +175,8 @@ class MemoryAbaResults(AbstractResults):
 
     @claim("and descent, with η/4, leaves the same but for O(η): ratio", low=0.5, high=2)
     def holonomy_descent(self) -> Any:
-        descent, flow = (
-            np.abs(self.holonomy[f"a_{name}"][0]).max() for name in ("descent", "flow")
-        )
-        return descent / flow
+        sizes = {name: np.abs(change[0]).max() for name, change in self.holonomy.items()}
+        return sizes["a_descent"] / sizes["a_flow"]
 
     @claim("learning reaches an orbit in overlap space: its dimension", low=5, high=5)
     def reachable_dimension(self) -> int:
@@ -194,17 +192,14 @@ class MemoryAbaResults(AbstractResults):
 
     def _drift(self, name: str) -> Any:
         """|Change| of an overlap under noise after a tenth of the time, in standard errors."""
-        settled = np.searchsorted(self.noise_epoch, self._start(4) + self.config.noise_epochs // 10)
+        tenth = self.config.bounds[4] + self.config.noise_epochs // 10
+        settled = np.searchsorted(self.noise_epoch, tenth)
         mean = self.drift_mean[:, self.full.overlaps.names.index(name)]
         return abs(mean[-1] - mean[settled]) / self.changes["drift_sem"][name]
 
-    def _start(self, phase: int) -> int:
-        """Epoch at which a phase begins."""
-        return self.config.bounds[phase]
-
     def _at(self, phase: int) -> int:
-        """Where that is in the curves."""
-        return int(np.searchsorted(self.noisy.epochs, self._start(phase)))
+        """Where a phase begins in the curves."""
+        return int(np.searchsorted(self.noisy.epochs, self.config.bounds[phase]))
 
     def _solution(self, name: str) -> Any:
         """An overlap at the A solution, before the last B."""
@@ -221,9 +216,8 @@ class MemoryAbaResults(AbstractResults):
         figure, axes = figures.panels(2, 3, height=4.4)
         epochs, overlaps = self.noisy.epochs, self.noisy.overlaps
         loss = [(None, self.noisy.loss, {"color": VISIBLE[1], "linewidth": 1.0})]
-        figures.plot_lines(axes[0, 0], epochs, loss, above=1e-10).set(
-            xlabel="epoch", ylabel=r"loss $L$"
-        )
+        figures.plot_lines(axes[0, 0], epochs, loss, above=1e-10)
+        axes[0, 0].set(xlabel="epoch", ylabel=r"loss $L$")
         overlap_panels(axes[0, 1:], simulation=self.noisy)
         seen = np.isin(overlaps.names, self.noisy.visibility.visible)
         axes[0, 1].plot(self.noise_epoch, self.drift_mean[:, seen], **THEORY)

@@ -67,7 +67,7 @@ class MemoryAdamResults(AbstractResults):
 
     def draw(self) -> Figure:
         figure, axes = panels(2, 2, height=4.2)
-        losses = loss_panel(axes[0, 0], adam=self.adam, descent=self.descent, above=1e-10)
+        losses = loss_panel(axes[0, 0], self.curves(), above=1e-10)
         losses.legend().remove()  # no room: the next panel names the same lines
         drift, label = self.invariant_drift, "change of invariants"
         plot_methods(axes[0, 1], self.adam.epochs, drift, label, above=1e-4)

@@ -141,13 +141,12 @@ class MemoryTwinsResults(AbstractResults):
     def draw(self) -> Figure:
         figure, axes = figures.panels(2, 3, height=4.4)
         bounds = (0, self.epoch[-1], 2 * self.epoch[-1])
+        epochs = np.append(self.epoch, self.epoch + bounds[1])
         for twin, (label, colour) in enumerate(LOOKS):
             look: dict[str, Any] = {"color": colour, "linewidth": 0.7, "alpha": 0.6}
             lines = [self.loss[:, pair, twin].ravel() for pair in range(self.config.pairs)]
             shown = [(None if i else label, line, look) for i, line in enumerate(lines)]
-            figures.plot_lines(
-                axes[0, 0], np.append(self.epoch, self.epoch + bounds[1]), shown, above=1e-6
-            )
+            figures.plot_lines(axes[0, 0], epochs, shown, above=1e-6)
         axes[0, 0].set(xlabel="epoch", ylabel=r"loss $L$")
         figures.shade_phases(axes[0, 0], bounds, ("A or B", "C"))
         _plane(axes[0, 1], self, "zm", "vu")

@@ -3,21 +3,19 @@
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Float
 
 from lrnn_jax import stability
 from lrnn_jax.environments import ClosedLoop
 from lrnn_jax.experiments._base import AbstractResults, Columns, claim, experiment, labelled
 from lrnn_jax.experiments._configs import AbstractLoopConfig, within
-from lrnn_jax.experiments._controllers import double_integrator
+from lrnn_jax.experiments._controllers import LoopMeter, double_integrator
 from lrnn_jax.experiments._recorder import Recorder
 from lrnn_jax.figures import GREYS, OTHERS, VISIBLE, Figure, make_room, mark_epochs, panels
 from lrnn_jax.learning import Descent, LearningCurve
-from lrnn_jax.networks import AbstractRNN, DenseRNN, Tanh
+from lrnn_jax.networks import DenseRNN, Tanh
 from lrnn_jax.tasks import TeacherStudent
 
 
@@ -49,18 +47,6 @@ LOOPS: dict[str, tuple[str, dict[str, Any]]] = {
     "open": ("open-loop student", {"color": OTHERS[1], "linestyle": (0, (4, 1.2))}),
 }
 """How a controller and its student are called and drawn."""
-
-
-class _Meter(eqx.Module):
-    """Closed-loop test loss, coupled matrix and effective gains of a controller."""
-
-    loop: ClosedLoop
-    start: Float[Array, "trial start"]
-
-    def __call__(self, model: AbstractRNN) -> tuple[Array, Array, Array]:
-        loss = self.loop.loss(model, self.start)
-        gains = stability.effective_gains(model, self.loop, self.start)
-        return loss, stability.loop_matrix(model, self.loop), gains
 
 
 class Point(NamedTuple):
@@ -208,7 +194,7 @@ def open_vs_closed(config: OpenVsClosedConfig, recorder: Recorder) -> OpenVsClos
         dt=1.0,
         activation=Tanh(),
     )
-    meter = _Meter(loop, loop.plant.sample(keys[3], config.batch))
+    meter = LoopMeter(loop, loop.plant.sample(keys[3], config.batch))
     method, options = Descent(config.lr, clip=1.0), {"watch": meter, **config.pace}
     closed = recorder.learn(
         "closed", net, loop, method, label="closed loop", key=keys[4], **options
@@ -231,32 +217,26 @@ def _results(
     lowest = np.minimum.accumulate(loss["open"])
     peak = int(np.argmax(loss["open"] / lowest))
     dip = int(np.argmin(loss["open"][: peak + 1]))
+    static = jnp.stack(jnp.meshgrid(*GRID, indexing="ij"), axis=-1)[:, :, None, :]
+    land = stability.gain_landscape(loop, static)
+    fields = {"log_loss": land.log_loss, "radius": land.radius, "oscillatory": land.oscillatory}
 
     def point(at: int) -> Point:
         return Point(int(epochs[at]), scale * float(loss["open"][at]))
 
-    first = {name: x[:, 0] for name, x in gains.items()}
     return OpenVsClosedResults(
         config=config,
         **curves,
         test_loss=loss,
-        gains=first,
+        gains=gains,
         radius=radii,
         stages=found,
         dip=point(dip),
         peak=point(peak),
         final_loss={name: scale * float(x[-1]) for name, x in loss.items()},
-        final_gains={name: x[-1].tolist() for name, x in first.items()},
+        final_gains={name: x[-1].tolist() for name, x in gains.items()},
         k1=GRID[0],
         k2=GRID[1],
-        land=_landscape(loop),
+        land={name: np.asarray(values, float) for name, values in fields.items()},
         lqr=stability.lqr_gain(loop)[0].tolist(),
     )
-
-
-def _landscape(loop: ClosedLoop) -> dict[str, np.ndarray]:
-    """Loss, spectral radius and oscillation over static gains."""
-    k1, k2 = np.meshgrid(*GRID, indexing="ij")
-    land = stability.gain_landscape(loop, jnp.asarray(np.stack([k1, k2], axis=-1)[:, :, None, :]))
-    fields = {"log_loss": land.log_loss, "radius": land.radius, "oscillatory": land.oscillatory}
-    return {name: np.asarray(values, float) for name, values in fields.items()}

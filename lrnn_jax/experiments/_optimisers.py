@@ -97,7 +97,7 @@ class OptimisersResults(AbstractResults):
 
     def draw(self) -> Figure:
         figure, (loss, joint, error) = panels(1, 3, height=2.3)
-        loss_panel(loss, small=self.small, large=self.large, adam=self.adam)
+        loss_panel(loss, self.curves())
         epochs, chance = np.asarray(self.small.epochs), float(self.chance)
         plot_methods(joint, epochs, self.cumulant, "joint fourth cumulant", legend=False)
         joint.axhline(chance, color="0.6", linewidth=0.8)

@@ -5,14 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lrnn_jax.experiments._base import (
-    AbstractResults,
-    Columns,
-    claim,
-    experiment,
-    final_overlaps,
-    labelled,
-)
+from lrnn_jax.experiments._base import AbstractOverlapResults, claim, experiment, labelled
 from lrnn_jax.experiments._configs import AbstractFilterConfig, within
 from lrnn_jax.experiments._panels import gap_panel, loss_panel, overlap_panels, responses
 from lrnn_jax.experiments._recorder import Recorder
@@ -39,7 +32,7 @@ class OscillatorConfig(AbstractFilterConfig):
     """Keep every n-th epoch."""
 
 
-class OscillatorResults(AbstractResults):
+class OscillatorResults(AbstractOverlapResults):
     """The network and its exact reduction."""
 
     config: OscillatorConfig
@@ -74,14 +67,11 @@ class OscillatorResults(AbstractResults):
     def eigenvalue_error(self) -> float:
         return abs(complex(*self.eigenvalue) - complex(*self.target_eigenvalue))
 
-    def table(self) -> Columns:
-        return final_overlaps(self)
-
     def draw(self) -> Figure:
         figure, axes = panels(2, 3, height=4.1)
         plot_response(axes[0, 0], self.time, self.output)
-        loss_panel(axes[0, 1], full=self.full, reduced=self.reduced)
-        gap_panel(axes[0, 2], {"full − exact theory": (self.full, self.reduced)})
+        loss_panel(axes[0, 1], self.curves())
+        gap_panel(axes[0, 2], self.full, {"full − exact theory": self.reduced})
         overlap_panels(axes[1, :2], theory=self.reduced, simulation=self.full)
         target = complex(*self.target_eigenvalue)
         values = self.eigenvalues["real"] + 1j * self.eigenvalues["imag"]

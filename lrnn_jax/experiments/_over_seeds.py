@@ -171,18 +171,18 @@ class SeedsReport:
 
     def _steps(self, ax: Axes, name: str) -> None:
         """The share of seeds below each value of what was measured, and the bounds."""
-        values = np.sort(self.measured(name)[np.isfinite(self.measured(name))])
+        values = self.measured(name)
+        values = np.sort(values[np.isfinite(values)])
         ax.set(xlabel=name.replace("_", " "), ylabel="share of seeds", ylim=(0, 1.05))
         if not len(values):
             return
         ax.ecdf(values, color="#1a1a1a")
-        bounds = [self.data[bound].sel(claim=name).values for bound in BOUNDED[1:]]
-        drawn = [
-            np.median(bound[np.isfinite(bound)]) for bound in bounds if np.isfinite(bound).any()
-        ]
+        bounds = (self.data[bound].sel(claim=name).values for bound in BOUNDED[1:])
+        finite = (bound[np.isfinite(bound)] for bound in bounds)
+        drawn = [np.median(bound) for bound in finite if len(bound)]
         for bound in drawn:
             ax.axvline(bound, color=VISIBLE[1], linestyle=(0, (4, 1.2)))
-        low, high = min(values[0], *drawn, values[-1]), max(values[-1], *drawn, values[0])
+        low, high = min(values[0], *drawn), max(values[-1], *drawn)
         if low > 0 and high > 100 * low:
             ax.set_xscale("log")
 

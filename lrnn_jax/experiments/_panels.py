@@ -9,7 +9,7 @@ from lrnn_jax.figures import METHODS, Axes, plot_gap, plot_loss, plot_overlaps
 from lrnn_jax.learning import LearningCurve
 
 
-def loss_panel(ax: Axes, *, above: float = 0.0, **curves: LearningCurve) -> Axes:
+def loss_panel(ax: Axes, curves: Mapping[str, LearningCurve], *, above: float = 0.0) -> Axes:
     """Losses over epochs, by method (the names of `figures.plot_loss`), as far down as `above`."""
     first = next(iter(curves.values()))
     losses = {name: np.asarray(curve.loss) for name, curve in curves.items()}
@@ -21,10 +21,10 @@ def gap(a: LearningCurve, b: LearningCurve) -> np.ndarray:
     return np.abs(np.asarray(a.gram) - np.asarray(b.gram)).max(axis=(-2, -1))
 
 
-def gap_panel(ax: Axes, pairs: Mapping[str, tuple[LearningCurve, LearningCurve]]) -> Axes:
-    """Largest |ΔQ| over epochs of pairs of curves, by label."""
-    epochs = np.asarray(next(iter(pairs.values()))[0].epochs)
-    return plot_gap(ax, epochs, {label: gap(a, b) for label, (a, b) in pairs.items()})
+def gap_panel(ax: Axes, curve: LearningCurve, others: Mapping[str, LearningCurve]) -> Axes:
+    """Largest |ΔQ| over epochs of a curve and each of the others, which are named by labels."""
+    gaps = {label: gap(curve, other) for label, other in others.items()}
+    return plot_gap(ax, np.asarray(curve.epochs), gaps)
 
 
 def overlap_panels(
@@ -71,27 +71,14 @@ def block_norms(curve: LearningCurve) -> tuple[list[str], list[bool], np.ndarray
     return [a + b for a, b in pairs], seen, np.stack(norms, axis=-1)
 
 
-def block_panel(
-    ax: Axes,
-    visible: bool,
-    *,
-    theory: LearningCurve | None = None,
-    simulation: LearningCurve | None = None,
-    **others: LearningCurve,
-) -> Axes:
+def block_panel(ax: Axes, curve: LearningCurve, visible: bool) -> Axes:
     """Norms of the blocks of Q that a loss sees, or of those that it does not, over epochs; at any
-    rank the same few lines, drawn as in `overlap_panels`."""
-    curve = simulation if theory is None else theory
-    assert curve is not None
+    rank the same few lines."""
+    names, seen, norms = block_norms(curve)
+    chosen = np.array(seen) == visible
+    symbols = [rf"${name.upper()}$" for name, shown in zip(names, chosen) if shown]
     epochs = np.asarray(curve.epochs)
-    chosen = np.array(block_norms(curve)[1]) == visible
-    for name, other in others.items():
-        ax.plot(epochs, block_norms(other)[2][:, chosen], **METHODS[name][1])
-    after, before = (
-        None if c is None else block_norms(c)[2][:, chosen] for c in (theory, simulation)
-    )
-    names = [rf"${n.upper()}$" for n, m in zip(block_norms(curve)[0], chosen) if m]
-    plot_overlaps(ax, epochs, before, after, names, visible=visible)
+    plot_overlaps(ax, epochs, None, norms[:, chosen], symbols, visible=visible)
     ax.set_ylabel(f"loss-{'visible' if visible else 'invisible'} blocks, norm")
     return ax
 

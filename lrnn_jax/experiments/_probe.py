@@ -172,7 +172,7 @@ class ProbeResults(AbstractResults):
 
     def draw(self) -> Figure:
         figure, axes = figures.panels(2, 3, height=4.8)
-        symbols = [_latex(name) for name in self.fitted.names]
+        symbols = [f"${name.replace('−', '-')}$" for name in self.fitted.names]
         epochs = np.asarray(self.plan.epochs)
         figures.plot_precision(axes[0, 0], epochs, np.asarray(self.plan.std), symbols)
         ends = np.array(list(self.fitted.intervals().values()))
@@ -227,29 +227,15 @@ class ProbeResults(AbstractResults):
             ax.plot(self.errors(name), rows, linestyle="none", markersize=5, label=name, **look)
         ax.axvspan(-2, 2, color="0.92", zorder=0)
         ax.set(xlabel="error (standard deviations)", ylim=(len(rows) - 0.4, -0.6))
-        ax.set_yticks(rows, [_latex(name) for name in self.names])
+        ax.set_yticks(rows, [f"${name}$" for name in self.names])
         options: dict[str, Any] = {"borderpad": 0.2, "columnspacing": 0.6, "handletextpad": 0.1}
         ax.legend(loc="lower right", bbox_to_anchor=(1.05, 1), ncols=2, **options)
-
-
-def _latex(name: str) -> str:
-    """mm+zz as LaTeX."""
-    parts = name.replace("−", "-")
-    return f"${parts}$"
 
 
 @experiment(
     source="[LR], its claim as a tool: ours",
     quick=ProbeConfig(
-        n=60,
-        steps=60,
-        lr=2e-2,
-        epochs=60,
-        every=5,
-        starts=8,
-        designs=2,
-        gain=3.0,
-        nodes=256,
+        n=60, steps=60, lr=2e-2, epochs=60, every=5, starts=8, designs=2, gain=3.0, nodes=256
     ),
     seconds=(125, 45),
 )
@@ -260,29 +246,21 @@ def probe(config: ProbeConfig, recorder: Recorder) -> ProbeResults:
     net = LowRankRNN.with_overlaps(q, config.n, dt=task.dt, key=keys[0])
     model, look = reduce(net), inference.Outputs(every=max(config.steps // 20, 1))
     data = _observed(config, recorder, "network", (net, task, method, look), config.seen)
-    sigma = data.noise
+    seen = {"epochs": config.seen, "observe": look, "noise": float(data.noise[0, 0])}
     plan = recorder.timed(
-        "what data will tell",
-        lambda: inference.identifiable(
-            task, method, model, epochs=config.seen, observe=look, noise=float(sigma[0, 0])
-        ),
+        "what data will tell", lambda: inference.identifiable(task, method, model, **seen)
     )
-    fitted = recorder.timed(
-        "estimate",
-        lambda: inference.infer(data, task, method, model=model, starts=config.starts, key=keys[2]),
-    )
+    how: dict[str, Any] = {"model": model, "starts": config.starts, "key": keys[2]}
+    fitted = recorder.timed("estimate", lambda: inference.infer(data, task, method, **how))
     vector = _nearest_image(fitted, inference.images(net, method).overlaps)
     off = np.asarray(vector - fitted.theta)
     flat = np.array([{"mm": 1, "uu": 1, "vv": -1, "zz": -1}.get(n, 0) for n in q.names])
     found = _designed(config, recorder, q, keys[3])
     other = ExponentialFilter(1.0, 0.05, config.steps)
-    history = np.unique(np.geomspace(1, 10 * config.epochs, 12).astype(int))
-    saved = recorder.timed(
-        "savings",
-        lambda: inference.savings(
-            model, task, other, method, history=(0, *history), epochs=10 * config.epochs
-        ),
-    )
+    longest = 10 * config.epochs
+    history = (0, *np.unique(np.geomspace(1, longest, 12).astype(int)))
+    long: dict[str, Any] = {"history": history, "epochs": longest}
+    saved = recorder.timed("savings", lambda: inference.savings(model, task, other, method, **long))
     bent, truth = _bent(config, recorder, config.overlaps(0.0), keys[4:])
     return ProbeResults(
         config=config,
@@ -304,15 +282,9 @@ def _observed(
     """Noisy outputs of a network while it learns by autodiff; a run is network, task, method and
     channel."""
     net, task, method, look = run
-    curve = recorder.learn(
-        name,
-        net,
-        task,
-        method,
-        epochs=epochs[-1],
-        record=config.every,
-        watch=lambda net: look.look(task, net),
-    )
+    options: dict[str, Any] = {"epochs": epochs[-1], "record": config.every}
+    options["watch"] = lambda net: look.look(task, net)
+    curve = recorder.learn(name, net, task, method, **options)
     y = np.asarray(curve.watched)
     sigma = config.noise * np.sqrt(np.mean(y**2))
     noisy = y + sigma * np.random.default_rng(config.seed).normal(size=y.shape)
@@ -332,20 +304,18 @@ def _designed(config: ProbeConfig, recorder: Recorder, q: Overlaps, key: Any) ->
     twins = [q.replace(mm=q["mm"] + d, zz=q["zz"] - d) for d in (config.apart, -config.apart)]
     method = Descent(config.lr)
     first, second = (ReducedRNN(twin, dt=0.05) for twin in twins)
-    seen = {"epochs": config.seen, "observe": inference.Loss()}
-    sigma = config.noise * float(plain.loss(first))
+    seen: dict[str, Any] = {"epochs": config.seen, "observe": inference.Loss()}
+    seen["noise"] = config.noise * float(plain.loss(first))
+    how: dict[str, Any] = {"starts": config.designs, "key": key, **seen}
     found = recorder.timed(
-        "design",
-        lambda: inference.separate(
-            first, second, plain, method, noise=sigma, starts=config.designs, key=key, **seen
-        ),
+        "design", lambda: inference.separate(first, second, plain, method, **how)
     )
     nets = [LowRankRNN.with_overlaps(t, config.n, dt=0.05, key=key) for t in twins]
     pairs: dict[str, Any] = {n: (net, method) for n, net in zip(("first", "second"), nets)}
     pair = {
         name: recorder.timed(
             f"twins, {name}",
-            lambda task=task: inference.discriminability(task, pairs, noise=sigma, **seen),
+            lambda task=task: inference.discriminability(task, pairs, **seen),
         )
         for name, task in (("filter", plain), ("probe", found.objective))
     }
@@ -364,20 +334,16 @@ def _bent(
     exact = _observed(config, recorder, "erf network", (net, task, method, look), seen)
     closure, few = reduce(net), max(config.starts // 2, 4)
     own = inference.finite_size(
-        *(closure, task, method),
-        **{"neurons": config.wide, "epochs": seen, "observe": look, "draws": 4, "key": keys[1]},
+        closure, task, method, neurons=config.wide, epochs=seen, observe=look, draws=4, key=keys[1]
     )
     sigma = jnp.hypot(exact.noise, jnp.sqrt(jnp.mean(own**2)))  # the network's own, about
     data = inference.Observations(look, exact.values, epochs=seen, noise=sigma)
-    fitted = recorder.timed(
-        "closure",
-        lambda: inference.infer(data, task, method, model=closure, starts=few, key=keys[1]),
-    )
+
+    def estimate(model: Any, starts: int, begin: Any = None) -> Estimate:
+        how: dict[str, Any] = {"model": model, "starts": starts, "begin": begin, "key": keys[1]}
+        return inference.infer(data, task, method, **how)
+
+    fitted = recorder.timed("closure", lambda: estimate(closure, few))
     nodes = population(closure, config.nodes, key=keys[1])
-    wide = recorder.timed(
-        "infinite width",
-        lambda: inference.infer(
-            data, task, method, model=nodes, starts=1, begin=fitted, key=keys[1]
-        ),
-    )
+    wide = recorder.timed("infinite width", lambda: estimate(nodes, 1, fitted))
     return {"closure": fitted, "population": wide}, np.asarray(q.vector())

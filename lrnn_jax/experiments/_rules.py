@@ -26,7 +26,7 @@ from lrnn_jax.figures import (
 )
 from lrnn_jax.learning import Descent, LearningCurve, excursion, learn
 from lrnn_jax.networks import LowRankRNN
-from lrnn_jax.overlaps import Overlaps, Roles, invariants_of
+from lrnn_jax.overlaps import Overlaps, invariants_of
 from lrnn_jax.reduced import reduce
 from lrnn_jax.rules import (
     RFLO,
@@ -296,18 +296,15 @@ def rules(config: RulesConfig, recorder: Recorder) -> RulesResults:
     Whether overlaps return after A-B-A is asked of rules that have solved all three phases: RFLO
     is slower than the others where its feedback starts opposite to the read-out.
     """
-    net = config.twin()
+    net, record = config.twin(), config.record
     full, reduced = {}, {}
     for name, rule in config.rules().items():
         method = Descent(config.lr, rule=rule)
         phases = [(config.task(task), method, config.epochs) for task in PHASES]
-        fixed = config.feedback() if name in FIXED else None
         labels = [f"{NAMES[name]}, {phase}" for phase in PHASES]
-        known: dict[str, Any] = {"record": config.record}
-        reduced[name] = recorder.learn_sequence(
-            f"{name}, theory", reduce(net, feedback=fixed), phases, **known
-        )
-        full[name] = recorder.learn_sequence(name, net, phases, labels=labels, **known)
+        theory = reduce(net, feedback=config.feedback() if name in FIXED else None)
+        reduced[name] = recorder.learn_sequence(f"{name}, theory", theory, phases, record=record)
+        full[name] = recorder.learn_sequence(name, net, phases, labels=labels, record=record)
     return RulesResults(
         config=config,
         full=full,
@@ -363,7 +360,7 @@ def _found(config: RulesConfig, curves: dict[str, LearningCurve]) -> dict[str, A
         "outside": _change(outside.of(rflo)),
         "leftover": {n: np.asarray(x.leftover)[..., ours[n]] for n, x in trips.items()},
         "size": {n: np.asarray(x.size)[..., ours[n]] for n, x in trips.items()},
-        "steers": {n: _steers(rule, roles) for n, rule in rules.items()},
+        "steers": {n: np.isin(roles.names, steering(r, roles).steering) for n, r in rules.items()},
     }
 
 
@@ -371,11 +368,6 @@ def _change(values: Any) -> np.ndarray:
     """Largest change of an entry since epoch 0, at each epoch."""
     values = np.asarray(values)
     return np.abs(values - values[:1]).reshape(len(values), -1).max(axis=1)
-
-
-def _steers(rule: AbstractRule, roles: Roles) -> np.ndarray:
-    """Which overlaps of the network's own vectors steer."""
-    return np.isin(roles.names, steering(rule, roles).steering)
 
 
 def _other_zz(

@@ -166,9 +166,7 @@ class TrackingResults(AbstractResults):
         for omega in 2 * np.pi * self.frequency:
             for height in (omega, -omega):
                 plane.axhline(height, color="0.75", linewidth=0.7, zorder=0)
-        plane.plot(
-            self.eigenvalue["real"], self.eigenvalue["imag"], "o", color=VISIBLE[1], markersize=3
-        )
+        plane.plot(*self.eigenvalue.values(), "o", color=VISIBLE[1], markersize=3)
         plane.set(xlabel=r"Re $\lambda(W)$", ylabel=r"Im $\lambda(W)$; lines: $\pm\omega$")
         return figure
 

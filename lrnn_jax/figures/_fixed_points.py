@@ -85,8 +85,7 @@ def plot_branches(
     >>> figures.plot_branches(ax, np.arange(3), points, kinds).get_xlabel()
     'epoch'
     """
-    counts = [len(points) for points in latents]
-    epoch = np.repeat(epochs, counts)
+    epoch = np.repeat(epochs, [len(points) for points in latents])
     height = np.concatenate([points[:, axis] for points in latents])
     size = latents[0].shape[1]
     for name in _KINDS:

@@ -47,11 +47,8 @@ def plot_precision(
     ax.set(xlabel="observed up to epoch", ylabel="overlap", ylim=(len(symbols) - 0.5, -0.5))
     ax.set_xticks(shown, [str(epochs[i]) for i in shown])
     ax.set_yticks(range(len(symbols)), symbols)
-    figure: Any = ax.get_figure()
     place = ax.inset_axes((0.0, 1.05, 1.0, 0.05))
-    bar = figure.colorbar(mesh, cax=place, orientation="horizontal", label="standard deviation")
-    bar.ax.xaxis.set_ticks_position("top")
-    bar.ax.xaxis.set_label_position("top")
+    ax.figure.colorbar(mesh, cax=place, location="top", label="standard deviation")
     return ax
 
 
@@ -122,8 +119,7 @@ def plot_drift(
     for i, colour in enumerate(colours):
         if runs is not None:
             here, spread = runs[:, :, i].mean(axis=0), runs[:, :, i].std(axis=0)
-            ends = here - spread, here + spread
-            ax.fill_between(epochs, *ends, color=colour, alpha=0.25, linewidth=0)
+            ax.fill_between(epochs, here - spread, here + spread, color=colour, alpha=0.25, lw=0)
             ax.plot(epochs, here, color=colour)
         for sign in (0, -1, 1):
             look = {**THEORY, "linewidth": THEORY["linewidth"] * (1 if sign == 0 else 0.7)}

@@ -26,7 +26,7 @@ def plot_gram(ax: Axes, gram: np.ndarray, sizes: Mapping[str, int]) -> Axes:
     norms = np.sqrt(np.maximum(np.diagonal(gram), 1e-300))
     look: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -1, "vmax": 1, "interpolation": "nearest"}
     image = ax.imshow(gram / np.outer(norms, norms), **look)
-    middles = _families(ax, sizes, vertical=True)
+    middles = _families(ax, sizes)
     ax.set_yticks(middles, [*sizes])
     for edge in np.cumsum([*sizes.values()])[:-1]:
         ax.axhline(edge - 0.5, color="0.4", linewidth=0.5)
@@ -53,7 +53,7 @@ def plot_kurtosis(ax: Axes, kurtosis: np.ndarray, sizes: Mapping[str, int], neur
     chance = 2 * np.sqrt(24 / neurons)
     ax.axhspan(-chance, chance, color="0.9", linewidth=0, label="Gaussian sample")
     ax.plot(np.arange(len(kurtosis)), kurtosis, "o", color=INVISIBLE[1], markersize=3.5)
-    _families(ax, sizes, vertical=True)
+    _families(ax, sizes)
     ax.set(xlabel="loading vectors", ylabel="excess kurtosis", xlim=(-0.7, len(kurtosis) - 0.3))
     if np.abs(kurtosis).max(initial=0) > 20:
         ax.set_yscale("symlog", linthresh=1)
@@ -62,12 +62,12 @@ def plot_kurtosis(ax: Axes, kurtosis: np.ndarray, sizes: Mapping[str, int], neur
     return ax
 
 
-def _families(ax: Axes, sizes: Mapping[str, int], *, vertical: bool) -> np.ndarray:
+def _families(ax: Axes, sizes: Mapping[str, int]) -> np.ndarray:
     """Letters at the middles of families along x, lines between them; the middles."""
     ends = np.cumsum([*sizes.values()])
     middles = ends - np.array([*sizes.values()]) / 2 - 0.5
     ax.set_xticks(middles, [*sizes])
-    for edge in ends[:-1] if vertical else ():
+    for edge in ends[:-1]:
         ax.axvline(edge - 0.5, color="0.4", linewidth=0.5)
     return middles
 

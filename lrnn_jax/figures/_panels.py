@@ -365,8 +365,7 @@ def plot_coupling(
     ax.set_yticks(np.arange(-0.5, len(symbols)), minor=True)
     ax.grid(which="minor", color="0.85", linewidth=0.5)
     ax.tick_params(which="both", length=0)
-    for spine in ax.spines.values():
-        spine.set_visible(False)
+    ax.spines[:].set_visible(False)
     return ax
 
 

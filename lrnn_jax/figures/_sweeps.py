@@ -66,13 +66,10 @@ def plot_phases(
     True
     """
     norm = Normalize(-0.5, len(PHASES) - 0.5)
-    shown = np.ma.masked_less(codes, 0)
     ax.set_facecolor(MISSING)
     if present is None:
         present = [int(code) for code in np.unique(codes) if code >= 0]
-    ranks = np.ma.masked_array(
-        np.searchsorted(present, np.maximum(codes, 0)) % len(PHASES), shown.mask
-    )
+    ranks = np.ma.masked_where(codes < 0, np.searchsorted(present, codes) % len(PHASES))
     ax.pcolormesh(_edges(x), _edges(y), ranks, cmap=ListedColormap(PHASES), norm=norm)
     _scales(ax, x, y)
     handles = [
