@@ -128,7 +128,7 @@ def compared(row: str, places: tuple[Path, Path], pairs: int) -> bool:
 
 def main() -> int:
     """Returns 1 where something became slower."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("old")
     parser.add_argument("new", nargs="?", default="HEAD")
     parser.add_argument("--pairs", type=int, default=5)

@@ -25,6 +25,9 @@ from lrnn_jax.tasks import ExponentialFilter
 class DegeneracyConfig(AbstractTwinConfig):
     """Same visible overlaps, other invisible ones: same output, other learning. [LR] fig. 2.
 
+    Whether one of the two has a plateau depends on the network: with 15 of the seeds 0 … 19 one
+    has; with all of them the curves part.
+
     >>> experiments.DegeneracyConfig(uu=3.0).uu
     3.0
     >>> experiments.DegeneracyConfig().rate

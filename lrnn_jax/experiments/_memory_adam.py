@@ -51,7 +51,7 @@ class MemoryAdamResults(AbstractResults):
         product = self.adam["zu"][-1] * self.adam["vm"][-1]
         return abs(product - (1 - self.config.rate_a))
 
-    @claim("invisible overlaps drift from the first A to the last: Adam's over descent's", low=10)
+    @claim("invisible overlaps drift from the first A to the last: Adam's over descent's", low=5)
     def invisible_drift(self) -> Any:
         hidden = ~np.isin(self.adam.overlaps.names, self.adam.visibility.visible)
         far = {name: abs(x[hidden]).max() for name, x in self.leftover.items()}
