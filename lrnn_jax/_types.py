@@ -19,6 +19,14 @@ from jaxtyping import Array, Float
 Same = TypeVar("Same")
 Scalar = Float[Array, ""]
 Gram = Float[Array, "*batch k k"]
+Numbers = Float[Array, "*batch"]
+State = Float[Array, "*batch state"]
+Input = Float[Array, "*batch inputs"]
+Output = Float[Array, "*batch outputs"]
+States = Float[Array, "time *batch state"]
+Inputs = Float[Array, "time *batch inputs"]
+Outputs = Float[Array, "time *batch outputs"]
+"""Of simulations: one step, or all with time first; neurons, latents or channels are last."""
 
 
 def is_traced(*trees: object) -> bool:

@@ -1,6 +1,7 @@
 """Plants made of other plants: seen late, or pushed by a force that their state makes."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -9,12 +10,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from lrnn_jax._checks import component, real_array, shown, whole
+from lrnn_jax._readable import of_part
 from lrnn_jax.environments._base import AbstractPlant, Matrices
 
-
-def _inner(name: str) -> Any:
-    """A property that is the wrapped plant's."""
-    return property(lambda self: getattr(self.plant, name))
+_inner = partial(of_part, "plant")
 
 
 class AbstractWrappedPlant(AbstractPlant):
@@ -173,6 +172,8 @@ class ForceField(AbstractWrappedPlant):
             )
 
     state_size, process_noise = _inner("state_size"), _inner("process_noise")
+    initial, signals = _inner("initial"), _inner("signals")
+    observe, cost = _inner("observe"), _inner("cost")
 
     @property
     def linear_within(self) -> float | None:
@@ -185,25 +186,11 @@ class ForceField(AbstractWrappedPlant):
             return None
         return inner._replace(a=inner.a + inner.b @ self.matrix)
 
-    def initial(self, start: Float[Array, "*trial start"]) -> Float[Array, "*trial state"]:
-        return self.plant.initial(start)
-
-    def signals(self, start: Float[Array, "*trial start"], steps: int) -> Any:
-        return self.plant.signals(start, steps)
-
     def step(
         self, x: Float[Array, "*batch state"], u: Float[Array, "*batch controls"]
     ) -> Float[Array, "*batch state"]:
         push = self.function(x) if self.matrix is None else x @ self.matrix.T  # pyright: ignore[reportOptionalCall]
         return self.plant.step(x, u + push)
-
-    def observe(self, x: Float[Array, "*batch state"], signal: Any) -> Float[Array, "*batch seen"]:
-        return self.plant.observe(x, signal)
-
-    def cost(
-        self, x: Float[Array, "*batch state"], u: Float[Array, "*batch controls"], signal: Any
-    ) -> Float[Array, "*batch"]:
-        return self.plant.cost(x, u, signal)
 
 
 def _shape_of(function: Callable[[Any], Any], shape: tuple[int, ...]) -> Any:

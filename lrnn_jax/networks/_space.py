@@ -16,6 +16,7 @@ scalar products in the metric, does the same in all of them.
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
@@ -26,6 +27,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from lrnn_jax._checks import component, number
 from lrnn_jax._files import path_name
+from lrnn_jax._readable import of_part
 from lrnn_jax.networks._base import AbstractOverlapRNN, AbstractRNN, as_network
 from lrnn_jax.networks._feedback import Feedback
 from lrnn_jax.overlaps import Roles
@@ -226,9 +228,7 @@ class Beside(NamedTuple):
     c: Any
 
 
-def _of_vectors(name: str) -> Any:
-    """A property that is that of the space of loading vectors."""
-    return property(lambda self: getattr(self.vectors, name))
+_of_vectors = partial(of_part, "vectors")
 
 
 class ReadoutSpace(AbstractSpace):

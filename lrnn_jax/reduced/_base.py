@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from lrnn_jax._readable import of_part
 from lrnn_jax._types import tiny_matmul
 from lrnn_jax.networks import (
     AbstractActivation,
@@ -22,7 +23,7 @@ from lrnn_jax.networks import (
     scan_states,
     with_readout,
 )
-from lrnn_jax.overlaps import Overlaps, Roles, is_realisable, range_projector
+from lrnn_jax.overlaps import Overlaps, is_realisable, range_projector
 from lrnn_jax.reduced._closure import gaussian_power
 
 Same = TypeVar("Same", bound="AbstractReduction")
@@ -57,6 +58,7 @@ class GramSpace(AbstractSpace):
     network: "AbstractReduction"
     projector: Weights
     coefficients = True
+    roles = of_part("network", "roles")
 
     def __init__(self, reduction: "AbstractReduction"):
         self.network = reduction
@@ -87,10 +89,6 @@ class GramSpace(AbstractSpace):
 
     def direction(self, weights: Weights, slope: Any) -> Weights:
         return tiny_matmul(weights, self.generator(slope))
-
-    @property
-    def roles(self) -> Roles:
-        return self.network.roles
 
     @property
     def neurons(self) -> "GramSpace":
@@ -166,6 +164,8 @@ class AbstractReduction(AbstractOverlapRNN):
     """
 
     mean_field = True
+    roles = of_part("laws", "roles")
+    inputs, outputs = of_part("roles", "inputs"), of_part("roles", "outputs")
     space = staticmethod(coefficients_and_bias)
     simulation = Simulation(scan_states, read_after, power=power_of_latents)
     equilibria = Equilibria(lambda reduced: reduced.roles.rank, state_of_latents, drift_of_latents)
@@ -193,18 +193,6 @@ class AbstractReduction(AbstractOverlapRNN):
         activation: AbstractActivation,
     ) -> Float[Array, "*batch read"]:
         """(1/s) Σ_i θ_i φ(h_i) for the columns θ = start … stop − 1 of [Z V]."""
-
-    @property
-    def roles(self) -> Roles:
-        return self.laws.roles
-
-    @property
-    def inputs(self) -> int:
-        return self.roles.inputs
-
-    @property
-    def outputs(self) -> int:
-        return self.roles.outputs
 
     @property
     def state_size(self) -> int:

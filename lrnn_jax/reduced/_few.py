@@ -1,6 +1,5 @@
 """Few neurons with given overlaps, and what learning moves in them."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
@@ -8,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from lrnn_jax._readable import of_part
 from lrnn_jax.networks import AbstractSpace, Feedback, LowRankRNN, Weights
 from lrnn_jax.overlaps import Roles
 
@@ -17,9 +17,9 @@ class AbstractFewSpace(AbstractSpace):
 
     vectors: eqx.AbstractVar[AbstractSpace]
 
-    @property
-    def start(self) -> Weights:
-        return self.vectors.start
+    start, direction, metric = (of_part("vectors", n) for n in ("start", "direction", "metric"))
+    blocks, join = of_part("vectors", "blocks"), of_part("vectors", "join")
+    gram, rates = of_part("vectors", "gram"), of_part("vectors", "rates")
 
     @property
     def neurons(self) -> AbstractSpace:
@@ -27,24 +27,6 @@ class AbstractFewSpace(AbstractSpace):
 
     def point(self, weights: Weights) -> Weights:
         return weights
-
-    def direction(self, weights: Weights, slope: Any) -> Weights:
-        return self.vectors.direction(weights, slope)
-
-    def metric(self, weights: Weights) -> Weights:
-        return self.vectors.metric(weights)
-
-    def blocks(self, weights: Weights) -> dict[str, Float[Array, "..."]]:
-        return self.vectors.blocks(weights)
-
-    def join(self, blocks: dict[str, Float[Array, "..."]]) -> Weights:
-        return self.vectors.join(blocks)
-
-    def gram(self, weights: Weights) -> Float[Array, "k k"]:
-        return self.vectors.gram(weights)
-
-    def rates(self, values: Mapping[str, Any]) -> Weights | None:
-        return self.vectors.rates(values)
 
 
 def fixed_of(loadings: Float[Array, "n k"], roles: Roles) -> Feedback:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, UInt
 
+from lrnn_jax._readable import of_part
 from lrnn_jax.networks import (
     AbstractActivation,
     AbstractRescheduledRNN,
@@ -61,18 +62,13 @@ class NoisyRNN(AbstractRescheduledRNN):
     simulation = Simulation(noisy_states, noisy_outputs, power=inner_power)
 
 
-def _of_phi(name: str) -> Any:
-    """A property that is the smoothed function's."""
-    return property(lambda self: getattr(self.activation, name))
-
-
 class Smoothed(AbstractActivation):
     """⟨φ(h + √v ξ)⟩ over ξ ~ N(0, 1), as a function of h."""
 
     activation: AbstractActivation
     variance: Float[Array, ""]
 
-    linear, odd = _of_phi("linear"), _of_phi("odd")
+    linear, odd = of_part("activation", "linear"), of_part("activation", "odd")
 
     def __call__(self, h: Values) -> Values:
         return self.average(h, jnp.zeros_like(h))

@@ -9,6 +9,7 @@ import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from lrnn_jax._checks import as_float, component, number, one_key, whole, whole_or_none
+from lrnn_jax._readable import of_part
 from lrnn_jax.networks import AbstractRNN, as_network
 from lrnn_jax.reduced import linear_system, simplest
 from lrnn_jax.tasks._base import (
@@ -194,6 +195,8 @@ class WhiteNoise(AbstractWhiteNoise):
     signal = None
     batch: int | None = eqx.field(static=True)
     evaluation: Evaluation = eqx.field(static=True)
+    dt, steps = of_part("filter", "dt"), of_part("filter", "steps")
+    channels, response = of_part("filter", "channels"), of_part("filter", "response")
 
     def __init__(
         self,
@@ -210,22 +213,6 @@ class WhiteNoise(AbstractWhiteNoise):
         self.std = number(std, "std", 0)
         self.batch = whole_or_none(batch, "batch", "the exact expectation")
         self.evaluation = as_evaluation(evaluation)
-
-    @property
-    def steps(self) -> int:
-        return self.filter.steps
-
-    @property
-    def dt(self) -> Float[Array, ""]:
-        return self.filter.dt
-
-    @property
-    def channels(self) -> tuple[int, int]:
-        return self.filter.channels
-
-    @property
-    def response(self) -> AbstractResponse:
-        return self.filter.response
 
     def imitate(
         self, inputs: Float[Array, "trial time inputs"]
@@ -264,6 +251,7 @@ class TeacherStudent(AbstractWhiteNoise):
     signal: AbstractTrialTask | None
     batch: int | None = eqx.field(static=True)
     evaluation: Evaluation = eqx.field(static=True)
+    dt = of_part("teacher", "dt")
 
     def __init__(
         self,
@@ -294,10 +282,6 @@ class TeacherStudent(AbstractWhiteNoise):
         self.teacher = teacher
         self.std = number(std, "std", 0)
         self.evaluation = as_evaluation(evaluation)
-
-    @property
-    def dt(self) -> Float[Array, ""]:
-        return self.teacher.dt
 
     @property
     def channels(self) -> tuple[int, int]:
