@@ -19,6 +19,7 @@ from jaxtyping import Array, Float
 Same = TypeVar("Same")
 Scalar = Float[Array, ""]
 Gram = Float[Array, "*batch k k"]
+Values = Float[Array, "..."]
 Numbers = Float[Array, "*batch"]
 State = Float[Array, "*batch state"]
 Input = Float[Array, "*batch inputs"]
@@ -37,6 +38,11 @@ def is_traced(*trees: object) -> bool:
 def cast(tree: Same, dtype: Any) -> Same:
     """A tree with its inexact arrays in another floating dtype."""
     return jax.tree.map(lambda x: x.astype(dtype) if eqx.is_inexact_array(x) else x, tree)
+
+
+def is_key(x: Any) -> bool:
+    """Whether an array holds random keys."""
+    return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
 def small_matmul(a: Float[Array, "... i j"], b: Float[Array, "... j k"]) -> Float[Array, "... i k"]:

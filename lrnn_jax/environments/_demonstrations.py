@@ -6,7 +6,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from lrnn_jax._checks import component, one_key
 from lrnn_jax._readable import of_part
-from lrnn_jax.environments._closed_loop import ClosedLoop, LoopTrials
+from lrnn_jax.environments._closed_loop import Batch, ClosedLoop
 from lrnn_jax.networks import AbstractRNN, as_network
 from lrnn_jax.tasks import AbstractTrialTask, Trials
 
@@ -76,7 +76,7 @@ class LoopLoss(eqx.Module):
     """
 
     loop: ClosedLoop
-    trials: Float[Array, "trial start"] | LoopTrials | None = None
+    trials: Batch | None = None
 
     def __check_init__(self) -> None:
         component(self.loop, ClosedLoop, "loop", "ClosedLoop(plant, horizon)")

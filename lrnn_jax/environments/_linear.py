@@ -8,12 +8,19 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from lrnn_jax._checks import real_array, same_dtype, whole
-from lrnn_jax._types import is_traced
-from lrnn_jax.environments._base import AbstractAutonomousPlant, Matrices, as_plant_dt
-from lrnn_jax.environments._starts import AbstractStart, as_start, check_noise
+from lrnn_jax._types import Numbers, State, is_traced
+from lrnn_jax.environments._base import (
+    AbstractAutonomousPlant,
+    AbstractNoisyPlant,
+    Controls,
+    Matrices,
+    Seen,
+    as_plant_dt,
+)
+from lrnn_jax.environments._starts import AbstractStart
 
 
-class AbstractLinearPlant(AbstractAutonomousPlant):
+class AbstractLinearPlant(AbstractNoisyPlant, AbstractAutonomousPlant):
     """x_{t+1} = A x_t + B u_t, observed through C, with the cost xᵀQx + uᵀRu.
 
     >>> isinstance(lrnn.KIntegrator(2), environments.AbstractLinearPlant)
@@ -27,9 +34,6 @@ class AbstractLinearPlant(AbstractAutonomousPlant):
     c: Float[Array, "seen state"]
     q: Float[Array, "state state"]
     r: Float[Array, "controls controls"]
-    start: AbstractStart
-    process_noise: Float[Array, "state state"] | None
-    observation_noise: Float[Array, "seen seen"] | None
 
     @property
     def matrices(self) -> Matrices:
@@ -51,17 +55,13 @@ class AbstractLinearPlant(AbstractAutonomousPlant):
     def linear_within(self) -> float:
         return math.inf
 
-    def step(
-        self, x: Float[Array, "*batch state"], u: Float[Array, "*batch controls"]
-    ) -> Float[Array, "*batch state"]:
+    def step(self, x: State, u: Controls) -> State:
         return _rows(x, self.a) + _rows(u, self.b)
 
-    def observe(self, x: Float[Array, "*batch state"], signal: None) -> Float[Array, "*batch seen"]:
+    def observe(self, x: State, signal: None) -> Seen:
         return _rows(x, self.c)
 
-    def cost(
-        self, x: Float[Array, "*batch state"], u: Float[Array, "*batch controls"], signal: None
-    ) -> Float[Array, "*batch"]:
+    def cost(self, x: State, u: Controls, signal: None) -> Numbers:
         return jnp.sum(x * _rows(x, self.q), axis=-1) + jnp.sum(u * _rows(u, self.r), axis=-1)
 
 
@@ -117,11 +117,7 @@ class LinearPlant(AbstractLinearPlant):
         n = len(self.a)
         self.q = check_cost(jnp.eye(n) / n if q is None else q, n, "q")
         self.r = check_cost(jnp.zeros((self.controls,) * 2) if r is None else r, self.controls, "r")
-        self.start = as_start(start, n)
-        self.process_noise = check_noise(process_noise, n, "process_noise")
-        self.observation_noise = check_noise(
-            observation_noise, self.observations, "observation_noise"
-        )
+        super().__init__(start, process_noise, observation_noise, "process_noise")
         self.dt = None if dt is None else as_plant_dt(dt)
         warn_of_hidden_modes(self)
 
@@ -173,9 +169,7 @@ class KIntegrator(AbstractLinearPlant):
         self.c = eye[:observed]
         self.q = eye / k
         self.r = jnp.zeros((inputs, inputs), self.dt.dtype)
-        self.start = as_start(start, k)
-        self.process_noise = check_noise(noise, k, "noise")
-        self.observation_noise = check_noise(observation_noise, observed, "observation_noise")
+        super().__init__(start, noise, observation_noise)
 
     @property
     def k(self) -> int:

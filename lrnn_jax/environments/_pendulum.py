@@ -4,11 +4,18 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from lrnn_jax._checks import number
-from lrnn_jax.environments._base import AbstractAutonomousPlant, as_plant_dt
-from lrnn_jax.environments._starts import AbstractStart, as_start, check_noise
+from lrnn_jax._types import Numbers, State
+from lrnn_jax.environments._base import (
+    AbstractAutonomousPlant,
+    AbstractNoisyPlant,
+    Controls,
+    Seen,
+    as_plant_dt,
+)
+from lrnn_jax.environments._starts import AbstractStart
 
 
-class Pendulum(AbstractAutonomousPlant):
+class Pendulum(AbstractNoisyPlant, AbstractAutonomousPlant):
     """An inverted pendulum, θ = 0 upright, of which the angle is seen.
 
         θ' = θ + dt ω,   ω' = ω + dt (g sin θ − γ ω + u),      o = θ,   cost (θ² + ω²)/2
@@ -33,9 +40,6 @@ class Pendulum(AbstractAutonomousPlant):
     gravity: Float[Array, ""]
     damping: Float[Array, ""]
     dt: Float[Array, ""]
-    start: AbstractStart
-    process_noise: Float[Array, "state state"] | None
-    observation_noise: Float[Array, "seen seen"] | None
     state_size, controls, observations, linear_within = 2, 1, 1, None
 
     def __init__(
@@ -51,21 +55,15 @@ class Pendulum(AbstractAutonomousPlant):
         self.gravity = number(gravity, "gravity")
         self.damping = number(damping, "damping", 0)
         self.dt = as_plant_dt(dt)
-        self.start = as_start(start, 2)
-        self.process_noise = check_noise(noise, 2, "noise")
-        self.observation_noise = check_noise(observation_noise, 1, "observation_noise")
+        super().__init__(start, noise, observation_noise)
 
-    def step(
-        self, x: Float[Array, "*batch state"], u: Float[Array, "*batch controls"]
-    ) -> Float[Array, "*batch state"]:
+    def step(self, x: State, u: Controls) -> State:
         angle, speed = x[..., :1], x[..., 1:]
         push = self.gravity * jnp.sin(angle) - self.damping * speed + u
         return jnp.concatenate([angle + self.dt * speed, speed + self.dt * push], axis=-1)
 
-    def observe(self, x: Float[Array, "*batch state"], signal: None) -> Float[Array, "*batch seen"]:
+    def observe(self, x: State, signal: None) -> Seen:
         return x[..., :1]
 
-    def cost(
-        self, x: Float[Array, "*batch state"], u: Float[Array, "*batch controls"], signal: None
-    ) -> Float[Array, "*batch"]:
+    def cost(self, x: State, u: Controls, signal: None) -> Numbers:
         return jnp.sum(x**2, axis=-1) / 2

@@ -5,11 +5,12 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from lrnn_jax._checks import number, real_array, shaped
-from lrnn_jax.environments._base import AbstractPlant, as_plant_dt
-from lrnn_jax.environments._starts import AbstractStart, RandomPhases, as_start, check_noise
+from lrnn_jax._types import Numbers, State
+from lrnn_jax.environments._base import AbstractNoisyPlant, Controls, Seen, Start, as_plant_dt
+from lrnn_jax.environments._starts import AbstractStart, RandomPhases
 
 
-class Ring(AbstractPlant):
+class Ring(AbstractNoisyPlant):
     """A heading that turns, to be reported as its cosine and sine, with the error fed back.
 
         x' = u,   θ' = θ + dt ω,   ω(t) = a Σ_j sin(2π f_j t + φ_j)
@@ -40,9 +41,6 @@ class Ring(AbstractPlant):
     dt: Float[Array, ""]
     frequencies: Float[Array, " sinusoids"]
     amplitude: Float[Array, ""]
-    start: AbstractStart
-    process_noise: Float[Array, "state state"] | None
-    observation_noise: Float[Array, "seen seen"] | None
     state_size, controls, observations, linear_within = 2, 2, 3, None
 
     def __init__(
@@ -60,20 +58,16 @@ class Ring(AbstractPlant):
             shaped(frequencies, "frequencies", "sinusoids"), "frequencies"
         )
         self.amplitude = number(amplitude, "amplitude")
-        self.start = as_start(start, self.start_size)
-        self.process_noise = check_noise(noise, 2, "noise")
-        self.observation_noise = check_noise(observation_noise, 3, "observation_noise")
+        super().__init__(start, noise, observation_noise)
 
     @property
     def start_size(self) -> int:
         return 2 * (1 + self.frequencies.size)
 
-    def initial(self, start: Float[Array, "*trial start"]) -> Float[Array, "*trial state"]:
+    def initial(self, start: Start) -> State:
         return jnp.zeros((*start.shape[:-1], 2), start.dtype)
 
-    def signals(
-        self, start: Float[Array, "*trial start"], steps: int
-    ) -> Float[Array, "time *trial 3"]:
+    def signals(self, start: Start, steps: int) -> Float[Array, "time *batch 3"]:
         """(ω, cos θ, sin θ) at the steps 1 … T."""
         cosine, sine = jnp.split(start, 2, axis=-1)
         time = self.dt * jnp.arange(steps + 1, dtype=self.dt.dtype)
@@ -85,20 +79,11 @@ class Ring(AbstractPlant):
         heading = jnp.arctan2(sine[..., 0], cosine[..., 0])[None] + turned
         return jnp.stack([velocity[1:], jnp.cos(heading), jnp.sin(heading)], axis=-1)
 
-    def step(
-        self, x: Float[Array, "*batch state"], u: Float[Array, "*batch controls"]
-    ) -> Float[Array, "*batch state"]:
+    def step(self, x: State, u: Controls) -> State:
         return u
 
-    def observe(
-        self, x: Float[Array, "*batch state"], signal: Float[Array, "*batch 3"]
-    ) -> Float[Array, "*batch seen"]:
+    def observe(self, x: State, signal: Float[Array, "*batch 3"]) -> Seen:
         return jnp.concatenate([signal[..., :1], x - signal[..., 1:]], axis=-1)
 
-    def cost(
-        self,
-        x: Float[Array, "*batch state"],
-        u: Float[Array, "*batch controls"],
-        signal: Float[Array, "*batch 3"],
-    ) -> Float[Array, "*batch"]:
+    def cost(self, x: State, u: Controls, signal: Float[Array, "*batch 3"]) -> Numbers:
         return jnp.sum((x - signal[..., 1:]) ** 2, axis=-1)

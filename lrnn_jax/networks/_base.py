@@ -17,6 +17,10 @@ from lrnn_jax._types import Input, Inputs, Numbers, Output, Outputs, State, Stat
 from lrnn_jax.networks._activation import AbstractActivation, Identity
 from lrnn_jax.overlaps import AbstractOverlapModel, Roles
 
+Kappa = Float[Array, " latent"]
+Constant = Float[Array, " inputs"]
+"""Of fixed points: the numbers κ, and the input that does not change."""
+
 
 def sum_of_squares(network: "AbstractRNN", states: State) -> Numbers:
     """Σ_i φ(h_i)², of neurons whose rates are φ(h)."""
@@ -120,16 +124,12 @@ class Equilibria(NamedTuple):
     drift: Callable[..., Array]
 
 
-def whole_state(
-    network: "AbstractRNN", kappa: Float[Array, " state"], x: Float[Array, " inputs"]
-) -> Float[Array, " state"]:
+def whole_state(network: "AbstractRNN", kappa: Kappa, x: Constant) -> Kappa:
     """h = κ: any state may be a fixed point."""
     return kappa
 
 
-def drift_of_state(
-    network: "AbstractRNN", kappa: Float[Array, " state"], x: Float[Array, " inputs"]
-) -> Float[Array, " state"]:
+def drift_of_state(network: "AbstractRNN", kappa: Kappa, x: Constant) -> Kappa:
     """(step(h, x) − h)/dt."""
     return (network.step(kappa, x) - kappa) / network.dt.astype(network.dtype)
 

@@ -134,7 +134,21 @@ class AbstractSpace(eqx.Module):
         return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
 
 
-class LeafSpace(AbstractSpace):
+class AbstractOwnSpace(AbstractSpace):
+    """A space whose weights X are those of its network's own neurons."""
+
+    def point(self, weights: Weights) -> Weights:
+        return weights
+
+    @property
+    def neurons(self) -> AbstractSpace:
+        return self
+
+    def transform(self, weights: Weights) -> None:
+        return None
+
+
+class LeafSpace(AbstractOwnSpace):
     """The arrays of any network, by name, in the metric 1.
 
     All floating-point arrays of the network learn, but for `dt`, those of its activation and those
@@ -147,6 +161,7 @@ class LeafSpace(AbstractSpace):
     network: AbstractRNN
     fixed: Feedback
     coefficients, realisable = False, True
+    roles = of_part("network", "roles")
 
     def __init__(self, network: AbstractRNN, fixed: Feedback = Feedback()):
         component(fixed, Feedback, "fixed", "Feedback(f, c, g), arrays of fixed vectors")
@@ -166,26 +181,12 @@ class LeafSpace(AbstractSpace):
             if not any(_within(name, beginning) for beginning in self.network.frozen)
         }
 
-    def point(self, weights: Weights) -> Weights:
-        return weights
-
     def model_at(self, point: Weights) -> AbstractRNN:
         leaves, tree = jax.tree_util.tree_flatten_with_path(self.network)
         return tree.unflatten([point.get(path_name(path), leaf) for path, leaf in leaves])
 
     def direction(self, weights: Weights, slope: Weights) -> Weights:
         return slope
-
-    @property
-    def roles(self) -> Roles | None:
-        return self.network.roles
-
-    @property
-    def neurons(self) -> "LeafSpace":
-        return self
-
-    def transform(self, weights: Weights) -> None:
-        return None
 
     def metric(self, weights: Weights) -> Weights:
         return weights

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lrnn_jax._types import Inputs, Numbers, Outputs, State, States
-from lrnn_jax.networks._base import drift_of_state, scan_states
+from lrnn_jax.networks._base import Constant, Kappa, drift_of_state, scan_states
 
 
 def states_of_latents(network: Any, inputs: Inputs, state: State, noise: States | None) -> States:
@@ -82,9 +82,7 @@ def latents(network: Any) -> int:
     return network.v.shape[1] if network.bulk is None else network.state_size
 
 
-def state_of_latents(
-    network: Any, kappa: Float[Array, " rank"], x: Float[Array, " inputs"]
-) -> Float[Array, " n"]:
+def state_of_latents(network: Any, kappa: Kappa, x: Constant) -> Float[Array, " n"]:
     """h = U κ + M x + b; κ itself over a bulk."""
     if network.bulk is not None:
         return kappa
@@ -92,9 +90,7 @@ def state_of_latents(
     return h if network.b is None else h + network.b[:, 0]
 
 
-def drift_of_latents(
-    network: Any, kappa: Float[Array, " rank"], x: Float[Array, " inputs"]
-) -> Float[Array, " rank"]:
+def drift_of_latents(network: Any, kappa: Kappa, x: Constant) -> Kappa:
     """(1/s) Vᵀφ(h) − κ; (step(h, x) − h)/dt over a bulk."""
     if network.bulk is not None:
         return drift_of_state(network, kappa, x)

@@ -9,12 +9,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from lrnn_jax._readable import of_part
-from lrnn_jax._types import tiny_matmul
+from lrnn_jax._types import Input, Numbers, Output, State, tiny_matmul
 from lrnn_jax.networks import (
     AbstractActivation,
     AbstractOverlapRNN,
     AbstractSpace,
+    Constant,
     Equilibria,
+    Kappa,
     Simulation,
     Weights,
     column_rates,
@@ -24,7 +26,7 @@ from lrnn_jax.networks import (
     with_readout,
 )
 from lrnn_jax.overlaps import Overlaps, is_realisable, range_projector
-from lrnn_jax.reduced._closure import gaussian_power
+from lrnn_jax.reduced._closure import Read, gaussian_power
 
 Same = TypeVar("Same", bound="AbstractReduction")
 
@@ -123,28 +125,24 @@ def coefficients_and_bias(reduction: "AbstractReduction") -> AbstractSpace:
 
 
 def state_of_latents(
-    reduction: "AbstractReduction", kappa: Float[Array, " rank"], x: Float[Array, " inputs"]
+    reduction: "AbstractReduction", kappa: Kappa, x: Constant
 ) -> Float[Array, " d"]:
     """(x, κ_u), then κ_b = 1 and κ_h = 0 where there are such."""
     return jnp.concatenate([x, kappa, reduction.fixed_drive(x)])
 
 
-def drift_of_latents(
-    reduction: "AbstractReduction", kappa: Float[Array, " rank"], x: Float[Array, " inputs"]
-) -> Float[Array, " rank"]:
+def drift_of_latents(reduction: "AbstractReduction", kappa: Kappa, x: Constant) -> Kappa:
     """⟨v φ⟩ − κ_u."""
     state = state_of_latents(reduction, kappa, x)
     roles = reduction.roles
     return reduction.read(state, roles.outputs, roles.left, reduction.activation) - kappa
 
 
-def power_of_latents(
-    reduction: "AbstractReduction", state: Float[Array, "*batch d"]
-) -> Float[Array, "*batch"]:
+def power_of_latents(reduction: "AbstractReduction", state: State) -> Numbers:
     """(1/s) Σ_i φ(h_i)², each population over its share."""
     laws, roles = reduction.laws.gram, reduction.roles
 
-    def each(gram: Float[Array, "k k"]) -> Float[Array, "*batch"]:
+    def each(gram: Float[Array, "k k"]) -> Numbers:
         return gaussian_power(Overlaps(gram, roles), reduction.activation, state)
 
     parts = jax.vmap(each)(laws.reshape(-1, *laws.shape[-2:]))
@@ -185,13 +183,7 @@ class AbstractReduction(AbstractOverlapRNN):
         """The same with other Gram matrices, not checked for being realisable."""
 
     @abstractmethod
-    def read(
-        self,
-        state: Float[Array, "*batch d"],
-        start: int,
-        stop: int,
-        activation: AbstractActivation,
-    ) -> Float[Array, "*batch read"]:
+    def read(self, state: State, start: int, stop: int, activation: AbstractActivation) -> Read:
         """(1/s) Σ_i θ_i φ(h_i) for the columns θ = start … stop − 1 of [Z V]."""
 
     @property
@@ -227,17 +219,15 @@ class AbstractReduction(AbstractOverlapRNN):
         into_u = jnp.concatenate([jnp.zeros((inputs, inputs + rank), self.dtype), s_v])
         return LinearSystem(a=(1 - dt) * eye + dt * into_u, b=dt * eye[:, :inputs], c=s_z)
 
-    def step(
-        self, state: Float[Array, "*batch d"], x: Float[Array, "*batch inputs"]
-    ) -> Float[Array, "*batch d"]:
+    def step(self, state: State, x: Input) -> State:
         recurrent = self.read(state, self.roles.outputs, self.roles.left, self.activation)
         drive = jnp.concatenate([x, recurrent, self.fixed_drive(x)], axis=-1)
         return state + self.dt.astype(self.dtype) * (drive - state)
 
-    def readout(self, state: Float[Array, "*batch d"]) -> Float[Array, "*batch outputs"]:
+    def readout(self, state: State) -> Output:
         return plus_bias(self.read(state, 0, self.roles.outputs, self.readout_activation), self.c)
 
-    def fixed_drive(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch more"]:
+    def fixed_drive(self, x: Input) -> Float[Array, "*batch more"]:
         """What κ_b and κ_h are driven by, as far as there are such: 1 and 0."""
         drive = [1.0] * self.roles.bias + [0.0] * self.roles.start
         return jnp.broadcast_to(jnp.asarray(drive, x.dtype), (*x.shape[:-1], len(drive)))

@@ -15,11 +15,12 @@ from lrnn_jax.networks import (
     AbstractRNN,
     AbstractSpace,
     Weights,
+    square_root,
     weight_space,
 )
 from lrnn_jax.overlaps import Overlaps, is_realisable
 from lrnn_jax.reduced._base import AbstractReduction
-from lrnn_jax.reduced._few import AbstractFewSpace, fixed_of, network_of, square_root
+from lrnn_jax.reduced._few import AbstractFewSpace, fixed_of, network_of
 from lrnn_jax.reduced._reduced import ReducedRNN
 
 

@@ -3,8 +3,6 @@
 from typing import Any
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lrnn_jax._readable import of_part
@@ -40,22 +38,3 @@ def network_of(
     """A network with these loadings and this bulk; all else as in another one."""
     options = {"dt": like.dt, "readout": like.readout_activation, "c": like.c, "bulk": bulk}
     return LowRankRNN.from_stack(loadings, roles, scale, frozen=like.frozen, **options)
-
-
-@jax.custom_jvp
-def square_root(gram: Float[Array, "k k"]) -> Float[Array, "k k"]:
-    """The symmetric R with RR = Q; its derivative does not mind equal eigenvalues."""
-    values, vectors = jnp.linalg.eigh(gram)
-    return (vectors * jnp.sqrt(jnp.maximum(values, 0))[None]) @ vectors.T
-
-
-@square_root.defjvp
-def _square_root_jvp(primals: Any, tangents: Any) -> Any:
-    """R dR + dR R = dQ."""
-    (gram,), (change,) = primals, tangents
-    values, vectors = jnp.linalg.eigh(gram)
-    root = jnp.sqrt(jnp.maximum(values, 0))
-    total = root[:, None] + root[None, :]
-    inside = vectors.T @ change @ vectors / jnp.where(total > 0, total, 1)
-    inside = jnp.where(total > 0, inside, 0)
-    return (vectors * root[None]) @ vectors.T, vectors @ inside @ vectors.T

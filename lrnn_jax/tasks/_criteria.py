@@ -1,6 +1,7 @@
 """What one step of a trial costs."""
 
 from abc import abstractmethod
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -66,10 +67,7 @@ class CrossEntropy(AbstractCriterion):
     True
     """
 
-    classes: int = eqx.field(static=True)
-
-    def __init__(self, classes: int):
-        self.classes = whole(classes, "classes", 2)
+    classes: int = eqx.field(converter=partial(whole, name="classes", least=2), static=True)
 
     def __call__(self, output: Array, target: Array) -> Array:
         return -jnp.sum(target * jax.nn.log_softmax(output, axis=-1), axis=-1)

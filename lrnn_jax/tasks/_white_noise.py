@@ -10,12 +10,15 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from lrnn_jax._checks import as_float, component, number, one_key, whole, whole_or_none
 from lrnn_jax._readable import of_part
+from lrnn_jax._types import Scalar
 from lrnn_jax.networks import AbstractRNN, as_network
 from lrnn_jax.reduced import linear_system, simplest
 from lrnn_jax.tasks._base import (
     AbstractTask,
     AbstractTrialTask,
     Evaluation,
+    TrialInputs,
+    TrialOutputs,
     Trials,
     as_evaluation,
     check_fits,
@@ -62,7 +65,7 @@ class AbstractWhiteNoise(AbstractTask):
     """
 
     steps: eqx.AbstractVar[int]
-    std: eqx.AbstractVar[Float[Array, ""]]
+    std: eqx.AbstractVar[Scalar]
     signal: eqx.AbstractVar["AbstractTrialTask | None"]
     batch: eqx.AbstractVar[int | None]
     evaluation: eqx.AbstractVar[Evaluation]
@@ -75,9 +78,7 @@ class AbstractWhiteNoise(AbstractTask):
         """Impulse response of the imitated system, for the expectation."""
 
     @abstractmethod
-    def imitate(
-        self, inputs: Float[Array, "trial time inputs"]
-    ) -> Float[Array, "trial time outputs"]:
+    def imitate(self, inputs: TrialInputs) -> TrialOutputs:
         """Outputs y* of the imitated system."""
 
     @property
@@ -108,7 +109,7 @@ class AbstractWhiteNoise(AbstractTask):
             inputs = inputs + self.signal.inputs(self.signal.sample(signal_key))
         return Pairs(inputs, self.imitate(inputs))
 
-    def loss(self, model: AbstractRNN, batch: Pairs | None = None) -> Float[Array, ""]:
+    def loss(self, model: AbstractRNN, batch: Pairs | None = None) -> Scalar:
         """L of a minibatch, or ⟨L⟩ where `batch` is None."""
         dt = as_network(model, "model").dt.astype(model.dtype)
         if batch is not None:
@@ -119,7 +120,7 @@ class AbstractWhiteNoise(AbstractTask):
         )
         return (self.std.astype(model.dtype) * dt) ** 2 * error
 
-    def weight(self, batch: Pairs | None) -> Float[Array, ""] | None:
+    def weight(self, batch: Pairs | None) -> Scalar | None:
         """The number of trials; None for the expectation."""
         return None if batch is None else as_float(batch[0].shape[0])
 
@@ -136,15 +137,13 @@ class AbstractWhiteNoise(AbstractTask):
         size = self.std.astype(y.dtype) * dt ** (3 / 2)
         return InputNoise(size * error, jnp.asarray(self.batch, y.dtype), jnp.zeros_like(dt))
 
-    def inputs(self, batch: Pairs | None = None) -> Float[Array, "trial time inputs"]:
+    def inputs(self, batch: Pairs | None = None) -> TrialInputs:
         """x of a minibatch; impulses, the responses to which decide ⟨L⟩, where `batch` is None."""
         if batch is None:
             return impulses(self.channels[0], self.steps, self.dt)
         return self._pairs(batch).inputs
 
-    def score(
-        self, output: Float[Array, "trial time outputs"], batch: Pairs | None = None
-    ) -> Float[Array, ""]:
+    def score(self, output: TrialOutputs, batch: Pairs | None = None) -> Scalar:
         """L of a minibatch's outputs, or ⟨L⟩ of impulse responses where `batch` is None."""
         dt = self.dt.astype(output.dtype)
         # time first, as simulations make outputs: no copies to reorder them
@@ -191,7 +190,7 @@ class WhiteNoise(AbstractWhiteNoise):
     """
 
     filter: AbstractFilter
-    std: Float[Array, ""]
+    std: Scalar
     signal = None
     batch: int | None = eqx.field(static=True)
     evaluation: Evaluation = eqx.field(static=True)
@@ -214,9 +213,7 @@ class WhiteNoise(AbstractWhiteNoise):
         self.batch = whole_or_none(batch, "batch", "the exact expectation")
         self.evaluation = as_evaluation(evaluation)
 
-    def imitate(
-        self, inputs: Float[Array, "trial time inputs"]
-    ) -> Float[Array, "trial time outputs"]:
+    def imitate(self, inputs: TrialInputs) -> TrialOutputs:
         response, length = self.filter.samples, 2 * self.steps
         spectra = jnp.fft.rfft(inputs, length, axis=1), jnp.fft.rfft(response, length, axis=0)
         product = jnp.einsum("bfi,fio->bfo", *spectra)
@@ -247,7 +244,7 @@ class TeacherStudent(AbstractWhiteNoise):
 
     teacher: AbstractRNN
     steps: int = eqx.field(static=True)
-    std: Float[Array, ""]
+    std: Scalar
     signal: AbstractTrialTask | None
     batch: int | None = eqx.field(static=True)
     evaluation: Evaluation = eqx.field(static=True)
@@ -294,7 +291,5 @@ class TeacherStudent(AbstractWhiteNoise):
             return Samples(impulse_response(self.teacher, self.steps))
         return Generated(system._replace(b=system.b / self.dt))
 
-    def imitate(
-        self, inputs: Float[Array, "trial time inputs"]
-    ) -> Float[Array, "trial time outputs"]:
+    def imitate(self, inputs: TrialInputs) -> TrialOutputs:
         return self.teacher.rollout(inputs)
