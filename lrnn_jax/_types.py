@@ -3,6 +3,7 @@
 Axis names used in shape annotations throughout the package:
 
 - `n`: neurons (N); `k`: loading vectors, k = d_out + r + d_in + r; `r`: rank
+- `state`: state variables, N neurons or a few latents
 - `inputs`, `outputs`: channels d_in and d_out
 - `time`: Euler steps; `trial`: members of a minibatch; `epoch`: parameter updates
 - `cell`: members of a sweep; `*batch`: any leading axes

@@ -10,7 +10,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from lrnn_jax._checks import number, one_key, whole
 from lrnn_jax._readable import AbstractReadable
 from lrnn_jax._types import Numbers, State
-from lrnn_jax.environments._starts import AbstractStart, as_start, check_noise
+from lrnn_jax.environments._starts import AbstractStart
 
 Start = Float[Array, "*batch start"]
 Controls = Float[Array, "*batch controls"]
@@ -101,20 +101,6 @@ class AbstractPlant(AbstractReadable):
     def sample(self, key: PRNGKeyArray, trials: int) -> Float[Array, "trial start"]:
         """Where some trials start, drawn from the law `start`."""
         return self.start.sample(one_key(key), whole(trials, "trials"), self.start_size)
-
-
-class AbstractNoisyPlant(AbstractPlant):
-    """A plant that is given where it starts, and noise, as numbers or matrices."""
-
-    start: AbstractStart
-    process_noise: Float[Array, "state state"] | None
-    observation_noise: Float[Array, "seen seen"] | None
-
-    def __init__(self, start: Any, noise: Any, observation_noise: Any, name: str = "noise"):
-        self.start = as_start(start, self.start_size)
-        self.process_noise = check_noise(noise, self.state_size, name)
-        seen = check_noise(observation_noise, self.observations, "observation_noise")
-        self.observation_noise = seen
 
 
 class AbstractAutonomousPlant(AbstractPlant):

@@ -11,16 +11,15 @@ from lrnn_jax._checks import real_array, same_dtype, whole
 from lrnn_jax._types import Numbers, State, is_traced
 from lrnn_jax.environments._base import (
     AbstractAutonomousPlant,
-    AbstractNoisyPlant,
     Controls,
     Matrices,
     Seen,
     as_plant_dt,
 )
-from lrnn_jax.environments._starts import AbstractStart
+from lrnn_jax.environments._starts import AbstractStart, as_start, check_noise
 
 
-class AbstractLinearPlant(AbstractNoisyPlant, AbstractAutonomousPlant):
+class AbstractLinearPlant(AbstractAutonomousPlant):
     """x_{t+1} = A x_t + B u_t, observed through C, with the cost xᵀQx + uᵀRu.
 
     >>> isinstance(lrnn.KIntegrator(2), environments.AbstractLinearPlant)
@@ -34,6 +33,9 @@ class AbstractLinearPlant(AbstractNoisyPlant, AbstractAutonomousPlant):
     c: Float[Array, "seen state"]
     q: Float[Array, "state state"]
     r: Float[Array, "controls controls"]
+    start: AbstractStart
+    process_noise: Float[Array, "state state"] | None
+    observation_noise: Float[Array, "seen seen"] | None
 
     @property
     def matrices(self) -> Matrices:
@@ -117,7 +119,11 @@ class LinearPlant(AbstractLinearPlant):
         n = len(self.a)
         self.q = check_cost(jnp.eye(n) / n if q is None else q, n, "q")
         self.r = check_cost(jnp.zeros((self.controls,) * 2) if r is None else r, self.controls, "r")
-        super().__init__(start, process_noise, observation_noise, "process_noise")
+        self.start = as_start(start, n)
+        self.process_noise = check_noise(process_noise, n, "process_noise")
+        self.observation_noise = check_noise(
+            observation_noise, self.observations, "observation_noise"
+        )
         self.dt = None if dt is None else as_plant_dt(dt)
         warn_of_hidden_modes(self)
 
@@ -169,7 +175,9 @@ class KIntegrator(AbstractLinearPlant):
         self.c = eye[:observed]
         self.q = eye / k
         self.r = jnp.zeros((inputs, inputs), self.dt.dtype)
-        super().__init__(start, noise, observation_noise)
+        self.start = as_start(start, k)
+        self.process_noise = check_noise(noise, k, "noise")
+        self.observation_noise = check_noise(observation_noise, observed, "observation_noise")
 
     @property
     def k(self) -> int:

@@ -5,17 +5,11 @@ from jaxtyping import Array, ArrayLike, Float
 
 from lrnn_jax._checks import number
 from lrnn_jax._types import Numbers, State
-from lrnn_jax.environments._base import (
-    AbstractAutonomousPlant,
-    AbstractNoisyPlant,
-    Controls,
-    Seen,
-    as_plant_dt,
-)
-from lrnn_jax.environments._starts import AbstractStart
+from lrnn_jax.environments._base import AbstractAutonomousPlant, Controls, Seen, as_plant_dt
+from lrnn_jax.environments._starts import AbstractStart, as_start, check_noise
 
 
-class Pendulum(AbstractNoisyPlant, AbstractAutonomousPlant):
+class Pendulum(AbstractAutonomousPlant):
     """An inverted pendulum, θ = 0 upright, of which the angle is seen.
 
         θ' = θ + dt ω,   ω' = ω + dt (g sin θ − γ ω + u),      o = θ,   cost (θ² + ω²)/2
@@ -40,6 +34,9 @@ class Pendulum(AbstractNoisyPlant, AbstractAutonomousPlant):
     gravity: Float[Array, ""]
     damping: Float[Array, ""]
     dt: Float[Array, ""]
+    start: AbstractStart
+    process_noise: Float[Array, "state state"] | None
+    observation_noise: Float[Array, "seen seen"] | None
     state_size, controls, observations, linear_within = 2, 1, 1, None
 
     def __init__(
@@ -55,7 +52,9 @@ class Pendulum(AbstractNoisyPlant, AbstractAutonomousPlant):
         self.gravity = number(gravity, "gravity")
         self.damping = number(damping, "damping", 0)
         self.dt = as_plant_dt(dt)
-        super().__init__(start, noise, observation_noise)
+        self.start = as_start(start, 2)
+        self.process_noise = check_noise(noise, 2, "noise")
+        self.observation_noise = check_noise(observation_noise, 1, "observation_noise")
 
     def step(self, x: State, u: Controls) -> State:
         angle, speed = x[..., :1], x[..., 1:]

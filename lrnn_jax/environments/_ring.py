@@ -6,11 +6,11 @@ from jaxtyping import Array, ArrayLike, Float
 
 from lrnn_jax._checks import number, real_array, shaped
 from lrnn_jax._types import Numbers, State
-from lrnn_jax.environments._base import AbstractNoisyPlant, Controls, Seen, Start, as_plant_dt
-from lrnn_jax.environments._starts import AbstractStart, RandomPhases
+from lrnn_jax.environments._base import AbstractPlant, Controls, Seen, Start, as_plant_dt
+from lrnn_jax.environments._starts import AbstractStart, RandomPhases, as_start, check_noise
 
 
-class Ring(AbstractNoisyPlant):
+class Ring(AbstractPlant):
     """A heading that turns, to be reported as its cosine and sine, with the error fed back.
 
         x' = u,   θ' = θ + dt ω,   ω(t) = a Σ_j sin(2π f_j t + φ_j)
@@ -41,6 +41,9 @@ class Ring(AbstractNoisyPlant):
     dt: Float[Array, ""]
     frequencies: Float[Array, " sinusoids"]
     amplitude: Float[Array, ""]
+    start: AbstractStart
+    process_noise: Float[Array, "state state"] | None
+    observation_noise: Float[Array, "seen seen"] | None
     state_size, controls, observations, linear_within = 2, 2, 3, None
 
     def __init__(
@@ -58,7 +61,9 @@ class Ring(AbstractNoisyPlant):
             shaped(frequencies, "frequencies", "sinusoids"), "frequencies"
         )
         self.amplitude = number(amplitude, "amplitude")
-        super().__init__(start, noise, observation_noise)
+        self.start = as_start(start, self.start_size)
+        self.process_noise = check_noise(noise, 2, "noise")
+        self.observation_noise = check_noise(observation_noise, 3, "observation_noise")
 
     @property
     def start_size(self) -> int:

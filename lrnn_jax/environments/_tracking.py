@@ -9,14 +9,14 @@ from jaxtyping import Array, ArrayLike, Float
 
 from lrnn_jax._checks import number, optional, real_array, shaped
 from lrnn_jax._types import Numbers, State
-from lrnn_jax.environments._base import AbstractNoisyPlant, Controls, Seen, Start, as_plant_dt
-from lrnn_jax.environments._starts import AbstractStart, RandomPhases
+from lrnn_jax.environments._base import AbstractPlant, Controls, Seen, Start, as_plant_dt
+from lrnn_jax.environments._starts import AbstractStart, RandomPhases, as_start, check_noise
 
 FREQUENCIES = ((0.1, 0.3), (0.2, 0.4))
 """Of the reference, by axis [1 / time unit]."""
 
 
-class TrackingPlant(AbstractNoisyPlant):
+class TrackingPlant(AbstractPlant):
     """A point mass in the plane that should follow a sum of sinusoids.
 
         p' = clip(p + dt v),  v' = clip(v + dt u),      o = (p_x, p_y, r_x, r_y)
@@ -51,6 +51,9 @@ class TrackingPlant(AbstractNoisyPlant):
     amplitude: Float[Array, ""]
     ramp: Float[Array, ""]
     clamp: float | None = eqx.field(static=True)
+    start: AbstractStart
+    process_noise: Float[Array, "state state"] | None
+    observation_noise: Float[Array, "seen seen"] | None
 
     def __init__(
         self,
@@ -72,7 +75,11 @@ class TrackingPlant(AbstractNoisyPlant):
         self.amplitude, self.ramp = number(amplitude, "amplitude"), number(ramp, "ramp", 0)
         bound = optional(clamp, "clamp", 0, open_start=True)
         self.clamp = None if bound is None else float(bound)
-        super().__init__(start, noise, observation_noise)
+        self.start = as_start(start, self.start_size)
+        self.process_noise = check_noise(noise, self.state_size, "noise")
+        self.observation_noise = check_noise(
+            observation_noise, self.observations, "observation_noise"
+        )
 
     @property
     def axes(self) -> int:

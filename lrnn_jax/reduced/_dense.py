@@ -215,11 +215,15 @@ class CoreSpace(AbstractFewSpace):
 
     core: CompressedDense
     vectors: AbstractSpace
-    coefficients, realisable, roles = True, True, None
+    coefficients, realisable = True, True
     network, model_at = of_part("core", "network"), of_part("vectors", "model_at")
 
     def __init__(self, core: CompressedDense):
         self.core, self.vectors = core, weight_space(core.network, core.feedback)
+
+    @property
+    def roles(self) -> None:
+        return None
 
     def lifted(self, weights: Weights) -> AbstractDenseRNN:
         """The network of N neurons."""

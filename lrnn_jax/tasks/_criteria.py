@@ -8,10 +8,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from lrnn_jax._checks import whole
 from lrnn_jax._readable import AbstractReadable
+from lrnn_jax._types import Numbers, Output
 
 
 class AbstractCriterion(AbstractReadable):
@@ -22,9 +23,7 @@ class AbstractCriterion(AbstractReadable):
     """
 
     @abstractmethod
-    def __call__(
-        self, output: Float[Array, "*batch outputs"], target: Float[Array, "*batch outputs"]
-    ) -> Float[Array, "*batch"]:
+    def __call__(self, output: Output, target: Output) -> Numbers:
         """ℓ of every step."""
 
     @abstractmethod

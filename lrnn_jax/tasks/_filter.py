@@ -55,9 +55,8 @@ class AbstractFilter(AbstractTask):
     """T."""
     channels: eqx.AbstractVar[tuple[int, int]]
     """(inputs, outputs) of the target."""
-    dt: Scalar
-    label_noise: Scalar | None
-    evaluation: Evaluation = eqx.field(static=True)
+    label_noise: eqx.AbstractVar[Scalar | None]
+    evaluation: eqx.AbstractVar[Evaluation]
 
     def __init__(self, dt: ArrayLike, label_noise: ArrayLike | None, evaluation: Evaluation):
         self.dt = as_dt(dt)
@@ -155,6 +154,9 @@ class ImpulseResponse(AbstractFilter):
     """
 
     target: Sampled
+    dt: Scalar
+    label_noise: Scalar | None
+    evaluation: Evaluation = eqx.field(static=True)
 
     def __init__(
         self,
@@ -214,7 +216,10 @@ class ExponentialFilter(AbstractFilter):
 
     rate: Float[Array, "..."]
     amplitude: Float[Array, "inputs outputs"]
+    dt: Scalar
     steps: int = eqx.field(static=True)
+    label_noise: Scalar | None
+    evaluation: Evaluation = eqx.field(static=True)
 
     def __init__(
         self,
@@ -263,7 +268,10 @@ class MixedFilter(AbstractFilter):
     rates: Float[Array, " terms"]
     amplitudes: Float[Array, " terms"]
     frequencies: Float[Array, " terms"]
+    dt: Scalar
     steps: int = eqx.field(static=True)
+    label_noise: Scalar | None
+    evaluation: Evaluation = eqx.field(static=True)
     channels = (1, 1)
 
     def __init__(
@@ -315,7 +323,10 @@ class OscillatingFilter(AbstractFilter):
     rate: Float[Array, "..."]
     frequency: Float[Array, "..."]
     amplitude: Float[Array, "inputs outputs"]
+    dt: Scalar
     steps: int = eqx.field(static=True)
+    label_noise: Scalar | None
+    evaluation: Evaluation = eqx.field(static=True)
 
     def __init__(
         self,
