@@ -5,6 +5,7 @@ and type are looked at.
 """
 
 import contextlib
+import importlib
 import operator
 import reprlib
 from collections.abc import Collection, Iterator, Sequence
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from lrnn_jax._types import is_traced
+from lrnn_jax._types import is_key, is_traced
 
 Kind = TypeVar("Kind")
 INF = float("inf")
@@ -68,6 +69,14 @@ def function(x: Any, name: str, of: str, also: str = "") -> Any:
     return x
 
 
+def shape_of(function: Any, *shape: int) -> Any:
+    """The shape of what a function makes of an array of this shape, or the error from it."""
+    try:
+        return jax.eval_shape(function, jnp.zeros(shape)).shape
+    except Exception as error:
+        return f"{type(error).__name__} from it"
+
+
 def names(x: Any, name: str, known: Collection[str] | None = None) -> tuple[str, ...]:
     """A tuple of names, all of them known ones.
 
@@ -81,13 +90,21 @@ def names(x: Any, name: str, known: Collection[str] | None = None) -> tuple[str,
     return tuple(x)
 
 
+def extra(module: str, needs: str) -> Any:
+    """A package of the extra `sweep`; ImportError that says what needs it where it is missing."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(f"{needs} {module}: pip install 'lrnn_jax[sweep]'.") from error
+
+
 def one_key(key: Any, name: str = "key") -> Any:
     """The random key itself.
 
     Errors: ValueError for anything else, e.g. a whole number.
     """
     if isinstance(key, (jax.Array, np.ndarray)):
-        new = jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim == 0
+        new = is_key(key) and key.ndim == 0
         if new or (key.dtype == np.uint32 and key.ndim == 1):
             return key
     raise ValueError(f"`{name}` must be one random key, use jax.random.key(0); got {shown(key)}.")

@@ -34,6 +34,11 @@ class AbstractReadable(eqx.Module):
         return called(self)
 
 
+def of_part(part: str, name: str) -> Any:
+    """A property, or method, of a component that is that of a part of it."""
+    return property(lambda self: getattr(getattr(self, part), name))
+
+
 def called(x: Any) -> str:
     """A dataclass as the call that makes it."""
     parameters = inspect.signature(type(x)).parameters.values()

@@ -3,6 +3,7 @@
 Axis names used in shape annotations throughout the package:
 
 - `n`: neurons (N); `k`: loading vectors, k = d_out + r + d_in + r; `r`: rank
+- `state`: state variables, N neurons or a few latents
 - `inputs`, `outputs`: channels d_in and d_out
 - `time`: Euler steps; `trial`: members of a minibatch; `epoch`: parameter updates
 - `cell`: members of a sweep; `*batch`: any leading axes
@@ -19,6 +20,15 @@ from jaxtyping import Array, Float
 Same = TypeVar("Same")
 Scalar = Float[Array, ""]
 Gram = Float[Array, "*batch k k"]
+Values = Float[Array, "..."]
+Numbers = Float[Array, "*batch"]
+State = Float[Array, "*batch state"]
+Input = Float[Array, "*batch inputs"]
+Output = Float[Array, "*batch outputs"]
+States = Float[Array, "time *batch state"]
+Inputs = Float[Array, "time *batch inputs"]
+Outputs = Float[Array, "time *batch outputs"]
+"""Of simulations: one step, or all with time first; neurons, latents or channels are last."""
 
 
 def is_traced(*trees: object) -> bool:
@@ -29,6 +39,11 @@ def is_traced(*trees: object) -> bool:
 def cast(tree: Same, dtype: Any) -> Same:
     """A tree with its inexact arrays in another floating dtype."""
     return jax.tree.map(lambda x: x.astype(dtype) if eqx.is_inexact_array(x) else x, tree)
+
+
+def is_key(x: Any) -> bool:
+    """Whether an array holds random keys."""
+    return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
 def small_matmul(a: Float[Array, "... i j"], b: Float[Array, "... j k"]) -> Float[Array, "... i k"]:

@@ -9,7 +9,13 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from lrnn_jax._checks import number, one_key, whole
 from lrnn_jax._readable import AbstractReadable
+from lrnn_jax._types import Numbers, State
 from lrnn_jax.environments._starts import AbstractStart
+
+Start = Float[Array, "*batch start"]
+Controls = Float[Array, "*batch controls"]
+Seen = Float[Array, "*batch seen"]
+StartMoment = Float[Array, "start start"]
 
 
 class Matrices(NamedTuple):
@@ -67,32 +73,26 @@ class AbstractPlant(AbstractReadable):
         """Numbers that fix a trial: the initial state, or what it and the signals depend on."""
 
     @abstractmethod
-    def initial(self, start: Float[Array, "*trial start"]) -> Float[Array, "*trial state"]:
+    def initial(self, start: Start) -> State:
         """x_0 of trials."""
 
     @abstractmethod
-    def signals(self, start: Float[Array, "*trial start"], steps: int) -> Any:
+    def signals(self, start: Start, steps: int) -> Any:
         """s_1 … s_T of trials, time first; None where a plant has none."""
 
     @abstractmethod
-    def step(
-        self, x: Float[Array, "*batch state"], u: Float[Array, "*batch controls"]
-    ) -> Float[Array, "*batch state"]:
+    def step(self, x: State, u: Controls) -> State:
         """x_{t+1} without noise."""
 
     @abstractmethod
-    def observe(self, x: Float[Array, "*batch state"], signal: Any) -> Float[Array, "*batch seen"]:
+    def observe(self, x: State, signal: Any) -> Seen:
         """o_t without noise."""
 
     @abstractmethod
-    def cost(
-        self, x: Float[Array, "*batch state"], u: Float[Array, "*batch controls"], signal: Any
-    ) -> Float[Array, "*batch"]:
+    def cost(self, x: State, u: Controls, signal: Any) -> Numbers:
         """Cost of the state x_{t+1} and of the control u_t that led there."""
 
-    def start_moment(
-        self, law: Float[Array, "start start"] | None = None
-    ) -> Float[Array, "state state"]:
+    def start_moment(self, law: StartMoment | None = None) -> Float[Array, "state state"]:
         """⟨x_0 x_0ᵀ⟩ of a linear plant, from that of what trials start from (its law's)."""
         law = self.start.moment(self.start_size) if law is None else law
         unit = self.initial(jnp.eye(self.start_size, dtype=law.dtype))
@@ -117,10 +117,10 @@ class AbstractAutonomousPlant(AbstractPlant):
     def start_size(self) -> int:
         return self.state_size
 
-    def initial(self, start: Float[Array, "*trial start"]) -> Float[Array, "*trial state"]:
+    def initial(self, start: Start) -> State:
         return start
 
-    def signals(self, start: Float[Array, "*trial start"], steps: int) -> None:
+    def signals(self, start: Start, steps: int) -> None:
         return None
 
 

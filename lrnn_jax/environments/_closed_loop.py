@@ -10,8 +10,8 @@ import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from lrnn_jax._checks import as_float, component, number, one_key, whole, whole_or_none
-from lrnn_jax._types import cast
-from lrnn_jax.environments._base import AbstractPlant
+from lrnn_jax._types import Scalar, cast
+from lrnn_jax.environments._base import AbstractPlant, StartMoment
 from lrnn_jax.environments._moments import LinearLoop, Scaled, add, linear_loop, moments
 from lrnn_jax.environments._starts import AbstractStart, as_start
 from lrnn_jax.networks import AbstractRNN, as_network
@@ -42,6 +42,9 @@ class LoopTrials(NamedTuple):
     start: Float[Array, "*epoch trial start"]
     process: Float[Array, "*epoch trial time state"] | None
     observation: Float[Array, "*epoch trial time seen"] | None
+
+
+Batch = Float[Array, "trial start"] | LoopTrials
 
 
 class Trajectories(NamedTuple):
@@ -108,7 +111,7 @@ class ClosedLoop(AbstractObjective):
     plant: AbstractPlant
     horizon: int = eqx.field(static=True)
     batch: int | None = eqx.field(static=True)
-    control_cost: Float[Array, ""]
+    control_cost: Scalar
     evaluation: Evaluation = eqx.field(static=True)
 
     def __init__(
@@ -147,7 +150,7 @@ class ClosedLoop(AbstractObjective):
         plant = self.plant
         check_fits(self, model, (plant.observations, plant.controls), plant.dt)
 
-    def sample(self, key: PRNGKeyArray) -> Float[Array, "trial start"] | LoopTrials | None:
+    def sample(self, key: PRNGKeyArray) -> Batch | None:
         """Initial states of one epoch, with noise draws if there is noise; None: expectation."""
         if self.batch is None:
             return None
@@ -162,11 +165,10 @@ class ClosedLoop(AbstractObjective):
         ]
         return LoopTrials(start, *draws)
 
-    def loss(
-        self, model: AbstractRNN, batch: Float[Array, "trial start"] | LoopTrials | None = None
-    ) -> Float[Array, ""]:
+    def loss(self, model: AbstractRNN, batch: Batch | None = None) -> Scalar:
         """L of some trials, or ⟨L⟩ where `batch` is None."""
-        trials, plant = self._cast(batch, as_network(model, "model")), self.plant
+        trials = cast(self.check_trials(batch), as_network(model, "model").dtype)
+        plant = self.plant
         linear = model.is_linear_system and plant.linear_within is not None
         has_moments = linear and plant.matrices is not None
         if trials is None:
@@ -185,14 +187,12 @@ class ClosedLoop(AbstractObjective):
             return self.loss_of(self._run(model, trials))
         return self._loss_by_span(model, trials)
 
-    def weight(
-        self, batch: Float[Array, "trial start"] | LoopTrials | None
-    ) -> Float[Array, ""] | None:
+    def weight(self, batch: Batch | None) -> Scalar | None:
         """The number of trials; None for the expectation."""
         return None if batch is None else as_float(jax.tree.leaves(batch)[0].shape[0])
 
     def output(
-        self, model: AbstractRNN, batch: Float[Array, "trial start"] | LoopTrials | None = None
+        self, model: AbstractRNN, batch: Batch | None = None
     ) -> Float[Array, "time trial controls"]:
         """Controls u_t in some trials; without data, in quiet ones from each unit initial state."""
         if batch is None:
@@ -223,20 +223,18 @@ class ClosedLoop(AbstractObjective):
         kurtosis = jnp.asarray(kurtosis, model.dtype)
         return StartNoise(jnp.concatenate(rows) / small, trials, kurtosis)
 
-    def log_loss(self, model: AbstractRNN) -> Float[Array, ""]:
+    def log_loss(self, model: AbstractRNN) -> Scalar:
         """ln ⟨L⟩, exact also where ⟨L⟩ itself is too large for a floating-point number."""
         return self._expected(model, None).log()
 
-    def loss_of(self, run: Trajectories) -> Float[Array, ""]:
+    def loss_of(self, run: Trajectories) -> Scalar:
         """L of simulated trials."""
         plant, beta = cast(self.plant, run.states.dtype), self.control_cost
         cost = jnp.mean(plant.cost(run.states[1:], run.controls, run.signals))
         control = self.horizon * jnp.mean(jnp.sum(run.controls**2, axis=-1))
         return cost + beta.astype(cost.dtype) * control
 
-    def simulate(
-        self, model: AbstractRNN, batch: Float[Array, "trial start"] | LoopTrials
-    ) -> Trajectories:
+    def simulate(self, model: AbstractRNN, batch: Batch) -> Trajectories:
         """Run trials of the loop.
 
         Arguments:
@@ -246,7 +244,7 @@ class ClosedLoop(AbstractObjective):
         Errors: ValueError for a model that does not fit, and for other data than `sample` draws.
         """
         self.check(model)
-        trials = self._cast(batch, model)
+        trials = cast(self.check_trials(batch), model.dtype)
         if trials is None:
             raise ValueError("Trials are simulated from `batch`: pass loop.sample(key), not None.")
         return self._run(model, trials)
@@ -276,7 +274,7 @@ class ClosedLoop(AbstractObjective):
         _, (states, controls, seen) = model.simulation.scan(body, start, data)
         return Trajectories(jnp.concatenate([x[None], states]), controls, seen, signals)
 
-    def _loss_by_span(self, model: AbstractRNN, trials: LoopTrials) -> Float[Array, ""]:
+    def _loss_by_span(self, model: AbstractRNN, trials: LoopTrials) -> Scalar:
         """L of many linear trials X = Q R from the trials that start from the rows of R.
 
         Trials are linear in their starts and Q has orthonormal columns, so that a sum of quadratic
@@ -297,7 +295,7 @@ class ClosedLoop(AbstractObjective):
         )
 
     def second_moments(
-        self, model: AbstractRNN, start: Float[Array, "start start"] | None = None
+        self, model: AbstractRNN, start: StartMoment | None = None
     ) -> tuple[LinearLoop, Scaled, Scaled]:
         """The linear loop, and Σ_t ⟨s_t s_tᵀ⟩ of s = (x, h) over t < T and over 0 < t ≤ T.
 
@@ -320,7 +318,7 @@ class ClosedLoop(AbstractObjective):
         moment = plant.start_moment(start).astype(model.dtype)
         return system, *moments(system, moment, self.horizon)
 
-    def _expected(self, model: AbstractRNN, start: Float[Array, "start start"] | None) -> Scaled:
+    def _expected(self, model: AbstractRNN, start: StartMoment | None) -> Scaled:
         """⟨L⟩ = tr(Q Σ_{t=1}^{T} ⟨x xᵀ⟩)/T + tr((R/T + β) Σ_{t<T} ⟨u uᵀ⟩)."""
         system, before, after = self.second_moments(model, start)
         plant, (*_, q, cost_of_u) = self.plant, cast(self.plant.matrices, model.dtype)
@@ -331,11 +329,6 @@ class ClosedLoop(AbstractObjective):
         cost = jnp.sum(q * after.value[:n, :n]) / self.horizon
         control = jnp.sum(weight * before.value)
         return add(Scaled(cost, after.exponent), Scaled(control, before.exponent))
-
-    def _cast(self, batch: Any, model: AbstractRNN) -> LoopTrials | None:
-        """The data of an epoch in the model's dtype."""
-        trials = self.check_trials(batch)
-        return jax.tree.map(lambda x: x.astype(model.dtype), trials)
 
     def check_trials(self, batch: Any, name: str = "batch") -> LoopTrials | None:
         """The data of an epoch in standard form, None for the expectation.

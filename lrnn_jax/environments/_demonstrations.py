@@ -5,7 +5,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from lrnn_jax._checks import component, one_key
-from lrnn_jax.environments._closed_loop import ClosedLoop, LoopTrials
+from lrnn_jax._readable import of_part
+from lrnn_jax.environments._closed_loop import Batch, ClosedLoop
 from lrnn_jax.networks import AbstractRNN, as_network
 from lrnn_jax.tasks import AbstractTrialTask, Trials
 
@@ -35,6 +36,7 @@ class Demonstrations(AbstractTrialTask):
 
     teacher: AbstractRNN
     loop: ClosedLoop
+    dt, steps = of_part("teacher", "dt"), of_part("loop", "horizon")
 
     def __init__(self, teacher: AbstractRNN, loop: ClosedLoop):
         component(loop, ClosedLoop, "loop", "ClosedLoop(plant, horizon, batch)")
@@ -44,17 +46,9 @@ class Demonstrations(AbstractTrialTask):
         self.teacher, self.loop = teacher, loop
 
     @property
-    def dt(self) -> Float[Array, ""]:
-        return self.teacher.dt
-
-    @property
     def batch(self) -> int:
         assert self.loop.batch is not None
         return self.loop.batch
-
-    @property
-    def steps(self) -> int:
-        return self.loop.horizon
 
     @property
     def channels(self) -> tuple[int, int]:
@@ -82,7 +76,7 @@ class LoopLoss(eqx.Module):
     """
 
     loop: ClosedLoop
-    trials: Float[Array, "trial start"] | LoopTrials | None = None
+    trials: Batch | None = None
 
     def __check_init__(self) -> None:
         component(self.loop, ClosedLoop, "loop", "ClosedLoop(plant, horizon)")

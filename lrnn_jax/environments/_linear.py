@@ -8,8 +8,14 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from lrnn_jax._checks import real_array, same_dtype, whole
-from lrnn_jax._types import is_traced
-from lrnn_jax.environments._base import AbstractAutonomousPlant, Matrices, as_plant_dt
+from lrnn_jax._types import Numbers, State, is_traced
+from lrnn_jax.environments._base import (
+    AbstractAutonomousPlant,
+    Controls,
+    Matrices,
+    Seen,
+    as_plant_dt,
+)
 from lrnn_jax.environments._starts import AbstractStart, as_start, check_noise
 
 
@@ -51,17 +57,13 @@ class AbstractLinearPlant(AbstractAutonomousPlant):
     def linear_within(self) -> float:
         return math.inf
 
-    def step(
-        self, x: Float[Array, "*batch state"], u: Float[Array, "*batch controls"]
-    ) -> Float[Array, "*batch state"]:
+    def step(self, x: State, u: Controls) -> State:
         return _rows(x, self.a) + _rows(u, self.b)
 
-    def observe(self, x: Float[Array, "*batch state"], signal: None) -> Float[Array, "*batch seen"]:
+    def observe(self, x: State, signal: None) -> Seen:
         return _rows(x, self.c)
 
-    def cost(
-        self, x: Float[Array, "*batch state"], u: Float[Array, "*batch controls"], signal: None
-    ) -> Float[Array, "*batch"]:
+    def cost(self, x: State, u: Controls, signal: None) -> Numbers:
         return jnp.sum(x * _rows(x, self.q), axis=-1) + jnp.sum(u * _rows(u, self.r), axis=-1)
 
 

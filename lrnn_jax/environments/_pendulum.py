@@ -4,7 +4,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from lrnn_jax._checks import number
-from lrnn_jax.environments._base import AbstractAutonomousPlant, as_plant_dt
+from lrnn_jax._types import Numbers, State
+from lrnn_jax.environments._base import AbstractAutonomousPlant, Controls, Seen, as_plant_dt
 from lrnn_jax.environments._starts import AbstractStart, as_start, check_noise
 
 
@@ -55,17 +56,13 @@ class Pendulum(AbstractAutonomousPlant):
         self.process_noise = check_noise(noise, 2, "noise")
         self.observation_noise = check_noise(observation_noise, 1, "observation_noise")
 
-    def step(
-        self, x: Float[Array, "*batch state"], u: Float[Array, "*batch controls"]
-    ) -> Float[Array, "*batch state"]:
+    def step(self, x: State, u: Controls) -> State:
         angle, speed = x[..., :1], x[..., 1:]
         push = self.gravity * jnp.sin(angle) - self.damping * speed + u
         return jnp.concatenate([angle + self.dt * speed, speed + self.dt * push], axis=-1)
 
-    def observe(self, x: Float[Array, "*batch state"], signal: None) -> Float[Array, "*batch seen"]:
+    def observe(self, x: State, signal: None) -> Seen:
         return x[..., :1]
 
-    def cost(
-        self, x: Float[Array, "*batch state"], u: Float[Array, "*batch controls"], signal: None
-    ) -> Float[Array, "*batch"]:
+    def cost(self, x: State, u: Controls, signal: None) -> Numbers:
         return jnp.sum(x**2, axis=-1) / 2

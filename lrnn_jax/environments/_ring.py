@@ -5,7 +5,8 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from lrnn_jax._checks import number, real_array, shaped
-from lrnn_jax.environments._base import AbstractPlant, as_plant_dt
+from lrnn_jax._types import Numbers, State
+from lrnn_jax.environments._base import AbstractPlant, Controls, Seen, Start, as_plant_dt
 from lrnn_jax.environments._starts import AbstractStart, RandomPhases, as_start, check_noise
 
 
@@ -68,12 +69,10 @@ class Ring(AbstractPlant):
     def start_size(self) -> int:
         return 2 * (1 + self.frequencies.size)
 
-    def initial(self, start: Float[Array, "*trial start"]) -> Float[Array, "*trial state"]:
+    def initial(self, start: Start) -> State:
         return jnp.zeros((*start.shape[:-1], 2), start.dtype)
 
-    def signals(
-        self, start: Float[Array, "*trial start"], steps: int
-    ) -> Float[Array, "time *trial 3"]:
+    def signals(self, start: Start, steps: int) -> Float[Array, "time *batch 3"]:
         """(ω, cos θ, sin θ) at the steps 1 … T."""
         cosine, sine = jnp.split(start, 2, axis=-1)
         time = self.dt * jnp.arange(steps + 1, dtype=self.dt.dtype)
@@ -85,20 +84,11 @@ class Ring(AbstractPlant):
         heading = jnp.arctan2(sine[..., 0], cosine[..., 0])[None] + turned
         return jnp.stack([velocity[1:], jnp.cos(heading), jnp.sin(heading)], axis=-1)
 
-    def step(
-        self, x: Float[Array, "*batch state"], u: Float[Array, "*batch controls"]
-    ) -> Float[Array, "*batch state"]:
+    def step(self, x: State, u: Controls) -> State:
         return u
 
-    def observe(
-        self, x: Float[Array, "*batch state"], signal: Float[Array, "*batch 3"]
-    ) -> Float[Array, "*batch seen"]:
+    def observe(self, x: State, signal: Float[Array, "*batch 3"]) -> Seen:
         return jnp.concatenate([signal[..., :1], x - signal[..., 1:]], axis=-1)
 
-    def cost(
-        self,
-        x: Float[Array, "*batch state"],
-        u: Float[Array, "*batch controls"],
-        signal: Float[Array, "*batch 3"],
-    ) -> Float[Array, "*batch"]:
+    def cost(self, x: State, u: Controls, signal: Float[Array, "*batch 3"]) -> Numbers:
         return jnp.sum((x - signal[..., 1:]) ** 2, axis=-1)

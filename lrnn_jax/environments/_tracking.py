@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from lrnn_jax._checks import number, optional, real_array, shaped
-from lrnn_jax.environments._base import AbstractPlant, as_plant_dt
+from lrnn_jax._types import Numbers, State
+from lrnn_jax.environments._base import AbstractPlant, Controls, Seen, Start, as_plant_dt
 from lrnn_jax.environments._starts import AbstractStart, RandomPhases, as_start, check_noise
 
 FREQUENCIES = ((0.1, 0.3), (0.2, 0.4))
@@ -105,12 +106,10 @@ class TrackingPlant(AbstractPlant):
     def linear_within(self) -> float:
         return math.inf if self.clamp is None else self.clamp
 
-    def initial(self, start: Float[Array, "*trial start"]) -> Float[Array, "*trial state"]:
+    def initial(self, start: Start) -> State:
         return jnp.zeros((*start.shape[:-1], self.state_size), start.dtype)
 
-    def signals(
-        self, start: Float[Array, "*trial start"], steps: int
-    ) -> Float[Array, "time *trial axes"]:
+    def signals(self, start: Start, steps: int) -> Float[Array, "time *batch axes"]:
         """r at the steps 1 … T: sin(ωt + φ) = sin(ωt) cos φ + cos(ωt) sin φ."""
         time = self.dt * jnp.arange(1, steps + 1, dtype=self.dt.dtype)
         # the smallest positive number makes a ramp of 0 a step
@@ -121,24 +120,15 @@ class TrackingPlant(AbstractPlant):
         parts = start.reshape(*start.shape[:-1], 2, *self.frequencies.shape)
         return jnp.einsum("tpaf,...paf->t...a", waves, parts)
 
-    def step(
-        self, x: Float[Array, "*batch state"], u: Float[Array, "*batch controls"]
-    ) -> Float[Array, "*batch state"]:
+    def step(self, x: State, u: Controls) -> State:
         position, velocity = x[..., : self.axes], x[..., self.axes :]
         new = jnp.concatenate([position + self.dt * velocity, velocity + self.dt * u], axis=-1)
         return new if self.clamp is None else jnp.clip(new, -self.clamp, self.clamp)
 
-    def observe(
-        self, x: Float[Array, "*batch state"], signal: Float[Array, "*batch axes"]
-    ) -> Float[Array, "*batch seen"]:
+    def observe(self, x: State, signal: Float[Array, "*batch axes"]) -> Seen:
         return jnp.concatenate([x[..., : self.axes], signal], axis=-1)
 
-    def cost(
-        self,
-        x: Float[Array, "*batch state"],
-        u: Float[Array, "*batch controls"],
-        signal: Float[Array, "*batch axes"],
-    ) -> Float[Array, "*batch"]:
+    def cost(self, x: State, u: Controls, signal: Float[Array, "*batch axes"]) -> Numbers:
         return jnp.sum((x[..., : self.axes] - signal) ** 2, axis=-1)
 
     def amplitudes(

@@ -1,6 +1,7 @@
 """Plants made of other plants: seen late, or pushed by a force that their state makes."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -8,13 +9,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from lrnn_jax._checks import component, real_array, shown, whole
-from lrnn_jax.environments._base import AbstractPlant, Matrices
+from lrnn_jax._checks import component, real_array, shape_of, shown, whole
+from lrnn_jax._readable import of_part
+from lrnn_jax._types import Numbers, State
+from lrnn_jax.environments._base import AbstractPlant, Controls, Matrices, Seen, Start
 
-
-def _inner(name: str) -> Any:
-    """A property that is the wrapped plant's."""
-    return property(lambda self: getattr(self.plant, name))
+_inner = partial(of_part, "plant")
 
 
 class AbstractWrappedPlant(AbstractPlant):
@@ -89,32 +89,23 @@ class Delayed(AbstractWrappedPlant):
             r=inner.r,
         )
 
-    def initial(self, start: Float[Array, "*trial start"]) -> Float[Array, "*trial state"]:
+    def initial(self, start: Start) -> State:
         return jnp.concatenate([self.plant.initial(start)] * (1 + self.steps), axis=-1)
 
-    def signals(self, start: Float[Array, "*trial start"], steps: int) -> Late | None:
+    def signals(self, start: Start, steps: int) -> Late | None:
         now = self.plant.signals(start, steps)
         late = jnp.maximum(jnp.arange(steps) - self.steps, 0)
         return None if now is None else Late(now, jax.tree.map(lambda s: s[late], now))
 
-    def step(
-        self, x: Float[Array, "*batch state"], u: Float[Array, "*batch controls"]
-    ) -> Float[Array, "*batch state"]:
+    def step(self, x: State, u: Controls) -> State:
         n = self.plant.state_size
         return jnp.concatenate([self.plant.step(x[..., :n], u), x], axis=-1)[..., :-n]
 
-    def observe(
-        self, x: Float[Array, "*batch state"], signal: Late | None
-    ) -> Float[Array, "*batch seen"]:
+    def observe(self, x: State, signal: Late | None) -> Seen:
         then = None if signal is None else signal.then
         return self.plant.observe(x[..., -self.plant.state_size :], then)
 
-    def cost(
-        self,
-        x: Float[Array, "*batch state"],
-        u: Float[Array, "*batch controls"],
-        signal: Late | None,
-    ) -> Float[Array, "*batch"]:
+    def cost(self, x: State, u: Controls, signal: Late | None) -> Numbers:
         now = None if signal is None else signal.now
         return self.plant.cost(x[..., : self.plant.state_size], u, now)
 
@@ -157,7 +148,7 @@ class ForceField(AbstractWrappedPlant):
         sizes = plant.controls, plant.state_size
         self.matrix = self.function = None
         if callable(force):
-            self.function, got = force, _shape_of(force, (3, plant.state_size))
+            self.function, got = force, shape_of(force, 3, plant.state_size)
             if got != (3, plant.controls):
                 raise ValueError(
                     f"`force` must be a function (…, {sizes[1]}) → (…, {sizes[0]}) of JAX arrays, "
@@ -173,6 +164,8 @@ class ForceField(AbstractWrappedPlant):
             )
 
     state_size, process_noise = _inner("state_size"), _inner("process_noise")
+    initial, signals = _inner("initial"), _inner("signals")
+    observe, cost = _inner("observe"), _inner("cost")
 
     @property
     def linear_within(self) -> float | None:
@@ -185,30 +178,6 @@ class ForceField(AbstractWrappedPlant):
             return None
         return inner._replace(a=inner.a + inner.b @ self.matrix)
 
-    def initial(self, start: Float[Array, "*trial start"]) -> Float[Array, "*trial state"]:
-        return self.plant.initial(start)
-
-    def signals(self, start: Float[Array, "*trial start"], steps: int) -> Any:
-        return self.plant.signals(start, steps)
-
-    def step(
-        self, x: Float[Array, "*batch state"], u: Float[Array, "*batch controls"]
-    ) -> Float[Array, "*batch state"]:
+    def step(self, x: State, u: Controls) -> State:
         push = self.function(x) if self.matrix is None else x @ self.matrix.T  # pyright: ignore[reportOptionalCall]
         return self.plant.step(x, u + push)
-
-    def observe(self, x: Float[Array, "*batch state"], signal: Any) -> Float[Array, "*batch seen"]:
-        return self.plant.observe(x, signal)
-
-    def cost(
-        self, x: Float[Array, "*batch state"], u: Float[Array, "*batch controls"], signal: Any
-    ) -> Float[Array, "*batch"]:
-        return self.plant.cost(x, u, signal)
-
-
-def _shape_of(function: Callable[[Any], Any], shape: tuple[int, ...]) -> Any:
-    """The shape of what a function makes of an array of this shape, or the error from it."""
-    try:
-        return jax.eval_shape(function, jnp.zeros(shape)).shape
-    except Exception as error:
-        return f"{type(error).__name__} from it"

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from lrnn_jax._checks import component
+from lrnn_jax._checks import component, extra
 from lrnn_jax._files import load_tree, read_arrays, save_tree
 from lrnn_jax._readable import readable
 from lrnn_jax._results import RESULTS, outcome
@@ -265,10 +265,7 @@ class LearningCurve(eqx.Module):
 
         Errors: ImportError naming the extra when xarray is missing; ValueError for batched curves.
         """
-        try:
-            import xarray as xr
-        except ImportError as error:
-            raise ImportError("to_xarray needs xarray: pip install 'lrnn_jax[sweep]'.") from error
+        xr = extra("xarray", "to_xarray needs")
         self.check_single("to_xarray")
         loss_attributes = {"long_name": "loss", "units": "output² × membrane time constant"}
         variables: dict[str, Any] = {"loss": ("epoch", np.asarray(self.loss), loss_attributes)}

@@ -18,7 +18,7 @@ import numpy as np
 import optax
 from jax.extend.core import ClosedJaxpr, Literal
 
-from lrnn_jax._types import is_traced
+from lrnn_jax._types import is_key, is_traced
 
 NEURONS = 61, 67, 71, 73, 79, 83, 89
 """Rows of the weights on which optimisers are read: two of these, as many as no columns are."""
@@ -185,7 +185,7 @@ class AbstractReader(ABC):
     def _constant(self, x: Any) -> Kind:
         if self.rows in np.shape(x):
             return Kind.OTHER
-        known = not isinstance(x, jax.Array) or not (is_traced(x) or _is_key(x))
+        known = not isinstance(x, jax.Array) or not (is_traced(x) or is_key(x))
         return Kind.ZERO if known and not np.any(np.asarray(x)) else Kind.FIXED
 
 
@@ -258,7 +258,3 @@ def _inner(equation: Any) -> ClosedJaxpr | None:
         if (inner := equation.params.get(name)) is not None:
             return inner if isinstance(inner, ClosedJaxpr) else ClosedJaxpr(inner, ())
     return None
-
-
-def _is_key(x: jax.Array) -> bool:
-    return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)

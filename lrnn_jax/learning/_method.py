@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int
 
 from lrnn_jax._readable import AbstractReadable
 from lrnn_jax._results import RESULTS, Interrupted
 from lrnn_jax._scan import near_divisor, record
-from lrnn_jax._types import is_traced
+from lrnn_jax._types import Scalar, is_traced
 from lrnn_jax.learning._curve import LearningCurve
 from lrnn_jax.learning._problem import Problem, Progress, Record, nothing
 from lrnn_jax.learning._state import in_words
@@ -132,9 +132,7 @@ def _start(method: AbstractUpdate, problem: Problem) -> _State:
     return _State(space.start, memory, zero, zero - 1)
 
 
-def _step(
-    method: AbstractUpdate, problem: Problem, state: _State
-) -> tuple[_State, Float[Array, ""]]:
+def _step(method: AbstractUpdate, problem: Problem, state: _State) -> tuple[_State, Scalar]:
     """One epoch. A run that stops being finite is frozen at its last finite weights."""
     space = problem.space
     remembered, memory = state.memory
@@ -173,7 +171,7 @@ def _advance(
     return record(step, keep, state, epochs, every)
 
 
-def _record(problem: Problem, state: _State, loss: Float[Array, ""]) -> Record:
+def _record(problem: Problem, state: _State, loss: Scalar) -> Record:
     """What is kept of the weights before an update; NaN once the run has stopped."""
     kept = problem.record(state.weights, loss)
     return jax.tree.map(lambda a: jnp.where(state.stopped < 0, a, nothing(a)), kept)

@@ -16,6 +16,7 @@ from lrnn_jax._checks import function, shown
 from lrnn_jax._files import path_name, survives_file
 from lrnn_jax._readable import facts
 from lrnn_jax._results import RESULTS
+from lrnn_jax._types import Scalar
 from lrnn_jax.learning._curve import LearningCurve
 from lrnn_jax.learning._devices import mean_over_devices
 from lrnn_jax.learning._simulate import AbstractSimulate
@@ -137,15 +138,13 @@ class Problem(eqx.Module):
         """The loss of an epoch."""
         simulated = self.simulate.simulated
 
-        def evaluate(
-            model: AbstractRNN, objective: AbstractObjective, batch: Any
-        ) -> Float[Array, ""]:
+        def evaluate(model: AbstractRNN, objective: AbstractObjective, batch: Any) -> Scalar:
             return objective.loss(simulated(model), batch)
 
         way = evaluate if self.mesh is None else partial(mean_over_devices, evaluate, self.mesh)
         return EpochLoss(self.objective, self.data.at(self.objective, epoch), epoch, way)
 
-    def record(self, weights: Weights, loss: Float[Array, ""]) -> Record:
+    def record(self, weights: Weights, loss: Scalar) -> Record:
         """What is kept of weights and their loss."""
         space, unseen = self.space, self.objective.held_out
         model = space.model(weights)

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from lrnn_jax._checks import component, number
+from lrnn_jax._readable import of_part
 from lrnn_jax.learning._method import AbstractUpdate, Step
 from lrnn_jax.networks import AbstractSpace, Weights
-from lrnn_jax.rules import AbstractRule
 
 
 class Slowed(AbstractUpdate):
@@ -37,18 +37,12 @@ class Slowed(AbstractUpdate):
     method: AbstractUpdate
     below: Float[Array, ""]
     factor: Float[Array, ""]
+    rule, fits = of_part("method", "rule"), of_part("method", "fits")
 
     def __init__(self, method: AbstractUpdate, below: ArrayLike, factor: ArrayLike):
         self.method = component(method, AbstractUpdate, "method", "Descent(0.1), which takes steps")
         self.below = number(below, "below", 0)
         self.factor = number(factor, "factor", 0, open_start=True)
-
-    @property
-    def rule(self) -> AbstractRule:
-        return self.method.rule
-
-    def fits(self, space: AbstractSpace) -> None:
-        self.method.fits(space)
 
     def init(self, space: AbstractSpace) -> Any:
         return self.method.init(space), jnp.array(False)

@@ -13,7 +13,7 @@ from jax.extend.core import ClosedJaxpr
 from jaxtyping import Array, Float, Int
 
 from lrnn_jax._readable import ARRAYS, plain
-from lrnn_jax._types import is_traced
+from lrnn_jax._types import is_key, is_traced
 from lrnn_jax.networks import AbstractRNN, Weights
 
 HIDDEN = 2.0**23
@@ -58,12 +58,16 @@ class Begin(eqx.Module):
     def recalled(self, fresh: Any) -> Any:
         """The memory, in the structure of a fresh one."""
         leaves, tree = jax.tree.flatten(fresh)
-        return tree.unflatten([_as_key(a, like) for a, like in zip(self.memory, leaves)])
+        arrays = [
+            jr.wrap_key_data(a, impl=jr.key_impl(like)) if is_key(like) else a
+            for a, like in zip(self.memory, leaves)
+        ]
+        return tree.unflatten(arrays)
 
 
 def leaves_of(memory: Any) -> tuple[Array, ...]:
     """The arrays of a method's memory; random keys as numbers."""
-    return tuple(jr.key_data(a) if _is_key(a) else a for a in jax.tree.leaves(memory))
+    return tuple(jr.key_data(a) if is_key(a) else a for a in jax.tree.leaves(memory))
 
 
 def identity(facts: Mapping[str, Any]) -> tuple[tuple[str, ...], Float[Array, " fact"]]:
@@ -79,7 +83,7 @@ def _number(x: Any) -> Any:
         return float(x)
     if not isinstance(x, ARRAYS):
         return HIDDEN + zlib.crc32(x.encode()) % HIDDEN
-    x = jr.key_data(x) if isinstance(x, jax.Array) and _is_key(x) else jnp.asarray(x)
+    x = jr.key_data(x) if isinstance(x, jax.Array) and is_key(x) else jnp.asarray(x)
     if x.size == 1 and not jnp.issubdtype(x.dtype, jnp.complexfloating):
         return x.reshape(()).astype(float)
     return _checksum(x)
@@ -98,16 +102,7 @@ def _checksum(x: Array) -> Float[Array, ""]:
     return HIDDEN + ((total ^ (total >> 9)) & jnp.uint32(HIDDEN - 1)).astype(float)
 
 
-def _is_key(x: Any) -> bool:
-    return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
-
-
-def _as_key(x: Array, like: Any) -> Array:
-    """An array as it is, or the random key that it stands for."""
-    return jr.wrap_key_data(x, impl=jr.key_impl(like)) if _is_key(like) else x
-
-
 def in_words(program: ClosedJaxpr) -> str:
     """A program and what is known of its constants, without addresses."""
-    known = [np.asarray(x) for x in program.consts if not is_traced(x) and not _is_key(x)]
+    known = [np.asarray(x) for x in program.consts if not is_traced(x) and not is_key(x)]
     return plain(program) + "".join(str(zlib.crc32(x.tobytes())) for x in known)

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from lrnn_jax._types import Scalar
+
 STEP, REST = 0.05, 0.1
 """Shares of the loss's whole fall: of a plateau, and of the end, which is none."""
 WORDS = {
@@ -23,9 +25,7 @@ MOST = 12
 """Overlaps of a kind that are listed."""
 
 
-def plateau_length(
-    epochs: Int[Array, " record"], loss: Float[Array, " record"]
-) -> Float[Array, ""]:
+def plateau_length(epochs: Int[Array, " record"], loss: Float[Array, " record"]) -> Scalar:
     """The longest wait for the loss to fall by a twentieth of its whole fall.
 
         max_a min{b − a: M_b ≤ M_a − 0.05 F},      M_e = min_{e' ≤ e} L_e',    F = M_0 − M_end

@@ -18,7 +18,9 @@ from lrnn_jax.networks._base import (
     AbstractOverlapRNN,
     AbstractRNN,
     BackwardPath,
+    Constant,
     Equilibria,
+    Kappa,
     Simulation,
     as_network,
     at_rest,
@@ -66,4 +68,4 @@ from lrnn_jax.networks._space import (
 from lrnn_jax.networks._statistics import Gaussianity, gaussianity, share_outside_span
 from lrnn_jax.networks._through import overlaps_through
 from lrnn_jax.networks._vector_space import VectorSpace
-from lrnn_jax.networks._vectors import vectors_with_overlaps
+from lrnn_jax.networks._vectors import square_root, vectors_with_overlaps

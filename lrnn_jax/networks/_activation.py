@@ -10,11 +10,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
-from lrnn_jax._checks import component, shown
+from lrnn_jax._checks import component, shape_of, shown
 from lrnn_jax._readable import AbstractReadable
-from lrnn_jax._types import is_traced
+from lrnn_jax._types import Values, is_traced
 from lrnn_jax.networks._erf import erf
 from lrnn_jax.networks._quadrature import trapezoid
 
@@ -22,8 +21,6 @@ if TYPE_CHECKING:  # type checkers would take abstract class variables for field
     from typing import ClassVar as AbstractClassVar
 else:
     from equinox import AbstractClassVar
-
-Values = Float[Array, "..."]
 
 
 class AbstractActivation(AbstractReadable):
@@ -288,11 +285,7 @@ class ReLU(AbstractActivation):
 
 def _elementwise(function: Any) -> Callable[[Any], Any]:
     """The function itself, refused unless JAX can trace it and it keeps the shape."""
-    try:
-        shape = jax.eval_shape(function, jnp.zeros(3)).shape
-    except Exception as error:
-        shape = f"{type(error).__name__} from it"
-    if shape != (3,):
+    if (shape := shape_of(function, 3)) != (3,):
         raise ValueError(
             f"`function` must be an elementwise function of JAX arrays, such as jnp.tanh; got "
             f"{shown(function)}, and {shape} for an array of shape (3,)."

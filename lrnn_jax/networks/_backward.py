@@ -5,17 +5,15 @@ from typing import Any
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from lrnn_jax._types import Input, State
 from lrnn_jax.networks._base import BackwardPath, normal_vectors
+
+Vectors = Float[Array, "state p"]
 
 
 def carry_by_factors(
-    network: Any,
-    c: Float[Array, "n p"],
-    g: Float[Array, "n p"],
-    state: Float[Array, "*batch n"],
-    x: Float[Array, "*batch inputs"],
-    signal: Float[Array, "*batch n"],
-) -> Float[Array, "*batch n"]:
+    network: Any, c: Vectors, g: Vectors, state: State, x: Input, signal: State
+) -> State:
     """(1 − dt) a + dt φ'(h) ⊙ (1/s) C Gᵀ a, with C Gᵀ in the place of V Uᵀ."""
     dt = network.dt.astype(network.dtype)
     _, pull = jax.vjp(network.activation, state)
@@ -24,13 +22,8 @@ def carry_by_factors(
 
 
 def carry_by_matrix(
-    network: Any,
-    c: Float[Array, "n p"],
-    g: Float[Array, "n p"],
-    state: Float[Array, "*batch n"],
-    x: Float[Array, "*batch inputs"],
-    signal: Float[Array, "*batch n"],
-) -> Float[Array, "*batch n"]:
+    network: Any, c: Vectors, g: Vectors, state: State, x: Input, signal: State
+) -> State:
     """With C Gᵀ in the place of Wᵀ: rates, (1 − dt) a + dt C Gᵀ (φ' ⊙ a), φ' at the drive;
     currents, (1 − dt) a + dt φ'(h) ⊙ (C Gᵀ a)."""
     dt = network.dt.astype(network.dtype)

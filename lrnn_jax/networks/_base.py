@@ -13,13 +13,16 @@ from jaxtyping import Array, Float
 
 from lrnn_jax._checks import as_float, component, shaped
 from lrnn_jax._readable import AbstractReadable
+from lrnn_jax._types import Input, Inputs, Numbers, Output, Outputs, State, States
 from lrnn_jax.networks._activation import AbstractActivation, Identity
 from lrnn_jax.overlaps import AbstractOverlapModel, Roles
 
+Kappa = Float[Array, " latent"]
+Constant = Float[Array, " inputs"]
+"""Of fixed points: the numbers κ, and the input that does not change."""
 
-def sum_of_squares(
-    network: "AbstractRNN", states: Float[Array, "*batch state"]
-) -> Float[Array, "*batch"]:
+
+def sum_of_squares(network: "AbstractRNN", states: State) -> Numbers:
     """Σ_i φ(h_i)², of neurons whose rates are φ(h)."""
     return jnp.sum(network.activation(states) ** 2, axis=-1)
 
@@ -47,11 +50,8 @@ class Simulation(NamedTuple):
 
 
 def scan_states(
-    network: "AbstractRNN",
-    inputs: Float[Array, "time *batch inputs"],
-    state: Float[Array, "*batch state"],
-    noise: Float[Array, "time *batch state"] | None,
-) -> Float[Array, "time *batch state"]:
+    network: "AbstractRNN", inputs: Inputs, state: State, noise: States | None
+) -> States:
     """States h_1 … h_T, one step after the other.
 
     >>> states = networks.scan_states(dense, jnp.ones((50, 1)), jnp.zeros(3), None)
@@ -74,11 +74,8 @@ def _scan(network: "AbstractRNN", inputs: Any, state: Any, noise: Any, see: Any)
 
 
 def read_after(
-    network: "AbstractRNN",
-    inputs: Float[Array, "time *batch inputs"],
-    state: Float[Array, "*batch state"],
-    noise: Float[Array, "time *batch state"] | None,
-) -> tuple[Float[Array, "*batch state"], Float[Array, "time *batch outputs"]]:
+    network: "AbstractRNN", inputs: Inputs, state: State, noise: States | None
+) -> tuple[State, Outputs]:
     """h_T and the outputs: one read-out of all states, as they lie in memory.
 
     >>> state, y = networks.read_after(dense, jnp.ones((50, 1)), jnp.zeros(3), None)
@@ -90,11 +87,8 @@ def read_after(
 
 
 def read_in_step(
-    network: "AbstractRNN",
-    inputs: Float[Array, "time *batch inputs"],
-    state: Float[Array, "*batch state"],
-    noise: Float[Array, "time *batch state"] | None,
-) -> tuple[Float[Array, "*batch state"], Float[Array, "time *batch outputs"]]:
+    network: "AbstractRNN", inputs: Inputs, state: State, noise: States | None
+) -> tuple[State, Outputs]:
     """h_T and the outputs, each read out in its step: for wide states, which need not be kept."""
     return _scan(network, inputs, state, noise, network.readout)
 
@@ -130,16 +124,12 @@ class Equilibria(NamedTuple):
     drift: Callable[..., Array]
 
 
-def whole_state(
-    network: "AbstractRNN", kappa: Float[Array, " state"], x: Float[Array, " inputs"]
-) -> Float[Array, " state"]:
+def whole_state(network: "AbstractRNN", kappa: Kappa, x: Constant) -> Kappa:
     """h = κ: any state may be a fixed point."""
     return kappa
 
 
-def drift_of_state(
-    network: "AbstractRNN", kappa: Float[Array, " state"], x: Float[Array, " inputs"]
-) -> Float[Array, " state"]:
+def drift_of_state(network: "AbstractRNN", kappa: Kappa, x: Constant) -> Kappa:
     """(step(h, x) − h)/dt."""
     return (network.step(kappa, x) - kappa) / network.dt.astype(network.dtype)
 
@@ -252,13 +242,11 @@ class AbstractRNN(AbstractReadable):
         """h_0 of every trial; zeros for a network at rest."""
 
     @abstractmethod
-    def step(
-        self, state: Float[Array, "*batch state"], x: Float[Array, "*batch inputs"]
-    ) -> Float[Array, "*batch state"]:
+    def step(self, state: State, x: Input) -> State:
         """The state one Euler step later."""
 
     @abstractmethod
-    def readout(self, state: Float[Array, "*batch state"]) -> Float[Array, "*batch outputs"]:
+    def readout(self, state: State) -> Output:
         """The output of a state."""
 
     @property
@@ -271,7 +259,7 @@ class AbstractRNN(AbstractReadable):
         """h_0 of some trials."""
         return jnp.broadcast_to(self.initial_state, (*trials, self.state_size))
 
-    def power(self, states: Float[Array, "*batch state"]) -> Float[Array, "*batch"]:
+    def power(self, states: State) -> Numbers:
         """‖rates‖²/s of states: (1/s) Σ_i φ(h_i)², with s = 1 where a network has no scale.
 
         The rates of a `DenseRNN` are h itself. Reductions: κᵀRκ for linear φ, the average of φ² in

@@ -13,7 +13,7 @@ from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
 
 from lrnn_jax._checks import flag, number, one_key, real_array, shown, whole
 from lrnn_jax._readable import AbstractReadable
-from lrnn_jax._types import is_traced
+from lrnn_jax._types import cast, is_traced
 
 
 class BulkLaw(NamedTuple):
@@ -231,7 +231,7 @@ class RandomBulk(AbstractBulk):
                 f"`bulk` has a J of {size} neurons, and the loading vectors have {n}: give one of "
                 f"shape ({n}, {n}), or a `key` that draws it."
             )
-        return eqx.tree_at(lambda x: x.j, self, jax.tree.map(lambda x: _cast(x, dtype), self.j))
+        return eqx.tree_at(lambda x: x.j, self, cast(self.j, dtype))
 
     def product(self, rates: Float[Array, "*batch n"]) -> Float[Array, "*batch n"]:
         assert self.j is not None, "a network makes its bulk"
@@ -254,8 +254,3 @@ class RandomBulk(AbstractBulk):
         """
         kind = jnp.result_type(float if dtype is None else dtype)
         return self.made(whole(n, "n"), kind).product(jnp.eye(n, dtype=kind)).T
-
-
-def _cast(x: Array, dtype: Any) -> Array:
-    """Floating-point numbers in this dtype; whole ones stay."""
-    return x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x

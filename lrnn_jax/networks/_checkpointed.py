@@ -1,22 +1,22 @@
 """Simulations whose gradients take little memory."""
 
 import math
+from functools import partial
 from typing import Any
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
+from lrnn_jax._readable import of_part
 from lrnn_jax._scan import in_blocks
+from lrnn_jax._types import Inputs, Outputs, State, States
 from lrnn_jax.networks._base import AbstractRNN, Simulation, as_network, scan_states
 
 
 def outputs_in_blocks(
-    network: "CheckpointedRNN",
-    inputs: Float[Array, "time *batch inputs"],
-    state: Float[Array, "*batch state"],
-    noise: Float[Array, "time *batch state"] | None,
-) -> tuple[Float[Array, "*batch state"], Float[Array, "time *batch outputs"]]:
+    network: "CheckpointedRNN", inputs: Inputs, state: State, noise: States | None
+) -> tuple[State, Outputs]:
     """h_T and the outputs, block by block."""
 
     def run(h: Array, data: Any, n: int) -> tuple[Array, Array]:
@@ -41,9 +41,7 @@ def _in_blocks(run: Any, carry: Any, data: Any) -> tuple[Any, Any]:
     return in_blocks(run, carry, data, steps, size)
 
 
-def _inner(name: str) -> Any:
-    """A property that is the simulated network's."""
-    return property(lambda self: getattr(self.network, name))
+_inner = partial(of_part, "network")
 
 
 def inner_power(network: "AbstractWrappedRNN", states: Array) -> Array:
@@ -79,14 +77,7 @@ class AbstractRescheduledRNN(AbstractWrappedRNN):
     """
 
     state_size, initial_state = _inner("state_size"), _inner("initial_state")
-
-    def step(
-        self, state: Float[Array, "*batch state"], x: Float[Array, "*batch inputs"]
-    ) -> Float[Array, "*batch state"]:
-        return self.network.step(state, x)
-
-    def readout(self, state: Float[Array, "*batch state"]) -> Float[Array, "*batch outputs"]:
-        return self.network.readout(state)
+    step, readout = _inner("step"), _inner("readout")
 
 
 class CheckpointedRNN(AbstractRescheduledRNN):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from lrnn_jax._checks import as_dt, names, number, real_array, same_dtype
-from lrnn_jax._types import is_traced
+from lrnn_jax._types import Input, Numbers, Output, State, is_traced
 from lrnn_jax.networks._activation import (
     READOUT,
     AbstractActivation,
@@ -31,7 +31,7 @@ from lrnn_jax.overlaps import AbstractMatrixModel, MatrixInvariant
 WEIGHTS = ("w", "w_in", "w_out")
 
 
-def power_of_rates(network: "DenseRNN", states: Float[Array, "*batch n"]) -> Float[Array, "*batch"]:
+def power_of_rates(network: "DenseRNN", states: State) -> Numbers:
     """‖h‖², of states that are rates."""
     return jnp.sum(states**2, axis=-1)
 
@@ -183,13 +183,11 @@ class AbstractDenseRNN(AbstractRNN, AbstractMatrixModel):
             why = f"lost, frozen arrays ({', '.join(still)})"
         return MatrixInvariant(k, linear and not still, f"K: {why}")
 
-    def drive(
-        self, rates: Float[Array, "*batch n"], x: Float[Array, "*batch inputs"]
-    ) -> Float[Array, "*batch n"]:
+    def drive(self, rates: State, x: Input) -> State:
         """W r + W_in x + b."""
         return plus_bias(recurrent_drive(self.w, rates) + x @ self.w_in.T, self.b)
 
-    def readout(self, state: Float[Array, "*batch n"]) -> Float[Array, "*batch outputs"]:
+    def readout(self, state: State) -> Output:
         return plus_bias(self.readout_activation(state) @ self.w_out.T, self.c)
 
 
@@ -224,9 +222,7 @@ class DenseRNN(AbstractDenseRNN):
     simulation = Simulation(scan_states, read_in_step, power=power_of_rates)
     __init__ = AbstractDenseRNN.__init__  # as type checkers would make one of the fields
 
-    def step(
-        self, state: Float[Array, "*batch n"], x: Float[Array, "*batch inputs"]
-    ) -> Float[Array, "*batch n"]:
+    def step(self, state: State, x: Input) -> State:
         dt = self.dt.astype(self.dtype)
         return (1 - dt) * state + dt * self.activation(self.drive(state, x))
 
@@ -248,9 +244,7 @@ class CurrentRNN(AbstractDenseRNN):
     of_currents = True
     __init__ = AbstractDenseRNN.__init__
 
-    def step(
-        self, state: Float[Array, "*batch n"], x: Float[Array, "*batch inputs"]
-    ) -> Float[Array, "*batch n"]:
+    def step(self, state: State, x: Input) -> State:
         dt = self.dt.astype(self.dtype)
         return (1 - dt) * state + dt * self.drive(self.activation(state), x)
 

@@ -291,7 +291,9 @@ def _own(arrays: dict[str, Any], path: str | os.PathLike, held: str) -> Layout:
     """Arrays by our names."""
     phi = _activation(arrays, path)
     arrays = {name: array for name, array in arrays.items() if name.lower() not in _PHI}
-    _check_numbers(arrays, path)
+    for name, array in arrays.items():
+        if array.dtype.kind not in "iuf":
+            raise ValueError(f"{path}: `{name}` must hold real numbers; got dtype {array.dtype}.")
     starts = [arrays.pop(name).squeeze() for name in list(arrays) if name.lower() in _START]
     start = next((h0 for h0 in starts if h0.any()), None)
     biases = [arrays.pop(name).ravel() for name in list(arrays) if name.lower() in _READ_BIAS]
@@ -363,12 +365,6 @@ def _activation(arrays: dict[str, Any], path: str | os.PathLike) -> AbstractActi
             )
         return ACTIVATIONS[word]
     return Identity()
-
-
-def _check_numbers(arrays: dict[str, Any], path: str | os.PathLike) -> None:
-    for name, array in arrays.items():
-        if array.dtype.kind not in "iuf":
-            raise ValueError(f"{path}: `{name}` must hold real numbers; got dtype {array.dtype}.")
 
 
 def _check_complete(

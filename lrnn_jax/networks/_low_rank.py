@@ -18,7 +18,7 @@ from lrnn_jax._checks import (
     same_dtype,
     whole,
 )
-from lrnn_jax._types import is_traced
+from lrnn_jax._types import Input, Output, State, is_traced
 from lrnn_jax.networks._activation import (
     READOUT,
     AbstractActivation,
@@ -365,24 +365,17 @@ class LowRankRNN(AbstractOverlapRNN):
                 f"s = N = {self.state_size}, with loadings of order 1; got s = {self.scale}."
             )
 
-    def step(
-        self, state: Float[Array, "*batch n"], x: Float[Array, "*batch inputs"]
-    ) -> Float[Array, "*batch n"]:
+    def step(self, state: State, x: Input) -> State:
         return self.advance(state, self.project(self.activation(state), self.v), x)
 
-    def readout(self, state: Float[Array, "*batch n"]) -> Float[Array, "*batch outputs"]:
+    def readout(self, state: State) -> Output:
         return self.output(self.readout_activation(state))
 
-    def output(self, rates: Float[Array, "*batch n"]) -> Float[Array, "*batch outputs"]:
+    def output(self, rates: State) -> Output:
         """(1/s) Zᵀ of what is read out, plus c."""
         return plus_bias(self.project(rates, self.z), self.c)
 
-    def advance(
-        self,
-        state: Float[Array, "*batch n"],
-        kappa: Float[Array, "*batch rank"],
-        x: Float[Array, "*batch inputs"],
-    ) -> Float[Array, "*batch n"]:
+    def advance(self, state: State, kappa: Float[Array, "*batch rank"], x: Input) -> State:
         """`step` where κ = (1/s) Vᵀφ(h) is known."""
         dt = self.dt.astype(self.dtype)
         new = (1 - dt) * state + kappa @ (dt * self.u.T) + x @ (dt * self.m.T)
@@ -392,9 +385,7 @@ class LowRankRNN(AbstractOverlapRNN):
             return new
         return new + dt * jnp.broadcast_to(self.b[:, 0], new.shape)
 
-    def project(
-        self, rates: Float[Array, "*batch n"], vectors: Float[Array, "n c"]
-    ) -> Float[Array, "*batch c"]:
+    def project(self, rates: State, vectors: Float[Array, "state c"]) -> Float[Array, "*batch c"]:
         """(1/s) Vᵀφ, with the weights on the smaller side."""
         scale = self.scale.astype(self.dtype)
         if scale.ndim == 0:

@@ -16,6 +16,7 @@ scalar products in the metric, does the same in all of them.
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
@@ -26,6 +27,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from lrnn_jax._checks import component, number
 from lrnn_jax._files import path_name
+from lrnn_jax._readable import of_part
 from lrnn_jax.networks._base import AbstractOverlapRNN, AbstractRNN, as_network
 from lrnn_jax.networks._feedback import Feedback
 from lrnn_jax.overlaps import Roles
@@ -132,7 +134,21 @@ class AbstractSpace(eqx.Module):
         return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
 
 
-class LeafSpace(AbstractSpace):
+class AbstractOwnSpace(AbstractSpace):
+    """A space whose weights X are those of its network's own neurons."""
+
+    def point(self, weights: Weights) -> Weights:
+        return weights
+
+    @property
+    def neurons(self) -> AbstractSpace:
+        return self
+
+    def transform(self, weights: Weights) -> None:
+        return None
+
+
+class LeafSpace(AbstractOwnSpace):
     """The arrays of any network, by name, in the metric 1.
 
     All floating-point arrays of the network learn, but for `dt`, those of its activation and those
@@ -145,6 +161,7 @@ class LeafSpace(AbstractSpace):
     network: AbstractRNN
     fixed: Feedback
     coefficients, realisable = False, True
+    roles = of_part("network", "roles")
 
     def __init__(self, network: AbstractRNN, fixed: Feedback = Feedback()):
         component(fixed, Feedback, "fixed", "Feedback(f, c, g), arrays of fixed vectors")
@@ -164,26 +181,12 @@ class LeafSpace(AbstractSpace):
             if not any(_within(name, beginning) for beginning in self.network.frozen)
         }
 
-    def point(self, weights: Weights) -> Weights:
-        return weights
-
     def model_at(self, point: Weights) -> AbstractRNN:
         leaves, tree = jax.tree_util.tree_flatten_with_path(self.network)
         return tree.unflatten([point.get(path_name(path), leaf) for path, leaf in leaves])
 
     def direction(self, weights: Weights, slope: Weights) -> Weights:
         return slope
-
-    @property
-    def roles(self) -> Roles | None:
-        return self.network.roles
-
-    @property
-    def neurons(self) -> "LeafSpace":
-        return self
-
-    def transform(self, weights: Weights) -> None:
-        return None
 
     def metric(self, weights: Weights) -> Weights:
         return weights
@@ -226,9 +229,7 @@ class Beside(NamedTuple):
     c: Any
 
 
-def _of_vectors(name: str) -> Any:
-    """A property that is that of the space of loading vectors."""
-    return property(lambda self: getattr(self.vectors, name))
+_of_vectors = partial(of_part, "vectors")
 
 
 class ReadoutSpace(AbstractSpace):

@@ -6,15 +6,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lrnn_jax.networks._base import drift_of_state, scan_states
+from lrnn_jax._types import Inputs, Numbers, Outputs, State, States
+from lrnn_jax.networks._base import Constant, Kappa, drift_of_state, scan_states
 
 
-def states_of_latents(
-    network: Any,
-    inputs: Float[Array, "time *batch inputs"],
-    state: Float[Array, "*batch n"],
-    noise: Float[Array, "time *batch n"] | None,
-) -> Float[Array, "time *batch n"]:
+def states_of_latents(network: Any, inputs: Inputs, state: State, noise: States | None) -> States:
     """h_1 … h_T; of linear networks by a loop over r latents, in place of one over N neurons.
 
     h_t = (1 − dt)^t h_0 + M X_t + U K_t,      X_{t+1} = (1 − dt) X_t + dt x_t  (b: x = 1)
@@ -56,11 +52,8 @@ def _recurrence(
 
 
 def share_rates(
-    network: Any,
-    inputs: Float[Array, "time *batch inputs"],
-    state: Float[Array, "*batch n"],
-    noise: Float[Array, "time *batch n"] | None,
-) -> tuple[Float[Array, "*batch n"], Float[Array, "time *batch outputs"]]:
+    network: Any, inputs: Inputs, state: State, noise: States | None
+) -> tuple[State, Outputs]:
     """h_T and the outputs; φ(h) is computed once a step, for the read-out and for the next step."""
 
     def body(carry: tuple[Array, Array], now: Any) -> Any:
@@ -76,7 +69,7 @@ def share_rates(
     return end, outputs
 
 
-def mean_square(network: Any, states: Float[Array, "*batch n"]) -> Float[Array, "*batch"]:
+def mean_square(network: Any, states: State) -> Numbers:
     """Σ_i φ(h_i)²/s_i."""
     weights = network.weighted(jnp.ones((states.shape[-1], 1), network.dtype))[:, 0]
     with jax.ensure_compile_time_eval():  # so that activations see that nothing varies
@@ -89,9 +82,7 @@ def latents(network: Any) -> int:
     return network.v.shape[1] if network.bulk is None else network.state_size
 
 
-def state_of_latents(
-    network: Any, kappa: Float[Array, " rank"], x: Float[Array, " inputs"]
-) -> Float[Array, " n"]:
+def state_of_latents(network: Any, kappa: Kappa, x: Constant) -> Float[Array, " n"]:
     """h = U κ + M x + b; κ itself over a bulk."""
     if network.bulk is not None:
         return kappa
@@ -99,9 +90,7 @@ def state_of_latents(
     return h if network.b is None else h + network.b[:, 0]
 
 
-def drift_of_latents(
-    network: Any, kappa: Float[Array, " rank"], x: Float[Array, " inputs"]
-) -> Float[Array, " rank"]:
+def drift_of_latents(network: Any, kappa: Kappa, x: Constant) -> Kappa:
     """(1/s) Vᵀφ(h) − κ; (step(h, x) − h)/dt over a bulk."""
     if network.bulk is not None:
         return drift_of_state(network, kappa, x)

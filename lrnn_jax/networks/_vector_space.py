@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from lrnn_jax.networks._base import AbstractRNN
 from lrnn_jax.networks._space import (
+    AbstractOwnSpace,
     AbstractSpace,
     Feedback,
     Weights,
@@ -17,7 +18,7 @@ from lrnn_jax.networks._space import (
 from lrnn_jax.overlaps import Roles
 
 
-class VectorSpace(AbstractSpace):
+class VectorSpace(AbstractOwnSpace):
     """Loading vectors of a low-rank network: X = Θ, M = 1/s.
 
     >>> networks.VectorSpace(net).start.shape
@@ -42,9 +43,6 @@ class VectorSpace(AbstractSpace):
     def uneven(self) -> bool:
         return self.network.scale.ndim > 0
 
-    def point(self, weights: Weights) -> Weights:
-        return weights
-
     def model_at(self, point: Weights) -> AbstractRNN:
         return self.network.with_vectors(point)
 
@@ -54,13 +52,6 @@ class VectorSpace(AbstractSpace):
     @property
     def roles(self) -> Roles:
         return replace(self.network.roles, **self.fixed.columns)
-
-    @property
-    def neurons(self) -> "VectorSpace":
-        return self
-
-    def transform(self, weights: Weights) -> None:
-        return None
 
     def metric(self, weights: Weights) -> Weights:
         return self.network.weighted(weights)

@@ -65,6 +65,10 @@ def square_root(gram: Float[Array, "k k"]) -> Float[Array, "k k"]:
     """The positive A = Aᵀ with A² = Q, whose derivative is that of A dA + dA A = dQ.
 
     Eigenvectors have none where eigenvalues are equal, as those of a unit matrix; A has.
+
+    >>> a = networks.square_root(net.overlaps.gram)
+    >>> bool(jnp.allclose(a @ a, net.overlaps.gram))
+    True
     """
     values, vectors = jnp.linalg.eigh(gram)
     return (vectors * jnp.sqrt(jnp.maximum(values, 0))[None]) @ vectors.T
@@ -76,6 +80,7 @@ def _slope(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]
     roots = jnp.sqrt(jnp.maximum(values, 0))
     sums = roots[:, None] + roots[None]
     slope = vectors.T @ tangents[0] @ vectors / jnp.where(sums > 0, sums, 1.0)
+    slope = jnp.where(sums > 0, slope, 0)
     return square_root(primals[0]), vectors @ slope @ vectors.T
 
 

@@ -65,10 +65,7 @@ def coupling(roles: Roles, *, linear: bool = True) -> Coupling:
     basis = np.zeros((count, k, k), int)
     for c, (i, j) in enumerate(pairs):
         basis[c, i, j] = basis[c, j, i] = 1
-    gamma = basis.copy()
-    for b, (i, j) in enumerate(pairs):
-        if i == j:
-            gamma[b, i, i] = 2
+    gamma = basis * (1 + np.eye(k, dtype=int))
     learns = 1 - np.array(roles.frozen_columns(()), int)
     product = np.einsum("i,bij,cjk->bcik", learns, gamma, basis)
     product = product + np.swapaxes(product, -1, -2)

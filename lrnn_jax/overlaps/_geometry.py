@@ -45,12 +45,12 @@ def check_gram(gram: Gram) -> Gram:
         message = "The Gram matrix must be symmetric and positive semidefinite to be realisable."
         return eqx.error_if(gram, ~is_realisable(gram), message)
     q, slack = np.asarray(gram), np.asarray(tolerance(gram))
-    asymmetry = np.abs(q - np.swapaxes(q, -1, -2)).max(axis=(-2, -1))
-    if (asymmetry > slack).any():
-        *_, i, j = np.unravel_index(np.abs(q - np.swapaxes(q, -1, -2)).argmax(), q.shape)
+    apart = np.abs(q - np.swapaxes(q, -1, -2))
+    if (apart.max(axis=(-2, -1)) > slack).any():
+        *_, i, j = np.unravel_index(apart.argmax(), q.shape)
         raise ValueError(
             f"A Gram matrix is symmetric, but entries ({i}, {j}) and ({j}, {i}) differ by "
-            f"{asymmetry.max():.3g}. Pass (Q + Q.T) / 2 if the difference is noise."
+            f"{apart.max():.3g}. Pass (Q + Q.T) / 2 if the difference is noise."
         )
     smallest = np.linalg.eigvalsh(q)[..., 0]
     if (smallest < -slack).any():

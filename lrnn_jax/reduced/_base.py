@@ -8,12 +8,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from lrnn_jax._types import tiny_matmul
+from lrnn_jax._readable import of_part
+from lrnn_jax._types import Input, Numbers, Output, State, tiny_matmul
 from lrnn_jax.networks import (
     AbstractActivation,
     AbstractOverlapRNN,
     AbstractSpace,
+    Constant,
     Equilibria,
+    Kappa,
     Simulation,
     Weights,
     column_rates,
@@ -22,8 +25,8 @@ from lrnn_jax.networks import (
     scan_states,
     with_readout,
 )
-from lrnn_jax.overlaps import Overlaps, Roles, is_realisable, range_projector
-from lrnn_jax.reduced._closure import gaussian_power
+from lrnn_jax.overlaps import Overlaps, is_realisable, range_projector
+from lrnn_jax.reduced._closure import Read, gaussian_power
 
 Same = TypeVar("Same", bound="AbstractReduction")
 
@@ -57,6 +60,7 @@ class GramSpace(AbstractSpace):
     network: "AbstractReduction"
     projector: Weights
     coefficients = True
+    roles = of_part("network", "roles")
 
     def __init__(self, reduction: "AbstractReduction"):
         self.network = reduction
@@ -87,10 +91,6 @@ class GramSpace(AbstractSpace):
 
     def direction(self, weights: Weights, slope: Any) -> Weights:
         return tiny_matmul(weights, self.generator(slope))
-
-    @property
-    def roles(self) -> Roles:
-        return self.network.roles
 
     @property
     def neurons(self) -> "GramSpace":
@@ -125,28 +125,24 @@ def coefficients_and_bias(reduction: "AbstractReduction") -> AbstractSpace:
 
 
 def state_of_latents(
-    reduction: "AbstractReduction", kappa: Float[Array, " rank"], x: Float[Array, " inputs"]
+    reduction: "AbstractReduction", kappa: Kappa, x: Constant
 ) -> Float[Array, " d"]:
     """(x, κ_u), then κ_b = 1 and κ_h = 0 where there are such."""
     return jnp.concatenate([x, kappa, reduction.fixed_drive(x)])
 
 
-def drift_of_latents(
-    reduction: "AbstractReduction", kappa: Float[Array, " rank"], x: Float[Array, " inputs"]
-) -> Float[Array, " rank"]:
+def drift_of_latents(reduction: "AbstractReduction", kappa: Kappa, x: Constant) -> Kappa:
     """⟨v φ⟩ − κ_u."""
     state = state_of_latents(reduction, kappa, x)
     roles = reduction.roles
     return reduction.read(state, roles.outputs, roles.left, reduction.activation) - kappa
 
 
-def power_of_latents(
-    reduction: "AbstractReduction", state: Float[Array, "*batch d"]
-) -> Float[Array, "*batch"]:
+def power_of_latents(reduction: "AbstractReduction", state: State) -> Numbers:
     """(1/s) Σ_i φ(h_i)², each population over its share."""
     laws, roles = reduction.laws.gram, reduction.roles
 
-    def each(gram: Float[Array, "k k"]) -> Float[Array, "*batch"]:
+    def each(gram: Float[Array, "k k"]) -> Numbers:
         return gaussian_power(Overlaps(gram, roles), reduction.activation, state)
 
     parts = jax.vmap(each)(laws.reshape(-1, *laws.shape[-2:]))
@@ -166,6 +162,8 @@ class AbstractReduction(AbstractOverlapRNN):
     """
 
     mean_field = True
+    roles = of_part("laws", "roles")
+    inputs, outputs = of_part("roles", "inputs"), of_part("roles", "outputs")
     space = staticmethod(coefficients_and_bias)
     simulation = Simulation(scan_states, read_after, power=power_of_latents)
     equilibria = Equilibria(lambda reduced: reduced.roles.rank, state_of_latents, drift_of_latents)
@@ -185,26 +183,8 @@ class AbstractReduction(AbstractOverlapRNN):
         """The same with other Gram matrices, not checked for being realisable."""
 
     @abstractmethod
-    def read(
-        self,
-        state: Float[Array, "*batch d"],
-        start: int,
-        stop: int,
-        activation: AbstractActivation,
-    ) -> Float[Array, "*batch read"]:
+    def read(self, state: State, start: int, stop: int, activation: AbstractActivation) -> Read:
         """(1/s) Σ_i θ_i φ(h_i) for the columns θ = start … stop − 1 of [Z V]."""
-
-    @property
-    def roles(self) -> Roles:
-        return self.laws.roles
-
-    @property
-    def inputs(self) -> int:
-        return self.roles.inputs
-
-    @property
-    def outputs(self) -> int:
-        return self.roles.outputs
 
     @property
     def state_size(self) -> int:
@@ -239,17 +219,15 @@ class AbstractReduction(AbstractOverlapRNN):
         into_u = jnp.concatenate([jnp.zeros((inputs, inputs + rank), self.dtype), s_v])
         return LinearSystem(a=(1 - dt) * eye + dt * into_u, b=dt * eye[:, :inputs], c=s_z)
 
-    def step(
-        self, state: Float[Array, "*batch d"], x: Float[Array, "*batch inputs"]
-    ) -> Float[Array, "*batch d"]:
+    def step(self, state: State, x: Input) -> State:
         recurrent = self.read(state, self.roles.outputs, self.roles.left, self.activation)
         drive = jnp.concatenate([x, recurrent, self.fixed_drive(x)], axis=-1)
         return state + self.dt.astype(self.dtype) * (drive - state)
 
-    def readout(self, state: Float[Array, "*batch d"]) -> Float[Array, "*batch outputs"]:
+    def readout(self, state: State) -> Output:
         return plus_bias(self.read(state, 0, self.roles.outputs, self.readout_activation), self.c)
 
-    def fixed_drive(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch more"]:
+    def fixed_drive(self, x: Input) -> Float[Array, "*batch more"]:
         """What κ_b and κ_h are driven by, as far as there are such: 1 and 0."""
         drive = [1.0] * self.roles.bias + [0.0] * self.roles.start
         return jnp.broadcast_to(jnp.asarray(drive, x.dtype), (*x.shape[:-1], len(drive)))

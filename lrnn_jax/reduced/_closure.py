@@ -9,19 +9,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from lrnn_jax._types import Inputs, Numbers, State, States, Values
 from lrnn_jax.networks import AbstractActivation, scan_states
 from lrnn_jax.overlaps import Overlaps, Roles
 
+Read = Float[Array, "*batch read"]
 Latents = list[Any]
 """κ as one array of trials for each latent."""
 
 
-def closure_states(
-    closure: Any,
-    inputs: Float[Array, "time *batch inputs"],
-    state: Float[Array, "*batch d"],
-    noise: Float[Array, "time *batch d"] | None,
-) -> Float[Array, "time *batch d"]:
+def closure_states(closure: Any, inputs: Inputs, state: State, noise: States | None) -> States:
     """κ_1 … κ_T of a `ReducedRNN`; κ_m, which no weight can change, in a loop of its own.
 
     In either mode of differentiation the loops hold elementwise operations on whole rows of trials
@@ -74,9 +71,7 @@ def _products(matrix: Float[Array, "rows columns"], kappa: Latents) -> Latents:
     return [sum(matrix[i, j] * k for j, k in enumerate(kappa)) for i in range(matrix.shape[0])]
 
 
-def activity(
-    overlaps: Overlaps, state: Float[Array, "*batch d"]
-) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
+def activity(overlaps: Overlaps, state: State) -> tuple[Numbers, Numbers]:
     """μ_h = μ_right κ (zero without means) and Δ = κᵀRκ − μ_h² ≥ 0, over neurons."""
     square = jnp.sum((state @ overlaps.R) * state, axis=-1)
     if not overlaps.roles.means:
@@ -86,12 +81,8 @@ def activity(
 
 
 def gaussian_read(
-    overlaps: Overlaps,
-    activation: AbstractActivation,
-    state: Float[Array, "*batch d"],
-    start: int,
-    stop: int,
-) -> Float[Array, "*batch read"]:
+    overlaps: Overlaps, activation: AbstractActivation, state: State, start: int, stop: int
+) -> Read:
     """(1/N) Σ_i θ_i φ(h_i) in the closure, for the columns θ = start … stop − 1 of [Z V]."""
     linear = state @ overlaps.S[start:stop].T
     if activation.linear:
@@ -105,9 +96,7 @@ def gaussian_read(
     return gain * linear + offset @ overlaps.mean[None, start:stop]
 
 
-def gaussian_power(
-    overlaps: Overlaps, activation: AbstractActivation, state: Float[Array, "*batch d"]
-) -> Float[Array, "*batch"]:
+def gaussian_power(overlaps: Overlaps, activation: AbstractActivation, state: State) -> Numbers:
     """(1/s) Σ_i φ(h_i)²: κᵀRκ for linear φ, and else ⟨φ²⟩ over N(μ_h, Δ)."""
     if activation.linear:
         return jnp.sum((state @ overlaps.R) * state, axis=-1)
@@ -128,8 +117,8 @@ def check_closure(roles: Roles, activation: AbstractActivation) -> None:
 
 
 def variance_beyond(
-    activation: AbstractActivation, mean: Float[Array, "..."], variance: Float[Array, "..."]
-) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    activation: AbstractActivation, mean: Values, variance: Values
+) -> tuple[Values, Values]:
     """Var φ(h) for h ~ N(μ, Δ), and ρ = Var φ(h) − g²Δ: what of it is not linear in h.
 
     >>> total, beyond = reduced.variance_beyond(lrnn.Identity(), jnp.array(0.0), jnp.array(2.0))

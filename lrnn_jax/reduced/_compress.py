@@ -12,9 +12,9 @@ from lrnn_jax._checks import component, number
 from lrnn_jax._readable import AbstractReadable
 from lrnn_jax._types import is_traced
 from lrnn_jax.networks import AbstractDenseRNN, Feedback, LowRankRNN, as_feedback
-from lrnn_jax.reduced._dense import NEURONS, CompressedDense, compress_dense, with_weights
+from lrnn_jax.reduced._dense import CompressedDense, compress_dense, few_in_frame
 from lrnn_jax.reduced._few import fixed_of, network_of
-from lrnn_jax.reduced._krylov import CoreBulk, beyond, check_forward, krylov_frame, projected
+from lrnn_jax.reduced._krylov import CoreBulk, beyond, check_forward, krylov_frame
 from lrnn_jax.reduced._limits import WordLimit, limit_of_dense, limit_of_low_rank
 from lrnn_jax.reduced._words import AbstractWords
 
@@ -226,9 +226,7 @@ def _core_of_dense(
     options = {"steps": steps, "tolerance": tolerance}
     frame = krylov_frame(lambda x: w @ x, driven, dt=float(network.dt), **options)
     _check_fewer(frame, network.state_size)
-    small = {n: projected(frame, getattr(network, n), NEURONS[n]) for n in network.weights}
-    few = Feedback(*(None if x is None else projected(frame, x) for x in fixed))
-    return CompressedDense(with_weights(network, small), few, jnp.asarray(frame), network, False)
+    return few_in_frame(network, fixed, frame, False)
 
 
 def _check_known(network: Any, fixed: Feedback) -> None:

@@ -10,15 +10,17 @@ import jax.random as jr
 from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 
 from lrnn_jax._checks import number, whole
+from lrnn_jax._readable import of_part
 from lrnn_jax.networks import (
     AbstractRNN,
     AbstractSpace,
     Weights,
+    square_root,
     weight_space,
 )
-from lrnn_jax.overlaps import Overlaps, Roles, is_realisable
+from lrnn_jax.overlaps import Overlaps, is_realisable
 from lrnn_jax.reduced._base import AbstractReduction
-from lrnn_jax.reduced._few import AbstractFewSpace, fixed_of, network_of, square_root
+from lrnn_jax.reduced._few import AbstractFewSpace, fixed_of, network_of
 from lrnn_jax.reduced._reduced import ReducedRNN
 
 
@@ -83,6 +85,7 @@ class CompressedSpace(AbstractFewSpace):
     first: Float[Array, "k k"]
     inverse: Float[Array, "k k"]
     coefficients = True
+    roles = of_part("network", "roles")
 
     def __init__(self, reduction: ReducedRNN, crowd: Crowd | None = None, scale: ArrayLike = 1.0):
         roles = reduction.roles
@@ -100,10 +103,6 @@ class CompressedSpace(AbstractFewSpace):
     @property
     def realisable(self) -> Bool[Array, ""]:
         return is_realisable(jax.lax.stop_gradient(self.network.laws.gram))
-
-    @property
-    def roles(self) -> Roles:
-        return self.network.roles
 
     def model_at(self, point: Weights) -> AbstractRNN:
         reduction = self.network.with_gram(self.gram(point))

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from lrnn_jax._checks import component
-from lrnn_jax._readable import AbstractReadable
+from lrnn_jax._readable import AbstractReadable, of_part
 from lrnn_jax._types import is_traced
 from lrnn_jax.networks import (
     AbstractDenseRNN,
@@ -111,14 +111,23 @@ def compress_dense(network: AbstractDenseRNN, fixed: Feedback) -> CompressedDens
             "vmap and grad, and trace the small network."
         )
     frame, shift = _frame(network, [np.asarray(x) for x in fixed if x is not None])
-    small = {}
-    for name in network.weights:
-        small[name] = np.asarray(getattr(network, name))
-        for axis in NEURONS[name]:
-            small[name] = np.moveaxis(np.tensordot(frame, small[name], (0, axis)), 0, axis)
-    few = Feedback(*(None if x is None else jnp.asarray(frame.T @ np.asarray(x)) for x in fixed))
-    core = with_weights(network, {name: jnp.asarray(x) for name, x in small.items()})
-    return CompressedDense(core, few, jnp.asarray(frame), network, bool(shift))
+    return few_in_frame(network, fixed, frame, bool(shift))
+
+
+def few_in_frame(
+    network: AbstractDenseRNN, fixed: Feedback, frame: Float[np.ndarray, "n few"], shifted: bool
+) -> CompressedDense:
+    """The few neurons that an orthonormal frame makes of a network and of fixed vectors."""
+
+    def projected(x: Any, axes: tuple[int, ...]) -> Float[Array, "..."]:
+        x = np.asarray(x)
+        for axis in axes:
+            x = np.moveaxis(np.tensordot(frame, x, (0, axis)), 0, axis)
+        return jnp.asarray(x)
+
+    small = {n: projected(getattr(network, n), NEURONS[n]) for n in network.weights}
+    few = Feedback(*(None if x is None else projected(x, (0,)) for x in fixed))
+    return CompressedDense(with_weights(network, small), few, jnp.asarray(frame), network, shifted)
 
 
 def _frame(
@@ -207,13 +216,10 @@ class CoreSpace(AbstractFewSpace):
     core: CompressedDense
     vectors: AbstractSpace
     coefficients, realisable = True, True
+    network, model_at = of_part("core", "network"), of_part("vectors", "model_at")
 
     def __init__(self, core: CompressedDense):
         self.core, self.vectors = core, weight_space(core.network, core.feedback)
-
-    @property
-    def network(self) -> AbstractDenseRNN:
-        return self.core.network
 
     @property
     def roles(self) -> None:
@@ -223,9 +229,6 @@ class CoreSpace(AbstractFewSpace):
         """The network of N neurons."""
         network: Any = self.vectors.model(weights)
         return self.core.lift(network)
-
-    def model_at(self, point: Weights) -> Any:
-        return self.vectors.model_at(point)
 
     def transform(self, weights: Weights) -> None:
         return None

@@ -4,10 +4,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 import scipy
 from jaxtyping import Array, ArrayLike, Float
+from scipy.special import gammaln, xlog1py
 
 from lrnn_jax._checks import as_columns, as_dt, function, number, real_array, whole
 from lrnn_jax.networks import AbstractBulk, BulkLaw, Feedback
@@ -108,14 +108,9 @@ def krylov_frame(
 
 def _reach(k: int, steps: int, dt: float) -> float:
     """max over t ≤ T of the share of a state that W has moved k times."""
-    if dt == 1.0:
-        return float(k <= steps)
-    logs = (
-        math.lgamma(t + 1) - math.lgamma(k + 1) - math.lgamma(t - k + 1)
-        + k * math.log(dt) + (t - k) * math.log(1 - dt)
-        for t in range(k, steps + 1)
-    )  # fmt: skip
-    return math.exp(max(logs, default=-math.inf))
+    t = np.arange(k, steps + 1)
+    ways = gammaln(t + 1) - gammaln(k + 1) - gammaln(t - k + 1)
+    return math.exp((ways + k * math.log(dt) + xlog1py(t - k, -dt)).max(initial=-math.inf))
 
 
 def check_forward(fixed: Feedback) -> None:
@@ -138,13 +133,3 @@ def beyond(
     u, size, _ = np.linalg.svd(rest, full_matrices=False)
     u = u[:, size > 64 * np.finfo(rest.dtype).eps]
     return u - frame @ (frame.T @ u)
-
-
-def projected(
-    frame: Float[np.ndarray, "n p"], x: Any, axes: tuple[int, ...] = (0,)
-) -> Float[Array, "..."]:
-    """Arrays of neurons as those of the few, along the axes that are neurons."""
-    x = np.asarray(x)
-    for axis in axes:
-        x = np.moveaxis(np.tensordot(frame, x, (0, axis)), 0, axis)
-    return jnp.asarray(x)

@@ -18,9 +18,10 @@ from lrnn_jax.networks import (
     LowRankRNN,
     RandomBulk,
     overlaps_beside,
+    square_root,
 )
 from lrnn_jax.overlaps import Overlaps, one_set
-from lrnn_jax.reduced._few import fixed_of, network_of, square_root
+from lrnn_jax.reduced._few import fixed_of, network_of
 from lrnn_jax.reduced._reduced import ReducedRNN
 from lrnn_jax.reduced._words import (
     STEPS,

@@ -19,7 +19,7 @@ from lrnn_jax._checks import (
     shown,
     whole,
 )
-from lrnn_jax._types import is_traced
+from lrnn_jax._types import State, is_traced
 from lrnn_jax.networks import (
     READOUT,
     AbstractActivation,
@@ -31,7 +31,7 @@ from lrnn_jax.networks import (
 )
 from lrnn_jax.overlaps import Overlaps, one_set
 from lrnn_jax.reduced._base import AbstractReduction
-from lrnn_jax.reduced._closure import check_closure, gaussian_read
+from lrnn_jax.reduced._closure import Read, check_closure, gaussian_read
 
 
 class MixtureRNN(AbstractReduction):
@@ -132,14 +132,8 @@ class MixtureRNN(AbstractReduction):
             "its `populations`."
         )
 
-    def read(
-        self,
-        state: Float[Array, "*batch d"],
-        start: int,
-        stop: int,
-        activation: AbstractActivation,
-    ) -> Float[Array, "*batch read"]:
-        def each(gram: Float[Array, "k k"]) -> Float[Array, "*batch read"]:
+    def read(self, state: State, start: int, stop: int, activation: AbstractActivation) -> Read:
+        def each(gram: Float[Array, "k k"]) -> Read:
             return gaussian_read(Overlaps(gram, self.roles), activation, state, start, stop)
 
         parts = jax.vmap(each)(self.populations.gram)

@@ -4,6 +4,7 @@ import equinox as eqx
 from jaxtyping import Array, ArrayLike, Float
 
 from lrnn_jax._checks import as_dt, as_readout_bias, names
+from lrnn_jax._types import Numbers, State
 from lrnn_jax.networks import (
     READOUT,
     AbstractActivation,
@@ -15,7 +16,7 @@ from lrnn_jax.networks import (
 )
 from lrnn_jax.overlaps import Overlaps, one_set
 from lrnn_jax.reduced._base import AbstractReduction, power_of_latents
-from lrnn_jax.reduced._closure import activity, check_closure, closure_states, gaussian_read
+from lrnn_jax.reduced._closure import Read, activity, check_closure, closure_states, gaussian_read
 
 
 class ReducedRNN(AbstractReduction):
@@ -95,17 +96,9 @@ class ReducedRNN(AbstractReduction):
     def moved_to(self, overlaps: Overlaps) -> "ReducedRNN":
         return self.with_gram(overlaps.gram)
 
-    def read(
-        self,
-        state: Float[Array, "*batch d"],
-        start: int,
-        stop: int,
-        activation: AbstractActivation,
-    ) -> Float[Array, "*batch read"]:
+    def read(self, state: State, start: int, stop: int, activation: AbstractActivation) -> Read:
         return gaussian_read(self.overlaps, activation, state, start, stop)
 
-    def activity(
-        self, state: Float[Array, "*batch d"]
-    ) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
+    def activity(self, state: State) -> tuple[Numbers, Numbers]:
         """Mean μ_h and variance Δ ≥ 0 of the activity over neurons."""
         return activity(self.overlaps, state)

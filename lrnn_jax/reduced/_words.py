@@ -1,15 +1,16 @@
 """Words: what a random matrix is to infinitely many neurons, their learning included."""
 
-import functools
 import math
 from abc import abstractmethod
+from dataclasses import KW_ONLY, replace
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import Array, Float, Int
 
 from lrnn_jax._checks import flag, number, optional, shown, whole, whole_or_none
 from lrnn_jax._devices import free_memory
@@ -63,13 +64,22 @@ class AbstractWords(AbstractReadable):
     def alphabet(self, symmetric: bool) -> Alphabet:
         """Letters, and what the matrix does to them."""
 
-    @abstractmethod
     def up_to(self, length: int) -> "AbstractWords":
         """The same with this length."""
+        return replace(self, length=length)
 
 
-def _tolerance(x: Any) -> float:
-    return float(number(x, "tolerance", 0, open_start=True))
+def _from_zero(x: Any, name: str) -> int | None:
+    return None if x is None else whole(x, name, 0)
+
+
+def tolerance_of(tolerance: Any) -> float:
+    """A positive number."""
+    return float(number(tolerance, "tolerance", 0, open_start=True))
+
+
+length_of, turns_of = (partial(_from_zero, name=name) for name in ("length", "turns"))
+steps_of = partial(whole_or_none, name="steps", none_means="any number of steps")
 
 
 class Words(AbstractWords):
@@ -98,29 +108,14 @@ class Words(AbstractWords):
     31
     """
 
-    length: int | None = eqx.field(static=True)
-    turns: int | None = eqx.field(static=True)
-    steps: int | None = eqx.field(static=True)
-    tolerance: float = eqx.field(static=True)
-
-    def __init__(
-        self,
-        length: int | None = None,
-        *,
-        turns: int | None = None,
-        steps: int | None = None,
-        tolerance: ArrayLike = 1e-2,
-    ):
-        self.length = None if length is None else whole(length, "length", 0)
-        self.turns = None if turns is None else whole(turns, "turns", 0)
-        self.steps = whole_or_none(steps, "steps", "any number of steps")
-        self.tolerance = _tolerance(tolerance)
+    length: int | None = eqx.field(converter=length_of, static=True, default=None)
+    _: KW_ONLY
+    turns: int | None = eqx.field(converter=turns_of, static=True, default=None)
+    steps: int | None = eqx.field(converter=steps_of, static=True, default=None)
+    tolerance: float = eqx.field(converter=tolerance_of, static=True, default=1e-2)
 
     def alphabet(self, symmetric: bool) -> Alphabet:
         return Alphabet(1, 1, 1, None, True) if symmetric else Alphabet(2, 1, 2, self.turns, True)
-
-    def up_to(self, length: int) -> "Words":
-        return Words(length, turns=self.turns, steps=self.steps, tolerance=self.tolerance)
 
 
 class Powers(AbstractWords):
@@ -144,26 +139,13 @@ class Powers(AbstractWords):
     (6,)
     """
 
-    length: int | None = eqx.field(static=True)
-    steps: int | None = eqx.field(static=True)
-    tolerance: float = eqx.field(static=True)
-
-    def __init__(
-        self,
-        length: int | None = None,
-        *,
-        steps: int | None = None,
-        tolerance: ArrayLike = 1e-2,
-    ):
-        self.length = None if length is None else whole(length, "length", 0)
-        self.steps = whole_or_none(steps, "steps", "any number of steps")
-        self.tolerance = _tolerance(tolerance)
+    length: int | None = eqx.field(converter=length_of, static=True, default=None)
+    _: KW_ONLY
+    steps: int | None = eqx.field(converter=steps_of, static=True, default=None)
+    tolerance: float = eqx.field(converter=tolerance_of, static=True, default=1e-2)
 
     def alphabet(self, symmetric: bool) -> Alphabet:
         return Alphabet(1, 1, 1, None, True) if symmetric else Alphabet(1, 1, 0, None, False)
-
-    def up_to(self, length: int) -> "Powers":
-        return Powers(length, steps=self.steps, tolerance=self.tolerance)
 
 
 def as_words(words: Any) -> AbstractWords:
@@ -190,7 +172,7 @@ def count_words(length: int, alphabet: Alphabet) -> int:
 Table = Int[np.ndarray, " words"]
 
 
-@functools.cache
+@cache
 def tables(length: int, alphabet: Alphabet) -> tuple[tuple[Table, Table], tuple[Table, Table]]:
     """Where J, and its transposed, gather each word from: by creating and by destroying a letter.
 
@@ -288,7 +270,7 @@ def check_memory(length: int, alphabet: Alphabet, need: int) -> None:
         )
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
 def forward_only(product: Any, x: Array) -> Array:
     """product(x), of a matrix of which the transposed is not known."""
     return product(x)
@@ -300,6 +282,10 @@ def _no_way_back(product: Any, primals: Any, tangents: Any) -> Any:
         "`rule`: this network follows its bulk forward in time alone, so errors cannot go back "
         "along it: use RFLO(…) or FeedbackAlignment(…, time=True), or reduce(network, words=D)."
     )
+
+
+symmetric_of = partial(flag, name="symmetric")
+error_of = partial(optional, name="error", low=0, high=math.inf)
 
 
 class WordBulk(AbstractBulk):
@@ -325,26 +311,16 @@ class WordBulk(AbstractBulk):
      [0.  0.  0. ]]
     """
 
-    g: Float[Array, ""]
-    words: AbstractWords
-    copies: int = eqx.field(static=True)
-    symmetric: bool = eqx.field(static=True)
-    error: Float[Array, ""] | None
+    g: Float[Array, ""] = eqx.field(converter=partial(number, name="g", low=0))
+    words: AbstractWords = eqx.field(converter=as_words)
+    copies: int = eqx.field(converter=partial(whole, name="copies"), static=True)
+    symmetric: bool = eqx.field(converter=symmetric_of, static=True, default=False)
+    error: Float[Array, ""] | None = eqx.field(converter=error_of, default=None)
     few = True
 
-    def __init__(
-        self,
-        g: ArrayLike,
-        words: AbstractWords | int,
-        copies: int,
-        symmetric: bool = False,
-        error: ArrayLike | None = None,
-    ):
-        self.g, self.words = number(g, "g", 0), as_words(words)
+    def __check_init__(self) -> None:
         if self.words.length is None:
-            raise ValueError(f"`words` of a WordBulk have a length; got {shown(words)}.")
-        self.copies, self.symmetric = whole(copies, "copies"), flag(symmetric, "symmetric")
-        self.error = optional(error, "error", 0, math.inf)
+            raise ValueError(f"`words` of a WordBulk have a length; got {shown(self.words)}.")
 
     @property
     def length(self) -> int:

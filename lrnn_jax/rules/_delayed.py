@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lrnn_jax._checks import component, whole
-from lrnn_jax.networks import AbstractRNN, AbstractSpace, Feedback, Weights
-from lrnn_jax.rules._base import AbstractRule, Backward, EpochLoss
-from lrnn_jax.tasks import AbstractObjective
+from lrnn_jax._readable import of_part
+from lrnn_jax.networks import AbstractSpace, Weights
+from lrnn_jax.rules._base import AbstractRule, EpochLoss
 
 
 class DelayedRule(AbstractRule):
@@ -36,6 +36,9 @@ class DelayedRule(AbstractRule):
     rule: AbstractRule
     epochs: int = eqx.field(converter=partial(whole, name="epochs"), static=True)
     no_flow = "a delay of some epochs vanishes in the flow: give the rule that is delayed"
+    of_losses, backward = of_part("rule", "of_losses"), of_part("rule", "backward")
+    space, feedback_of = of_part("rule", "space"), of_part("rule", "feedback_of")
+    check = of_part("rule", "check")
 
     def __check_init__(self) -> None:
         rule = component(self.rule, AbstractRule, "rule", "Gradient()")
@@ -44,23 +47,6 @@ class DelayedRule(AbstractRule):
                 f"`rule` of DelayedRule has one direction a trial, and {type(rule).__name__} moves "
                 f"weights within it."
             )
-
-    @property
-    def of_losses(self) -> bool:
-        return self.rule.of_losses
-
-    @property
-    def backward(self) -> Backward | None:
-        return self.rule.backward
-
-    def space(self, model: AbstractRNN) -> AbstractSpace:
-        return self.rule.space(model)
-
-    def feedback_of(self, network: AbstractRNN) -> Feedback:
-        return self.rule.feedback_of(network)
-
-    def check(self, objective: AbstractObjective) -> None:
-        self.rule.check(objective)
 
     def init(self, space: AbstractSpace) -> Any:
         """Directions of the last d epochs, and what the rule remembers."""

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lrnn_jax._checks import component
+from lrnn_jax._readable import of_part
 from lrnn_jax.networks import AbstractRNN, AbstractSpace, Feedback, Weights
 from lrnn_jax.rules._base import AbstractRule, Backward, EpochLoss
 from lrnn_jax.rules._gradient import Gradient
@@ -124,6 +125,7 @@ class Online(AbstractRule):
     of_losses = False
     no_flow = "it moves weights within a trial: give the rule itself, which small steps add up to"
     inside = staticmethod(through_trial)
+    feedback_of = of_part("rule", "feedback_of")
 
     def __check_init__(self) -> None:
         such_as = "Gradient(), RFLO(…), EProp() or FeedbackAlignment(…)"
@@ -142,9 +144,6 @@ class Online(AbstractRule):
 
     def space(self, model: AbstractRNN) -> AbstractSpace:
         return moving_space(self.rule, self.way, model)
-
-    def feedback_of(self, network: AbstractRNN) -> Feedback:
-        return self.rule.feedback_of(network)
 
     def check(self, objective: AbstractObjective) -> None:
         of_outputs(self, objective)

@@ -13,7 +13,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from lrnn_jax._checks import component, number, one_key, optional, whole, whole_or_none
 from lrnn_jax.networks import AbstractRNN, AbstractSpace, Feedback, Weights, weight_space
 from lrnn_jax.reduced import AbstractReduction, ReducedRNN, as_crowd
-from lrnn_jax.rules._base import AbstractMemoryless, AbstractRule, EpochLoss
+from lrnn_jax.rules._base import AbstractRule, EpochLoss
 from lrnn_jax.rules._offline import pulled, simulate
 from lrnn_jax.tasks import AbstractObjective, AbstractTask
 
@@ -29,28 +29,44 @@ def _normal(key: PRNGKeyArray, like: Any) -> Any:
     return tree.unflatten([jr.normal(k, a.shape, a.dtype) for k, a in zip(keys, leaves)])
 
 
-def _noisy_space(rule: Any, model: AbstractRNN) -> AbstractSpace:
-    """What moves in a network, or in rows that stand for one.
+class AbstractPerturbation(AbstractRule):
+    """A rule by which each neuron gets noise σ ξ of its own, with ξ by `key` and epoch."""
 
-    Errors: ValueError for a reduction of unknown N, and where neurons stand for more of them.
-    """
-    if isinstance(model, AbstractReduction):
-        if rule.neurons is None:
+    sigma: Float[Array, ""] = eqx.field(converter=sigma_of)
+    _: KW_ONLY
+    key: PRNGKeyArray = eqx.field(converter=one_key)
+    neurons: int | None = eqx.field(converter=neurons_of, static=True, default=None)
+    scale: Float[Array, ""] | None = eqx.field(converter=scale_of, default=None)
+    no_flow = "its steps are random: Gradient() is what they are on average, for small sigma"
+
+    def feedback_of(self, network: AbstractRNN) -> Feedback:
+        return Feedback()
+
+    def init(self, space: AbstractSpace) -> None:
+        return None
+
+    def space(self, model: AbstractRNN) -> AbstractSpace:
+        """What moves in a network, or in rows that stand for one.
+
+        Errors: ValueError for a reduction of unknown N, and where neurons stand for more of them.
+        """
+        if isinstance(model, AbstractReduction):
+            if self.neurons is None:
+                raise ValueError(
+                    f"{type(self).__name__} gives each neuron noise of its own, whose size in "
+                    f"overlaps depends on N: say of how many `neurons` this is the reduction."
+                )
+            return as_crowd(model, self.neurons, self.scale)
+        space = weight_space(model)
+        if space.coefficients:
             raise ValueError(
-                f"{type(rule).__name__} gives each neuron noise of its own, whose size in overlaps "
-                f"depends on N: say of how many `neurons` this is the reduction."
+                f"{type(self).__name__} gives each neuron noise of its own, and the neurons of "
+                f"this network stand for more of them: let the network with its bulk learn."
             )
-        return as_crowd(model, rule.neurons, rule.scale)
-    space = weight_space(model)
-    if space.coefficients:
-        raise ValueError(
-            f"{type(rule).__name__} gives each neuron noise of its own, and the neurons of this "
-            f"network stand for more of them: let the network with its bulk learn."
-        )
-    return space
+        return space
 
 
-class WeightPerturbation(AbstractMemoryless):
+class WeightPerturbation(AbstractPerturbation):
     """All weights get noise; they go along it by as much as it made the loss fall.
 
         G = (L(Θ + σξ) − L(Θ))/σ · sξ,      ξ ~ N(0, 1), drawn afresh in each epoch
@@ -84,15 +100,8 @@ class WeightPerturbation(AbstractMemoryless):
     (21,)
     """
 
-    sigma: Float[Array, ""] = eqx.field(converter=sigma_of)
-    _: KW_ONLY
-    key: PRNGKeyArray = eqx.field(converter=one_key)
-    neurons: int | None = eqx.field(converter=neurons_of, static=True, default=None)
-    scale: Float[Array, ""] | None = eqx.field(converter=scale_of, default=None)
-    no_flow = "its steps are random: Gradient() is what they are on average, for small sigma"
-
-    def space(self, model: AbstractRNN) -> AbstractSpace:
-        return _noisy_space(self, model)
+    def check(self, objective: AbstractObjective) -> None:
+        """Any will do."""
 
     def direction(
         self, space: AbstractSpace, loss: EpochLoss, weights: Weights, memory: None
@@ -110,7 +119,7 @@ class WeightPerturbation(AbstractMemoryless):
         return value, space.direction(weights, jax.tree.map(lambda a: gain * a, noise)), None
 
 
-class NodePerturbation(AbstractRule):
+class NodePerturbation(AbstractPerturbation):
     """All neurons get noise in all steps; weights learn by noise times what was presynaptic.
 
         h_{t+1} = step(h_t, x_t) + σζ_t,      a_{t+1} = (L(σζ) − L(0))/σ · ζ_t,      ζ ~ N(0, 1)
@@ -143,19 +152,7 @@ class NodePerturbation(AbstractRule):
     [(6,), (6,)]
     """
 
-    sigma: Float[Array, ""] = eqx.field(converter=sigma_of)
-    _: KW_ONLY
-    key: PRNGKeyArray = eqx.field(converter=one_key)
-    neurons: int | None = eqx.field(converter=neurons_of, static=True, default=None)
-    scale: Float[Array, ""] | None = eqx.field(converter=scale_of, default=None)
     of_losses = False
-    no_flow = "its steps are random: Gradient() is what they are on average, for small sigma"
-
-    def space(self, model: AbstractRNN) -> AbstractSpace:
-        return _noisy_space(self, model)
-
-    def feedback_of(self, network: AbstractRNN) -> Feedback:
-        return Feedback()
 
     def check(self, objective: AbstractObjective) -> None:
         if not isinstance(objective, AbstractTask):
@@ -164,9 +161,6 @@ class NodePerturbation(AbstractRule):
                 f"{type(objective).__name__}: use WeightPerturbation(sigma), which takes the loss "
                 f"alone."
             )
-
-    def init(self, space: AbstractSpace) -> None:
-        return None
 
     def direction(
         self, space: AbstractSpace, loss: EpochLoss, weights: Weights, memory: None

@@ -1,6 +1,6 @@
 """Fixed points of a network at a constant input, and what learning does to them."""
 
-from typing import Any, TypeVar
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Complex, Float, Int, PRNGKeyArray
 
 from lrnn_jax._checks import component, number, one_key, real_array, whole
+from lrnn_jax._types import cast
 from lrnn_jax.learning import LearningCurve
 from lrnn_jax.networks import AbstractRNN, as_network
 from lrnn_jax.reduced import reduce
 
-Model = TypeVar("Model", bound=AbstractRNN)
 STEPS = 200
 """Iterations after which a start counts as leading nowhere."""
 
@@ -104,7 +104,8 @@ def fixed_points(
     >>> found.latents.shape, bool(abs(found.latents).max() < 1e-6)
     ((1, 1), True)
     """
-    model, key = in_default_precision(as_network(model, "model")), one_key(key)
+    precise = jnp.result_type(float)  # in which points are solved for
+    model, key = cast(as_network(model, "model"), precise), one_key(key)
     size, dt = model.equilibria.size(model), float(np.asarray(model.dt))
     x = constant_input(model, x)
     begin = draw_starts(key, whole(starts, "starts"), size, spread, model.dtype)
@@ -176,7 +177,7 @@ def fixed_points_of_learning(
             f"The curve of a {type(curve.model).__name__} holds no overlaps; call fixed_points on "
             f"the models that you keep."
         )
-    model = in_default_precision(reduce(curve.model))
+    model = cast(reduce(curve.model), jnp.result_type(float))
     x, size = constant_input(model, x), model.equilibria.size(model)
     begin = draw_starts(key, whole(starts, "starts"), size, spread, model.dtype)
     tol = float(number(tol, "tol", 0, open_start=True))
@@ -186,12 +187,6 @@ def fixed_points_of_learning(
     dt = float(np.asarray(model.dt))
     points = [_distinct(each, dt, tol) for each in zip(*found)]
     return FixedPointHistory(np.asarray(curve.epochs)[finite], tuple(points))
-
-
-def in_default_precision(model: Model) -> Model:
-    """The same model in JAX's default floating dtype, in which points are solved for."""
-    dtype = jnp.result_type(float)
-    return jax.tree.map(lambda a: a.astype(dtype) if eqx.is_inexact_array(a) else a, model)
 
 
 def constant_input(model: AbstractRNN, x: ArrayLike | None) -> Float[Array, " inputs"]:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from lrnn_jax._checks import component, real_array, shaped, shown
-from lrnn_jax._types import cast
+from lrnn_jax._types import Scalar, cast
 from lrnn_jax.environments import AbstractPlant, ClosedLoop, LinearLoop, moments
 from lrnn_jax.networks import AbstractRNN
 from lrnn_jax.stability._spectrum import leading_is_complex, radius
@@ -143,9 +143,7 @@ def _linear_plant(loop: Any) -> AbstractPlant:
     return plant
 
 
-def _log_loss(
-    plant: AbstractPlant, loop: ClosedLoop, k: Float[Array, "controls state"]
-) -> Float[Array, ""]:
+def _log_loss(plant: AbstractPlant, loop: ClosedLoop, k: Float[Array, "controls state"]) -> Scalar:
     """ln of the mean cost of x_1 … x_T and of u_1 … u_{T−1}; x_1 = A x_0."""
     (a, b, _, q, cost_of_u), noise = plant.matrices, plant.process_noise
     covariance = jnp.zeros_like(a) if noise is None else noise @ noise.T

@@ -1,5 +1,6 @@
 """The three stages of learning in a closed loop, found in its spectrum and loss."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -269,12 +270,8 @@ class Tradeoff(AbstractObjective):
 
     time_axis = 0
 
-    alpha: Float[Array, ""]
-    steps: int = eqx.field(static=True)
-
-    def __init__(self, alpha: ArrayLike, steps: int = 10):
-        self.alpha = number(alpha, "alpha", 0, 1)
-        self.steps = whole(steps, "steps")
+    alpha: Float[Array, ""] = eqx.field(converter=partial(number, name="alpha", low=0, high=1))
+    steps: int = eqx.field(converter=partial(whole, name="steps"), static=True, default=10)
 
     @property
     def stochastic(self) -> bool:

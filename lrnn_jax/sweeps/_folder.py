@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from lrnn_jax._checks import extra
 from lrnn_jax.sweeps._documents import read_document, write_beside
 from lrnn_jax.sweeps._outputs import Spec, fill_of
 from lrnn_jax.sweeps._store import AbstractStore, StoreError, specs_of
@@ -58,15 +59,8 @@ class Store(AbstractStore):
     """
 
     def __init__(self, path: Any):
-        path = as_path(path, "path")
-        try:
-            import zarr.errors
-        except ImportError as error:
-            raise ImportError(
-                "A sweep's store needs zarr: pip install 'lrnn_jax[sweep]'."
-            ) from error
-        self._zarr: Any = zarr
-        self.path = path
+        self.path = as_path(path, "path")
+        self._zarr = extra("zarr", "A sweep's store needs")
         self._documents: dict[str, dict[str, Any]] = {}
         self._arrays: dict[tuple[int, str, str], Any] = {}
         self._markers: dict[tuple[int, int], dict[str, Any]] = {}

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr
+
+from lrnn_jax._types import is_key
 
 ARRAYS = (np.ndarray, np.generic, jax.Array)
 PLAIN = (str, bytes, int, float, complex, type(None), *ARRAYS)
@@ -102,7 +103,7 @@ def _constants(program: ClosedJaxpr | Jaxpr) -> Iterator[Any]:
 
 
 def _array_bytes(array: Any) -> bytes:
-    if isinstance(array, jax.Array) and jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+    if isinstance(array, jax.Array) and is_key(array):
         array = jr.key_data(array)
     array = np.asarray(array)
     return f"{array.shape}{array.dtype}".encode() + np.ascontiguousarray(array).tobytes()

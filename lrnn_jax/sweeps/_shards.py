@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from lrnn_jax._checks import shown, whole
+from lrnn_jax._checks import extra, shown, whole
 from lrnn_jax.sweeps._pipeline import progress_bar
 
 BORN = os.getpid()
@@ -83,13 +83,13 @@ def work(parcel: Parcel, shard: tuple[int, int]) -> None:
     with contextlib.ExitStack() as settings:
         for name, value in parcel.settings.items():
             settings.enter_context(SETTINGS[name](value))
-        sweep, options = _cloudpickle().loads(parcel.content)
+        sweep, options = extra("cloudpickle", "Jobs need").loads(parcel.content)
         sweep.run(**options, shard=shard, progress=False)
 
 
 def _parcel(content: Any) -> Parcel:
     settings = {name: getattr(jax.config, name) for name in SETTINGS}
-    flags, cloudpickle = os.environ.get("XLA_FLAGS", ""), _cloudpickle()
+    flags, cloudpickle = os.environ.get("XLA_FLAGS", ""), extra("cloudpickle", "Jobs need")
     try:
         return Parcel(settings, flags, cloudpickle.dumps(content))
     except Exception as error:  # whatever an object says that cannot be copied
@@ -97,14 +97,6 @@ def _parcel(content: Any) -> Parcel:
             f"The `function` and `cells` of this sweep cannot travel to jobs ({error}): let them "
             f"hold no open files, locks or devices."
         ) from error
-
-
-def _cloudpickle() -> Any:
-    try:
-        import cloudpickle
-    except ImportError as error:
-        raise ImportError("Jobs need cloudpickle: pip install 'lrnn_jax[sweep]'.") from error
-    return cloudpickle
 
 
 def _submit(executor: Any) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ import jax
 import jax.random as jr
 import numpy as np
 
-from lrnn_jax._checks import component, flag, names, one_key, whole_or_none
+from lrnn_jax._checks import component, extra, flag, names, one_key, whole_or_none
 from lrnn_jax._checks import function as as_function
 from lrnn_jax._devices import local_devices
 from lrnn_jax.sweeps._arguments import as_labels, as_share, check_parameters, name_of
@@ -378,8 +378,7 @@ def open_sweep(path: Any) -> Any:
 
 
 def _dataset(store: AbstractStore) -> Any:
-    try:
-        from lrnn_jax.sweeps._read import dataset
-    except ImportError as error:
-        raise ImportError("Sweeps need xarray: pip install 'lrnn_jax[sweep]'.") from error
+    extra("xarray", "Sweeps need")
+    from lrnn_jax.sweeps._read import dataset
+
     return dataset(store)

@@ -12,9 +12,12 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from lrnn_jax._checks import as_float, component, shown
 from lrnn_jax._readable import AbstractReadable
-from lrnn_jax._types import is_traced
+from lrnn_jax._types import Scalar, is_traced
 from lrnn_jax.networks import AbstractRNN, as_network
 from lrnn_jax.tasks._criteria import AbstractCriterion, Squared
+
+TrialInputs = Float[Array, "trial time inputs"]
+TrialOutputs = Float[Array, "trial time outputs"]
 
 
 class Evaluation(enum.Enum):
@@ -92,11 +95,11 @@ class AbstractObjective(AbstractReadable):
         """Everything the loss looks at, on the data of one epoch; channels on the last axis."""
 
     @abstractmethod
-    def loss(self, model: AbstractRNN, batch: Any = None) -> Float[Array, ""]:
+    def loss(self, model: AbstractRNN, batch: Any = None) -> Scalar:
         """The loss of a model on the data of one epoch."""
 
     @abstractmethod
-    def weight(self, batch: Any) -> Float[Array, ""] | None:
+    def weight(self, batch: Any) -> Scalar | None:
         """What the loss of some trials counts in that of all: L = Σ w_i L_i / Σ w_i over parts.
 
         None where data are no trials (along the first axis of every array): they have no parts.
@@ -128,19 +131,17 @@ class AbstractTask(AbstractObjective):
     (True, False)
     """
 
-    dt: eqx.AbstractVar[Float[Array, ""]]
+    dt: eqx.AbstractVar[Scalar]
 
     @abstractmethod
-    def inputs(self, batch: Any = None) -> Float[Array, "trial time inputs"]:
+    def inputs(self, batch: Any = None) -> TrialInputs:
         """What goes in on the data of one epoch."""
 
     @abstractmethod
-    def score(
-        self, output: Float[Array, "trial time outputs"], batch: Any = None
-    ) -> Float[Array, ""]:
+    def score(self, output: TrialOutputs, batch: Any = None) -> Scalar:
         """L of outputs, on the data of one epoch."""
 
-    def output(self, model: AbstractRNN, batch: Any = None) -> Float[Array, "trial time outputs"]:
+    def output(self, model: AbstractRNN, batch: Any = None) -> TrialOutputs:
         """y on the data of one epoch."""
         return model.rollout(self.inputs(batch))
 
@@ -192,17 +193,15 @@ class AbstractTrialTask(AbstractTask):
     def check(self, model: AbstractRNN) -> None:
         check_fits(self, model, self.channels, self.dt)
 
-    def loss(self, model: AbstractRNN, batch: Trials | None = None) -> Float[Array, ""]:
+    def loss(self, model: AbstractRNN, batch: Trials | None = None) -> Scalar:
         """L on the trials of one epoch."""
         as_network(model, "model")
         return self.score(self.output(model, batch), batch)
 
-    def inputs(self, batch: Trials | None = None) -> Float[Array, "trial time inputs"]:
+    def inputs(self, batch: Trials | None = None) -> TrialInputs:
         return self.trials(batch).inputs
 
-    def score(
-        self, output: Float[Array, "trial time outputs"], batch: Trials | None = None
-    ) -> Float[Array, ""]:
+    def score(self, output: TrialOutputs, batch: Trials | None = None) -> Scalar:
         """L of outputs y.
 
         Errors: ValueError for other data than `sample` draws, and (outside a trace) for trials
@@ -223,7 +222,7 @@ class AbstractTrialTask(AbstractTask):
         mean = jnp.sum(mask * error) / jnp.where(total > 0, total, 1)
         return jnp.where(total > 0, mean, jnp.nan)
 
-    def weight(self, batch: Trials | None) -> Float[Array, ""] | None:
+    def weight(self, batch: Trials | None) -> Scalar | None:
         """Σ mask."""
         return None if batch is None else jnp.sum(batch.mask)
 
@@ -286,7 +285,7 @@ def check_fits(
     objective: AbstractObjective,
     model: AbstractRNN,
     channels: tuple[int, int],
-    dt: Float[Array, ""] | None,
+    dt: Scalar | None,
 ) -> None:
     """Raise ValueError unless the model has these (inputs, outputs), and takes steps of dt.
 

@@ -1,16 +1,18 @@
 """What one step of a trial costs."""
 
 from abc import abstractmethod
+from functools import partial
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from lrnn_jax._checks import whole
 from lrnn_jax._readable import AbstractReadable
+from lrnn_jax._types import Numbers, Output
 
 
 class AbstractCriterion(AbstractReadable):
@@ -21,9 +23,7 @@ class AbstractCriterion(AbstractReadable):
     """
 
     @abstractmethod
-    def __call__(
-        self, output: Float[Array, "*batch outputs"], target: Float[Array, "*batch outputs"]
-    ) -> Float[Array, "*batch"]:
+    def __call__(self, output: Output, target: Output) -> Numbers:
         """ℓ of every step."""
 
     @abstractmethod
@@ -66,10 +66,7 @@ class CrossEntropy(AbstractCriterion):
     True
     """
 
-    classes: int = eqx.field(static=True)
-
-    def __init__(self, classes: int):
-        self.classes = whole(classes, "classes", 2)
+    classes: int = eqx.field(converter=partial(whole, name="classes", least=2), static=True)
 
     def __call__(self, output: Array, target: Array) -> Array:
         return -jnp.sum(target * jax.nn.log_softmax(output, axis=-1), axis=-1)

@@ -18,6 +18,7 @@ from lrnn_jax._checks import (
     shaped,
     whole,
 )
+from lrnn_jax._types import Scalar
 from lrnn_jax.networks import AbstractRNN, as_network
 from lrnn_jax.tasks._base import (
     AbstractTask,
@@ -30,6 +31,7 @@ from lrnn_jax.tasks._gradient_noise import LabelNoise
 from lrnn_jax.tasks._response import (
     AbstractResponse,
     Modes,
+    Sampled,
     Samples,
     choose_evaluation,
     impulse_response,
@@ -53,8 +55,13 @@ class AbstractFilter(AbstractTask):
     """T."""
     channels: eqx.AbstractVar[tuple[int, int]]
     """(inputs, outputs) of the target."""
-    label_noise: eqx.AbstractVar[Float[Array, ""] | None]
+    label_noise: eqx.AbstractVar[Scalar | None]
     evaluation: eqx.AbstractVar[Evaluation]
+
+    def __init__(self, dt: ArrayLike, label_noise: ArrayLike | None, evaluation: Evaluation):
+        self.dt = as_dt(dt)
+        self.label_noise = optional(label_noise, "label_noise", 0)
+        self.evaluation = as_evaluation(evaluation)
 
     @property
     @abstractmethod
@@ -62,7 +69,7 @@ class AbstractFilter(AbstractTask):
         """F in its most useful form: modes where it has them, samples otherwise."""
 
     @property
-    def samples(self) -> Float[Array, "time inputs outputs"]:
+    def samples(self) -> Sampled:
         """F_0 … F_{T-1}; F_t is the target at time t·dt."""
         return self.response.samples(self.steps)
 
@@ -75,33 +82,27 @@ class AbstractFilter(AbstractTask):
         if not self.stochastic:
             choose_evaluation(model, self.response, self.evaluation)
 
-    def sample(self, key: PRNGKeyArray) -> Float[Array, "time inputs outputs"] | None:
+    def sample(self, key: PRNGKeyArray) -> Sampled | None:
         """Label noise of one epoch, σ ξ; None without label noise."""
         if self.label_noise is None:
             return None
         shape = (self.steps, *self.channels)
         return self.label_noise * jr.normal(one_key(key), shape, self.label_noise.dtype)
 
-    def loss(
-        self, model: AbstractRNN, batch: Float[Array, "time inputs outputs"] | None = None
-    ) -> Float[Array, ""]:
+    def loss(self, model: AbstractRNN, batch: Sampled | None = None) -> Scalar:
         """L; `batch` is added to the target (label noise from `sample`)."""
         target = self.response if batch is None else Samples(self._noisy(batch))
         as_network(model, "model")
         way = Evaluation.AUTO if batch is not None else self.evaluation
         return response_error(model, target, self.steps, evaluation=way)
 
-    def inputs(
-        self, batch: Float[Array, "time inputs outputs"] | None = None
-    ) -> Float[Array, "inputs time inputs"]:
+    def inputs(self, batch: Sampled | None = None) -> Float[Array, "inputs time inputs"]:
         """One trial an input channel: an impulse of 1/dt at step 0."""
         return impulses(self.channels[0], self.steps, self.dt)
 
     def score(
-        self,
-        output: Float[Array, "inputs time outputs"],
-        batch: Float[Array, "time inputs outputs"] | None = None,
-    ) -> Float[Array, ""]:
+        self, output: Float[Array, "inputs time outputs"], batch: Sampled | None = None
+    ) -> Scalar:
         """L of impulse responses, one trial an input channel."""
         error = output - self.trials(batch).target.astype(output.dtype)
         return self.dt.astype(output.dtype) * jnp.sum(error**2)
@@ -119,14 +120,14 @@ class AbstractFilter(AbstractTask):
             error, jnp.sqrt(dt) * self.label_noise.astype(y.dtype), jnp.zeros_like(dt)
         )
 
-    def _noisy(self, batch: Any) -> Float[Array, "time inputs outputs"]:
+    def _noisy(self, batch: Any) -> Sampled:
         """F with the label noise of an epoch."""
         target = self.samples
         if batch is None:
             return target
         return target + shaped(batch, "batch", *target.shape).astype(target.dtype)
 
-    def trials(self, batch: Float[Array, "time inputs outputs"] | None = None) -> Trials:
+    def trials(self, batch: Sampled | None = None) -> Trials:
         """One trial an input channel: an impulse of 1/dt, and the response to become."""
         target = jnp.swapaxes(self._noisy(batch), 0, 1)
         return Trials(self.inputs(batch), target, jnp.ones(target.shape[:2], target.dtype))
@@ -152,9 +153,9 @@ class ImpulseResponse(AbstractFilter):
     True
     """
 
-    target: Float[Array, "time inputs outputs"]
-    dt: Float[Array, ""]
-    label_noise: Float[Array, ""] | None
+    target: Sampled
+    dt: Scalar
+    label_noise: Scalar | None
     evaluation: Evaluation = eqx.field(static=True)
 
     def __init__(
@@ -173,9 +174,7 @@ class ImpulseResponse(AbstractFilter):
                 f"`target` has shape (time,) or (time, inputs, outputs); got {target.shape}."
             )
         self.target = target
-        self.dt = as_dt(dt)
-        self.label_noise = optional(label_noise, "label_noise", 0)
-        self.evaluation = as_evaluation(evaluation)
+        super().__init__(dt, label_noise, evaluation)
 
     @property
     def response(self) -> AbstractResponse:
@@ -217,9 +216,9 @@ class ExponentialFilter(AbstractFilter):
 
     rate: Float[Array, "..."]
     amplitude: Float[Array, "inputs outputs"]
-    dt: Float[Array, ""]
+    dt: Scalar
     steps: int = eqx.field(static=True)
-    label_noise: Float[Array, ""] | None
+    label_noise: Scalar | None
     evaluation: Evaluation = eqx.field(static=True)
 
     def __init__(
@@ -233,10 +232,8 @@ class ExponentialFilter(AbstractFilter):
         evaluation: Evaluation = Evaluation.AUTO,
     ):
         self.rate, self.amplitude = _per_channel(rate, amplitude)
-        self.dt = as_dt(dt)
+        super().__init__(dt, label_noise, evaluation)
         self.steps = whole(steps, "steps")
-        self.label_noise = optional(label_noise, "label_noise", 0)
-        self.evaluation = as_evaluation(evaluation)
 
     @property
     def response(self) -> AbstractResponse:
@@ -271,9 +268,9 @@ class MixedFilter(AbstractFilter):
     rates: Float[Array, " terms"]
     amplitudes: Float[Array, " terms"]
     frequencies: Float[Array, " terms"]
-    dt: Float[Array, ""]
+    dt: Scalar
     steps: int = eqx.field(static=True)
-    label_noise: Float[Array, ""] | None
+    label_noise: Scalar | None
     evaluation: Evaluation = eqx.field(static=True)
     channels = (1, 1)
 
@@ -294,10 +291,8 @@ class MixedFilter(AbstractFilter):
         turn = jnp.zeros_like(self.rates) if frequencies is None else frequencies
         self.frequencies = shaped(real_array(turn, "frequencies"), "frequencies", size)
         self.rates, self.frequencies = same_dtype(self.rates, self.frequencies)
-        self.dt = as_dt(dt)
+        super().__init__(dt, label_noise, evaluation)
         self.steps = whole(steps, "steps")
-        self.label_noise = optional(label_noise, "label_noise", 0)
-        self.evaluation = as_evaluation(evaluation)
 
     @property
     def response(self) -> AbstractResponse:
@@ -328,9 +323,9 @@ class OscillatingFilter(AbstractFilter):
     rate: Float[Array, "..."]
     frequency: Float[Array, "..."]
     amplitude: Float[Array, "inputs outputs"]
-    dt: Float[Array, ""]
+    dt: Scalar
     steps: int = eqx.field(static=True)
-    label_noise: Float[Array, ""] | None
+    label_noise: Scalar | None
     evaluation: Evaluation = eqx.field(static=True)
 
     def __init__(
@@ -352,10 +347,8 @@ class OscillatingFilter(AbstractFilter):
                 f"`frequency` must be a number or have the shape of `rate` {self.rate.shape}; got "
                 f"{self.frequency.shape}."
             )
-        self.dt = as_dt(dt)
+        super().__init__(dt, label_noise, evaluation)
         self.steps = whole(steps, "steps")
-        self.label_noise = optional(label_noise, "label_noise", 0)
-        self.evaluation = as_evaluation(evaluation)
 
     @property
     def response(self) -> AbstractResponse:

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, UInt
 
+from lrnn_jax._readable import of_part
+from lrnn_jax._types import Input, Inputs, Numbers, Output, Outputs, State, States, Values
 from lrnn_jax.networks import (
     AbstractActivation,
     AbstractRescheduledRNN,
@@ -15,8 +17,6 @@ from lrnn_jax.networks import (
     Simulation,
     inner_power,
 )
-
-Values = Float[Array, "..."]
 
 
 def _kicks(network: "NoisyRNN", steps: int) -> Float[Array, "time trial state"]:
@@ -30,23 +30,15 @@ def _kicks(network: "NoisyRNN", steps: int) -> Float[Array, "time trial state"]:
     return network.std.astype(inner.dtype) * jnp.swapaxes(kicks, 0, 1)
 
 
-def noisy_states(
-    network: "NoisyRNN",
-    inputs: Float[Array, "time trial inputs"],
-    state: Float[Array, "trial state"],
-    noise: None,
-) -> Float[Array, "time trial state"]:
+def noisy_states(network: "NoisyRNN", inputs: Inputs, state: State, noise: None) -> States:
     """h_1 … h_T with noise."""
     inner = network.network
     return inner.simulation.states(inner, inputs, state, _kicks(network, len(inputs)))
 
 
 def noisy_outputs(
-    network: "NoisyRNN",
-    inputs: Float[Array, "time trial inputs"],
-    state: Float[Array, "trial state"],
-    noise: None,
-) -> tuple[Float[Array, "trial state"], Float[Array, "time trial outputs"]]:
+    network: "NoisyRNN", inputs: Inputs, state: State, noise: None
+) -> tuple[State, Outputs]:
     """h_T, and the outputs with noise."""
     inner = network.network
     return inner.simulation.outputs(inner, inputs, state, _kicks(network, len(inputs)))
@@ -61,18 +53,13 @@ class NoisyRNN(AbstractRescheduledRNN):
     simulation = Simulation(noisy_states, noisy_outputs, power=inner_power)
 
 
-def _of_phi(name: str) -> Any:
-    """A property that is the smoothed function's."""
-    return property(lambda self: getattr(self.activation, name))
-
-
 class Smoothed(AbstractActivation):
     """⟨φ(h + √v ξ)⟩ over ξ ~ N(0, 1), as a function of h."""
 
     activation: AbstractActivation
     variance: Float[Array, ""]
 
-    linear, odd = _of_phi("linear"), _of_phi("odd")
+    linear, odd = of_part("activation", "linear"), of_part("activation", "odd")
 
     def __call__(self, h: Values) -> Values:
         return self.average(h, jnp.zeros_like(h))
@@ -87,22 +74,14 @@ class Smoothed(AbstractActivation):
         return self.activation.power(mean, variance + self.variance)
 
 
-def smoothed_states(
-    network: "SmoothedRNN",
-    inputs: Float[Array, "time trial inputs"],
-    state: Float[Array, "trial state"],
-    noise: None,
-) -> Float[Array, "time trial state"]:
+def smoothed_states(network: "SmoothedRNN", inputs: Inputs, state: State, noise: None) -> States:
     """(h̄, v) at 1 … T."""
     return _run(network, inputs, state, lambda state: state)[1]
 
 
 def smoothed_outputs(
-    network: "SmoothedRNN",
-    inputs: Float[Array, "time trial inputs"],
-    state: Float[Array, "trial state"],
-    noise: None,
-) -> tuple[Float[Array, "trial state"], Float[Array, "time trial outputs"]]:
+    network: "SmoothedRNN", inputs: Inputs, state: State, noise: None
+) -> tuple[State, Outputs]:
     """(h̄, v) at T, and the outputs."""
     return _run(network, inputs, state, network.readout)
 
@@ -115,9 +94,7 @@ def _run(network: "SmoothedRNN", inputs: Any, state: Any, see: Any) -> tuple[Arr
     return network.network.simulation.scan(body, state, inputs)
 
 
-def smoothed_power(
-    network: "SmoothedRNN", states: Float[Array, "*batch state"]
-) -> Float[Array, "*batch"]:
+def smoothed_power(network: "SmoothedRNN", states: State) -> Numbers:
     """‖rates‖²/s, of which the average over noise."""
     return network.at_each(lambda inner, h: inner.power(h), "(s)->()", states)
 
@@ -142,14 +119,12 @@ class SmoothedRNN(AbstractWrappedRNN):
     def initial_state(self) -> Float[Array, " state"]:
         return jnp.append(self.network.initial_state, 0)
 
-    def step(
-        self, state: Float[Array, "*batch state"], x: Float[Array, "*batch inputs"]
-    ) -> Float[Array, "*batch state"]:
+    def step(self, state: State, x: Input) -> State:
         h = self.at_each(lambda inner, h, x: inner.step(h, x), "(s),(i)->(t)", state, x)
         keep, kick = 1 - self.dt.astype(h.dtype), self.std.astype(h.dtype)
         return jnp.concatenate([h, keep**2 * state[..., -1:] + kick**2], axis=-1)
 
-    def readout(self, state: Float[Array, "*batch state"]) -> Float[Array, "*batch outputs"]:
+    def readout(self, state: State) -> Output:
         return self.at_each(lambda inner, h: inner.readout(h), "(s)->(o)", state)
 
     def at_each(self, function: Any, signature: str, state: Array, *more: Array) -> Array:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, UInt
 
 from lrnn_jax._checks import component, number, one_key, optional, shown, whole
+from lrnn_jax._readable import of_part
 from lrnn_jax.networks import AbstractRNN, as_network
 from lrnn_jax.reduced import AbstractReduction
 from lrnn_jax.tasks._base import AbstractObjective, AbstractTrialTask
@@ -90,6 +91,7 @@ class PrivateNoise(AbstractObjective):
     neurons: int | None = eqx.field(static=True)
     scale: Float[Array, ""] | None
     of_outputs, private = False, True
+    dt = of_part("task", "dt")
 
     def __init__(
         self,
@@ -110,10 +112,6 @@ class PrivateNoise(AbstractObjective):
     def _trial_task(self) -> Any:
         """The task without its cost."""
         return self.task.task if isinstance(self.task, RateCost) else self.task
-
-    @property
-    def dt(self) -> Float[Array, ""]:
-        return self.task.dt
 
     @property
     def held_out(self) -> NoisyTrials | None:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from lrnn_jax._checks import component, number
+from lrnn_jax._readable import of_part
 from lrnn_jax.networks import AbstractRNN, as_network
 from lrnn_jax.tasks._base import AbstractObjective, AbstractTask
 
@@ -44,6 +45,7 @@ class RateCost(AbstractObjective):
     task: AbstractTask
     strength: Float[Array, ""]
     of_outputs = False
+    dt, stochastic, check = (of_part("task", name) for name in ("dt", "stochastic", "check"))
 
     def __init__(self, task: AbstractTask, strength: ArrayLike):
         self.task = component(task, AbstractTask, "task", "FlipFlop(dt, steps, batch)")
@@ -52,20 +54,9 @@ class RateCost(AbstractObjective):
             eqx.filter_eval_shape(task.trials)
 
     @property
-    def dt(self) -> Float[Array, ""]:
-        return self.task.dt
-
-    @property
     def held_out(self) -> Any:
         """Data that the task holds out."""
         return self.task.held_out
-
-    @property
-    def stochastic(self) -> bool:
-        return self.task.stochastic
-
-    def check(self, model: AbstractRNN) -> None:
-        self.task.check(model)
 
     def sample(self, key: PRNGKeyArray) -> Any:
         """The task's data of one epoch."""

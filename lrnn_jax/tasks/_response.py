@@ -14,16 +14,18 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, Inexact
+from jaxtyping import Array, Float, Inexact
 
 from lrnn_jax._readable import AbstractReadable
-from lrnn_jax._types import small_matmul
+from lrnn_jax._types import Scalar, small_matmul
 from lrnn_jax.networks import AbstractRNN
 from lrnn_jax.reduced import AbstractReduction, LinearSystem
 from lrnn_jax.tasks._base import Evaluation
 
 Power = TypeVar("Power")
 Sums = TypeVar("Sums")
+Poles = Inexact[Array, " modes"]
+Sampled = Float[Array, "time inputs outputs"]
 
 
 class AbstractResponse(AbstractReadable):
@@ -39,7 +41,7 @@ class AbstractResponse(AbstractReadable):
     """F as a sum of exponentials, where it is one."""
 
     @abstractmethod
-    def samples(self, steps: int) -> Float[Array, "time inputs outputs"]:
+    def samples(self, steps: int) -> Sampled:
         """F_0 … F_{T-1}."""
 
 
@@ -50,9 +52,9 @@ class Samples(AbstractResponse):
     (50, 1, 1)
     """
 
-    values: Float[Array, "time inputs outputs"]
+    values: Sampled
 
-    def samples(self, steps: int) -> Float[Array, "time inputs outputs"]:
+    def samples(self, steps: int) -> Sampled:
         return self.values
 
 
@@ -66,7 +68,7 @@ class Generated(AbstractResponse):
 
     generator: LinearSystem
 
-    def samples(self, steps: int) -> Float[Array, "time inputs outputs"]:
+    def samples(self, steps: int) -> Sampled:
         a, b, c = self.generator
 
         def body(state: Array, _: None) -> tuple[Array, Array]:
@@ -87,7 +89,7 @@ class Modes(AbstractResponse):
     [1.    0.5   0.25  0.125]
     """
 
-    poles: Inexact[Array, " modes"]
+    poles: Poles
     amplitudes: Float[Array, "modes inputs outputs"]
 
     def astype(self, dtype: Any) -> "Modes":
@@ -95,7 +97,7 @@ class Modes(AbstractResponse):
         poles = np.result_type(dtype, np.complex64) if jnp.iscomplexobj(self.poles) else dtype
         return Modes(self.poles.astype(poles), self.amplitudes.astype(dtype))
 
-    def samples(self, steps: int) -> Float[Array, "time inputs outputs"]:
+    def samples(self, steps: int) -> Sampled:
         powers = self.poles[None, :] ** jnp.arange(steps, dtype=self.poles.dtype)[:, None]
         return jnp.einsum("tj,jio->tio", jnp.real(powers), self.amplitudes)
 
@@ -120,13 +122,13 @@ class Modes(AbstractResponse):
         return LinearSystem(a=a, b=b, c=c)
 
 
-def impulses(inputs: int, steps: int, dt: Float[Array, ""]) -> Float[Array, "inputs time inputs"]:
+def impulses(inputs: int, steps: int, dt: Scalar) -> Float[Array, "inputs time inputs"]:
     """An impulse of 1/dt at step 0, on one input channel in each trial."""
     pulse = jnp.eye(inputs, dtype=dt.dtype) / dt
     return jnp.zeros((inputs, steps, inputs), dt.dtype).at[:, 0].set(pulse)
 
 
-def impulse_response(model: AbstractRNN, steps: int) -> Float[Array, "time inputs outputs"]:
+def impulse_response(model: AbstractRNN, steps: int) -> Sampled:
     """Y_t: outputs at step t after an input of 1/dt at step 0, one input channel at a time.
 
     >>> same = tasks.impulse_response(net, 50) - tasks.impulse_response(reduction, 50)
@@ -144,7 +146,7 @@ def response_error(
     *,
     evaluation: Evaluation = Evaluation.AUTO,
     triangular: bool = False,
-) -> Float[Array, ""]:
+) -> Scalar:
     """dt Σ_t ω_t ‖Y_t − F_t‖² by the requested or the fastest applicable way.
 
     Arguments:
@@ -245,7 +247,7 @@ def power_sum(
     return v if triangular else s
 
 
-def _by_doubling(model: Any, target: Any, steps: int, triangular: bool) -> Float[Array, ""]:
+def _by_doubling(model: Any, target: Any, steps: int, triangular: bool) -> Scalar:
     """Σ_t ω_t ‖Y_t − F_t‖² from the Gramians of the network, of the target and between the two."""
     system, dt = model.system(), model.dt.astype(model.dtype)
     ours = LinearSystem(a=system.a, b=system.b / dt, c=system.c)
@@ -279,7 +281,7 @@ class _Pair(NamedTuple):
     rho: Array
 
 
-def _closed_form(model: Any, target: Any, steps: int, triangular: bool) -> Float[Array, ""]:
+def _closed_form(model: Any, target: Any, steps: int, triangular: bool) -> Scalar:
     """Σ_t ω_t ‖a pᵗ + b D_t − Re Σ_j c_j ρ_jᵗ‖² from sums of geometric series.
 
     p = 1 − dt, q = p + dt·vu, D_t = (qᵗ − pᵗ)/(q − p), a = S_zm, b = dt S_zu S_vm.
@@ -320,11 +322,8 @@ def _closed_form(model: Any, target: Any, steps: int, triangular: bool) -> Float
 
 
 def _power_of_modes(
-    rho: Float[Array, " modes"] | Complex[Array, " modes"],
-    c: Float[Array, "modes inputs outputs"],
-    steps: int,
-    triangular: bool,
-) -> Float[Array, ""]:
+    rho: Poles, c: Float[Array, "modes inputs outputs"], steps: int, triangular: bool
+) -> Scalar:
     """Σ_t ω_t ‖Re Σ_j c_j ρ_jᵗ‖² from sums of geometric series."""
 
     def geometric(x: Array) -> Array:

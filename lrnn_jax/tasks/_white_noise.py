@@ -9,12 +9,16 @@ import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from lrnn_jax._checks import as_float, component, number, one_key, whole, whole_or_none
+from lrnn_jax._readable import of_part
+from lrnn_jax._types import Scalar
 from lrnn_jax.networks import AbstractRNN, as_network
 from lrnn_jax.reduced import linear_system, simplest
 from lrnn_jax.tasks._base import (
     AbstractTask,
     AbstractTrialTask,
     Evaluation,
+    TrialInputs,
+    TrialOutputs,
     Trials,
     as_evaluation,
     check_fits,
@@ -61,7 +65,7 @@ class AbstractWhiteNoise(AbstractTask):
     """
 
     steps: eqx.AbstractVar[int]
-    std: eqx.AbstractVar[Float[Array, ""]]
+    std: eqx.AbstractVar[Scalar]
     signal: eqx.AbstractVar["AbstractTrialTask | None"]
     batch: eqx.AbstractVar[int | None]
     evaluation: eqx.AbstractVar[Evaluation]
@@ -74,9 +78,7 @@ class AbstractWhiteNoise(AbstractTask):
         """Impulse response of the imitated system, for the expectation."""
 
     @abstractmethod
-    def imitate(
-        self, inputs: Float[Array, "trial time inputs"]
-    ) -> Float[Array, "trial time outputs"]:
+    def imitate(self, inputs: TrialInputs) -> TrialOutputs:
         """Outputs y* of the imitated system."""
 
     @property
@@ -107,7 +109,7 @@ class AbstractWhiteNoise(AbstractTask):
             inputs = inputs + self.signal.inputs(self.signal.sample(signal_key))
         return Pairs(inputs, self.imitate(inputs))
 
-    def loss(self, model: AbstractRNN, batch: Pairs | None = None) -> Float[Array, ""]:
+    def loss(self, model: AbstractRNN, batch: Pairs | None = None) -> Scalar:
         """L of a minibatch, or ⟨L⟩ where `batch` is None."""
         dt = as_network(model, "model").dt.astype(model.dtype)
         if batch is not None:
@@ -118,7 +120,7 @@ class AbstractWhiteNoise(AbstractTask):
         )
         return (self.std.astype(model.dtype) * dt) ** 2 * error
 
-    def weight(self, batch: Pairs | None) -> Float[Array, ""] | None:
+    def weight(self, batch: Pairs | None) -> Scalar | None:
         """The number of trials; None for the expectation."""
         return None if batch is None else as_float(batch[0].shape[0])
 
@@ -135,15 +137,13 @@ class AbstractWhiteNoise(AbstractTask):
         size = self.std.astype(y.dtype) * dt ** (3 / 2)
         return InputNoise(size * error, jnp.asarray(self.batch, y.dtype), jnp.zeros_like(dt))
 
-    def inputs(self, batch: Pairs | None = None) -> Float[Array, "trial time inputs"]:
+    def inputs(self, batch: Pairs | None = None) -> TrialInputs:
         """x of a minibatch; impulses, the responses to which decide ⟨L⟩, where `batch` is None."""
         if batch is None:
             return impulses(self.channels[0], self.steps, self.dt)
         return self._pairs(batch).inputs
 
-    def score(
-        self, output: Float[Array, "trial time outputs"], batch: Pairs | None = None
-    ) -> Float[Array, ""]:
+    def score(self, output: TrialOutputs, batch: Pairs | None = None) -> Scalar:
         """L of a minibatch's outputs, or ⟨L⟩ of impulse responses where `batch` is None."""
         dt = self.dt.astype(output.dtype)
         # time first, as simulations make outputs: no copies to reorder them
@@ -190,10 +190,12 @@ class WhiteNoise(AbstractWhiteNoise):
     """
 
     filter: AbstractFilter
-    std: Float[Array, ""]
+    std: Scalar
     signal = None
     batch: int | None = eqx.field(static=True)
     evaluation: Evaluation = eqx.field(static=True)
+    dt, steps = of_part("filter", "dt"), of_part("filter", "steps")
+    channels, response = of_part("filter", "channels"), of_part("filter", "response")
 
     def __init__(
         self,
@@ -211,25 +213,7 @@ class WhiteNoise(AbstractWhiteNoise):
         self.batch = whole_or_none(batch, "batch", "the exact expectation")
         self.evaluation = as_evaluation(evaluation)
 
-    @property
-    def steps(self) -> int:
-        return self.filter.steps
-
-    @property
-    def dt(self) -> Float[Array, ""]:
-        return self.filter.dt
-
-    @property
-    def channels(self) -> tuple[int, int]:
-        return self.filter.channels
-
-    @property
-    def response(self) -> AbstractResponse:
-        return self.filter.response
-
-    def imitate(
-        self, inputs: Float[Array, "trial time inputs"]
-    ) -> Float[Array, "trial time outputs"]:
+    def imitate(self, inputs: TrialInputs) -> TrialOutputs:
         response, length = self.filter.samples, 2 * self.steps
         spectra = jnp.fft.rfft(inputs, length, axis=1), jnp.fft.rfft(response, length, axis=0)
         product = jnp.einsum("bfi,fio->bfo", *spectra)
@@ -260,10 +244,11 @@ class TeacherStudent(AbstractWhiteNoise):
 
     teacher: AbstractRNN
     steps: int = eqx.field(static=True)
-    std: Float[Array, ""]
+    std: Scalar
     signal: AbstractTrialTask | None
     batch: int | None = eqx.field(static=True)
     evaluation: Evaluation = eqx.field(static=True)
+    dt = of_part("teacher", "dt")
 
     def __init__(
         self,
@@ -296,10 +281,6 @@ class TeacherStudent(AbstractWhiteNoise):
         self.evaluation = as_evaluation(evaluation)
 
     @property
-    def dt(self) -> Float[Array, ""]:
-        return self.teacher.dt
-
-    @property
     def channels(self) -> tuple[int, int]:
         return self.teacher.inputs, self.teacher.outputs
 
@@ -310,7 +291,5 @@ class TeacherStudent(AbstractWhiteNoise):
             return Samples(impulse_response(self.teacher, self.steps))
         return Generated(system._replace(b=system.b / self.dt))
 
-    def imitate(
-        self, inputs: Float[Array, "trial time inputs"]
-    ) -> Float[Array, "trial time outputs"]:
+    def imitate(self, inputs: TrialInputs) -> TrialOutputs:
         return self.teacher.rollout(inputs)
