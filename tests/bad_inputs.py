@@ -506,7 +506,7 @@ NOT_CALLED = {
         gaussian_average gram_rank impulse_response invariants_of is_realisable linear_system
         markov_parameters moments nodes one_set outcome outcome_code power_sum range_projector
         reachable_interval read_after recurrent_drive relative_gap root scan_states
-        share_beyond_closure simplest stack third_moment trapezoid variance_beyond
+        share_beyond_closure simplest square_root stack third_moment trapezoid variance_beyond
         vectors_with_overlaps visible_mask readable summarise""",
     "of any arguments": "Labelled grid zipped join_curves ProgressBar",
 }

@@ -155,7 +155,7 @@ def test_more_starts_are_drawn_while_no_two_agree(curves):
         data = Observations(Visible(), values, epochs=EPOCHS, noise=noise)
         found = inference.infer(data, TASK, METHOD, model=MODEL, starts=6, key=jr.key(0))
         assert (len(found.fits.cost), found.resolved) == (ends, ends == 6)
-        assert len(np.unique(np.asarray(found.fits.theta)[:, 0])) == ends
+    assert len(np.unique(np.asarray(found.fits.theta)[:, 0])) == ends
 
 
 def test_intervals_are_those_of_a_linear_problem(estimate):

@@ -9,7 +9,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
 
-from lrnn_jax._checks import component, one_key, whole
+from lrnn_jax._checks import component, number, one_key, whole
 from lrnn_jax.inference._channels import AbstractChannel, dependence
 from lrnn_jax.inference._estimate import Estimate, Prior, infer
 from lrnn_jax.inference._observations import Observations, as_epochs
@@ -205,6 +205,7 @@ def confusion(
     component(candidates, Mapping, "candidates", '{"all": Descent(5e-3)}')
     component(observe, AbstractChannel, "observe", "Outputs(every=20)")
     epochs, repetitions = as_epochs(epochs), whole(repetitions, "repetitions")
+    noise = number(noise, "noise", 0, open_start=True)
     networks, errors, starting = jr.split(one_key(key), 3)
     stride = Observations(observe, np.zeros(len(epochs)), epochs=epochs, noise=1.0).stride
     columns = (*candidates, "unresolved")
@@ -220,9 +221,9 @@ def confusion(
                 f"before the last of `epochs`: take a smaller step."
             )
         shown = clean + noise * jr.normal(jr.fold_in(errors, row), clean.shape)
-        for number, values in enumerate(shown):
+        for turn, values in enumerate(shown):
             data = Observations(observe, values, epochs=epochs, noise=noise)
-            found = compare(data, objective, candidates, **given, key=jr.fold_in(starting, number))
+            found = compare(data, objective, candidates, **given, key=jr.fold_in(starting, turn))
             said[row, columns.index(found.best)] += 1
-            misfit[row, number] = float(found.estimates[name].chi2) / data.size
+            misfit[row, turn] = float(found.estimates[name].chi2) / data.size
     return Confusion(tuple(candidates), jnp.asarray(said), jnp.asarray(misfit))

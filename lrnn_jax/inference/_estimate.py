@@ -13,7 +13,7 @@ from lrnn_jax._checks import component, names, number, one_key, real_array, show
 from lrnn_jax._readable import AbstractReadable
 from lrnn_jax._results import RESULTS, outcome
 from lrnn_jax.inference._combinations import Combinations, combinations
-from lrnn_jax.inference._fit import Fits, fit
+from lrnn_jax.inference._fit import Fits, fit, root_of
 from lrnn_jax.inference._images import Images, images
 from lrnn_jax.inference._methods import traits
 from lrnn_jax.inference._observations import Observations
@@ -321,7 +321,7 @@ def _estimate(
     theta = fits.theta[best]
     return Estimate(
         theta=theta,
-        covariance=covariance(s, theta, data.noise.ravel() * scale, std),
+        covariance=_inverse(fits.root[best]),
         prior_std=std,
         chi2=fits.chi2[best],
         scale=jnp.asarray(scale, theta.dtype),
@@ -364,9 +364,12 @@ def covariance(
     >>> inference.covariance(looks, net.overlaps.vector(), data.noise.ravel(), prior).shape
     (10, 10)
     """
-    slopes = linearise(s, theta)[1] / noise[:, None]
-    r = jnp.linalg.qr(jnp.concatenate([slopes, jnp.diag(1 / std)]), mode="r")
-    inverse = jax.scipy.linalg.solve_triangular(r, jnp.eye(len(theta), dtype=theta.dtype))
+    return _inverse(root_of(linearise(s, theta)[1], noise, std))
+
+
+def _inverse(root: Array) -> Array:
+    """(RᵀR)⁻¹."""
+    inverse = jax.scipy.linalg.solve_triangular(root, jnp.eye(len(root), dtype=root.dtype))
     return inverse @ inverse.T
 
 

@@ -39,15 +39,19 @@ class State(NamedTuple):
 
 
 class Fits(NamedTuple):
-    """Ends of all starts: θ, χ² of the data, χ² and prior together.
+    """Ends of all starts: θ, χ² of the data, χ² and prior together; and R, by QR, there:
 
-    >>> inference.Fits(jnp.ones((2, 10)), jnp.zeros(2), jnp.ones(2)).chi2.shape
+        RᵀR = JᵀΣ⁻¹J + prior,    J = ∂y/∂θ
+
+    >>> ends = {"theta": jnp.ones((2, 10)), "chi2": jnp.zeros(2), "cost": jnp.ones(2)}
+    >>> inference.Fits(**ends, root=jnp.ones((2, 10, 10))).chi2.shape
     (2,)
     """
 
     theta: Float[Array, "start parameter"]
     chi2: Float[Array, " start"]
     cost: Float[Array, " start"]
+    root: Float[Array, "start parameter parameter"]
 
 
 def coordinates(theta: Array, setting: Setting) -> Array:
@@ -65,6 +69,12 @@ def parameters(x: Array, setting: Setting) -> Array:
     low = jnp.diag(jnp.exp(jnp.clip(x[:k], LOG_LOW, LOG_HIGH))).at[i, j].set(x[k:n])
     rows, columns = np.array(setting.model.roles.pairs).T
     return jnp.concatenate([(low @ low.T)[rows, columns], x[n:]])
+
+
+def root_of(slopes: Array, noise: Array, std: Array) -> Float[Array, "parameter parameter"]:
+    """R of slopes, noise and prior."""
+    rows = jnp.concatenate([slopes / noise[:, None], jnp.diag(1 / std)])
+    return jnp.linalg.qr(rows, mode="r")
 
 
 @eqx.filter_jit
@@ -118,7 +128,7 @@ class _Fit(eqx.Module):
         )
         chi2 = self.squares(end.y, end.theta, jnp.ones((), start.dtype), end.known, prior=False)
         cost = self.squares(end.y, end.theta, jnp.ones((), start.dtype), end.known)
-        return Fits(end.theta, chi2, cost)
+        return Fits(end.theta, chi2, cost, root_of(end.slopes, self.noise, self.std))
 
     def squares(self, y: Array, theta: Array, temper: Array, known: Any, prior: bool = True) -> Any:
         """The cost; infinite where something is not finite."""

@@ -35,24 +35,26 @@ from lrnn_jax.rules import AbstractRule, Backward, Gradient
 
 
 def as_solver(solver: Any) -> Any:
-    """A diffrax solver that knows its error; for None `Dopri8`.
+    """A diffrax solver that knows its error, or None.
 
     Errors: ValueError for anything else.
     """
+    if solver is None:
+        return None
     import diffrax  # here and below: a third of the time that the library takes to import
 
-    solver = diffrax.Dopri8() if solver is None else solver
     return component(solver, diffrax.AbstractAdaptiveSolver, "solver", "diffrax.Dopri8()")
 
 
 def as_adjoint(adjoint: Any) -> Any:
-    """A way to differentiate that can save at several times; for None recursive checkpointing.
+    """A way to differentiate that can save at several times, or None.
 
     Errors: ValueError for anything else.
     """
+    if adjoint is None:
+        return None
     import diffrax
 
-    adjoint = diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint
     such_as = "diffrax.RecursiveCheckpointAdjoint(), which can save at several times"
     component(adjoint, diffrax.AbstractAdjoint, "adjoint", such_as)
     if isinstance(adjoint, diffrax.BacksolveAdjoint):
@@ -161,6 +163,8 @@ class Flow(AbstractMethod):
     @property
     def _by_generator(self) -> bool:
         """Whether the solver takes the generator Ω of dX/de = XΩ in place of the velocity XΩ."""
+        if self.solver is None:
+            return False
         from lrnn_jax.learning._isospectral import Isospectral
 
         return isinstance(self.solver, Isospectral)
@@ -175,6 +179,7 @@ class Flow(AbstractMethod):
 
         space, loss = problem.space, problem.loss(0)
         rates, event, remembered = space.rates(self.rates), None, self.rule.init(space)
+        adjoint = diffrax.RecursiveCheckpointAdjoint() if self.adjoint is None else self.adjoint
 
         def velocity(t: Any, weights: Weights, args: Any) -> Weights:
             lr = rate_at(self.lr, t)
@@ -200,7 +205,7 @@ class Flow(AbstractMethod):
             saved = diffrax.SubSaveAt(ts=epochs, fn=kept)
             return diffrax.diffeqsolve(
                 diffrax.ODETerm(velocity),
-                self.solver,
+                diffrax.Dopri8() if self.solver is None else self.solver,
                 t0=epochs[0],
                 t1=epochs[-1],
                 dt0=None,
@@ -211,7 +216,7 @@ class Flow(AbstractMethod):
                 ),
                 max_steps=self.max_steps,
                 event=event,
-                adjoint=self.adjoint,
+                adjoint=adjoint,
                 throw=False,
             )
 
