@@ -498,7 +498,7 @@ NOT_CALLED = {
         LabelNoise StartNoise as_kurtosis check_gradient_noise with_kurtosis as_neurons as_feedback
         overlaps_beside
         Simulation inner_power Equilibria read_out as_network Generated Modes Samples EpochLoss
-        Setting combinations covariance fit d_optimal e_optimal
+        Setting combinations covariance fit starting d_optimal e_optimal
         Data Problem NoisyStep GramSpace ReadoutSpace plus_bias with_readout check_rates message_of
         as_evaluation as_activation at_rest check_fits check_gram checked_batch
         check_factorisable recurrent_change

@@ -148,6 +148,17 @@ def test_an_estimate_finds_the_network(estimate):
     assert "Estimate, successful" in str(estimate)
 
 
+def test_half_of_the_starts_are_near_the_data(curves):
+    """The nearest of fifty is nearer than one of ten that are just drawn, and all differ."""
+    s = inference.Setting(MODEL, TASK, METHOD, Visible(), tuple(EPOCHS), 5, ())
+    values = jnp.asarray(curves[2].ravel())
+    begin = inference.starting(s, 20, values, jnp.full(values.shape, 0.01), jr.key(0))
+    far = np.array([np.sum((np.asarray(s.predict(x)) - curves[2]) ** 2) for x in begin])
+    assert np.all(far[10:] < np.median(far[:10]))
+    assert np.median(far[10:]) < 0.3 * np.median(far[:10])
+    assert len(np.unique(begin[:, 0])) == 20
+
+
 def test_more_starts_are_drawn_while_no_two_agree(curves):
     """Six suffice; where rounding makes χ² differ by more than one, none of 24 agree."""
     for noise, ends, far in ((1e-2, 6, 0.0), (1e-10, 24, 1.0)):

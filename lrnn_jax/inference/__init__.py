@@ -23,6 +23,7 @@ from lrnn_jax.inference._predictions import (
 from lrnn_jax.inference._ranks import Ranks, exact_ranks
 from lrnn_jax.inference._recordings import Recorded, from_recordings
 from lrnn_jax.inference._saved import AbstractSaved
+from lrnn_jax.inference._starts import starting
 from lrnn_jax.inference._systems import System, system
 from lrnn_jax.inference._table import read_observations
 from lrnn_jax.inference._written import Columns

@@ -286,11 +286,11 @@ def _search(
     values, noise = data.values.ravel(), data.noise.ravel()
     first = starting(s, starts, values, noise, key)
     fits = fit(s, values, noise, *prior, jnp.concatenate([first, more]))
-    for again in range(AGAIN):
+    for _ in range(AGAIN):
         if _agreeing(fits) >= FEWEST:
             break
-        first = starting(s, starts, values, noise, jr.fold_in(key, again))
-        found = fit(s, values, noise, *prior, first)
+        key = jr.split(key, 3)[2]  # `starting` splits it in two, which are the first of three
+        found = fit(s, values, noise, *prior, starting(s, starts, values, noise, key))
         fits = jax.tree.map(lambda *both: jnp.concatenate(both), fits, found)
     return fits
 

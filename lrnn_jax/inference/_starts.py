@@ -18,9 +18,13 @@ LOOKS = 50
 def starting(
     s: Setting, starts: int, data: Array, noise: Array, key: PRNGKeyArray
 ) -> Float[Array, "start parameter"]:
-    """Random overlaps; every second start is the one of LOOKS whose curve is nearest to the data.
+    """Random overlaps; in their second half, of LOOKS each the one that is nearest to the data.
 
     These find what is known well; where little is known, more of the others find the best valley.
+
+    >>> looks = inference.Setting(reduction, task, descent, data.channel, data.epochs, 5, ())
+    >>> inference.starting(looks, 4, data.values.ravel(), data.noise.ravel(), key).shape
+    (4, 10)
     """
 
     def nearest(key: Array) -> Array:
