@@ -298,7 +298,13 @@ def test_importing_the_library_does_not_start_jax():
 
 def test_importing_the_library_loads_no_heavy_extras():
     heavy = ("matplotlib", "xarray", "zarr", "tyro", "tqdm", "pandas", "diffrax", "optimistix")
-    heavy += ("scipy.sparse", "scipy.linalg", "scipy.optimize", "jax.experimental.sparse")
+    heavy += (
+        "scipy.sparse",
+        "scipy.linalg",
+        "scipy.optimize",
+        "scipy.special",
+        "jax.experimental.sparse",
+    )
     script = f"import sys, lrnn_jax; print([m for m in {heavy!r} if m in sys.modules])"
     script += "; print('lrnn_jax.learning' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

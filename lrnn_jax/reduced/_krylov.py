@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import scipy
 from jaxtyping import Array, ArrayLike, Float
-from scipy.special import gammaln, xlog1py
 
 from lrnn_jax._checks import as_columns, as_dt, function, number, real_array, whole
 from lrnn_jax.networks import AbstractBulk, BulkLaw, Feedback
@@ -109,8 +108,10 @@ def krylov_frame(
 def _reach(k: int, steps: int, dt: float) -> float:
     """max over t ≤ T of the share of a state that W has moved k times."""
     t = np.arange(k, steps + 1)
-    ways = gammaln(t + 1) - gammaln(k + 1) - gammaln(t - k + 1)
-    return math.exp((ways + k * math.log(dt) + xlog1py(t - k, -dt)).max(initial=-math.inf))
+    special = scipy.special
+    ways = special.gammaln(t + 1) - special.gammaln(k + 1) - special.gammaln(t - k + 1)
+    logs = ways + k * math.log(dt) + special.xlog1py(t - k, -dt)
+    return math.exp(logs.max(initial=-math.inf))
 
 
 def check_forward(fixed: Feedback) -> None:
