@@ -227,7 +227,7 @@ def _best(score: Callable[..., Any], s: Setting, starts: int, key: Any) -> Probe
         return jnp.linalg.solve(turn.T, energy * x / jnp.linalg.norm(x))
 
     def cost(x: Array) -> tuple[Array, Array]:
-        value, loss = score(_with(s, amplitudes(x)), s.stride)
+        value, loss = score(_with(s, amplitudes(x)), 1)
         up = jnp.maximum(loss[:, 1:] - loss[:, :-1], 0.0)
         total = STEADY * jnp.sum(up / loss[:, :1]) - jnp.log(value)
         return total, total

@@ -310,28 +310,41 @@ def _fitted(
 
 
 def _agreeing(fits: Fits) -> int:
-    return int(jnp.sum(fits.cost < jnp.min(fits.cost) + AGREE))
+    cost = np.asarray(fits.cost)
+    return int(np.sum(cost < np.min(cost) + AGREE))
 
 
 def _estimate(
     s: Setting, data: Observations, std: Array, fits: Fits, scale: ArrayLike = 1.0
 ) -> Estimate:
     """The best of all starts, and what surrounds it."""
-    best = jnp.argmin(fits.cost)
-    theta = fits.theta[best]
+    how = traits(s.method)
+    flat = how.gradient and s.model.linear
+    rates = {name: float(rate) for name, rate in (how.rates or {}).items()} if flat else None
+    theta, inverse, chi2, ends = _best(s, fits, rates)
     return Estimate(
         theta=theta,
-        covariance=_inverse(fits.root[best]),
+        covariance=inverse,
         prior_std=std,
-        chi2=fits.chi2[best],
+        chi2=chi2,
         scale=jnp.asarray(scale, theta.dtype),
         size=data.size,
         fits=fits,
         combined=combinations(s),
-        flat_range=_range(s, theta),
+        flat_range=ends,
         setting=s,
         sees_overlaps=data.channel.kind == "visible",
     )
+
+
+@eqx.filter_jit
+def _best(s: Setting, fits: Fits, rates: Any) -> tuple[Array, Array, Array, Any]:
+    """θ of the lowest cost, its covariance and χ², and the cone's range along the flat direction:
+    zeros where nothing is flat."""
+    best = jnp.argmin(fits.cost)
+    theta, zero = fits.theta[best], jnp.zeros(())
+    low, high = (zero, zero) if rates is None else flat_range(s.at(theta), rates)
+    return theta, _inverse(fits.root[best]), fits.chi2[best], (low, high)
 
 
 def _ends(begin: Any, s: Setting) -> Float[Array, "start parameter"]:
@@ -375,11 +388,3 @@ def _inverse(root: Array) -> Array:
 
 def _deviations(weights: Array, covariance: Array) -> Array:
     return jnp.sqrt(jnp.einsum("ci,ij,cj->c", weights, covariance, weights))
-
-
-def _range(s: Setting, theta: Array) -> Any:
-    """The cone's range along the flat direction; zeros where nothing is flat."""
-    how = traits(s.method)
-    if not (s.model.linear and how.gradient):
-        return jnp.zeros(()), jnp.zeros(())
-    return flat_range(s.at(theta), how.rates)
