@@ -67,11 +67,12 @@ COVERED = {
 def test_intervals_cover_the_truth(case):
     """S at 1 % noise, 200 repetitions: every combination that is not weak in [.90, .99].
 
-    Four random starts each; at rank 2, where all 36 entries are to be found, four around the truth:
-    coverage is a matter of the best fit, not of the search.
+    Four random starts each; at rank 2, where all 21 entries are to be found, and in the loop, whose
+    fits take longest, two around the truth: coverage is a matter of the best fit, not of search.
     """
     task, method, dt, rank, seed = COVERED[case]
-    repetitions, starts, noise = 200, 4, 0.01
+    near = case in ("rank 2", "loop")
+    repetitions, starts, noise = 200, 2 if near else 4, 0.01
     q = drawn(jr.key(seed), rank)
     net = lrnn.LowRankRNN.with_overlaps(q, 500, dt=dt, key=jr.key(seed))
     looks = Visible()
@@ -84,9 +85,8 @@ def test_intervals_cover_the_truth(case):
     mean, std = inference.Prior().of(q.roles)
     sigma = jnp.full(exact.shape, noise)
     keys = jr.split(jr.key(5), (repetitions, starts))
-    begin = jax.vmap(jax.vmap(lambda key: drawn(key, rank).vector()))(keys)
-    if rank == 2:
-        begin = q.vector() + 0.1 * (begin - q.vector())
+    begin = np.asarray(jax.vmap(jax.vmap(lambda key: drawn(key, rank).vector()))(keys))
+    begin = 0.9 * np.asarray(q.vector()) + 0.1 * begin if near else begin
     data = exact + noise * np.asarray(jr.normal(jr.key(6), (repetitions, len(exact))))
     many = jax.jit(jax.vmap(lambda d, x: inference.fit(s, d, sigma, mean, std, x)))
     hits, weak, cone, used = np.zeros(len(combined.names)), np.zeros(len(combined.names)), 0, 0
@@ -157,7 +157,7 @@ def test_how_often_the_way_of_learning_is_told(ways, times):
     )  # fmt: skip
     print(f"\n{ways}: {found}")
     if ways == "what learns":
-        assert found.right >= 0.9
+        assert found.right >= 0.95
     else:
         read = np.array([11, 10, 8, 10, 11])  # numbers that a curve fixes, η too
         true, said = np.nonzero(found.said[:, :-1])
