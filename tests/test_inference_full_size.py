@@ -203,7 +203,7 @@ def test_fits_of_rank_two_of_loops_and_of_losses(case):
 @pytest.mark.parametrize("observe", [Outputs(40), Loss()])
 def test_an_optimal_filter_fixes_twice_as_much(observe):
     """The geometric mean of nine directions' deviations, at equal energy, by a filter that works
-    without rises of the loss and no less at half the step."""
+    without rises of the loss; also at half the step, where less is left of what steps tell."""
     rates, turns = np.array([0.1, 0.2, 0.5, 1.0, 2.0, 0.2, 0.2]), np.array([0.0] * 5 + [0.5, 1.5])
     given = lrnn.tasks.MixedFilter(rates, np.eye(7)[1], turns, dt=0.05, steps=400)
     seen = {"epochs": range(0, 201, 5), "observe": observe, "noise": 0.01}
@@ -213,7 +213,7 @@ def test_an_optimal_filter_fixes_twice_as_much(observe):
         found = inference.optimal_probe(
             model, given, METHOD, **seen, directions=9, starts=3, key=jr.key(0)
         )
-        gains.append(found.gain)
-        assert found.sound
-    print(f"\n{observe}: gains {np.round(gains, 2)}")
-    assert np.median(gains) >= 2
+        gains.append((found.gain, found.halved / found.reference))
+        print(f"\n{observe}, network {seed}: gains {np.round(gains[-1], 2)}")
+        assert found.rises == 0
+    assert np.all(np.median(gains, axis=0) >= 2)

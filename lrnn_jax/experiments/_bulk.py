@@ -30,7 +30,7 @@ class BulkConfig(AbstractFilterConfig):
     """A filter and an oscillation over bulks of several strengths.
 
     >>> config = experiments.BulkConfig(sizes=(250, 500))
-    >>> config.words(0.6).length is None  # chosen for the tolerance
+    >>> config.words.length is None  # chosen for the tolerance
     True
     """
 
@@ -38,7 +38,7 @@ class BulkConfig(AbstractFilterConfig):
     steps: int = within(40, 2, 1e6)
     lr: float = within(0.015, 0, 1e3)
     epochs: int = within(400, 2, 1e8)
-    record: int = within(2, 1, 1e8)
+    record: int = within(2, 1, lambda config: config.epochs)
     """Every how many epochs the course is kept."""
     rate: float = within(0.2, 0, 1e3)
     """Decay of both targets [1/membrane time constant]."""
@@ -67,7 +67,8 @@ class BulkConfig(AbstractFilterConfig):
         """Q_0, off the saddle of vectors that are orthogonal, from which chance decides."""
         return random_overlaps(rank, key=jr.key(self.seed))
 
-    def words(self, g: float) -> Words:
+    @property
+    def words(self) -> Words:
         """Which words stand for a bulk: with up to two turns."""
         return Words(turns=2, steps=self.steps, tolerance=self.tolerance)
 
@@ -236,7 +237,7 @@ def bulk(config: BulkConfig, recorder: Recorder) -> BulkResults:
     for name, (task, rank, lr) in config.tasks().items():
         q, courses[name] = config.start(rank), {}
         for g in config.strengths:
-            limit = word_limit(q, g, config.words(g), dt=config.dt).network
+            limit = word_limit(q, g, config.words, dt=config.dt).network
             label = f"{name}, g = {g:g}"
             options: dict[str, Any] = {**config.pace, "label": label}
             courses[name][f"{g:g}"] = recorder.learn(label, limit, task, Descent(lr), **options)
@@ -259,7 +260,7 @@ def _networks(config: BulkConfig, q: Overlaps, recorder: Recorder) -> dict[str, 
     """Networks of several sizes around the theory, and the theory that ignores the bulk."""
     task, _, lr = config.tasks()["filter"]
     pace: dict[str, Any] = {"epochs": config.around}
-    limit = word_limit(q, config.g, config.words(config.g), dt=config.dt).network
+    limit = word_limit(q, config.g, config.words, dt=config.dt).network
     exact = recorder.learn("around", limit, task, Descent(lr), **pace)
     bare = recorder.learn("bare", ReducedRNN(q, dt=config.dt), task, Descent(lr), **pace)
     keys = jr.split(jr.fold_in(jr.key(config.seed), 1), config.draws)
