@@ -209,7 +209,7 @@ CALLS = {
             "candidates": {"all": DESCENT},
             "model": RED,
             "epochs": range(0, 11, 5),
-            "observe": inference.Outputs(5),
+            "observe": inference.Outputs(1),
             "noise": 0.01,
             "repetitions": 1,
             "starts": 1,
