@@ -34,6 +34,7 @@ def covered(figure):
         named = [] if legend is None else [*legend.get_texts(), *legend.legend_handles]
         labels = [*panel.texts, *named]
         boxes = [label.get_window_extent() for label in labels]
+        boxes = [box for box in boxes if np.isfinite(box).all()]  # bars have none in a legend
         for line in panel.lines:
             points = line.get_transform().transform(line.get_xydata())
             points = points[[panel.bbox.contains(*point) for point in points]]

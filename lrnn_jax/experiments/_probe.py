@@ -258,7 +258,7 @@ def probe(config: ProbeConfig, recorder: Recorder) -> ProbeResults:
     found = _designed(config, recorder, q, keys[3])
     other = ExponentialFilter(1.0, 0.05, config.steps)
     longest = 10 * config.epochs
-    history = (0, *np.unique(np.geomspace(1, longest, 12).astype(int)))
+    history = (0, *np.unique(np.geomspace(1, longest, 12).astype(int)).tolist())
     long: dict[str, Any] = {"history": history, "epochs": longest}
     saved = recorder.timed("savings", lambda: inference.savings(model, task, other, method, **long))
     bent, truth = _bent(config, recorder, config.overlaps(0.0), keys[4:])
