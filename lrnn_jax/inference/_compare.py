@@ -103,14 +103,11 @@ def compare(
     >>> found.dimensions
     {'all': 10, 'm frozen': 10}
     """
-    component(candidates, Mapping, "candidates", '{"all": Descent(5e-3)}')
+    _check(candidates)
     component(data, Observations, "data", "Observations(Outputs(every=20), y, …)")
     key = one_key(key)
-    if not candidates:
-        raise ValueError("`candidates` are methods by name, at least one; got none.")
     estimates, dimensions, bic = {}, {}, {}
     for name, method in candidates.items():
-        component(method, AbstractMethod, "candidates", '{"all": Descent(5e-3)}')
         found = infer(
             data,
             objective,
@@ -202,7 +199,7 @@ def confusion(
     >>> inference.confusion(task, ways, model=reduction, **seen, **few).said.shape
     (2, 3)
     """
-    component(candidates, Mapping, "candidates", '{"all": Descent(5e-3)}')
+    _check(candidates)
     component(observe, AbstractChannel, "observe", "Outputs(every=20)")
     epochs, repetitions = as_epochs(epochs), whole(repetitions, "repetitions")
     noise = number(noise, "noise", 0, open_start=True)
@@ -227,3 +224,12 @@ def confusion(
             said[row, columns.index(found.best)] += 1
             misfit[row, turn] = float(found.estimates[name].chi2) / data.size
     return Confusion(tuple(candidates), jnp.asarray(said), jnp.asarray(misfit))
+
+
+def _check(candidates: Mapping[str, AbstractMethod]) -> None:
+    """Methods by name."""
+    component(candidates, Mapping, "candidates", '{"all": Descent(5e-3)}')
+    for method in candidates.values():
+        component(method, AbstractMethod, "candidates", '{"all": Descent(5e-3)}')
+    if not candidates:
+        raise ValueError("`candidates` are methods by name, at least one; got none.")
