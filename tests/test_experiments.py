@@ -75,6 +75,11 @@ def test_wrong_values_name_the_field(wrong):
         experiments.FilterConfig(**wrong)
 
 
+def test_what_is_kept_is_no_more_than_there_is():
+    with pytest.raises(ValueError, match="`record` must lie between 1 and 300"):
+        experiments.BulkConfig(epochs=300, record=301)
+
+
 def test_a_recorder_times_compiling_apart_and_keeps_curves(net, task):
     @jax.jit
     def work(x):
