@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Int
 
 State = TypeVar("State")
@@ -124,7 +125,7 @@ def record(
 
 def recorded(n: int, every: int) -> Int[Array, " record"]:
     """The steps at which `record`, and a last look at the end, find the state: 0, every, …, n."""
-    return jnp.minimum(jnp.arange(-(-n // every) + 1) * every, n)
+    return jnp.asarray(np.minimum(np.arange(-(-n // every) + 1) * every, n))
 
 
 def near_divisor(n: int, most: int, multiple: int = 1) -> int:

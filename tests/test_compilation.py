@@ -144,7 +144,29 @@ def loops(x):
         yield abs(lrnn.spectrum(curve, loop)[-1]).max()
 
 
-@pytest.mark.parametrize("cell", [nonlinear, twins, loops])
+def looks(x):
+    """What is asked of networks, tasks and loops without learning."""
+    net, filters = network(1 + x), lrnn.ExponentialFilter(x, 0.1, 11)
+    flips = lrnn.FlipFlop(dt=0.1, steps=40, batch=2, input_amp=1 + x)
+    trials = flips.sample(jr.key(round(100 * x)))
+    dense = lrnn.DenseRNN(x * jnp.eye(12), THETA[:, :1], THETA[:, 1:2].T, dt=0.1)
+    for model in (net, lrnn.reduce(net), dense):
+        yield model.rollout(jnp.full((3, 9, 1), x)).sum()
+        yield model.states(jnp.full((3, 9, 1), x)).sum()
+        yield filters.output(model).sum()
+        yield filters.loss(model)
+        yield flips.loss(model, trials)
+    yield lrnn.invariants(net).spectrum[0]
+    loop = lrnn.ClosedLoop(lrnn.KIntegrator(2, start=1 + x), 8, 7)
+    net = lrnn.LowRankRNN(*(0.1 * (1 + x) * THETA.T), scale=1.0, dt=1.0)
+    for model in (net, lrnn.reduce(net)):
+        starts = loop.sample(jr.key(round(100 * x)))
+        yield loop.simulate(model, starts).states.sum()
+        yield loop.loss(model, starts)
+        yield loop.loss(model)
+
+
+@pytest.mark.parametrize("cell", [nonlinear, twins, loops, looks])
 def test_loops_as_in_notebooks_compile_in_their_first_round_only(cell, caplog):
     """New networks, tasks, plants, trials and rates of the same sizes."""
     values = [float(v) for v in cell(0.21)]

@@ -227,6 +227,7 @@ class ClosedLoop(AbstractObjective):
         """ln ⟨L⟩, exact also where ⟨L⟩ itself is too large for a floating-point number."""
         return self._expected(model, None).log()
 
+    @eqx.filter_jit
     def loss_of(self, run: Trajectories) -> Scalar:
         """L of simulated trials."""
         plant, beta = cast(self.plant, run.states.dtype), self.control_cost
@@ -249,6 +250,7 @@ class ClosedLoop(AbstractObjective):
             raise ValueError("Trials are simulated from `batch`: pass loop.sample(key), not None.")
         return self._run(model, trials)
 
+    @eqx.filter_jit
     def _run(self, model: AbstractRNN, trials: LoopTrials) -> Trajectories:
         plant = cast(self.plant, model.dtype)
         signals = plant.signals(trials.start, self.horizon)
@@ -318,6 +320,7 @@ class ClosedLoop(AbstractObjective):
         moment = plant.start_moment(start).astype(model.dtype)
         return system, *moments(system, moment, self.horizon)
 
+    @eqx.filter_jit
     def _expected(self, model: AbstractRNN, start: StartMoment | None) -> Scaled:
         """⟨L⟩ = tr(Q Σ_{t=1}^{T} ⟨x xᵀ⟩)/T + tr((R/T + β) Σ_{t<T} ⟨u uᵀ⟩)."""
         system, before, after = self.second_moments(model, start)

@@ -160,10 +160,10 @@ def flow_gaps(config: FilterConfig, reduction: Any, task: Any) -> tuple[Any, Any
         # all of equal length, so that one compiled program serves for every learning rate
         descent = learn(reduction, task, Descent(lr), epochs=longest)
         flow = learn(reduction, task, Flow(lr), epochs=config.epochs * every, record=every)
-        steps = descent.gram[::every][: config.epochs + 1]
-        gaps.append(jnp.max(jnp.abs(steps - flow.gram)))
+        steps = np.asarray(descent.gram)[::every][: config.epochs + 1]
+        gaps.append(np.abs(steps - np.asarray(flow.gram)).max())
         rates.append(lr)
-    return jnp.array(rates), jnp.stack(gaps)
+    return np.array(rates), np.array(gaps)
 
 
 def _half_losses(config: FilterConfig, task: Any) -> Any:

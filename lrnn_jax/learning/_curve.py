@@ -147,7 +147,7 @@ class LearningCurve(eqx.Module):
         ours, theirs = self.overlaps, other.overlaps
         same = self.epochs.shape[-1] == other.epochs.shape[-1]
         if same and not is_traced(self.epochs, other.epochs):
-            same = bool(jnp.all(self.epochs == other.epochs))
+            same = bool(np.all(np.asarray(self.epochs) == np.asarray(other.epochs)))
         if not same or not alike(ours.roles, theirs.roles):
             raise ValueError(
                 f"Curves can be compared at equal epochs and roles; got epochs "
@@ -155,12 +155,9 @@ class LearningCurve(eqx.Module):
                 f"{ours.roles.describe()} and {theirs.roles.describe()}."
             )
         names = tuple(name for name in ours.names if name in theirs.names)
-        ours, theirs = (
-            q.vector()[..., np.array([q.names.index(name) for name in names])]
-            for q in (ours, theirs)
-        )
-        loss = jnp.max(jnp.abs(self.loss - other.loss), axis=-1)
-        return Distance(jnp.max(jnp.abs(ours - theirs), axis=-2), loss, names)
+        at = [np.array([q.roles.entry(name) for name in names]).T for q in (ours, theirs)]
+        apart = _farthest((ours.gram, theirs.gram), at, (self.loss, other.loss))
+        return Distance(*apart, names)
 
     def invariant_drift(
         self, rates: Mapping[str, float] | None = None
@@ -334,6 +331,14 @@ class LearningCurve(eqx.Module):
                 f"`like` is a curve recorded at other epochs than that in {path}: give a model."
             )
         return curve
+
+
+@jax.jit
+def _farthest(grams: Any, entries: Any, losses: Any) -> tuple[Array, Array]:
+    """max |ΔQ| of these entries of Q, and max |ΔL|, over epochs."""
+    ours, theirs = (q[..., *at] for q, at in zip(grams, entries))
+    loss = jnp.max(jnp.abs(losses[0] - losses[1]), axis=-1)
+    return jnp.max(jnp.abs(ours - theirs), axis=-2), loss
 
 
 def alike(*roles: Roles) -> bool:

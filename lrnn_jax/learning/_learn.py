@@ -6,7 +6,7 @@ from functools import cache, partial
 from typing import Any, NamedTuple, TypedDict
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from lrnn_jax._checks import component, flag, one_key, whole
@@ -259,10 +259,10 @@ def _problem(
 
 
 def _raise_failure(curve: LearningCurve) -> LearningCurve:
-    fine = (curve.result == RESULTS.successful) | (curve.result == RESULTS.event_occurred)
+    fine = [curve.result == x for x in (RESULTS.successful, RESULTS.event_occurred)]
     if is_traced(curve):
-        return curve.result.error_if(curve, ~fine)
-    if not bool(jnp.all(fine)):
+        return curve.result.error_if(curve, ~(fine[0] | fine[1]))
+    if not np.any(np.asarray(fine), axis=0).all():
         message = RESULTS[curve.result]
         epoch = int(curve.stopped)
         when = f" (at epoch {epoch} of {int(curve.epochs[-1])})" if epoch >= 0 else ""

@@ -25,6 +25,7 @@ MOST = 12
 """Overlaps of a kind that are listed."""
 
 
+@jax.jit
 def plateau_length(epochs: Int[Array, " record"], loss: Float[Array, " record"]) -> Scalar:
     """The longest wait for the loss to fall by a twentieth of its whole fall.
 

@@ -282,8 +282,7 @@ class AbstractRNN(AbstractReadable):
 
         Errors: ValueError when the input channels do not fit.
         """
-        states = self.simulation.states(self, *self._time_first(inputs, state, noise))
-        return jnp.moveaxis(states, 0, -2)
+        return _all_states(self, *self._time_first(inputs, state, noise))
 
     def rollout(
         self,
@@ -295,8 +294,7 @@ class AbstractRNN(AbstractReadable):
 
         Arguments and errors: as for `states`.
         """
-        _, outputs = self.simulation.outputs(self, *self._time_first(inputs, state, noise))
-        return jnp.moveaxis(outputs, 0, -2)
+        return _all_outputs(self, *self._time_first(inputs, state, noise))
 
     def _time_first(
         self,
@@ -332,6 +330,18 @@ class AbstractRNN(AbstractReadable):
                 f"`state` must have shape {shape[-1:]}, or one such state a trial, {shape}; got "
                 f"{state.shape}."
             ) from None
+
+
+@eqx.filter_jit
+def _all_states(network: AbstractRNN, *run: Any) -> Array:
+    """States in all trials, with time as the last axis but one; compiled once for each shape."""
+    return jnp.moveaxis(network.simulation.states(network, *run), 0, -2)
+
+
+@eqx.filter_jit
+def _all_outputs(network: AbstractRNN, *run: Any) -> Array:
+    """Outputs likewise."""
+    return jnp.moveaxis(network.simulation.outputs(network, *run)[1], 0, -2)
 
 
 def as_network(network: Any, name: str = "network") -> AbstractRNN:

@@ -1,6 +1,7 @@
 """The cone of realisable Gram matrices: tests, roots, distances, reachable values."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
@@ -73,9 +74,14 @@ def root(gram: Gram, rows: int | None = None) -> Float[Array, "*batch rows k"]:
     >>> bool(jnp.allclose(a.T @ a, net.overlaps.gram))
     True
     """
+    return _root(gram)[..., :rows, :]
+
+
+@jax.jit
+def _root(gram: Gram) -> Gram:
     values, vectors = jnp.linalg.eigh(gram)
     scaled = jnp.sqrt(jnp.maximum(values, 0))[..., None, :] * vectors
-    return jnp.swapaxes(scaled, -1, -2)[..., ::-1, :][..., :rows, :]
+    return jnp.swapaxes(scaled, -1, -2)[..., ::-1, :]
 
 
 def gram_rank(gram: Gram) -> int:
@@ -94,7 +100,7 @@ def range_projector(gram: Gram) -> Gram:
     [[0.5 0.5]
      [0.5 0.5]]
     """
-    eye = jnp.broadcast_to(jnp.eye(gram.shape[-1], dtype=gram.dtype), gram.shape)
+    eye = jnp.asarray(np.broadcast_to(np.eye(gram.shape[-1]), gram.shape), gram.dtype)
     if is_traced(gram):
         return eye
     values, vectors = np.linalg.eigh(np.asarray(gram))

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, overload
 
 import equinox as eqx
@@ -80,12 +81,14 @@ class Invariants(eqx.Module):
     balance_conserved: bool = eqx.field(static=True)
     why: tuple[str, str] = eqx.field(static=True)
 
+    @eqx.filter_jit
     def drift(self, other: "Invariants") -> Float[Array, "*batch"]:
         """Largest absolute change, against `other`, of what is conserved (0 when nothing is)."""
         with jax.numpy_rank_promotion("allow"):
             spectrum = jnp.max(jnp.abs(self.spectrum - other.spectrum), axis=-1)
         return self._largest(spectrum, other)
 
+    @eqx.filter_jit
     def missed(self, other: "Invariants") -> Float[Array, "*batch"]:
         """What J D⁻¹ Q and the balance would have to change by to be as in `other`.
 
@@ -187,24 +190,34 @@ def invariants_of(
     trainable, balanced, reasons = _holds(roles, d, linear, bulk)
     safe = np.where(d > 0, d, 1.0)
     d_v, d_u = float(safe[roles.slices["v"]][0]), float(safe[roles.slices["u"]][0])
-    spectrum = signed_spectrum(overlaps.gram, roles, safe)
-    sign = jnp.asarray(_sign(roles) / safe, overlaps.gram.dtype)
+    spectrum, matrix, balance = _conserved(overlaps.gram, roles, safe, (d_v, d_u))
     return Invariants(
         spectrum=spectrum if trainable else jnp.full_like(spectrum, jnp.nan),
-        matrix=jnp.einsum("i,...ij->...ij", sign, overlaps.gram),
-        balance=overlaps.block("u", "u") / d_u - overlaps.block("v", "v") / d_v,
+        matrix=matrix,
+        balance=balance,
         spectrum_conserved=linear and trainable and not bulk,
         balance_conserved=balanced,
         why=reasons,
     )
 
 
+@partial(jax.jit, static_argnames="roles")
+def _conserved(
+    gram: Gram, roles: Roles, rates: Any, of_vu: tuple[Any, Any]
+) -> tuple[Array, Array, Array]:
+    """The spectrum of J D⁻¹ Q, this matrix, and the balance; rates d, and those of V and of U."""
+    v, u = (gram[..., s, s] for s in (roles.slices["v"], roles.slices["u"]))
+    sign = (_sign(roles) / rates).astype(gram.dtype)
+    matrix = jnp.einsum("i,...ij->...ij", sign, gram)
+    return signed_spectrum(gram, roles, rates), matrix, u / of_vu[1] - v / of_vu[0]
+
+
 def signed_spectrum(
-    gram: Gram, roles: Roles, rates: Float[np.ndarray, " k"]
+    gram: Gram, roles: Roles, rates: Float[Array | np.ndarray, " k"]
 ) -> Float[Array, "*batch k"]:
     """Eigenvalues of J D⁻¹ Q, ascending: those of the symmetric A J D⁻¹ Aᵀ with AᵀA = Q."""
     a = root(gram)
-    weights = jnp.diag(jnp.asarray(_sign(roles) / rates, a.dtype))
+    weights = jnp.diag((_sign(roles) / rates).astype(a.dtype))
     return jnp.linalg.eigvalsh(a @ weights @ jnp.swapaxes(a, -1, -2))
 
 

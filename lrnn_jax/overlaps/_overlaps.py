@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
@@ -275,8 +276,7 @@ class Overlaps(AbstractOverlapModel):
 
     def vector(self) -> Float[Array, "*batch overlap"]:
         """The distinct overlaps as a vector."""
-        rows, columns = np.array(self.roles.pairs).T
-        return self.gram[..., rows, columns]
+        return _entries(self.gram, *np.array(self.roles.pairs).T)
 
     def replace(self, **values: ArrayLike) -> "Overlaps":
         """The same overlaps with some set to new values.
@@ -371,7 +371,13 @@ def _by_name(
 
 
 def _submatrix(gram: Gram, rows: list[int], columns: list[int]) -> Float[Array, "*batch a b"]:
-    return gram[..., np.array(rows)[:, None], np.array(columns)]
+    return _entries(gram, np.array(rows)[:, None], np.array(columns)[None, :])
+
+
+@jax.jit
+def _entries(gram: Gram, rows: Any, columns: Any) -> Float[Array, "..."]:
+    """Entries of Q; one program for all of as many."""
+    return gram[..., rows, columns]
 
 
 def stack(

@@ -71,7 +71,7 @@ class AbstractFilter(AbstractTask):
     @property
     def samples(self) -> Sampled:
         """F_0 … F_{T-1}; F_t is the target at time t·dt."""
-        return self.response.samples(self.steps)
+        return _samples(self)
 
     @property
     def stochastic(self) -> bool:
@@ -80,7 +80,7 @@ class AbstractFilter(AbstractTask):
     def check(self, model: AbstractRNN) -> None:
         check_fits(self, model, self.channels, self.dt)
         if not self.stochastic:
-            choose_evaluation(model, self.response, self.evaluation)
+            eqx.filter_eval_shape(_way, self, model)
 
     def sample(self, key: PRNGKeyArray) -> Sampled | None:
         """Label noise of one epoch, σ ξ; None without label noise."""
@@ -91,10 +91,8 @@ class AbstractFilter(AbstractTask):
 
     def loss(self, model: AbstractRNN, batch: Sampled | None = None) -> Scalar:
         """L; `batch` is added to the target (label noise from `sample`)."""
-        target = self.response if batch is None else Samples(self._noisy(batch))
         as_network(model, "model")
-        way = Evaluation.AUTO if batch is not None else self.evaluation
-        return response_error(model, target, self.steps, evaluation=way)
+        return _loss(self, model, None if batch is None else self._noisy(batch))
 
     def inputs(self, batch: Sampled | None = None) -> Float[Array, "inputs time inputs"]:
         """One trial an input channel: an impulse of 1/dt at step 0."""
@@ -359,6 +357,24 @@ class OscillatingFilter(AbstractFilter):
     @property
     def channels(self) -> tuple[int, int]:
         return self.amplitude.shape[0], self.amplitude.shape[1]
+
+
+@eqx.filter_jit
+def _samples(task: AbstractFilter) -> Sampled:
+    return task.response.samples(task.steps)
+
+
+@eqx.filter_jit
+def _loss(task: AbstractFilter, model: AbstractRNN, target: Sampled | None) -> Scalar:
+    """L, of the task's own target or of a noisy one."""
+    response, way = task.response, task.evaluation
+    if target is not None:
+        response, way = Samples(target), Evaluation.AUTO
+    return response_error(model, response, task.steps, evaluation=way)
+
+
+def _way(task: AbstractFilter, model: AbstractRNN) -> Evaluation:
+    return choose_evaluation(model, task.response, task.evaluation)
 
 
 def _per_channel(rate: ArrayLike, amplitude: ArrayLike) -> tuple[Array, Array]:

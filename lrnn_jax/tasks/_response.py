@@ -8,6 +8,7 @@ reduction Y_t = C Aᵗ B/dt, and the sum over time needs no simulation.
 
 from abc import abstractmethod
 from collections.abc import Callable
+from functools import partial
 from operator import mul
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -122,6 +123,7 @@ class Modes(AbstractResponse):
         return LinearSystem(a=a, b=b, c=c)
 
 
+@partial(jax.jit, static_argnames=("inputs", "steps"))
 def impulses(inputs: int, steps: int, dt: Scalar) -> Float[Array, "inputs time inputs"]:
     """An impulse of 1/dt at step 0, on one input channel in each trial."""
     pulse = jnp.eye(inputs, dtype=dt.dtype) / dt
