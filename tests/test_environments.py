@@ -260,6 +260,21 @@ def test_every_network_learns_in_every_plant():
         assert curve.loss[-1] < curve.loss[0]
 
 
+@pytest.mark.parametrize("model", [network(dt=0.5), lrnn.reduce(network(dt=0.5))])
+def test_another_time_step_is_refused_whatever_is_asked(model):
+    loop = lrnn.ClosedLoop(lrnn.KIntegrator(2), 8, 7)
+    starts = loop.sample(jr.key(0))
+    for ask in (
+        lambda: loop.loss(model),
+        lambda: loop.loss(model, starts),
+        lambda: loop.log_loss(model),
+        lambda: loop.simulate(model, starts),
+        lambda: loop.second_moments(model),
+    ):
+        with pytest.raises(ValueError, match=r"sampled at dt = 1\.0, but the .* dt = 0\.5"):
+            ask()
+
+
 def test_biases_are_saved_factorised_and_refused_where_they_do_not_fit(tmp_path):
     w = np.eye(3)
     net = lrnn.DenseRNN(0.1 * w, w[:, :1], w[:1], np.arange(3.0), dt=0.5)

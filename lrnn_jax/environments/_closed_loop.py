@@ -14,7 +14,7 @@ from lrnn_jax._types import Scalar, cast
 from lrnn_jax.environments._base import AbstractPlant, StartMoment
 from lrnn_jax.environments._moments import LinearLoop, Scaled, add, linear_loop, moments
 from lrnn_jax.environments._starts import AbstractStart, as_start
-from lrnn_jax.networks import AbstractRNN, as_network
+from lrnn_jax.networks import AbstractRNN
 from lrnn_jax.overlaps import root
 from lrnn_jax.reduced import AbstractReduction, simplest
 from lrnn_jax.tasks import (
@@ -167,7 +167,8 @@ class ClosedLoop(AbstractObjective):
 
     def loss(self, model: AbstractRNN, batch: Batch | None = None) -> Scalar:
         """L of some trials, or ⟨L⟩ where `batch` is None."""
-        trials = cast(self.check_trials(batch), as_network(model, "model").dtype)
+        self.check(model)
+        trials = cast(self.check_trials(batch), model.dtype)
         plant = self.plant
         linear = model.is_linear_system and plant.linear_within is not None
         has_moments = linear and plant.matrices is not None
@@ -225,6 +226,7 @@ class ClosedLoop(AbstractObjective):
 
     def log_loss(self, model: AbstractRNN) -> Scalar:
         """ln ⟨L⟩, exact also where ⟨L⟩ itself is too large for a floating-point number."""
+        self.check(model)
         return self._expected(model, None).log()
 
     @eqx.filter_jit
