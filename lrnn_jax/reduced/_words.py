@@ -75,7 +75,8 @@ def _from_zero(x: Any, name: str) -> int | None:
 
 def tolerance_of(tolerance: Any) -> float:
     """A positive number."""
-    return float(number(tolerance, "tolerance", 0, open_start=True))
+    number(tolerance, "tolerance", 0, open_start=True)
+    return float(tolerance)  # as it is given, also in single precision
 
 
 length_of, turns_of = (partial(_from_zero, name=name) for name in ("length", "turns"))
