@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -36,10 +37,13 @@ def overlaps_through(network: LowRankRNN, powers: int) -> Float[Array, "power k 
     bulk = component(network, LowRankRNN, "network", such_as).bulk
     if bulk is None:
         raise ValueError(f"`network` must have a bulk, such as {such_as}; got one without.")
-    theta = network.vectors
+    return _through(network, bulk, whole(powers, "powers", 0) + 1)
 
+
+@eqx.filter_jit
+def _through(network: LowRankRNN, bulk: Any, count: int) -> Float[Array, "power k k"]:
     def further(x: Any, _: None) -> tuple[Any, Any]:
         return bulk.product(x.T).T, x
 
-    _, moved = jax.lax.scan(further, theta, length=whole(powers, "powers", 0) + 1)
-    return jnp.einsum("nk,pnl->pkl", network.weighted(theta), moved)
+    _, moved = jax.lax.scan(further, network.vectors, length=count)
+    return jnp.einsum("nk,pnl->pkl", network.weighted(network.vectors), moved)

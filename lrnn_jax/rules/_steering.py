@@ -150,6 +150,20 @@ def measured_steering(
     rule.check(task)
     start: Any = rule.space(model).network
     roles = start.roles
+    slopes = _slopes(rule, start, task, batch, lr, epochs)
+    moved = np.abs(np.asarray(slopes)).max(axis=(0, 1, 2)) > tolerance
+    mask = np.zeros((roles.size, roles.size), bool)
+    rows, columns = np.array(roles.pairs).T
+    mask[rows, columns] = mask[columns, rows] = moved
+    return Steering(roles, mask | visible(roles).mask)
+
+
+@eqx.filter_jit
+def _slopes(
+    rule: AbstractRule, start: Any, task: AbstractTask, batch: Any, lr: Any, epochs: int
+) -> Float[Array, "epoch a b overlap"]:
+    """∂S_e/∂Q_0 at all epochs e, of what the rule's space starts from."""
+    roles = start.roles
 
     def course(vector: Float[Array, " overlap"]) -> Array:
         begin = start.with_gram(from_vector(vector, roles))
@@ -165,9 +179,4 @@ def measured_steering(
         first = space.start, rule.init(space)
         return jax.lax.scan(step, first, jnp.arange(epochs))[1]
 
-    slopes = jax.jit(jax.jacfwd(course))(start.overlaps.vector())
-    moved = np.abs(np.asarray(slopes)).max(axis=(0, 1, 2)) > tolerance
-    mask = np.zeros((roles.size, roles.size), bool)
-    rows, columns = np.array(roles.pairs).T
-    mask[rows, columns] = mask[columns, rows] = moved
-    return Steering(roles, mask | visible(roles).mask)
+    return jax.jacfwd(course)(start.overlaps.vector())

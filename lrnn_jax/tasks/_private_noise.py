@@ -202,6 +202,7 @@ class PrivateNoise(AbstractObjective):
             return SmoothedRNN(model, self.std)  # pyright: ignore[reportCallIssue]
         return NoisyRNN(model, self.std, keys)  # pyright: ignore[reportCallIssue]
 
+    @eqx.filter_jit
     def _spread(
         self, model: AbstractReduction
     ) -> tuple[Float[Array, " time"], Float[Array, " time"]]:

@@ -12,6 +12,7 @@ from functools import partial
 from operator import mul
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -69,6 +70,7 @@ class Generated(AbstractResponse):
 
     generator: LinearSystem
 
+    @eqx.filter_jit
     def samples(self, steps: int) -> Sampled:
         a, b, c = self.generator
 

@@ -1,5 +1,7 @@
 """Which overlaps the outputs on one objective depend on, measured at one Gram matrix."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -90,22 +92,28 @@ def measured_visible(
         raise ValueError(f"{type(objective).__name__} draws its data: pass `key`.")
     batch = None if key is None else objective.sample(one_key(key))
     objective.check(reduction)
-    roles = reduction.roles
-
-    @jax.jit
-    @jax.jacfwd
-    def derivative(vector: Float[Array, " overlap"]) -> Float[Array, " output"]:
-        return jnp.ravel(objective.output(reduction.with_gram(from_vector(vector, roles)), batch))
-
-    jacobian = np.asarray(derivative(reduction.overlaps.vector()))
+    jacobian = np.asarray(_derivative(reduction, objective, batch))
     missing = max(jacobian.shape[1] - jacobian.shape[0], 0)  # all directions, also of few outputs
     _, values, directions = np.linalg.svd(np.pad(jacobian, ((0, missing), (0, 0))), False)
     tolerance = 10 * np.finfo(jacobian.dtype).eps * np.sqrt(jacobian.size) * values[0]
     return Sensitivity(
-        roles=roles,
+        roles=reduction.roles,
         jacobian=jacobian,
         singular_values=values,
         directions=directions,
         rank=int((values > tolerance).sum()),
         tolerance=float(tolerance),
     )
+
+
+@eqx.filter_jit
+def _derivative(
+    reduction: ReducedRNN, objective: AbstractObjective, batch: Any
+) -> Float[Array, "output overlap"]:
+    """∂(all outputs)/∂(distinct overlaps)."""
+
+    def outputs(vector: Float[Array, " overlap"]) -> Float[Array, " output"]:
+        gram = from_vector(vector, reduction.roles)
+        return jnp.ravel(objective.output(reduction.with_gram(gram), batch))
+
+    return jax.jacfwd(outputs)(reduction.overlaps.vector())
