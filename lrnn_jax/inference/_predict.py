@@ -89,7 +89,7 @@ class Setting(eqx.Module):
             method,
             epochs=self.epochs[-1],
             record=record,
-            watch=lambda model: self.channel.look(self.objective, model),
+            watch=eqx.Partial(self.channel.look, self.objective),
             throw=False,
         )
 

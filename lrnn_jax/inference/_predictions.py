@@ -307,7 +307,7 @@ def _seen(
         method,
         epochs=epochs[-1],
         record=stride,
-        watch=lambda model: observe.look(objective, model),
+        watch=eqx.Partial(observe.look, objective),
     )
     rows = jnp.asarray(curve.watched)
     usual = {name: jnp.asarray(x, rows.dtype) for name, x in observe.extra.items()}
