@@ -156,8 +156,8 @@ class LearningCurve(eqx.Module):
             )
         names = tuple(name for name in ours.names if name in theirs.names)
         at = [np.array([q.roles.entry(name) for name in names]).T for q in (ours, theirs)]
-        apart = _farthest((ours.gram, theirs.gram), at, (self.loss, other.loss))
-        return Distance(*apart, names)
+        overlaps, loss = _farthest((ours.gram, theirs.gram), at, (self.loss, other.loss))
+        return Distance(overlaps, loss, names)
 
     def invariant_drift(
         self, rates: Mapping[str, float] | None = None
