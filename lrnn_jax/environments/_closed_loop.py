@@ -322,7 +322,6 @@ class ClosedLoop(AbstractObjective):
         moment = plant.start_moment(start).astype(model.dtype)
         return system, *moments(system, moment, self.horizon)
 
-    @eqx.filter_jit
     def _expected(self, model: AbstractRNN, start: StartMoment | None) -> Scaled:
         """⟨L⟩ = tr(Q Σ_{t=1}^{T} ⟨x xᵀ⟩)/T + tr((R/T + β) Σ_{t<T} ⟨u uᵀ⟩)."""
         system, before, after = self.second_moments(model, start)
