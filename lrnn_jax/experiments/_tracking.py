@@ -117,15 +117,12 @@ class TrackingResults(AbstractResults):
         return self.test_loss["closed"][-1] / self.test_loss["closed"][0]
 
     @claim(
-        "every frequency has eigenvalues of W of its own near ±iω: |Im λ − ω| over what it was "
-        "before learning, or half of the distance between frequencies where that is less",
-        high=0.999,
+        "eigenvalues of W come to every frequency: largest |Im λ − ω| over that before learning",
+        high=0.75,
     )
     def eigenvalue_off(self) -> Any:
-        half = np.pi * np.diff(self.frequency).min()
         before, after = (np.array(self.eigenvalue_distance[x]) for x in ("before", "after"))
-        learned = self.config.wanted == len(self.frequency)
-        return (after / np.minimum(before, half)).max() if learned else None
+        return (after / before).max() if self.config.wanted == len(self.frequency) else None
 
     @claim(
         "in the loop the open-loop student becomes worse before it becomes better: highest loss "
@@ -180,6 +177,9 @@ def tracking(config: TrackingConfig, recorder: Recorder) -> TrackingResults:
     """A controller learns to track a reference, one frequency after another.
 
     A dense linear controller learns to track, and a student of it on white noise.
+
+    By seed (5), an eigenvalue of W comes as near to ±iω as 0.03 or no nearer than 0.33, half of
+    what lies between frequencies; and the student becomes 1.5 or 8 times worse before it is better.
     """
     plant = TrackingPlant(dt=DT)
     loop = ClosedLoop(plant, config.steps, config.batch)
