@@ -1,5 +1,7 @@
 """Tasks: their data, and what their constructors refuse."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -38,6 +40,31 @@ def test_the_loss_is_dt_times_the_squared_error_of_the_impulse_response():
     noise = np.random.default_rng(1).normal(size=(12, 2, 3))
     noisy = 0.1 * np.sum((y - target - noise) ** 2)
     assert np.isclose(task.loss(net, jnp.asarray(noise)), noisy, rtol=1e-13)
+
+
+@pytest.mark.parametrize(("frequency", "noisy"), [(None, False), (1.5, True)])
+def test_derivatives_of_the_closed_form_are_those_of_the_simulation(frequency, noisy):
+    """By overlaps, which learning moves, and by all else that a user may ask for, in any order."""
+    gram = jnp.asarray(np.cov(np.random.default_rng(0).normal(size=(4, 9))))
+
+    def loss(evaluation, gram, rate, dt):
+        shape = {} if frequency is None else {"frequency": frequency}
+        make = lrnn.ExponentialFilter if frequency is None else lrnn.OscillatingFilter
+        task = make(rate=rate, dt=dt, steps=12, evaluation=evaluation, **shape)
+        task = lrnn.WhiteNoise(task, evaluation=evaluation) if noisy else task
+        return task.loss(lrnn.ReducedRNN(lrnn.Overlaps(gram, Roles()), dt=dt))
+
+    closed, simulated = (
+        partial(loss, way) for way in (lrnn.Evaluation.CLOSED_FORM, lrnn.Evaluation.ROLLOUT)
+    )
+    at, every = (gram, 0.3, 0.1), (0, 1, 2)
+    slopes = jax.jit(jax.grad(simulated, every))(*at)
+    for i in every:
+        np.testing.assert_allclose(jax.jit(jax.grad(closed, i))(*at), slopes[i], rtol=1e-9)
+    if not noisy:
+        curved, found = (jax.jit(jax.hessian(way, every))(*at) for way in (simulated, closed))
+        for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(curved), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10)
 
 
 def test_label_noise_has_its_standard_deviation():

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array, Bool, Int
 
 from lrnn_jax._readable import AbstractReadable
 from lrnn_jax._results import RESULTS, Interrupted
@@ -115,28 +115,41 @@ class AbstractUpdate(AbstractMethod):
 
 
 class _State(NamedTuple):
-    """What changes from epoch to epoch; the memory is that of the rule, and that of the update."""
+    """What changes from epoch to epoch; the memory is that of the rule, and that of the update.
+
+    `at` is the point of the weights (Q of T), where that is something else than they: computed once
+    an epoch, in place of wherever the next epoch's gradient asks for one of its entries.
+    """
 
     weights: Weights
     memory: tuple[Any, Any]
     epoch: Int[Array, ""]
     stopped: Int[Array, ""]
+    at: Any
 
 
 def _start(method: AbstractUpdate, problem: Problem) -> _State:
     space, begin = problem.space, problem.begin
     memory = method.rule.init(space), method.init(space)
     if begin is not None:
-        return _State(begin.weights, begin.recalled(memory), begin.epoch, begin.stopped)
+        memory, at = begin.recalled(memory), _point(space, begin.weights)
+        return _State(begin.weights, memory, begin.epoch, begin.stopped, at)
     zero = jnp.zeros((), int)
-    return _State(space.start, memory, zero, zero - 1)
+    return _State(space.start, memory, zero, zero - 1, _point(space, space.start))
+
+
+def _point(space: AbstractSpace, weights: Weights) -> Any:
+    """The point of these weights; None where it is nothing but the weights."""
+    point = space.point(weights)
+    pairs = zip(jax.tree.leaves(point), jax.tree.leaves(weights))
+    return None if all(a is b for a, b in pairs) else point
 
 
 def _step(method: AbstractUpdate, problem: Problem, state: _State) -> tuple[_State, Scalar]:
     """One epoch. A run that stops being finite is frozen at its last finite weights."""
     space = problem.space
     remembered, memory = state.memory
-    rule, loss_of, weights = method.rule, problem.loss(state.epoch), state.weights
+    rule, loss_of, weights = method.rule, problem.loss(state.epoch, state.at), state.weights
 
     def move(weights: Weights, direction: Weights, memory: Any, loss: Any) -> tuple[Weights, Any]:
         step = Step(weights, direction, memory, state.epoch, loss)
@@ -149,10 +162,7 @@ def _step(method: AbstractUpdate, problem: Problem, state: _State) -> tuple[_Sta
         loss, direction, remembered = rule.direction(space, loss_of, weights, remembered)
         weights, memory = move(weights, direction, memory, loss)
     memory = remembered, memory
-    finite = jnp.isfinite(loss)
-    for leaf in jax.tree.leaves(weights):
-        # so far below overflow that the overlaps of these weights are finite too
-        finite &= jnp.all(jnp.abs(leaf) < float(jnp.finfo(leaf.dtype).max) ** 0.25)
+    finite = _finite(weights, loss)
     running = state.stopped < 0
     go = running & finite
     weights, memory = jax.tree.map(
@@ -160,7 +170,20 @@ def _step(method: AbstractUpdate, problem: Problem, state: _State) -> tuple[_Sta
     )
     stopped = jnp.where(running & ~finite, state.epoch, state.stopped)
     loss = jnp.where(running, loss, jnp.nan)
-    return _State(weights, memory, state.epoch + 1, stopped), loss
+    return _State(weights, memory, state.epoch + 1, stopped, _point(space, weights)), loss
+
+
+def _finite(weights: Weights, loss: Scalar) -> Bool[Array, ""]:
+    """Whether the loss is finite, and weights so far below overflow that their overlaps are too.
+
+    The loss decides by the limit of the weights: of many networks at once, each entry of theirs
+    would otherwise compute it again, for its own choice between old and new.
+    """
+    finite = jnp.array(True)
+    for leaf in jax.tree.leaves(weights):
+        limit = jnp.where(jnp.isfinite(loss), float(jnp.finfo(leaf.dtype).max) ** 0.25, 0.0)
+        finite &= jnp.all(jnp.abs(leaf) < limit.astype(leaf.dtype))
+    return finite
 
 
 def _advance(

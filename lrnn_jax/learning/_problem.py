@@ -134,15 +134,15 @@ class Problem(eqx.Module):
         """The model with weights X."""
         return self.simulate.learned(self.space, weights, self.model, self.rule)
 
-    def loss(self, epoch: Any) -> EpochLoss:
-        """The loss of an epoch."""
+    def loss(self, epoch: Any, at: Any = None) -> EpochLoss:
+        """The loss of an epoch, and the point where it begins if that is known."""
         simulated = self.simulate.simulated
 
         def evaluate(model: AbstractRNN, objective: AbstractObjective, batch: Any) -> Scalar:
             return objective.loss(simulated(model), batch)
 
         way = evaluate if self.mesh is None else partial(mean_over_devices, evaluate, self.mesh)
-        return EpochLoss(self.objective, self.data.at(self.objective, epoch), epoch, way)
+        return EpochLoss(self.objective, self.data.at(self.objective, epoch), epoch, way, at)
 
     def record(self, weights: Weights, loss: Scalar) -> Record:
         """What is kept of weights and their loss."""

@@ -90,9 +90,11 @@ class AbstractSpace(eqx.Module):
         """The model with weights X."""
         return self.model_at(self.point(weights))
 
-    def gradient(self, loss: Loss, weights: Weights) -> tuple[Float[Array, ""], Weights]:
-        """The loss and its gradient XΓ in the metric."""
-        at = self.point(weights)
+    def gradient(
+        self, loss: Loss, weights: Weights, at: Any = None
+    ) -> tuple[Float[Array, ""], Weights]:
+        """The loss and its gradient XΓ in the metric; `at` is the point of X, where it is known."""
+        at = self.point(weights) if at is None else at
         value, slope = jax.value_and_grad(lambda point: loss(self.model_at(point)))(at)
         return value, self.direction(weights, slope)
 

@@ -21,6 +21,8 @@ class EpochLoss(eqx.Module):
         epoch: its number.
         evaluate: (model, objective, batch) → L, on as many devices and in as little memory as asked
             for.
+        at: the point of the weights before the epoch (Q of T), for `space.gradient`; None where
+            it is not known beforehand.
 
     >>> loss = rules.EpochLoss(task, None, 0, lambda model, task, batch: task.loss(model, batch))
     >>> bool(loss(net) == task.loss(net, None))
@@ -31,6 +33,7 @@ class EpochLoss(eqx.Module):
     batch: Any
     epoch: Any
     evaluate: Callable[[AbstractRNN, AbstractObjective, Any], Float[Array, ""]]
+    at: Any = None
 
     def __call__(self, model: AbstractRNN) -> Float[Array, ""]:
         return self.evaluate(model, self.objective, self.batch)

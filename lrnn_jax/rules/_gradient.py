@@ -21,4 +21,4 @@ class Gradient(AbstractMemoryless):
     def direction(
         self, space: AbstractSpace, loss: EpochLoss, weights: Weights, memory: None
     ) -> tuple[Float[Array, ""], Weights, None]:
-        return *space.gradient(loss, weights), None
+        return *space.gradient(loss, weights, loss.at), None

@@ -16,6 +16,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float, Inexact
 
 from lrnn_jax._readable import AbstractReadable
@@ -297,6 +298,15 @@ def _closed_form(model: Any, target: Any, steps: int, triangular: bool) -> Scala
     q = p + dt * s[outputs, model.inputs]
     target = target.astype(model.dtype)
     rho, c = target.poles, target.amplitudes
+    pp, pd, dd, rp, rd = _sums(steps, triangular, q, p, rho)
+    own = jnp.sum(a * a) * pp + 2 * jnp.sum(a * b) * pd + jnp.sum(b * b) * dd
+    along_a, along_b = jnp.sum(a[None] * c, axis=(1, 2)), jnp.sum(b[None] * c, axis=(1, 2))
+    cross = jnp.sum(along_a * jnp.real(rp) + along_b * jnp.real(rd))
+    return own - 2 * cross + _power_of_modes(rho, c, steps, triangular)
+
+
+def _series(steps: int, triangular: bool, q: Scalar, p: Scalar, rho: Poles) -> tuple[Array, ...]:
+    """Σ_t ω_t of pᵗpᵗ, pᵗD_t, D_tD_t, ρᵗpᵗ and ρᵗD_t, with D_t = (qᵗ − pᵗ)/(q − p)."""
     one, zero = jnp.ones_like(p), jnp.zeros_like(p)
 
     def cast(x: Array) -> Array:
@@ -316,13 +326,27 @@ def _closed_form(model: Any, target: Any, steps: int, triangular: bool) -> Scala
         )
 
     first = (one, zero, zero, jnp.ones_like(rho), jnp.zeros_like(rho))
-    pp, pd, dd, rp, rd = power_sum(
-        steps, _Pair(p, q, one, rho), first, compose, shift, triangular=triangular
+    power = _Pair(p, q, one, rho)
+    return power_sum(steps, power, first, compose, shift, triangular=triangular)
+
+
+_sums = jax.custom_jvp(_series, nondiff_argnums=(0, 1))
+
+
+@partial(_sums.defjvp, symbolic_zeros=True)
+def _sums_jvp(steps: int, triangular: bool, primals: Any, tangents: Any) -> Any:
+    """By q, which is all that learning moves, in one pass with the sums: no way back is shorter."""
+    q, *others = primals
+    sums, by_q = jax.jvp(
+        lambda q: _series(steps, triangular, q, *others), (q,), (jnp.ones_like(q),)
     )
-    own = jnp.sum(a * a) * pp + 2 * jnp.sum(a * b) * pd + jnp.sum(b * b) * dd
-    along_a, along_b = jnp.sum(a[None] * c, axis=(1, 2)), jnp.sum(b[None] * c, axis=(1, 2))
-    cross = jnp.sum(along_a * jnp.real(rp) + along_b * jnp.real(rd))
-    return own - 2 * cross + _power_of_modes(rho, c, steps, triangular)
+    still = [isinstance(x, SymbolicZero) for x in tangents]
+    moved = [jnp.zeros_like(x) if s else d for x, d, s in zip(primals, tangents, still)]
+    changes = [slope * moved[0].astype(slope.dtype) for slope in by_q]
+    if not all(still[1:]):
+        by_others = jax.jvp(lambda *x: _series(steps, triangular, q, *x), others, moved[1:])[1]
+        changes = [a + b for a, b in zip(changes, by_others)]
+    return sums, tuple(changes)
 
 
 def _power_of_modes(
