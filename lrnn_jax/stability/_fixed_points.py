@@ -207,11 +207,15 @@ def draw_starts(
     key: PRNGKeyArray, starts: int, size: int, spread: float, dtype: Any
 ) -> Float[Array, "start size"]:
     """Random directions, at distances uniform in [0, spread √size]; the first start is 0."""
-    number(spread, "spread", 0, open_start=True)
+    return _drawn(key, starts, size, number(spread, "spread", 0, open_start=True), dtype)
+
+
+@eqx.filter_jit
+def _drawn(key: PRNGKeyArray, starts: int, size: int, spread: Array, dtype: Any) -> Array:
     direction, distance = jr.split(key)
     z = jr.normal(direction, (starts, size), dtype)
     z = z / jnp.linalg.norm(z, axis=-1, keepdims=True) * size**0.5
-    return z * spread * jr.uniform(distance, (starts, 1), dtype).at[0].set(0)
+    return z * spread.astype(dtype) * jr.uniform(distance, (starts, 1), dtype).at[0].set(0)
 
 
 @eqx.filter_jit
