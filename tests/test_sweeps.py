@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 
 import lrnn_jax as lrnn
+from lrnn_jax import sweeps
 from lrnn_jax.learning import outcome, outcome_code
 from lrnn_jax.sweeps import (
     OUTCOMES,
@@ -502,6 +504,29 @@ def test_outputs_are_neither_lost_nor_renamed():
         [{"x": 1.0}, {"x": 1.0}, {"x": 2.0}], lambda x: {"y": float(x)}, traced=False
     ).run(progress=False)
     assert twice.y.values.tolist() == [1.0, 1.0, 2.0]
+
+
+def test_what_another_process_holds_does_not_keep_the_rest_waiting(tmp_path):
+    """Each cell of a function on the host is a group of its own."""
+    seen, path = [], tmp_path / "store"
+
+    def run(x):
+        seen.append(x)
+        return {"y": x}
+
+    shared = lrnn.Sweep({"x": [1.0, 2.0, 3.0]}, run, traced=False, store=path)
+    with pytest.raises(sweeps.Stopped):
+        shared.run(progress=False, stop=lambda: True)
+    with ThreadPoolExecutor(1) as pool:
+        with Store(path).lock(0, 0) as free:
+            assert free
+            result = pool.submit(shared.run, progress=False, resume=True)
+            end = time.monotonic() + 60
+            while len(seen) < 2 and time.monotonic() < end:
+                time.sleep(0.05)
+            assert seen == [2.0, 3.0]
+        assert result.result().y.values.tolist() == [1.0, 2.0, 3.0]
+    assert seen == [2.0, 3.0, 1.0]
 
 
 def test_an_error_without_words_is_named():

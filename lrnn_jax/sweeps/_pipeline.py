@@ -197,10 +197,10 @@ class Part(NamedTuple):
             )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Job:
     """One group of cells on its way into a store that several processes may share: this one takes
-    its part of the chunks of so many cells."""
+    its part of the chunks of so many cells, as long as some are `left`."""
 
     store: AbstractStore
     group: Group
@@ -208,22 +208,21 @@ class Job:
     chunk: int
     part: Part
 
-    def run(self) -> None:
-        """Compute the chunks that nobody has computed, then wait for those in work.
+    def __post_init__(self):
+        self.left = list(self.group.units(self.chunk, self.part.share))
+
+    def run(self) -> bool:
+        """Compute the chunks that nobody has computed; whether all are done, others' included.
 
         Errors: Stopped when chunks are left and the process is to stop.
         """
-        waiting = list(self.group.units(self.chunk, self.part.share))
-        while waiting:
-            held = self._go_through(waiting)
-            if held:
-                self.part.check()
-            if len(held) == len(waiting):
-                time.sleep(0.2)  # all that is left is in the hands of other processes
-            waiting = held
+        self.left = self._go_through(self.left)
+        if self.left:
+            self.part.check()
+        return not self.left
 
     def _go_through(self, units: list[int]) -> list[int]:
-        """Go through chunks once; returns those that other processes hold, or that are left.
+        """Go through chunks once; returns those that other processes hold, or that it left.
 
         While one step is written, the next is computed.
         """

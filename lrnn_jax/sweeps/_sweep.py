@@ -197,8 +197,14 @@ class Sweep:
         with progress_bar(self.design.size, progress) as advance:
             part = Part(share, advance, stop)
             try:
+                held = []
                 for group in self.groups:
-                    self._run_group(group, traced.pop(group.index, None), store, devices, part)
+                    job = self._job(group, traced.pop(group.index, None), store, devices, part)
+                    if job is not None and not job.run():
+                        held.append(job)
+                while held:  # by other processes, all that is left
+                    time.sleep(0.2)
+                    held = [job for job in held if not job.run()]
             except Stopped as error:
                 stopped = error
         if processes > 1 and shard is None:
@@ -283,14 +289,15 @@ class Sweep:
             width=compiled.mesh.size,
         )
 
-    def _run_group(
+    def _job(
         self,
         group: Group,
         traced: Traced | None,
         store: AbstractStore,
         devices: Sequence[Any],
         part: Part,
-    ) -> None:
+    ) -> Job | None:
+        """What is to be done for a group of cells; None where all is there."""
         name = f"groups/{group.index}"
         if (record := store.document(name)) is None:
             part.check()  # before it is compiled
@@ -299,8 +306,7 @@ class Sweep:
             key = self.key if self.takes_key else None
             known = {"design": self.design, "group": group, "function": self.function}
             worker = OneByOne(**known, key=key, identity=self._digest, width=1)
-            Job(store, group, worker, 1, part).run()
-            return
+            return Job(store, group, worker, 1, part)
         traced, worker = traced or self._trace(group), None
         if record is None:
             worker = self._batches(group, traced, devices, self.chunk)
@@ -311,11 +317,11 @@ class Sweep:
         units = group.units(chunk, part.share)
         if all(store.is_done(group.index, unit) for unit in units):
             part.advance(sum(len(group.part(unit, chunk)) for unit in units))
-            return
+            return None
         part.check()
         if worker is None or worker.compiled.batch != chunk:
             worker = self._batches(group, traced, devices, chunk)
-        Job(store, group, worker, chunk, part).run()
+        return Job(store, group, worker, chunk, part)
 
     @functools.cached_property
     def _digest(self) -> str:
