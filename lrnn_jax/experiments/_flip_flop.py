@@ -87,6 +87,10 @@ class FlipFlopResults(AbstractOverlapResults):
     finer: LearningCurve
     relative_error: dict[str, float]
     """Of Q against the finer population, Frobenius norm, the largest over epochs."""
+    final_error: dict[str, float]
+    """The same after learning."""
+    half_loss: dict[str, float]
+    """The epoch at which the loss is half of the first one."""
     loss_ratio: dict[str, float]
     verdict: str
     verdict_full: str
@@ -102,24 +106,33 @@ class FlipFlopResults(AbstractOverlapResults):
         return max(self.loss_ratio.values())
 
     @claim(
-        "few nodes stand for infinitely many neurons: relative error of Q at all epochs",
-        high=0.02,
-        shown=lambda r: "{population:.2%}; of the network {full:.2%}".format(**r.relative_error),
+        "all leave the plateau at the same time: epochs between half losses, over the finer one's",
+        high=0.1,
+        shown=lambda r: ", ".join(f"{name} {epoch:.1f}" for name, epoch in r.half_loss.items()),
     )
-    def nodes_error(self) -> float:
-        return self.relative_error["population"]
-
-    @claim("the network of N neurons is off by 1/√N: relative error of Q × √N", high=3)
-    def network_error(self) -> float:
-        return self.relative_error["full"] * self.config.n**0.5
+    def apart(self) -> float:
+        finer = self.half_loss["finer"]
+        return max(abs(epoch - finer) for epoch in self.half_loss.values()) / finer
 
     @claim(
-        "the closure's own error exceeds that of the nodes: times",
+        "few nodes stand for infinitely many neurons: relative error of Q after learning",
+        high=0.02,
+        shown=lambda r: r._errors("population", "full"),
+    )
+    def nodes_error(self) -> float:
+        return self.final_error["population"]
+
+    @claim("the network of N neurons is off by 1/√N there: relative error of Q × √N", high=3)
+    def network_error(self) -> float:
+        return self.final_error["full"] * self.config.n**0.5
+
+    @claim(
+        "the closure's own error exceeds that of the nodes there: times",
         low=1,
-        shown=lambda r: f"{r.relative_error['closure']:.2%} of Q. {r.verdict}",
+        shown=lambda r: f"{r._errors('closure')}. {r.verdict}",
     )
     def closure_error(self) -> float:
-        return self.relative_error["closure"] / self.relative_error["population"]
+        return self.final_error["closure"] / self.final_error["population"]
 
     @claim(
         "because loadings leave the Gaussian law: joint fourth cumulant over that of a Gaussian "
@@ -136,6 +149,11 @@ class FlipFlopResults(AbstractOverlapResults):
     def quantile_correlation(self) -> Any:
         ranks = _normal_quantiles(len(self.loadings))
         return min(np.corrcoef(ranks, values)[0, 1] for values in self.loadings.T)
+
+    def _errors(self, *names: str) -> str:
+        errors = {name: (self.final_error[name], self.relative_error[name]) for name in names}
+        each = (f"{name} {end:.2%} ({most:.2%})" for name, (end, most) in errors.items())
+        return f"{', '.join(each)}, in brackets the largest at an epoch"
 
     def draw(self) -> Figure:
         figure, axes = panels(2, 3, height=4.3)
@@ -163,7 +181,10 @@ class FlipFlopResults(AbstractOverlapResults):
 def flip_flop(config: FlipFlopConfig, recorder: Recorder) -> FlipFlopResults:
     """A nonlinear network, its Gaussian closure and its infinite width learn a flip-flop.
 
-    A nonlinear network, its closure and its infinite width, on the same trials.
+    A nonlinear network, its closure and its infinite width, on the same trials. Small differences
+    grow on the plateau, and make one leave it earlier: over 8 seeds by 7 % of its 220 to 580 epochs
+    at most. At one epoch within the fall Q differs by as much as 84 % then; so claims compare Q
+    after learning.
     """
     keys = jr.split(jr.key(config.seed), 3)
     task, net, method = config.task(), config.network(keys[0]), Descent(config.lr)
@@ -187,6 +208,8 @@ def flip_flop(config: FlipFlopConfig, recorder: Recorder) -> FlipFlopResults:
         config=config,
         **curves,
         relative_error={name: float(relative_gap(c, finer)) for name, c in errors.items()},
+        final_error={name: _final_gap(c, finer) for name, c in errors.items()},
+        half_loss={name: half_loss(c) for name, c in curves.items()},
         loss_ratio={name: loss_ratio(c) for name, c in curves.items()},
         verdict=few.verdict,
         verdict_full=full.verdict,
@@ -202,6 +225,22 @@ def flip_flop(config: FlipFlopConfig, recorder: Recorder) -> FlipFlopResults:
 def loss_ratio(curve: LearningCurve) -> float:
     """The loss of the last five records over the first one."""
     return float(jnp.mean(curve.loss[-5:]) / curve.loss[0])
+
+
+def half_loss(curve: LearningCurve) -> float:
+    """The epoch at which the loss is half of the first one, between records by its logarithm."""
+    loss, epochs = np.asarray(curve.loss), np.asarray(curve.epochs)
+    below = loss < loss[0] / 2
+    if not below.any():
+        return np.inf
+    at = slice(int(below.argmax()) - 1, int(below.argmax()) + 1)
+    return float(np.interp(np.log(2), np.log(loss[0] / loss[at]), epochs[at]))
+
+
+def _final_gap(curve: LearningCurve, truth: LearningCurve) -> float:
+    """‖Q − Q_truth‖/‖Q_truth‖ after learning, in the Frobenius norm."""
+    gap, size = (np.linalg.norm(q) for q in (curve.gram[-1] - truth.gram[-1], truth.gram[-1]))
+    return float(gap / size)
 
 
 def _normal_quantiles(count: int) -> np.ndarray:
