@@ -12,11 +12,12 @@ best of three others counts. A pair of the audit is timed in parts by `test_peer
 
 import sys
 import time
+from functools import partial
 
 import jax
 import jax.random as jr
 import numpy as np
-from measure import DT, LR, exponential, network
+from measure import DT, LR, best, exponential, network
 from scipy import optimize
 
 import lrnn_jax as lrnn
@@ -26,16 +27,6 @@ jax.config.update("jax_enable_x64", True)
 EPOCHS, EVERY, NOISE, ROUNDS = 300, 10, 0.01, 3
 SEEN = np.arange(0, EPOCHS, EVERY)
 ROW = "{:44}{:>10}{:>12}  {}"
-
-
-def best(run):
-    """Seconds of the best of some calls, of the first beyond that, and the result."""
-    seconds = []
-    for _ in range(1 + ROUNDS):
-        start = time.perf_counter()
-        result = jax.block_until_ready(run())
-        seconds.append(time.perf_counter() - start)
-    return min(seconds[1:]), seconds[0] - min(seconds[1:]), result
 
 
 def row(name, seconds, compiling, note):
@@ -61,7 +52,7 @@ def inferred(starts):
         found = inference.infer(data, exponential(), lrnn.Descent(LR), **options)
         return found.chi2, found.fits.cost
 
-    seconds, compiling, (chi2, cost) = best(run)
+    seconds, compiling, (chi2, cost) = best(run, ROUNDS)
     agree = int(np.sum(np.asarray(cost) < np.min(cost) + 1))
     note = f"χ² {float(chi2):.1f} of {len(loss)} numbers; {agree} of {len(cost)} starts agree"
     row(f"infer, {starts} starts and more if none agree", seconds, compiling, note)
@@ -113,7 +104,8 @@ def bistable(n=1000, rank=2):
 
 def solved(starts=50):
     net = bistable()
-    seconds, compiling, found = best(lambda: lrnn.fixed_points(net, key=jr.key(1), starts=starts))
+    find = partial(lrnn.fixed_points, net, key=jr.key(1), starts=starts)
+    seconds, compiling, found = best(find, ROUNDS)
     row(f"fixed_points, {starts} starts", seconds, compiling, str(found))
     u, v, scale = (np.asarray(x) for x in (net.u, net.v, net.scale))
 
@@ -130,7 +122,7 @@ def solved(starts=50):
         ends = [optimize.root(drift, x, jac=slope, method="lm") for x in begin]
         return np.array([end.x for end in ends if end.success])
 
-    seconds, _, ends = best(run)
+    seconds, _, ends = best(run, ROUNDS)
     several = len(np.unique(np.round(ends, 5) + 0.0, axis=0))
     row("SciPy root in NumPy, one after another", seconds, None, f"{several} fixed points")
 

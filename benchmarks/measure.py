@@ -59,6 +59,16 @@ def measure(benchmark, run, *, epochs, work, cells=1, **info):
     return result
 
 
+def best(run, rounds):
+    """Seconds of the best of some calls, of the first beyond that (it compiles), and the result."""
+    seconds = []
+    for _ in range(1 + rounds):
+        start = perf_counter()
+        result = jax.block_until_ready(run())
+        seconds.append(perf_counter() - start)
+    return min(seconds[1:]), seconds[0] - min(seconds[1:]), result
+
+
 SAME = 1e-8  # largest relative difference of two loss curves; rounding is 1e-13
 COMPILED = pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
 TORCH = {False: "PyTorch, eager", True: "PyTorch, torch.compile"}

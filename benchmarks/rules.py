@@ -18,7 +18,7 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-from measure import DT, exponential, network
+from measure import DT, best, exponential, network
 
 import lrnn_jax as lrnn
 
@@ -27,16 +27,6 @@ N, LR, ROUNDS = 500, 5e-3, 8
 DEVICES, CELLS = 2, 8
 TASK = exponential()
 F = np.random.default_rng(0).normal(size=(N, 1))
-
-
-def best(run):
-    """Seconds of the best of some calls, seconds of compiling, and the result."""
-    seconds = []
-    for _ in range(1 + ROUNDS):
-        start = time.perf_counter()
-        result = jax.block_until_ready(run())
-        seconds.append(time.perf_counter() - start)
-    return min(seconds[1:]), seconds[0] - min(seconds[1:]), result
 
 
 def learns(model, rule, epochs):
@@ -60,7 +50,7 @@ def many(epochs):
 
     rates = jnp.linspace(1e-3, LR, DEVICES * CELLS).reshape(DEVICES, CELLS)
     compiled = jax.pmap(jax.vmap(run))
-    seconds, compiling, _ = best(lambda: compiled(rates))
+    seconds, compiling, _ = best(lambda: compiled(rates), ROUNDS)
     row(f"{DEVICES} × {CELLS} reductions, RFLO", seconds / (epochs * rates.size), compiling)
 
 
@@ -116,7 +106,7 @@ def main(epochs):
     }
     print(f"{'':28}{'us/epoch':>10}{'compile s':>11}{'1/s':>11}")
     for name, run in cases.items():
-        seconds, compiling, result = best(run)
+        seconds, compiling, result = best(run, ROUNDS)
         row(name, seconds / epochs, compiling)
         if name == f"network, N = {N}, RFLO":
             expected = np.asarray(result)

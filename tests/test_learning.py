@@ -205,6 +205,13 @@ def test_divergence_raises_with_the_epoch_and_keeps_the_curve():
     assert outcome(curve.result) == "diverged"
 
 
+def test_a_loss_that_overflows_stops_learning_though_weights_and_gradients_are_finite():
+    task = lrnn.ExponentialFilter(0.2, 0.1, 20, amplitude=1e160)  # squared: more than 1e308
+    for model in (NET, RED):
+        curve = lrnn.learn(model, task, lrnn.Descent(1e-200), epochs=4, throw=False)
+        assert (int(curve.stopped), outcome(curve.result)) == (0, "diverged")
+
+
 @pytest.mark.parametrize("model", [NET, RED, DENSE], ids=lambda m: type(m).__name__)
 def test_divergence_without_throwing_is_a_result(model):
     curve = run(model, method=DIVERGING, epochs=50, throw=False)
