@@ -4,9 +4,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 import pytest
 
 import lrnn_jax as lrnn
+from lrnn_jax import inference
 from lrnn_jax.networks import AbstractRNN
 from lrnn_jax.tasks import AbstractObjective
 
@@ -166,7 +168,33 @@ def looks(x):
         yield loop.loss(model)
 
 
-@pytest.mark.parametrize("cell", [nonlinear, twins, loops, looks])
+def designs(x):
+    """What an experimenter asks before she measures, and a theorist of a point."""
+    q = lrnn.overlaps.random_overlaps(key=jr.key(round(100 * x)))
+    yield lrnn.overlaps.reachable_dimensions(q).dimension + x
+    one, other = (lrnn.ReducedRNN(q.replace(mu=q["mu"] + d), dt=0.1) for d in (0.0, x))
+    filters = lrnn.tasks.MixedFilter(np.array([0.2, 1.0]), np.array([1.0, x]), dt=0.1, steps=7)
+    seen = {"epochs": range(0, 7, 3), "observe": inference.Visible(), "noise": x}
+    asked = {"starts": 1, "key": jr.key(round(100 * x))}
+    yield inference.separate(one, other, filters, lrnn.Descent(x / 100), **seen, **asked).value
+    yield inference.optimal_probe(
+        one, filters, lrnn.Descent(x / 100), **seen, **asked, directions=3
+    ).value
+    found = inference.confusion(
+        lrnn.ExponentialFilter(x, 0.1, 7),
+        {"all": lrnn.Descent(x / 100)},
+        model=one,
+        **seen,
+        unknown=(),
+        repetitions=1,
+        **asked,
+    )
+    yield float(found.misfit[0, 0])
+
+
+@pytest.mark.parametrize(
+    "cell", [nonlinear, twins, loops, looks, pytest.param(designs, marks=pytest.mark.slow)]
+)
 def test_loops_as_in_notebooks_compile_in_their_first_round_only(cell, caplog):
     """New networks, tasks, plants, trials and rates of the same sizes."""
     values = [float(v) for v in cell(0.21)]

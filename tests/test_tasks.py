@@ -67,6 +67,32 @@ def test_derivatives_of_the_closed_form_are_those_of_the_simulation(frequency, n
             np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.parametrize("many", [("gram",), ("rate",), ("dt",), ("gram", "rate")])
+def test_slopes_of_many_closed_forms_at_once_are_those_of_each(many):
+    """In one program, along a direction in all that they depend on."""
+    draws = [np.random.default_rng(i).normal(size=(4, 9)) for i in range(3)]
+    every = {
+        "gram": jnp.asarray([np.cov(x) for x in draws]),
+        "rate": jnp.array([0.2, 0.3, 0.4]),
+        "dt": jnp.array([0.1, 0.2, 0.3]),
+    }
+
+    @jax.jit
+    def loss(at):
+        task = lrnn.ExponentialFilter(rate=at["rate"], dt=at["dt"], steps=12)
+        model = lrnn.ReducedRNN(lrnn.Overlaps(at["gram"], Roles()), dt=at["dt"])
+        return jnp.broadcast_to(task.loss(model), (2,))
+
+    def one(i):
+        at = {name: value[i if name in many else 0] for name, value in every.items()}
+        return jax.jvp(loss, (at,), (at,))[1]
+
+    axes = {name: 0 if name in many else None for name in every}
+    given = {name: value if name in many else value[0] for name, value in every.items()}
+    at_once = jax.jvp(jax.jit(jax.vmap(loss, (axes,))), (given,), (given,))[1]
+    np.testing.assert_allclose(at_once, [one(i) for i in range(3)], rtol=1e-12)
+
+
 def test_label_noise_has_its_standard_deviation():
     task = lrnn.ExponentialFilter(**EXPONENTIAL, label_noise=0.3)
     draws = np.asarray(jax.vmap(task.sample)(jr.split(jr.key(0), 1000)))

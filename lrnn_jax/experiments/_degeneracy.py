@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -200,9 +201,12 @@ def _noisy_outputs(config: DegeneracyConfig, *nets: LowRankRNN) -> list[jax.Arra
         kicks = config.noise * jr.normal(key, (config.steps, net.state_size))
         return net.rollout(_impulse(config), noise=kicks)[:, 0]
 
-    pairs = zip(nets, jr.split(jr.key(config.seed + 1), len(nets)))
-    runs = ((jax.jit(partial(one, net)), jr.split(key, config.trials)) for net, key in pairs)
-    return [jax.lax.map(*run) for run in runs]
+    @eqx.filter_jit
+    def many(net: LowRankRNN, keys: Any) -> jax.Array:
+        return jax.lax.map(partial(one, net), keys)
+
+    keys = jr.split(jr.key(config.seed + 1), len(nets))
+    return [many(net, jr.split(key, config.trials)) for net, key in zip(nets, keys)]
 
 
 def _noise_rms(config: DegeneracyConfig, n: int) -> tuple[float, ...]:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -13,7 +12,7 @@ from lrnn_jax._checks import component, number, one_key, whole
 from lrnn_jax.inference._channels import AbstractChannel, dependence
 from lrnn_jax.inference._estimate import Estimate, Prior, infer
 from lrnn_jax.inference._observations import Observations, as_epochs
-from lrnn_jax.inference._predict import setting
+from lrnn_jax.inference._predict import predict_many, setting
 from lrnn_jax.inference._ranks import exact_ranks
 from lrnn_jax.inference._saved import AbstractSaved
 from lrnn_jax.inference._starts import drawn
@@ -211,7 +210,7 @@ def confusion(
     given = {"model": model, "unknown": unknown, "prior": prior, "starts": starts}
     for row, (name, method) in enumerate(candidates.items()):
         s = setting(model, objective, method, observe, epochs, stride, ())
-        clean = jax.jit(jax.vmap(s.predict))(drawn(s, repetitions, networks))
+        clean = predict_many(s, drawn(s, repetitions, networks))
         if not np.all(np.isfinite(clean)):
             raise ValueError(
                 f"`candidates`: learning by {name!r} diverges for one of the random networks "

@@ -113,14 +113,20 @@ def separate(
             f"{second.roles.describe()}."
         )
     sigma = number(noise, "noise", 0, open_start=True)
-    grams = jnp.stack([x.overlaps.vector() for x in (first, second)])
+    apart = _Apart(jnp.stack([x.overlaps.vector() for x in (first, second)]), jnp.asarray(sigma))
+    return _best(apart, _setting(first, objective, method, epochs, observe), starts, key)
 
-    def score(s: Setting, record: int) -> tuple[Array, Array]:
-        curves = jax.vmap(lambda theta: s.learned(theta, record))(grams)
-        seen = jax.vmap(lambda w, theta: s.expected(w, theta, record))(curves.watched, grams)
-        return jnp.sqrt(jnp.sum((seen[1] - seen[0]) ** 2)) / sigma, curves.loss
 
-    return _best(score, _setting(first, objective, method, epochs, observe), starts, key)
+class _Apart(eqx.Module):
+    """‖y₁ − y₂‖/σ of two networks, and their losses."""
+
+    grams: Float[Array, "two overlap"]
+    sigma: Float[Array, ""]
+
+    def __call__(self, s: Setting, record: int) -> tuple[Array, Array]:
+        curves = jax.vmap(lambda theta: s.learned(theta, record))(self.grams)
+        seen = jax.vmap(lambda w, theta: s.expected(w, theta, record))(curves.watched, self.grams)
+        return jnp.sqrt(jnp.sum((seen[1] - seen[0]) ** 2)) / self.sigma, curves.loss
 
 
 def d_optimal(values: Float[Array, " direction"]) -> Float[Array, ""]:
@@ -179,19 +185,30 @@ def optimal_probe(
     function(criterion, "criterion", "singular values, such as d_optimal")
     sigma = number(noise, "noise", 0, open_start=True)
     s = _setting(model, objective, method, epochs, observe)
-    whole(directions, "directions", 1, s.overlaps)
-    theta = s.model.overlaps.vector()
+    directions = whole(directions, "directions", 1, s.overlaps)
+    known = _Known(s.model.overlaps.vector(), jnp.asarray(sigma), directions, criterion)
+    return _best(known, s, starts, key)
 
-    def score(s: Setting, record: int) -> tuple[Array, Array]:
+
+class _Known(eqx.Module):
+    """A criterion of the singular values of ∂y/∂Q/σ, and the loss."""
+
+    theta: Float[Array, " overlap"]
+    sigma: Float[Array, ""]
+    directions: int = eqx.field(static=True)
+    criterion: Callable[[Array], Array] = eqx.field(static=True)
+
+    def __call__(self, s: Setting, record: int) -> tuple[Array, Array]:
         def seen(theta: Array) -> tuple[Array, Array]:
             curve = s.learned(theta, record)
             return s.expected(curve.watched, theta, record).ravel(), curve.loss
 
-        slopes, loss = jax.jacfwd(seen, has_aux=True)(theta)
-        values = jnp.linalg.svd(slopes / sigma, compute_uv=False)[:directions]
-        return criterion(values), loss[None]
+        slopes, loss = jax.jacfwd(seen, has_aux=True)(self.theta)
+        values = jnp.linalg.svd(slopes / self.sigma, compute_uv=False)[: self.directions]
+        return self.criterion(values), loss[None]
 
-    return _best(score, s, starts, key)
+
+_Score = _Apart | _Known
 
 
 def _setting(
@@ -207,36 +224,23 @@ def _setting(
     return s
 
 
-def _best(score: Callable[..., Any], s: Setting, starts: int, key: Any) -> Probe:
+def _best(score: _Score, s: Setting, starts: int, key: Any) -> Probe:
     """The best amplitudes on the sphere of equal energy, and what they are worth."""
     starts, key = whole(starts, "starts"), one_key(key)
-    worth = eqx.filter_jit(lambda s, record: score(s, record))
-    reference, loss = worth(s, 1)
+    reference, loss = _worth(score, s, 1)
     if not (np.isfinite(reference) and np.isfinite(loss).all()):
         raise ValueError(
             "`method`: learning the given `objective` diverges before the last of `epochs`: take a "
             "smaller step."
         )
-    terms = jax.vmap(lambda a: _with(s, a).objective.samples.ravel())  # pyright: ignore
-    rows = np.asarray(terms(jnp.eye(len(s.objective.amplitudes))))  # pyright: ignore
+    rows = np.asarray(_terms(s))
     turn = np.linalg.cholesky(rows @ rows.T + 1e-12 * np.trace(rows @ rows.T) * np.eye(len(rows)))
     a0 = np.asarray(s.objective.amplitudes)  # pyright: ignore
-    energy = np.linalg.norm(turn.T @ a0)
-
-    def amplitudes(x: Array) -> Array:
-        return jnp.linalg.solve(turn.T, energy * x / jnp.linalg.norm(x))
-
-    def cost(x: Array) -> tuple[Array, Array]:
-        value, loss = score(_with(s, amplitudes(x)), 1)
-        up = jnp.maximum(loss[:, 1:] - loss[:, :-1], 0.0)
-        total = STEADY * jnp.sum(up / loss[:, :1]) - jnp.log(value)
-        return total, total
-
-    slope = jax.jit(jax.jacfwd(cost, has_aux=True))
+    sphere = _Sphere(jnp.asarray(turn), jnp.asarray(np.linalg.norm(turn.T @ a0)))
     begin = np.r_[[turn.T @ a0], np.asarray(jr.normal(key, (starts - 1, len(a0))))]
 
     def both(x: np.ndarray) -> tuple[float, np.ndarray]:
-        gradient, total = slope(jnp.asarray(x / np.linalg.norm(x)))
+        gradient, total = _slope(score, s, sphere, jnp.asarray(x / np.linalg.norm(x)))
         fine = np.isfinite(total) & np.all(np.isfinite(gradient))
         return (float(total), np.asarray(gradient)) if fine else (1e6, np.zeros(len(x)))
 
@@ -245,19 +249,56 @@ def _best(score: Callable[..., Any], s: Setting, starts: int, key: Any) -> Probe
     ends = [
         scipy.optimize.minimize(both, x, jac=True, method="L-BFGS-B", options=few) for x in begin
     ]
-    a = amplitudes(jnp.asarray(min(ends, key=lambda end: end.fun).x))
-    value, loss = worth(_with(s, a), 1)
-    half = eqx.tree_at(lambda s: s.method.lr, _with(s, a), traits(s.method).lr / 2)
+    found = _with(s, sphere.amplitudes(jnp.asarray(min(ends, key=lambda end: end.fun).x)))
+    value, loss = _worth(score, found, 1)
+    half = eqx.tree_at(lambda s: s.method.lr, found, traits(s.method).lr / 2)
     half = dataclasses.replace(half, epochs=tuple(2 * epoch for epoch in s.epochs))
     return Probe(
-        objective=_with(s, a).objective,  # pyright: ignore
+        objective=found.objective,  # pyright: ignore
         value=float(value),
         reference=float(reference),
-        halved=float(worth(half, 2)[0]),
+        halved=float(_worth(score, half, 2)[0]),
         rises=int(jnp.sum(jnp.any(loss[:, 1:] > loss[:, :-1] + RISE * loss[:, :1], axis=0))),
     )
+
+
+class _Sphere(eqx.Module):
+    """Amplitudes of equal energy: CᵀA on a sphere, C from the Gram matrix of the terms."""
+
+    turn: Float[Array, "term term"]
+    radius: Float[Array, ""]
+
+    def amplitudes(self, x: Float[Array, " term"]) -> Float[Array, " term"]:
+        """Those of a direction."""
+        return jnp.linalg.solve(self.turn.T, self.radius * x / jnp.linalg.norm(x))
 
 
 def _with(s: Setting, amplitudes: Array) -> Setting:
     """The setting with another filter."""
     return eqx.tree_at(lambda s: s.objective.amplitudes, s, amplitudes)
+
+
+@eqx.filter_jit
+def _terms(s: Setting) -> Float[Array, "term sample"]:
+    """The terms of the filter, each of amplitude 1, over time."""
+    each = jnp.eye(len(s.objective.amplitudes))  # pyright: ignore
+    return jax.vmap(lambda a: _with(s, a).objective.samples.ravel())(each)  # pyright: ignore
+
+
+@eqx.filter_jit
+def _worth(score: _Score, s: Setting, record: int) -> tuple[Array, Array]:
+    """What a filter is worth, and the losses at every so many epochs."""
+    return score(s, record)
+
+
+@eqx.filter_jit
+def _slope(score: _Score, s: Setting, sphere: _Sphere, x: Array) -> tuple[Array, Array]:
+    """How the cost of a direction changes with it, and the cost: −log worth, and rises."""
+
+    def cost(x: Array) -> tuple[Array, Array]:
+        value, loss = score(_with(s, sphere.amplitudes(x)), 1)
+        up = jnp.maximum(loss[:, 1:] - loss[:, :-1], 0.0)
+        total = STEADY * jnp.sum(up / loss[:, :1]) - jnp.log(value)
+        return total, total
+
+    return jax.jacfwd(cost, has_aux=True)(x)

@@ -123,6 +123,14 @@ linearise = eqx.filter_jit(Setting.linearised)
 """`Setting.linearised`, compiled once for each setting."""
 
 
+@eqx.filter_jit
+def predict_many(
+    s: Setting, thetas: Float[Array, "network parameter"]
+) -> Float[Array, "network epoch number"]:
+    """Expected data of several networks, compiled once for each setting."""
+    return jax.vmap(s.predict)(thetas)
+
+
 def _lr(method: Any) -> Any:
     return method.lr
 

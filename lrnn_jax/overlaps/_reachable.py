@@ -1,19 +1,19 @@
 """In how many directions learning can move the overlaps, all tasks taken together."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from lrnn_jax._checks import function, number, whole
 from lrnn_jax.overlaps._coupling import coupling
 from lrnn_jax.overlaps._overlaps import Overlaps, from_vector, one_set
 from lrnn_jax.overlaps._roles import Roles
-
-_Fields = Callable[[Any], Any]
 
 
 class ReachableDimensions(NamedTuple):
@@ -78,14 +78,12 @@ def reachable_dimensions(
     roles, q = overlaps.roles, overlaps.vector()
     small = jnp.sqrt(jnp.finfo(q.dtype).eps) if tolerance is None else tolerance
     tolerance = float(number(small, "tolerance", 0, open_start=True))
-    first, q = _learning_fields(roles, functions or markov_parameters, q)
-    level, fields = first, np.asarray(jax.jit(first)(q))
-    growth = [_rank(fields, tolerance)]
+    first, unit = _learning_fields(roles, functions or markov_parameters, q)
+    fields, growth = np.zeros((0, q.size)), []
     while len(growth) < depth:
-        level = _brackets(first, level)
-        fields = np.concatenate([fields, np.asarray(jax.jit(level)(q))])
+        fields = np.concatenate([fields, _bracketed(first, len(growth), q / unit)])
         growth.append(_rank(fields, tolerance))
-        if growth[-1] == growth[-2]:
+        if growth[-2:-1] == growth[-1:]:
             break
     return ReachableDimensions(growth[-1], q.size, growth[0], tuple(growth))
 
@@ -107,40 +105,63 @@ def markov_parameters(overlaps: Overlaps) -> Float[Array, " parameter"]:
     return jnp.concatenate(parts)
 
 
+class _Fields(eqx.Module):
+    """x → all X_i = −C ∇f_i, shape (function, overlap), at overlaps x times `unit`.
+
+    Fields: lengths, by which each is divided; seen: whether it moves anything.
+    """
+
+    roles: Roles = eqx.field(static=True)
+    functions: Callable[[Overlaps], Any] = eqx.field(static=True)
+    unit: Float[Array, ""]
+    lengths: Float[Array, "function 1"] | float = 1.0
+    seen: Bool[Array, "function 1"] | bool = True
+
+    def slopes(self, x: Float[Array, " overlap"]) -> Float[Array, "function overlap"]:
+        """All ∇f_i."""
+
+        def value(x: Array) -> Array:
+            return self.functions(Overlaps(from_vector(self.unit * x, self.roles), self.roles))
+
+        return jax.jacrev(value)(x)
+
+    def __call__(self, x: Float[Array, " overlap"]) -> Float[Array, "function overlap"]:
+        fields = -self.slopes(x) @ coupling(self.roles).matrix(x).T
+        return jnp.where(self.seen, fields / self.lengths, 0)
+
+
+@eqx.filter_jit
 def _learning_fields(
     roles: Roles, functions: Callable[[Overlaps], Any], q: Float[Array, " overlap"]
-) -> tuple[_Fields, Float[Array, " overlap"]]:
-    """x → all X_i = −C ∇f_i, shape (function, overlap), and the point x, free of units.
-
-    Overlaps are x times the largest one, and each field has length 1 at the point.
-    """
-    map_of, unit = coupling(roles), jnp.max(jnp.abs(q))
-
-    def value(x: Array) -> Array:
-        return functions(Overlaps(from_vector(unit * x, roles), roles))
-
-    def fields(x: Array) -> Array:
-        return -jax.jacrev(value)(x) @ map_of.matrix(x).T
-
-    x = q / unit
+) -> tuple[_Fields, Float[Array, ""]]:
+    """The fields of learning, of length 1 at the point q, and the largest overlap, their unit."""
+    unit = jnp.max(jnp.abs(q))
+    plain, x = _Fields(roles, functions, unit), q / unit
     lengths, slopes = (
-        jnp.linalg.norm(a, axis=1, keepdims=True) for a in (fields(x), jax.jacrev(value)(x))
+        jnp.linalg.norm(a, axis=1, keepdims=True) for a in (plain(x), plain.slopes(x))
     )
     # a function whose slope C maps to nothing moves nothing, whatever the function's units
-    seen = lengths > jnp.finfo(q.dtype).eps * jnp.linalg.norm(map_of.matrix(x)) * slopes
-    return lambda x: jnp.where(seen, fields(x) / jnp.where(seen, lengths, 1), 0), x
+    size = jnp.linalg.norm(coupling(roles).matrix(x))
+    seen = lengths > jnp.finfo(q.dtype).eps * size * slopes
+    return _Fields(roles, functions, unit, jnp.where(seen, lengths, 1), seen), unit
 
 
-def _brackets(first: _Fields, level: _Fields) -> _Fields:
-    """q → all [X, Y] = ∂Y X − ∂X Y of X in `first` and Y in `level`."""
+@eqx.filter_jit
+def _bracketed(
+    first: _Fields, order: int, x: Float[Array, " overlap"]
+) -> Float[Array, "field overlap"]:
+    """All brackets of an order: [X, Y] = ∂Y X − ∂X Y of X in `first` and Y of the order before."""
+    level: Callable[[Any], Any] = first
+    for _ in range(order):
+        level = partial(_brackets, first, level)
+    return level(x)
 
-    def fields(q: Array) -> Array:
-        x, y = first(q), level(q)
-        dx, dy = jax.jacfwd(first)(q), jax.jacfwd(level)(q)
-        bracket = jnp.einsum("jab,ib->ija", dy, x) - jnp.einsum("iab,jb->ija", dx, y)
-        return bracket.reshape(-1, q.size)
 
-    return fields
+def _brackets(first: Callable[[Any], Any], level: Callable[[Any], Any], q: Array) -> Array:
+    x, y = first(q), level(q)
+    dx, dy = jax.jacfwd(first)(q), jax.jacfwd(level)(q)
+    bracket = jnp.einsum("jab,ib->ija", dy, x) - jnp.einsum("iab,jb->ija", dx, y)
+    return bracket.reshape(-1, q.size)
 
 
 def _rank(fields: Float[np.ndarray, "field overlap"], tolerance: float) -> int:

@@ -342,7 +342,10 @@ def _sums_jvp(steps: int, triangular: bool, primals: Any, tangents: Any) -> Any:
     )
     still = [isinstance(x, SymbolicZero) for x in tangents]
     moved = [jnp.zeros_like(x) if s else d for x, d, s in zip(primals, tangents, still)]
-    changes = [slope * moved[0].astype(slope.dtype) for slope in by_q]
+    pp, pd, dd, rp, rd = by_q
+    pd, dd, rd = (slope * moved[0].astype(slope.dtype) for slope in (pd, dd, rd))
+    # pp and rp, which are 0, stay as they are: of many q, JAX wants one where there is one sum
+    changes = [pp, pd, dd, rp, rd]
     if not all(still[1:]):
         by_others = jax.jvp(lambda *x: _series(steps, triangular, q, *x), others, moved[1:])[1]
         changes = [a + b for a, b in zip(changes, by_others)]
