@@ -29,6 +29,9 @@ SHOWN = {
     "evaluation=Evaluation.ROLLOUT), batch=2)": lrnn.WhiteNoise(TASK, batch=2),
     "FlipFlop(dt=0.1, steps=60, batch=2, wait=(1.0, 2.0))": lrnn.FlipFlop(0.1, 60, 2, (1.0, 2.0)),
     "KIntegrator(k=3, dt=0.1, start=UniformStart(half_width=1))": lrnn.KIntegrator(3, dt=0.1),
+    "Pendulum(noise=float64[2, 2], start=UniformStart(half_width=0.5))": (
+        lrnn.environments.Pendulum(noise=0.2)
+    ),
     "ClosedLoop(plant=KIntegrator(start=UniformStart(half_width=1)), horizon=5, batch=3)": (
         lrnn.ClosedLoop(lrnn.KIntegrator(), 5, 3)
     ),

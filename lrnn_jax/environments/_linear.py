@@ -3,6 +3,7 @@
 import math
 import warnings
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
@@ -16,7 +17,7 @@ from lrnn_jax.environments._base import (
     Seen,
     as_plant_dt,
 )
-from lrnn_jax.environments._starts import AbstractStart, as_start, check_noise
+from lrnn_jax.environments._starts import NOISE, AbstractStart, as_start, check_noise
 
 
 class AbstractLinearPlant(AbstractAutonomousPlant):
@@ -154,6 +155,7 @@ class KIntegrator(AbstractLinearPlant):
     """
 
     dt: Float[Array, ""]
+    process_noise: Float[Array, "state state"] | None = eqx.field(metadata=NOISE)
 
     def __init__(
         self,

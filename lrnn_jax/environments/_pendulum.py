@@ -1,12 +1,13 @@
 """A small nonlinear plant: balance a pendulum upside down."""
 
+import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from lrnn_jax._checks import number
 from lrnn_jax._types import Numbers, State
 from lrnn_jax.environments._base import AbstractAutonomousPlant, Controls, Seen, as_plant_dt
-from lrnn_jax.environments._starts import AbstractStart, as_start, check_noise
+from lrnn_jax.environments._starts import NOISE, AbstractStart, as_start, check_noise
 
 
 class Pendulum(AbstractAutonomousPlant):
@@ -35,7 +36,7 @@ class Pendulum(AbstractAutonomousPlant):
     damping: Float[Array, ""]
     dt: Float[Array, ""]
     start: AbstractStart
-    process_noise: Float[Array, "state state"] | None
+    process_noise: Float[Array, "state state"] | None = eqx.field(metadata=NOISE)
     observation_noise: Float[Array, "seen seen"] | None
     state_size, controls, observations, linear_within = 2, 1, 1, None
 

@@ -1,5 +1,6 @@
 """Path integration: report a heading, of which the angular velocity is seen."""
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
@@ -7,7 +8,7 @@ from jaxtyping import Array, ArrayLike, Float
 from lrnn_jax._checks import number, real_array, shaped
 from lrnn_jax._types import Numbers, State
 from lrnn_jax.environments._base import AbstractPlant, Controls, Seen, Start, as_plant_dt
-from lrnn_jax.environments._starts import AbstractStart, RandomPhases, as_start, check_noise
+from lrnn_jax.environments._starts import NOISE, AbstractStart, RandomPhases, as_start, check_noise
 
 
 class Ring(AbstractPlant):
@@ -42,7 +43,7 @@ class Ring(AbstractPlant):
     frequencies: Float[Array, " sinusoids"]
     amplitude: Float[Array, ""]
     start: AbstractStart
-    process_noise: Float[Array, "state state"] | None
+    process_noise: Float[Array, "state state"] | None = eqx.field(metadata=NOISE)
     observation_noise: Float[Array, "seen seen"] | None
     state_size, controls, observations, linear_within = 2, 2, 3, None
 

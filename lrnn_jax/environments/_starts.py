@@ -13,6 +13,9 @@ from lrnn_jax._readable import AbstractReadable
 from lrnn_jax._types import is_traced
 from lrnn_jax.tasks import NORMAL, UNIFORM
 
+NOISE = {"argument": "noise"}
+"""What a plant's process noise was made of, for its repr."""
+
 
 class AbstractStart(AbstractReadable):
     """A law of initial states, with the second moment that expected losses need.

@@ -10,7 +10,7 @@ from jaxtyping import Array, ArrayLike, Float
 from lrnn_jax._checks import number, optional, real_array, shaped
 from lrnn_jax._types import Numbers, State
 from lrnn_jax.environments._base import AbstractPlant, Controls, Seen, Start, as_plant_dt
-from lrnn_jax.environments._starts import AbstractStart, RandomPhases, as_start, check_noise
+from lrnn_jax.environments._starts import NOISE, AbstractStart, RandomPhases, as_start, check_noise
 
 FREQUENCIES = ((0.1, 0.3), (0.2, 0.4))
 """Of the reference, by axis [1 / time unit]."""
@@ -52,7 +52,7 @@ class TrackingPlant(AbstractPlant):
     ramp: Float[Array, ""]
     clamp: float | None = eqx.field(static=True)
     start: AbstractStart
-    process_noise: Float[Array, "state state"] | None
+    process_noise: Float[Array, "state state"] | None = eqx.field(metadata=NOISE)
     observation_noise: Float[Array, "seen seen"] | None
 
     def __init__(
