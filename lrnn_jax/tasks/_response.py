@@ -9,7 +9,7 @@ reduction Y_t = C Aᵗ B/dt, and the sum over time needs no simulation.
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
-from operator import mul
+from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import equinox as eqx
@@ -277,15 +277,6 @@ def _by_doubling(model: Any, target: Any, steps: int, triangular: bool) -> Scala
     )
 
 
-class _Pair(NamedTuple):
-    """Powers over n steps of the triangular matrix [[p, 1], [0, q]], and of the target's poles."""
-
-    p: Array
-    q: Array
-    d: Array  # the divided difference (qⁿ − pⁿ)/(q − p)
-    rho: Array
-
-
 def _closed_form(model: Any, target: Any, steps: int, triangular: bool) -> Scalar:
     """Σ_t ω_t ‖a pᵗ + b D_t − Re Σ_j c_j ρ_jᵗ‖² from sums of geometric series.
 
@@ -298,70 +289,107 @@ def _closed_form(model: Any, target: Any, steps: int, triangular: bool) -> Scala
     q = p + dt * s[outputs, model.inputs]
     target = target.astype(model.dtype)
     rho, c = target.poles, target.amplitudes
-    pp, pd, dd, rp, rd = _sums(steps, triangular, q, p, rho)
+    fixed = _fixed_series(steps, p, rho)
+    pp, rp, modes = fixed.total[triangular]
+    pd, dd, rd = _moving_sums(steps, triangular, q, fixed)
     own = jnp.sum(a * a) * pp + 2 * jnp.sum(a * b) * pd + jnp.sum(b * b) * dd
     along_a, along_b = jnp.sum(a[None] * c, axis=(1, 2)), jnp.sum(b[None] * c, axis=(1, 2))
     cross = jnp.sum(along_a * jnp.real(rp) + along_b * jnp.real(rd))
-    return own - 2 * cross + _power_of_modes(rho, c, steps, triangular)
+    return own - 2 * cross + jnp.sum(jnp.einsum("jio,kio->jk", c, c) * modes)
 
 
-def _series(steps: int, triangular: bool, q: Scalar, p: Scalar, rho: Poles) -> tuple[Array, ...]:
-    """Σ_t ω_t of pᵗpᵗ, pᵗD_t, D_tD_t, ρᵗpᵗ and ρᵗD_t, with D_t = (qᵗ − pᵗ)/(q − p)."""
-    one, zero = jnp.ones_like(p), jnp.zeros_like(p)
+def _doublings(steps: int) -> list[tuple[int, bool]]:
+    """From n = 1 to T: each n that is doubled, and whether one more is added then."""
+    ns = [steps >> i for i in reversed(range(steps.bit_length()))]
+    return [(n, after % 2 == 1) for n, after in pairwise(ns)]
 
-    def cast(x: Array) -> Array:
-        return x.astype(rho.dtype)
 
-    def compose(x: _Pair, y: _Pair) -> _Pair:
-        return _Pair(x.p * y.p, x.q * y.q, x.q * y.d + y.p * x.d, x.rho * y.rho)
+class _Fixed(NamedTuple):
+    """Powers and sums that learning does not change, for each n of `_doublings`.
 
-    def shift(x: _Pair, sums: tuple[Array, ...]) -> tuple[Array, ...]:
-        pp, pd, dd, rp, rd = sums
+    Fields: p, rho: pⁿ and ρⁿ; p2, rho2: p²ⁿ and ρ²ⁿ; pp, rp: Σ_{t<n} of pᵗpᵗ and ρᵗpᵗ, and the same
+    with ω_t = n − t; total: these and Σ_t (Re ρ_jᵗ)(Re ρ_kᵗ) for n = T, and with ω_t.
+    """
+
+    p: Float[Array, " n"]
+    rho: Inexact[Array, "n mode"]
+    p2: Float[Array, " n"]
+    rho2: Inexact[Array, "n mode"]
+    pp: tuple[Float[Array, " n"], Float[Array, " n"]]
+    rp: tuple[Inexact[Array, "n mode"], Inexact[Array, "n mode"]]
+    total: tuple[tuple[Array, Array, Array], tuple[Array, Array, Array]]
+
+
+def _fixed_series(steps: int, p: Scalar, rho: Poles) -> _Fixed:
+    """Geometric series of x = (p, p², ρ, pρ, ρρ, ρρ*) by the recursions of `power_sum`.
+
+    In a loop, which XLA takes out of that over the epochs: one after another, each of the powers
+    and sums would be a kernel of its own, to compile and to hand to every epoch.
+    """
+    modes, p = len(rho), p.astype(rho.dtype)[None]
+    x = [p, p * p, rho, p * rho, jnp.outer(rho, jnp.concatenate([rho, rho.conj()])).ravel()]
+    x, one = jnp.concatenate(x), jnp.ones(sum(part.size for part in x), rho.dtype)
+    alone, with_p, pairs = np.split(np.arange(2, x.size), [modes, 2 * modes])
+
+    def double(at: Any, step: tuple[Array, Array]) -> tuple[Any, Any]:
+        (power, s, v), (n, odd) = at, step
+        square = power * power
+        twice = square, s + power * s, v + n.astype(x.dtype) * s + power * v
+        more = square * x, twice[1] + square, twice[2] + twice[1] + square
+        powers = jnp.real(power[0]), power[alone], jnp.real(square[0]), square[alone]
+        sums = (jnp.real(s[1]), jnp.real(v[1])), (s[with_p], v[with_p])
+        return jax.tree.map(partial(jnp.where, odd), more, twice), (*powers, *sums)
+
+    def total(end: Array) -> tuple[Array, Array, Array]:
+        both = jnp.real(end[pairs]).reshape(modes, 2, modes)
+        return jnp.real(end[1]), end[with_p], jnp.mean(both, axis=1)
+
+    ways = _doublings(steps)
+    each = jnp.array([n for n, _ in ways], int), jnp.array([odd for _, odd in ways], bool)
+    (_, *ends), seen = jax.lax.scan(double, (x, one, one), each)
+    return _Fixed(*seen, total=(total(ends[0]), total(ends[1])))
+
+
+def _moving(steps: int, triangular: bool, q: Scalar, fixed: _Fixed) -> tuple[Array, ...]:
+    """Σ_t ω_t of pᵗD_t, D_tD_t and ρᵗD_t by the recursions of `power_sum`."""
+    kind = fixed.rho.dtype
+    s = v = jnp.zeros_like(q), jnp.zeros_like(q), jnp.zeros_like(fixed.total[0][1])
+
+    def shift(i: int, qn: Scalar, d: Scalar, sums: Any, weighted: bool) -> tuple[Array, ...]:
+        (pd, dd, rd), pp, rp = sums, fixed.pp[weighted][i], fixed.rp[weighted][i]
         return (
-            x.p**2 * pp,
-            x.p * (x.q * pd + x.d * pp),
-            x.q**2 * dd + 2 * x.q * x.d * pd + x.d**2 * pp,
-            x.rho * cast(x.p) * rp,
-            x.rho * (cast(x.q) * rd + cast(x.d) * rp),
+            fixed.p[i] * (qn * pd + d * pp),
+            qn**2 * dd + 2 * qn * d * pd + d**2 * pp,
+            fixed.rho[i] * (qn.astype(kind) * rd + d.astype(kind) * rp),
         )
 
-    first = (one, zero, zero, jnp.ones_like(rho), jnp.zeros_like(rho))
-    power = _Pair(p, q, one, rho)
-    return power_sum(steps, power, first, compose, shift, triangular=triangular)
+    qn, d = q, jnp.ones_like(q)
+    for i, (n, odd) in enumerate(_doublings(steps)):
+        if triangular:
+            v = _plus(v, tuple(n * x for x in s), shift(i, qn, d, v, True))
+        s = _plus(s, shift(i, qn, d, s, False))
+        qn, d = qn * qn, (qn + fixed.p[i]) * d
+        if odd:
+            s = _plus(s, (fixed.p2[i] * d, d * d, fixed.rho2[i] * d.astype(kind)))
+            qn, d = qn * q, qn + fixed.p[0] * d
+            v = _plus(v, s) if triangular else v
+    return v if triangular else s
 
 
-_sums = jax.custom_jvp(_series, nondiff_argnums=(0, 1))
+_moving_sums = jax.custom_jvp(_moving, nondiff_argnums=(0, 1))
 
 
-@partial(_sums.defjvp, symbolic_zeros=True)
-def _sums_jvp(steps: int, triangular: bool, primals: Any, tangents: Any) -> Any:
+@partial(_moving_sums.defjvp, symbolic_zeros=True)
+def _moving_sums_jvp(steps: int, triangular: bool, primals: Any, tangents: Any) -> Any:
     """By q, which is all that learning moves, in one pass with the sums: no way back is shorter."""
-    q, *others = primals
-    sums, by_q = jax.jvp(
-        lambda q: _series(steps, triangular, q, *others), (q,), (jnp.ones_like(q),)
+    q, fixed = primals
+    sums, by_q = jax.jvp(lambda q: _moving(steps, triangular, q, fixed), (q,), (jnp.ones_like(q),))
+    still = jax.tree.map(lambda x: isinstance(x, SymbolicZero), tangents)
+    dq, dfixed = jax.tree.map(
+        lambda x, d, zero: jnp.zeros_like(x) if zero else d, primals, tangents, still
     )
-    still = [isinstance(x, SymbolicZero) for x in tangents]
-    moved = [jnp.zeros_like(x) if s else d for x, d, s in zip(primals, tangents, still)]
-    pp, pd, dd, rp, rd = by_q
-    pd, dd, rd = (slope * moved[0].astype(slope.dtype) for slope in (pd, dd, rd))
-    # pp and rp, which are 0, stay as they are: of many q, JAX wants one where there is one sum
-    changes = [pp, pd, dd, rp, rd]
-    if not all(still[1:]):
-        by_others = jax.jvp(lambda *x: _series(steps, triangular, q, *x), others, moved[1:])[1]
-        changes = [a + b for a, b in zip(changes, by_others)]
+    changes = [slope * dq.astype(slope.dtype) for slope in by_q]
+    if not all(jax.tree.leaves(still[1])):
+        by_fixed = jax.jvp(partial(_moving, steps, triangular, q), (fixed,), (dfixed,))[1]
+        changes = [a + b for a, b in zip(changes, by_fixed)]
     return sums, tuple(changes)
-
-
-def _power_of_modes(
-    rho: Poles, c: Float[Array, "modes inputs outputs"], steps: int, triangular: bool
-) -> Scalar:
-    """Σ_t ω_t ‖Re Σ_j c_j ρ_jᵗ‖² from sums of geometric series."""
-
-    def geometric(x: Array) -> Array:
-        return power_sum(steps, x, jnp.ones_like(x), mul, mul, triangular=triangular)
-
-    pairs = jnp.einsum("jio,kio->jk", c, c)
-    sums = geometric(rho[:, None] * rho[None, :])
-    if jnp.iscomplexobj(rho):
-        sums = (jnp.real(sums) + jnp.real(geometric(rho[:, None] * rho[None, :].conj()))) / 2
-    return jnp.sum(pairs * sums)
