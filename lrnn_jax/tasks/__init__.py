@@ -41,8 +41,8 @@ from lrnn_jax.tasks._response import (
     Samples,
     choose_evaluation,
     impulse_response,
-    power_sum,
 )
+from lrnn_jax.tasks._time_sums import power_sum
 from lrnn_jax.tasks._trial_set import TrialSet
 from lrnn_jax.tasks._visibility import Sensitivity, measured_visible
 from lrnn_jax.tasks._white_noise import AbstractWhiteNoise, Pairs, TeacherStudent, WhiteNoise
