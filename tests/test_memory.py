@@ -402,3 +402,19 @@ def test_the_closure_over_trials_is_its_step_repeated():
     # the same sums in another order: rounding over six steps
     assert largest(rnn.states(x, start, kicks) - jnp.stack(states, axis=1)) < 1e-14
     assert largest(rnn.rollout(x, start, kicks) - rnn.readout(jnp.stack(states, axis=1))) < 1e-14
+
+
+def test_what_losses_depend_on_may_be_a_module_with_arrays():
+    class Weighed(eqx.Module):
+        weights: jax.Array
+
+        def __call__(self, overlaps):
+            return self.weights * lrnn.overlaps.markov_parameters(overlaps)
+
+    q = lrnn.overlaps.random_overlaps(key=jr.key(1))
+    found = [
+        lrnn.overlaps.reachable_dimensions(q, Weighed(jnp.array(weights)))
+        for weights in ([1.0, 2.0, 3.0], [1.0, 0.0, 0.0])
+    ]
+    assert found[0] == lrnn.overlaps.reachable_dimensions(q)
+    assert found[1].dimension < found[0].dimension

@@ -165,7 +165,10 @@ def _apart(outputs: dict[str, Any]) -> Any:
 def degeneracy(config: DegeneracyConfig, recorder: Recorder) -> DegeneracyResults:
     """Two networks that compute the same and learn differently.
 
-    Both networks by autodiff, and their exact reductions.
+    Both networks by autodiff, and their exact reductions. One has a plateau with 15 of the seeds
+    0 … 19: where learning starts close to the saddle at zu = vm = 0, which it leaves along their
+    sum. With the five others |zu + vm| is 0.07 to 0.13 at first, with these 0.06 at most, but once
+    0.10 (rank correlation with the length of the plateau −0.83).
     """
     task = ExponentialFilter(config.rate, config.dt, config.steps)
     net, twin, method = config.network(), config.twin(), Descent(config.lr)

@@ -27,6 +27,10 @@ STEADY = 1e5
 RISE = 1e-6
 """A loss rises where it grows by more than this share of the first one."""
 
+_Score = Callable[[Setting, int], tuple[Array, Array]]
+"""What a filter is worth, and the losses at every so many epochs: a module, so that one program
+serves for all of its arrays."""
+
 
 class Probe(AbstractSaved):
     """A task that was designed, and what it is worth.
@@ -113,7 +117,7 @@ def separate(
             f"{second.roles.describe()}."
         )
     sigma = number(noise, "noise", 0, open_start=True)
-    apart = _Apart(jnp.stack([x.overlaps.vector() for x in (first, second)]), jnp.asarray(sigma))
+    apart = _Apart(jnp.stack([x.overlaps.vector() for x in (first, second)]), sigma)
     return _best(apart, _setting(first, objective, method, epochs, observe), starts, key)
 
 
@@ -186,7 +190,7 @@ def optimal_probe(
     sigma = number(noise, "noise", 0, open_start=True)
     s = _setting(model, objective, method, epochs, observe)
     directions = whole(directions, "directions", 1, s.overlaps)
-    known = _Known(s.model.overlaps.vector(), jnp.asarray(sigma), directions, criterion)
+    known = _Known(s.model.overlaps.vector(), sigma, directions, criterion)
     return _best(known, s, starts, key)
 
 
@@ -196,7 +200,7 @@ class _Known(eqx.Module):
     theta: Float[Array, " overlap"]
     sigma: Float[Array, ""]
     directions: int = eqx.field(static=True)
-    criterion: Callable[[Array], Array] = eqx.field(static=True)
+    criterion: Callable[[Array], Array]
 
     def __call__(self, s: Setting, record: int) -> tuple[Array, Array]:
         def seen(theta: Array) -> tuple[Array, Array]:
@@ -206,9 +210,6 @@ class _Known(eqx.Module):
         slopes, loss = jax.jacfwd(seen, has_aux=True)(self.theta)
         values = jnp.linalg.svd(slopes / self.sigma, compute_uv=False)[: self.directions]
         return self.criterion(values), loss[None]
-
-
-_Score = _Apart | _Known
 
 
 def _setting(

@@ -112,7 +112,7 @@ class _Fields(eqx.Module):
     """
 
     roles: Roles = eqx.field(static=True)
-    functions: Callable[[Overlaps], Any] = eqx.field(static=True)
+    functions: Callable[[Overlaps], Any]
     unit: Float[Array, ""]
     lengths: Float[Array, "function 1"] | float = 1.0
     seen: Bool[Array, "function 1"] | bool = True
@@ -158,6 +158,7 @@ def _bracketed(
 
 
 def _brackets(first: Callable[[Any], Any], level: Callable[[Any], Any], q: Array) -> Array:
+    """All [X, Y] of X in `first` and Y in `level`."""
     x, y = first(q), level(q)
     dx, dy = jax.jacfwd(first)(q), jax.jacfwd(level)(q)
     bracket = jnp.einsum("jab,ib->ija", dy, x) - jnp.einsum("iab,jb->ija", dx, y)

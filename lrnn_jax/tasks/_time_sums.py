@@ -53,15 +53,21 @@ def power_sum(
     >>> total  # 1 + 2 + 4 + 8 + 16
     31.0
     """
-    n, now, s, v = 1, power, first, first
-    for bit in f"{steps:b}"[1:]:
+    now, s, v = power, first, first
+    for n, odd in _doublings(steps):
         if triangular:
             v = plus(v, jax.tree.map(lambda x, n=n: n * x, s), shift(now, v))
-        s, now, n = plus(s, shift(now, s)), compose(now, now), 2 * n
-        if bit == "1":
-            s, now, n = plus(s, shift(now, first)), compose(now, power), n + 1
+        s, now = plus(s, shift(now, s)), compose(now, now)
+        if odd:
+            s, now = plus(s, shift(now, first)), compose(now, power)
             v = plus(v, s) if triangular else v
     return v if triangular else s
+
+
+def _doublings(steps: int) -> list[tuple[int, bool]]:
+    """From n = 1 to T: each n that is doubled, and whether one more is added then."""
+    ns = [steps >> i for i in reversed(range(steps.bit_length()))]
+    return [(n, after % 2 == 1) for n, after in pairwise(ns)]
 
 
 def by_doubling(model: Any, target: Any, steps: int, triangular: bool) -> Scalar:
@@ -108,12 +114,6 @@ def closed_form(model: Any, target: Any, steps: int, triangular: bool) -> Scalar
     along_a, along_b = jnp.sum(a[None] * c, axis=(1, 2)), jnp.sum(b[None] * c, axis=(1, 2))
     cross = jnp.sum(along_a * jnp.real(rp) + along_b * jnp.real(rd))
     return own - 2 * cross + jnp.sum(jnp.einsum("jio,kio->jk", c, c) * modes)
-
-
-def _doublings(steps: int) -> list[tuple[int, bool]]:
-    """From n = 1 to T: each n that is doubled, and whether one more is added then."""
-    ns = [steps >> i for i in reversed(range(steps.bit_length()))]
-    return [(n, after % 2 == 1) for n, after in pairwise(ns)]
 
 
 class _Fixed(NamedTuple):
