@@ -137,9 +137,9 @@ class RulesResults(AbstractResults):
         shares = [abs(self.leftover[n]).max() / self.size[n].max() for n in self._solved]
         return max(shares, default=None)
 
-    @claim("fixed feedback: the read-out comes to align with it: smallest cosine", low=0.2)
+    @claim("fixed feedback: the read-out turns towards it: smallest growth of the cosine", low=0.1)
     def aligned(self) -> Any:
-        return min(x[-1] for x in self.alignment.values())
+        return min(x[-1] - x[0] for x in self.alignment.values())
 
     @claim(
         "it did not at first: largest |cosine|, expected 1/√N", high=lambda r: 5 / r.config.n**0.5
