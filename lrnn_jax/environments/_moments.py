@@ -110,6 +110,7 @@ def linear_loop(model: AbstractRNN, plant: AbstractPlant) -> LinearLoop:
     return LinearLoop(matrix, control, noise)
 
 
+@eqx.filter_jit
 def moments(system: LinearLoop, start: Float[Array, "x x"], steps: int) -> tuple[Scaled, Scaled]:
     """Σ_{t<T} ⟨s_t s_tᵀ⟩ and Σ_{t≤T, t>0} ⟨s_t s_tᵀ⟩ in O(log T) products of matrices.
 
@@ -150,7 +151,7 @@ def moments(system: LinearLoop, start: Float[Array, "x x"], steps: int) -> tuple
         return add(a[0], b[0]), a[1] + b[1]
 
     total = power_sum(steps, power, (scaled(first), one), compose, shift, plus=plus)
-    return total[0], shift(power, total)[0]
+    return total[0], scaled(*shift(power, total)[0])
 
 
 @jax.custom_jvp
@@ -171,8 +172,8 @@ def _bounded_jvp(primals: Any, tangents: Any) -> Any:
 
 def scaled(value: Float[Array, "..."], exponent: Int[Array, ""] | int = 0) -> Scaled:
     """value · 2^exponent in standard form; zero, infinity and NaN stay what they are."""
-    own = _exponent(jnp.max(jnp.abs(jax.lax.stop_gradient(value)))) + 1
-    return Scaled(value * _power_of_two(-own, value.dtype), own + exponent)
+    reached = jnp.max(_exponent(jnp.abs(jax.lax.stop_gradient(value))) + exponent) + 1
+    return Scaled(value * _power_of_two(exponent - reached, value.dtype), reached)
 
 
 def add(a: Scaled, b: Scaled) -> Scaled:
@@ -183,9 +184,9 @@ def add(a: Scaled, b: Scaled) -> Scaled:
 
 
 def _congruence(p: Scaled, s: Scaled) -> Scaled:
-    """P S Pᵀ."""
+    """P S Pᵀ, its entries below d⁴ in place of 1."""
     value = _matmul(_matmul(p.value, s.value), p.value.T)
-    return scaled(value, 2 * p.exponent + s.exponent)
+    return Scaled(value, 2 * p.exponent + s.exponent)
 
 
 def _matmul(a: Float[Array, "i j"], b: Float[Array, "j k"]) -> Float[Array, "i k"]:
@@ -198,7 +199,7 @@ def _layout(dtype: jnp.dtype) -> tuple[jnp.dtype, int, int]:
     return jnp.dtype(f"int{info.bits}"), int(info.nmant), int(info.maxexp) - 1
 
 
-def _exponent(x: Float[Array, ""]) -> Int[Array, ""]:
+def _exponent(x: Float[Array, "..."]) -> Int[Array, "..."]:
     """⌊log₂ x⌋ of x ≥ 0, read off its bits; −bias for 0 and numbers below the normal ones."""
     integer, mantissa, bias = _layout(x.dtype)
     bits = jax.lax.bitcast_convert_type(x, integer)

@@ -87,6 +87,10 @@ RECORDS = 100
 """How often a pair is looked at, about: every so many epochs, an odd number, as even ones do not
 see what changes sign with every step."""
 
+AT_ONCE = 48
+"""Pairs that learn side by side, at most: products of more 4×4 matrices than these are written out
+term by term by XLA, and a pair takes four times as long."""
+
 
 class _Meter(eqx.Module):
     """Coupled matrix, and loss in the loop."""
@@ -313,7 +317,12 @@ def _program(config: ManyPairsConfig, make: Callable[..., AbstractUpdate], times
         opened = learn(start, imitation, second, **options)
         return closed.epochs, closed.watched, opened.watched
 
-    return jax.jit(jax.vmap(one, (0, None, None, 0)))
+    def some(starts: ReducedRNN, lr: Any, momentum: Any, keys: Array) -> Any:
+        at_once = max(i for i in range(1, AT_ONCE + 1) if len(keys) % i == 0)
+        pairs = starts, keys
+        return jax.lax.map(lambda x: one(x[0], lr, momentum, x[1]), pairs, batch_size=at_once)
+
+    return jax.jit(some)
 
 
 def _found(config: ManyPairsConfig, rule: str, starts: ReducedRNN, lr: Any, key: Any) -> Any:

@@ -5,6 +5,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,17 +51,23 @@ def power_sum(
         triangular: ω_t = T − t (the sum V) in place of 1 (the sum S).
 
     >>> total = tasks.power_sum(5, 2.0, 1.0, lambda a, b: a * b, lambda p, s: p * s)
-    >>> total  # 1 + 2 + 4 + 8 + 16
+    >>> float(total)  # 1 + 2 + 4 + 8 + 16
     31.0
     """
-    now, s, v = power, first, first
-    for n, odd in _doublings(steps):
+
+    def stage(now: tuple, at: Array) -> tuple[tuple, None]:
+        (p, s, v), (n, odd) = now, at
         if triangular:
-            v = plus(v, jax.tree.map(lambda x, n=n: n * x, s), shift(now, v))
-        s, now = plus(s, shift(now, s)), compose(now, now)
-        if odd:
-            s, now = plus(s, shift(now, first)), compose(now, power)
-            v = plus(v, s) if triangular else v
+            v = plus(v, jax.tree.map(lambda x: n.astype(x.dtype) * x, s), shift(p, v))
+        s, p = plus(s, shift(p, s)), compose(p, p)
+        longer = plus(s, shift(p, first))
+        more = compose(p, power), longer, plus(v, longer) if triangular else v
+        return jax.tree.map(partial(jnp.where, odd), more, (p, s, v)), None
+
+    # unrolled, learning takes twice as long to compile, and many networks run no faster
+    at = np.array(_doublings(steps), int).reshape(-1, 2)
+    power, first = jax.tree.map(jnp.asarray, (power, first))
+    _, s, v = jax.lax.scan(stage, (power, first, first), jnp.asarray(at))[0]
     return v if triangular else s
 
 
@@ -70,6 +77,7 @@ def _doublings(steps: int) -> list[tuple[int, bool]]:
     return [(n, after % 2 == 1) for n, after in pairwise(ns)]
 
 
+@eqx.filter_jit
 def by_doubling(model: Any, target: Any, steps: int, triangular: bool) -> Scalar:
     """Σ_t ω_t ‖Y_t − F_t‖² from the Gramians of the network, of the target and between the two."""
     system, dt = model.system(), model.dt.astype(model.dtype)
