@@ -549,15 +549,3 @@ def test_markers_say_how_cells_ended(reference):
     markers = [json.loads(path.read_text()) for path in (reference / "done").glob("*.json")]
     assert sum(marker["outcomes"]["0"] for marker in markers) == 21
     assert os.listdir(reference / "locks") == []
-
-
-def test_cells_in_groups_are_those_of_one_by_one():
-    """Products of small matrices over all 40 cells would not be summed as they are multiplied."""
-
-    def run(x):
-        a = x * jnp.arange(64.0).reshape(8, 8) / 64
-        return {"y": jnp.sum(jnp.sum(a[:, :, None] * jnp.sin(a)[None], axis=1))}
-
-    values = np.linspace(0.1, 1, 41)
-    found = lrnn.sweep({"x": values}, run, chunk=40, progress=False)["y"].values
-    assert np.allclose(found, [run(x)["y"] for x in values], rtol=1e-13)

@@ -13,12 +13,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from lrnn_jax._checks import component
+from lrnn_jax._groups import FEW
 from lrnn_jax._types import cast, small_matmul
 from lrnn_jax.environments._base import AbstractPlant
 from lrnn_jax.networks import AbstractRNN, as_network
 from lrnn_jax.tasks import power_sum
-
-_FEW = 8  # rows of matrices whose products compile into the operations around them
 
 
 class Scaled(NamedTuple):
@@ -190,7 +189,7 @@ def _congruence(p: Scaled, s: Scaled) -> Scaled:
 
 
 def _matmul(a: Float[Array, "i j"], b: Float[Array, "j k"]) -> Float[Array, "i k"]:
-    return small_matmul(a, b) if len(b) <= _FEW else a @ b
+    return small_matmul(a, b) if len(b) <= FEW else a @ b
 
 
 def _layout(dtype: jnp.dtype) -> tuple[jnp.dtype, int, int]:

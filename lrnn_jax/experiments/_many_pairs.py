@@ -14,6 +14,7 @@ from jaxtyping import Array
 from scipy import stats
 
 from lrnn_jax import figures, stability
+from lrnn_jax._groups import in_groups
 from lrnn_jax.environments import ClosedLoop
 from lrnn_jax.experiments._base import AbstractResults, Columns, claim, experiment, labelled
 from lrnn_jax.experiments._configs import AbstractConfig, within
@@ -86,10 +87,6 @@ far as descent in the long run: η(1 − μ). Muon moves each of Z, V and U by �
 RECORDS = 100
 """How often a pair is looked at, about: every so many epochs, an odd number, as even ones do not
 see what changes sign with every step."""
-
-AT_ONCE = 48
-"""Pairs that learn side by side, at most: products of more 4×4 matrices than these are written out
-term by term by XLA, and a pair takes four times as long."""
 
 
 class _Meter(eqx.Module):
@@ -318,9 +315,7 @@ def _program(config: ManyPairsConfig, make: Callable[..., AbstractUpdate], times
         return closed.epochs, closed.watched, opened.watched
 
     def some(starts: ReducedRNN, lr: Any, momentum: Any, keys: Array) -> Any:
-        at_once = max(i for i in range(1, AT_ONCE + 1) if len(keys) % i == 0)
-        pairs = starts, keys
-        return jax.lax.map(lambda x: one(x[0], lr, momentum, x[1]), pairs, batch_size=at_once)
+        return in_groups(lambda start, key: one(start, lr, momentum, key), starts, keys)
 
     return jax.jit(some)
 

@@ -9,12 +9,13 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jax.extend.core import ClosedJaxpr, jaxpr_as_fun, jaxprs_in_params
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 from jax.sharding import Mesh
 from jaxtyping import Array, PRNGKeyArray
 
 from lrnn_jax._checks import known_beforehand
 from lrnn_jax._devices import along, device_mesh, free_memory, share_out
+from lrnn_jax._groups import in_groups
 from lrnn_jax.sweeps._grid import Design
 from lrnn_jax.sweeps._identity import program_digest
 from lrnn_jax.sweeps._outputs import Spec, check_names, variables
@@ -26,10 +27,6 @@ LEAST_CHUNKS = 8
 """On a CPU a group is cut into this many chunks at least: work for devices, points to resume."""
 LARGEST = {"cpu": 256, "gpu": 65_536, "tpu": 65_536}
 """Cells at a time on one device, at most: beyond, a CPU's caches overflow (see benchmarks)."""
-
-FUSED = 24_576
-"""Bytes of a product of small matrices, over all cells that are computed side by side, that XLA
-still sums as it multiplies on a CPU; beyond (32 kB), a cell takes four to ten times as long."""
 
 
 @dataclass(frozen=True)
@@ -144,12 +141,14 @@ def fit(
 
 def _compile(traced: Traced, devices: Sequence[Any], batch: int) -> Compiled:
     mesh, cell = device_mesh(devices, "cell"), jaxpr_as_fun(traced.program)
-    product = _largest_product(traced.program.jaxpr) if devices[0].platform == "cpu" else 0
-    most = max(16, FUSED // product) if product else batch
 
     def part(key_data: Array, words: Array, *numbers: Array) -> list[Array]:
         base = jr.wrap_key_data(key_data)
-        return _in_groups(lambda x: cell(cell_key(base, x[0]), *x[1:]), (words, *numbers), most)
+
+        def one(word: Array, *x: Array) -> list[Array]:
+            return cell(cell_key(base, word), *x)
+
+        return in_groups(one, words, *numbers, platform=devices[0].platform)
 
     cells, layout = batch * len(devices), along(mesh)
     words = jax.ShapeDtypeStruct((traced.parameters, 4), jnp.uint32)
@@ -164,28 +163,6 @@ def _compile(traced: Traced, devices: Sequence[Any], batch: int) -> Compiled:
         once = need.argument_size_in_bytes + need.output_size_in_bytes
         size = need.temp_size_in_bytes + need.generated_code_size_in_bytes + 2 * once
     return Compiled(call, batch, mesh, size)
-
-
-def _in_groups(one: Callable[..., Any], xs: tuple[Array, ...], most: int) -> Any:
-    """`one` of each x as by vmap, at most so many at once; the last x fills the last group up."""
-    count = len(xs[0])
-    groups = -(-count // most)
-    if groups == 1:
-        return jax.vmap(one)(xs)
-    at = np.minimum(np.arange(groups * -(-count // groups)), count - 1).reshape(groups, -1)
-    found = jax.lax.map(jax.vmap(one), tuple(x[at] for x in xs))
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], found)
-
-
-def _largest_product(program: Any) -> int:
-    """Bytes of the largest product of small matrices, before its sum, anywhere in a program."""
-    found = [0]
-    for line in program.eqns:
-        x = line.invars[0].aval if line.primitive.name == "reduce_sum" else None
-        if x is not None and x.ndim > 2 and max(x.shape) <= 8:
-            found.append(x.size * x.dtype.itemsize)
-        found += [_largest_product(inner) for inner in jaxprs_in_params(line.params)]
-    return max(found)
 
 
 def cell_key(base: PRNGKeyArray, words: Array | np.ndarray) -> PRNGKeyArray:

@@ -1,0 +1,56 @@
+"""Many of one computation at once: side by side, as far as XLA keeps small products together."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend.core import jaxpr_as_fun, jaxprs_in_params
+
+FUSED = 24_576
+"""Bytes of a product of small matrices, over all that is side by side, which XLA sums on a CPU
+while it multiplies. From 32 kB on it is written out first, and all takes four to ten times as
+long."""
+
+FEW = 8
+"""Rows of matrices whose products compile into the operations around them."""
+
+LEAST = 16
+"""As many are side by side at least: fewer leave most of the time to calls."""
+
+
+def in_groups(one: Callable[..., Any], *xs: Any, platform: str | None = None) -> Any:
+    """one(*x) for each x along the first axes, as by vmap: on a CPU in groups of a size that suits.
+
+    The last group is filled up with the last x.
+
+    Arguments:
+        one: from arrays to arrays; traced once.
+        xs: arrays, or trees of them, whose first axes are equally long.
+        platform: "cpu", …; default: where JAX computes.
+    """
+    leaves, form = jax.tree.flatten(xs)
+    single = [jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for x in leaves]
+    program, told = jax.make_jaxpr(lambda *x: one(*form.unflatten(x)), return_shape=True)(*single)
+    many, count = jax.vmap(jaxpr_as_fun(program)), len(leaves[0])
+    product = largest_product(program.jaxpr) if (platform or jax.default_backend()) == "cpu" else 0
+    groups = -(-count // max(LEAST, FUSED // product)) if product else 1
+    if groups == 1:
+        found = many(*leaves)
+    else:
+        size = -(-count // groups)
+        at = np.minimum(np.arange(groups * size), count - 1).reshape(groups, size)
+        found = jax.lax.map(lambda x: many(*x), [x[at] for x in leaves])
+        found = [x.reshape(-1, *x.shape[2:])[:count] for x in found]
+    return jax.tree.unflatten(jax.tree.structure(told), found)
+
+
+def largest_product(program: Any) -> int:
+    """Bytes of the largest product of small matrices, before its sum, anywhere in a program."""
+    found = [0]
+    for line in program.eqns:
+        x = line.invars[0].aval if line.primitive.name == "reduce_sum" else None
+        if x is not None and x.ndim > 2 and max(x.shape) <= FEW:
+            found.append(x.size * x.dtype.itemsize)
+        found += [largest_product(inner) for inner in jaxprs_in_params(line.params)]
+    return max(found)
