@@ -46,6 +46,10 @@ def is_key(x: Any) -> bool:
     return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
+FEW = 8
+"""Rows of matrices whose products compile into the operations around them."""
+
+
 def small_matmul(a: Float[Array, "... i j"], b: Float[Array, "... j k"]) -> Float[Array, "... i k"]:
     """a @ b as a sum of products, which compiles into the operations around it.
 

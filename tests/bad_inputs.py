@@ -508,7 +508,7 @@ NOT_CALLED = {
         reachable_interval read_after recurrent_drive relative_gap root scan_states
         share_beyond_closure simplest square_root stack third_moment trapezoid variance_beyond
         vectors_with_overlaps visible_mask readable summarise""",
-    "of any arguments": "Labelled grid zipped join_curves ProgressBar",
+    "of any arguments": "Labelled grid zipped join_curves ProgressBar in_groups",
 }
 
 WRONG = {

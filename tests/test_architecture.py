@@ -15,7 +15,7 @@ import lrnn_jax as lrnn
 PACKAGE = Path(lrnn.__file__).parent
 LAYERS = (
     ("_types", "_results"),
-    ("_checks", "_scan", "_groups", "_readable"),
+    ("_checks", "_scan", "_readable"),
     ("_devices", "_files"),
     ("figures",),
     ("overlaps",),

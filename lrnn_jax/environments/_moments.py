@@ -13,8 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from lrnn_jax._checks import component
-from lrnn_jax._groups import FEW
-from lrnn_jax._types import cast, small_matmul
+from lrnn_jax._types import FEW, cast, small_matmul
 from lrnn_jax.environments._base import AbstractPlant
 from lrnn_jax.networks import AbstractRNN, as_network
 from lrnn_jax.tasks import power_sum

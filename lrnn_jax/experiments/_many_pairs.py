@@ -14,7 +14,6 @@ from jaxtyping import Array
 from scipy import stats
 
 from lrnn_jax import figures, stability
-from lrnn_jax._groups import in_groups
 from lrnn_jax.environments import ClosedLoop
 from lrnn_jax.experiments._base import AbstractResults, Columns, claim, experiment, labelled
 from lrnn_jax.experiments._configs import AbstractConfig, within
@@ -25,6 +24,7 @@ from lrnn_jax.learning import AbstractUpdate, Descent, Muon, learn
 from lrnn_jax.networks import AbstractRNN
 from lrnn_jax.reduced import ReducedRNN, reduce
 from lrnn_jax.rules import WeightPerturbation
+from lrnn_jax.sweeps import in_groups
 from lrnn_jax.tasks import TeacherStudent
 
 

@@ -3,6 +3,7 @@
 from lrnn_jax.sweeps._file import Runnable, read_sweep
 from lrnn_jax.sweeps._folder import Store
 from lrnn_jax.sweeps._grid import Axis, Design, grid, sampled, zipped
+from lrnn_jax.sweeps._groups import in_groups
 from lrnn_jax.sweeps._outputs import OUTCOMES, Labelled, summarise
 from lrnn_jax.sweeps._pipeline import AbstractWorker, Stopped, message_of
 from lrnn_jax.sweeps._plan import readable

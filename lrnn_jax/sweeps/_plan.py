@@ -15,8 +15,8 @@ from jaxtyping import Array, PRNGKeyArray
 
 from lrnn_jax._checks import known_beforehand
 from lrnn_jax._devices import along, device_mesh, free_memory, share_out
-from lrnn_jax._groups import in_groups
 from lrnn_jax.sweeps._grid import Design
+from lrnn_jax.sweeps._groups import in_groups
 from lrnn_jax.sweeps._identity import program_digest
 from lrnn_jax.sweeps._outputs import Spec, check_names, variables
 
@@ -145,7 +145,7 @@ def _compile(traced: Traced, devices: Sequence[Any], batch: int) -> Compiled:
     def part(key_data: Array, words: Array, *numbers: Array) -> list[Array]:
         base = jr.wrap_key_data(key_data)
 
-        def one(word: Array, *x: Array) -> list[Array]:
+        def one(word: Array, *x: Array) -> list[Any]:
             return cell(cell_key(base, word), *x)
 
         return in_groups(one, words, *numbers, platform=devices[0].platform)
