@@ -1,4 +1,4 @@
-"""Benchmarks run in float64, on two devices of a CPU, with the command line's compiler setting.
+"""Benchmarks run in float64, on two devices of a CPU, set up as by `setup_jax`.
 
 Work uses one device unless it says otherwise; other libraries have two threads.
 `LRNN_LOOPS=default` leaves XLA's own setting, in which each small operation of a loop is a call.
@@ -10,12 +10,12 @@ import sys
 import jax
 import pytest
 
-from lrnn_jax.cli import setup_jax
+import lrnn_jax as lrnn
 
 if os.environ.get("LRNN_LOOPS") == "default":
     jax.config.update("jax_enable_x64", True)
 else:
-    setup_jax(devices=2)
+    lrnn.setup_jax(cache=False, devices=2)
 
 
 def pytest_collection_modifyitems(items):

@@ -52,9 +52,9 @@ def one(kind: str, checkpoint: bool) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) == 3:
-        from lrnn_jax.cli import setup_jax
+        from lrnn_jax import setup_jax
 
-        setup_jax()
+        setup_jax(cache=False)
         one(sys.argv[1], sys.argv[2] == "True")
     else:
         for kind in sys.argv[1:] or ("erf", "linear"):

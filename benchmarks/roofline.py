@@ -18,7 +18,7 @@ from jax.sharding import PartitionSpec as P
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from lrnn_jax.cli import setup_jax
+from lrnn_jax import setup_jax
 from lrnn_jax.networks import Erf, recurrent_drive
 
 N, BATCH, STEPS = 100, 100, 50  # controllers
@@ -63,7 +63,7 @@ def gradient(w, h):
 
 def main():
     """Measure and print."""
-    setup_jax(devices=2)
+    setup_jax(cache=False, devices=2)
     rng = np.random.default_rng(0)
     big = jnp.asarray(rng.normal(size=(2000, 2000)))
     w = jnp.asarray(rng.normal(size=(N, N)) / N)

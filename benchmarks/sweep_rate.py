@@ -64,9 +64,9 @@ if __name__ == "__main__":
     flag = f"--xla_force_host_platform_device_count={count}"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
     if len(sys.argv) > 2:
-        from lrnn_jax.cli import setup_jax
+        from lrnn_jax import setup_jax
 
-        setup_jax()
+        setup_jax(cache=False)
         one(int(sys.argv[2]), SIZES[int(sys.argv[2])], count)
     else:
         main(count)

@@ -10,6 +10,9 @@ from typing import Any as _Any
 
 # ruff: noqa: I001  (grouped by question)
 
+# JAX for this process
+from lrnn_jax._setup import setup_jax
+
 # networks, in neurons and in overlaps
 from lrnn_jax.networks import LowRankRNN, DenseRNN, CurrentRNN
 from lrnn_jax.reduced import ReducedRNN, MixtureRNN

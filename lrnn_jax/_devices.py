@@ -46,9 +46,8 @@ def local_devices(devices: Any = None) -> list[Any]:
     count = whole(devices, "devices")
     if count > len(there):
         raise ValueError(
-            f"`devices` = {count}, but there are {len(there)}. A CPU counts as one unless "
-            f"XLA_FLAGS has --xla_force_host_platform_device_count={count} before JAX's first "
-            f"computation."
+            f"`devices` = {count}, but there are {len(there)}. A CPU counts as one, unless "
+            f"lrnn.setup_jax(devices={count}) divides it before JAX's first computation."
         )
     return there[:count]
 

@@ -31,7 +31,7 @@ SECTIONS = (
     "Example",
     "Examples",
 )
-OUTCOMES = ("RESULTS", "LearningError", "Interrupted")
+OUTCOMES = ("setup_jax", "RESULTS", "LearningError", "Interrupted")
 """What the package itself offers and no layer does: the page "outcomes"."""
 
 

@@ -473,6 +473,7 @@ CALLS = {
     "Sweep": (lrnn.Sweep, {"cells": {"x": np.arange(2.0)}, "function": lambda x: {"y": x}}),
     "sampled": (sweeps.sampled, {"count": 3, "seed": 0, "x": (0.0, 1.0)}),
     "open_sweep": (sweeps.open_sweep, {"path": "store"}),
+    "setup_jax": (lrnn.setup_jax, {"dtype": "float64", "cache": False}),
     "read_sweep": (sweeps.read_sweep, {"path": "sweep.toml"}),
 }
 

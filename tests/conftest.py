@@ -27,12 +27,13 @@ if "slow" not in sys.argv:  # each file compiles afresh (below); files share hun
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
-jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 with install_import_hook("lrnn_jax", "beartype.beartype"):
     import lrnn_jax as lrnn
+
+lrnn.setup_jax(cache=False)
 
 
 @pytest.fixture

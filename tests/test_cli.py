@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 import zlib
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -66,19 +67,28 @@ def finished(network, own_cache):
 def test_compiled_programs_are_kept_in_the_users_folder(own_cache, tmp_path, monkeypatch):
     """One for each machine; JAX's own setting comes first, and a home that is no folder is none."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    folder = Options().compiled
-    assert folder is not None
-    assert folder.is_dir()
-    assert folder == tmp_path / "lrnn_jax" / "compiled" / platform.node()
-    assert jax.config.jax_compilation_cache_max_size == 10**9
-    assert Options(no_cache=True).compiled is None
-    assert Options(cache=tmp_path / "x").compiled == tmp_path / "x"
-    jax.config.update("jax_compilation_cache_dir", "elsewhere")
-    assert Options().compiled is None
-    jax.config.update("jax_compilation_cache_dir", None)
-    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
-    assert Options().compiled is None
-    jax.config.update("jax_compilation_cache_max_size", -1)
+    folder = tmp_path / "lrnn_jax" / "compiled" / platform.node()
+
+    def kept(options: Options) -> Path | None:
+        jax.config.update("jax_compilation_cache_dir", None)
+        lrnn.setup_jax(cache=options.compiled)
+        found = jax.config.jax_compilation_cache_dir
+        return found and Path(found)
+
+    try:
+        assert kept(Options()) == folder
+        assert folder.is_dir()
+        assert jax.config.jax_compilation_cache_max_size == 10**9
+        assert kept(Options(no_cache=True)) is None
+        assert kept(Options(cache=tmp_path / "x")) == tmp_path / "x"
+        jax.config.update("jax_compilation_cache_dir", "elsewhere")
+        lrnn.setup_jax()
+        assert jax.config.jax_compilation_cache_dir == "elsewhere"
+        monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
+        assert kept(Options()) is None
+    finally:
+        jax.config.update("jax_compilation_cache_dir", None)
+        jax.config.update("jax_compilation_cache_max_size", -1)
 
 
 @pytest.mark.slow
@@ -365,7 +375,7 @@ WRONG = {
     "missing sweep": (("sweep", "nothing.toml"), "nothing.toml is not a readable sweep file"),
     "folder as a sweep": (("sweep", "."), "is not a readable sweep file"),
     "no store": (("sweep", "status", "nothing"), "nothing holds no sweep"),
-    "cache": (("run", "coupling", "--cache", "/dev/null/x"), "/dev/null/x: Not a directory"),
+    "cache": (("run", "coupling", "--cache", "/dev/null/x"), "/dev/null/x cannot be made: Not a"),
     "two caches": (("run", "coupling", "--cache", "x", "--no-cache"), "exclude each other"),
     "out": (("run", "coupling", "--out", "/dev/null/x"), "Cannot write into /dev/null/x"),
     "page": (("report", "nothing", "--out", "/dev/null/x"), "not the folder of a finished run"),

@@ -134,7 +134,7 @@ def test_fast_pages_are_pages():
     assert len(RUN) >= 7
 
 
-def test_the_flags_make_two_devices():
+def test_set_up_as_the_page_says_there_are_two_devices():
     (code,) = blocks(PAGES["howto/gpu.md"])
     code += "\nimport jax\nprint(jax.device_count())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

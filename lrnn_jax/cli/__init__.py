@@ -2,4 +2,3 @@
 
 from lrnn_jax.cli._analyse import Reading
 from lrnn_jax.cli._main import Options, main
-from lrnn_jax.cli._setup import setup_jax

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lrnn_jax._checks import whole
+from lrnn_jax._setup import setup_jax
 from lrnn_jax.cli._analyse import Chosen, Reading, analysis
 from lrnn_jax.cli._cluster import RESUME, stop_signals
 from lrnn_jax.cli._html import page
 from lrnn_jax.cli._infer import Assumed, Learned, as_json, estimate
 from lrnn_jax.cli._output import describe, save_curves, text, write
 from lrnn_jax.cli._place import check_place, write_page
-from lrnn_jax.cli._setup import setup_jax, user_cache
 from lrnn_jax.cli._sweep import share_of, sweep_command
 from lrnn_jax.experiments import AUDITS, REGISTRY, AnalysisConfig, Recorder, get, over_seeds
 from lrnn_jax.learning import ProgressBar
@@ -66,11 +66,11 @@ class Options:
     """Keep no compiled programs."""
 
     @property
-    def compiled(self) -> Path | None:
-        """The folder of compiled programs, or None."""
+    def compiled(self) -> bool | Path:
+        """Where compiled programs are kept, as `setup_jax` takes it."""
         if self.cache is not None and self.no_cache:
             raise ValueError("`--cache` and `--no-cache` exclude each other: give one of them.")
-        return None if self.no_cache else self.cache or user_cache()
+        return not self.no_cache and (self.cache or True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,7 +206,7 @@ def _run(rest: list[str]) -> int:
         output: Options = Options(),
         series: Series = Series(),
     ) -> int:
-        setup_jax(output.dtype, output.compiled, experiment.devices(config))
+        setup_jax(output.dtype, cache=output.compiled, devices=experiment.devices(config))
         if series == Series():
             return 0 if _deliver(experiment, config, output, name) else 1
         with stop_signals() as stop:
@@ -239,7 +239,7 @@ def _analyse(
         config: what it would learn.
         output: where results go.
     """
-    setup_jax(output.dtype, output.compiled)
+    setup_jax(output.dtype, cache=output.compiled)
     found = analysis(network, reading, chosen, config, output.dtype)
     _deliver(found, config, output, f"analyse-{network.stem}")
     return 0
@@ -262,7 +262,7 @@ def _infer(
         out: .npz file for the estimate.
         json: print one JSON object.
     """
-    setup_jax("float64", None)
+    setup_jax()
     found = estimate(data, learned, assumed)
     if out is not None:
         found.save(out)
@@ -337,7 +337,7 @@ def _audit(
     experiment, known = AUDITS[name]
     if unknown := [one for one in settings if one not in known]:
         raise ValueError(f"`--settings` are some of {', '.join(map(repr, known))}; got {unknown}.")
-    setup_jax(output.dtype, output.compiled)
+    setup_jax(output.dtype, cache=output.compiled)
     place = output.out or Path("runs") / f"audit-{name}"
     folders = {one: place / one.replace(" ", "-") for one in settings or known}
     *_, last = folders

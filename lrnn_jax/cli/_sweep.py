@@ -10,8 +10,8 @@ import numpy as np
 
 from lrnn_jax import sweeps
 from lrnn_jax._checks import whole
+from lrnn_jax._setup import setup_jax
 from lrnn_jax.cli._cluster import RESUME, join_processes, stop_signals
-from lrnn_jax.cli._setup import setup_jax
 from lrnn_jax.experiments import REGISTRY, Experiment
 
 EXAMPLE = """\
@@ -106,7 +106,7 @@ def _set_up(options: Any, alone: bool) -> None:
     if options.platform:
         jax.config.update("jax_platforms", {"gpu": "cuda"}.get(options.platform, options.platform))
     devices = None if options.devices is None else whole(options.devices, "--devices")
-    setup_jax(options.dtype, options.cache, devices)
+    setup_jax(options.dtype, cache=options.cache or False, devices=devices)
     if (options.coordinator is None) != (options.process is None):
         raise ValueError("--coordinator and --process go together: give both.")
     part = share_of(options.process, "--process") if options.process else None

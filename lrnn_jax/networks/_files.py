@@ -407,6 +407,6 @@ def _floating(dtype: Any) -> jnp.dtype:
     if not ready:
         raise ValueError(
             f"`dtype` must be a floating dtype that JAX is set up for (float64 after "
-            f'jax.config.update("jax_enable_x64", True)); got {shown(dtype)}.'
+            f"lrnn.setup_jax()); got {shown(dtype)}."
         )
     return found

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 
 from lrnn_jax._checks import extra, shown, whole
+from lrnn_jax._setup import has_started
 from lrnn_jax.sweeps._pipeline import progress_bar
 
 BORN = os.getpid()
@@ -119,22 +120,9 @@ def _take_flags(flags: str) -> None:
     here = os.environ.get("XLA_FLAGS", "")
     if here.split() == flags.split():
         return
-    if _has_started():
+    if has_started():
         raise ValueError(
             f"JAX has started in this process of `executor` with XLA_FLAGS={here!r}, and the sweep "
             f"was made with {flags!r}: set them before the executor's processes start."
         )
     os.environ["XLA_FLAGS"] = flags
-
-
-def _has_started() -> bool:
-    """Whether JAX has looked for devices, and so read the compiler flags: it takes no other number
-    of devices from then on."""
-    config: Any = jax.config
-    count = config.jax_num_cpu_devices
-    try:
-        config.update("jax_num_cpu_devices", count + 2)
-    except RuntimeError:
-        return True
-    config.update("jax_num_cpu_devices", count)
-    return False
