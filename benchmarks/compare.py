@@ -56,6 +56,16 @@ ROWS = {
     + FILTER
     + "model = lrnn.reduce(net)\n"
     + "run = lambda: lrnn.learn(model, task, lrnn.Descent(5e-3), epochs=20_000).loss",
+    "a rank more, 20 000 epochs": """
+net = lrnn.LowRankRNN.normalised(500, rank=2, dt=0.05, key=jr.key(0))
+task = lrnn.OscillatingFilter(0.3, 2.0, 0.05, 400)
+model = lrnn.reduce(net)
+run = lambda: lrnn.learn(model, task, lrnn.Descent(5e-3), epochs=20_000).loss
+""",
+    "gradient flow, 20 000 epochs": NETWORK
+    + FILTER
+    + "model = lrnn.reduce(net)\n"
+    + "run = lambda: lrnn.learn(model, task, lrnn.Flow(5e-3), epochs=20_000).loss",
     "loop, overlaps, 2000 epochs": LOOP
     + "model = lrnn.reduce(net)\n"
     + "method = lrnn.Descent(0.01, clip=1.0)\n"

@@ -8,10 +8,12 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 import optax
 import pytest
 
 import lrnn_jax as lrnn
+from lrnn_jax import learning
 from lrnn_jax.networks import recurrent_drive
 
 TASK = lrnn.ExponentialFilter(0.2, 0.05, 90)
@@ -190,6 +192,11 @@ SHARED = {
         *(TANH, lrnn.FlipFlop(dt=0.1, steps=83, batch=4)),
         {"batches": DRAWN._replace(mask=DRAWN.mask.at[:, :2].set(0.0))},
     ),
+    "numpy": (
+        TANH,
+        lrnn.FlipFlop(dt=0.1, steps=83, batch=4),
+        {"batches": type(DRAWN)(*map(np.asarray, DRAWN))},
+    ),
 }
 
 
@@ -218,6 +225,12 @@ def test_devices_share_trials_and_change_nothing():
     for off, change in found.values():
         assert off < 1e-13  # rounding of sums in another order
         assert change > 1e-4  # something was learned
+
+
+def test_batches_of_numpy_are_taken_by_epochs_that_are_traced():
+    trials = type(DRAWN)(*map(np.asarray, DRAWN))
+    taken = jax.jit(lambda epoch: learning.Data(None, trials).at(FLIPS, epoch))(3)
+    assert gap(taken.inputs, trials.inputs[3]) == 0
 
 
 def test_more_devices_than_there_are_say_how_to_have_them():

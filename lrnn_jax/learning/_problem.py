@@ -44,7 +44,7 @@ class Data(eqx.Module):
         """The data of an epoch; of the last one beyond it."""
         if self.batches is not None:
             last = jax.tree.leaves(self.batches)[0].shape[0] - 1
-            return jax.tree.map(lambda b: b[jnp.minimum(epoch, last)], self.batches)
+            return jax.tree.map(lambda b: jnp.asarray(b)[jnp.minimum(epoch, last)], self.batches)
         if self.key is None or not objective.stochastic:
             return None
         return objective.sample(jr.fold_in(self.key, epoch))
