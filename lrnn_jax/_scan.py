@@ -15,6 +15,9 @@ State = TypeVar("State")
 SHORT = 32
 """Steps that are not worth cutting into blocks."""
 
+LIGHT = 2**22
+"""Bytes that reverse mode may keep of the states of a loop: blocks cost a program of their own."""
+
 SMALL = 512
 """Bytes of the largest array up to which XLA runs a loop's operations on the CPU as they stand.
 
@@ -58,7 +61,7 @@ def in_blocks(
 
 
 def repeat(step: Callable[[State], tuple[State, Any]], state: State, n: int) -> tuple[State, Any]:
-    """n steps and what each of them leaves, in about √n blocks."""
+    """n steps and what each of them leaves, in about √n blocks unless their states are light."""
 
     few = _few(step, state)
 
@@ -71,7 +74,7 @@ def repeat(step: Callable[[State], tuple[State, Any]], state: State, n: int) -> 
             return run(state, data, length)
         return in_blocks(run, state, data, length, size, repeated=False)
 
-    if n <= SHORT:
+    if n <= SHORT or (few == 1 and n * _bytes(state) <= LIGHT):
         return in_few(state, None, n)
     return in_blocks(in_few, state, None, n, near_divisor(n, math.isqrt(n), few))
 
@@ -109,11 +112,10 @@ def record(
     update = jax.checkpoint(step, prevent_cse=False)
 
     def several(state: State, count: int) -> tuple[State, Any]:
-        before = state
-        state, seen = update(state)
-        if count > 1:
-            state, _ = repeat(lambda s: (update(s)[0], None), state, count - 1)
-        return state, keep(before, seen)
+        after, seen = update(state)
+        if count > 1:  # of the first step only what is seen: the loop compiles one step for all
+            after, _ = repeat(lambda s: (update(s)[0], None), state, count)
+        return after, keep(state, seen)
 
     records, rest = divmod(n, every)
     state, history = repeat(lambda s: several(s, every), state, records)
