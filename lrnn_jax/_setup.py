@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from lrnn_jax._checks import shown, whole
+from lrnn_jax._checks import flag, shown, whole
 
 FUSE_LOOPS = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=1000000000"
 """Compiles whole loops into one CPU kernel: epochs of a reduction cost a fifth, and those of a
@@ -19,7 +19,11 @@ KEPT = 10**9
 
 
 def setup_jax(
-    dtype: str = "float64", *, cache: bool | str | Path = True, devices: int | None = None
+    dtype: str = "float64",
+    *,
+    cache: bool | str | Path = True,
+    devices: int | None = None,
+    fuse_loops: bool = True,
 ) -> None:
     """Set up JAX for this process as the command line does: call it before any array is made.
 
@@ -34,6 +38,9 @@ def setup_jax(
             (`JAX_COMPILATION_CACHE_DIR`); a path: in that folder; False: none is kept.
         devices: into how many a CPU is divided, for sweeps and `learn(…, devices=…)`; None leaves
             it as it is.
+        fuse_loops: whether each loop becomes one kernel. XLA shares an operation of a loop among
+            cores only where it is a kernel of its own: wide networks that learn one at a time want
+            False, or `devices` to share their trials.
 
     Errors: ValueError for other values, a folder that cannot be made, and `devices` after JAX's
         first computation; a warning when it is too late for fast loops.
@@ -46,7 +53,8 @@ def setup_jax(
     """
     if dtype not in ("float64", "float32"):
         raise ValueError(f'`dtype` must be "float64" or "float32"; got {shown(dtype)}.')
-    wanted = [] if "xla_backend_extra_options" in os.environ.get("XLA_FLAGS", "") else [FUSE_LOOPS]
+    given = "xla_backend_extra_options" in os.environ.get("XLA_FLAGS", "")
+    wanted = [FUSE_LOOPS] if flag(fuse_loops, "fuse_loops") and not given else []
     if devices is not None:
         count = whole(devices, "devices")
         wanted.append(f"--xla_force_host_platform_device_count={count}")

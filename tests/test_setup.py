@@ -76,6 +76,15 @@ def test_flags_of_ones_own_stay(monkeypatch):
     assert os.environ["XLA_FLAGS"] == "--xla_backend_extra_options=a=b"
 
 
+def test_loops_may_stay_as_they_are(monkeypatch):
+    jax.devices()  # JAX has started
+    monkeypatch.setenv("XLA_FLAGS", "")
+    lrnn.setup_jax(cache=False, fuse_loops=False)  # too late for others, and no warning
+    with pytest.warns(UserWarning, match="start afresh"):
+        lrnn.setup_jax(cache=False)
+    assert os.environ["XLA_FLAGS"] == ""
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
