@@ -122,6 +122,5 @@ def save(figure: Figure, folder: Path) -> Path:
     """
     for suffix in ("png", "pdf"):
         figure.savefig(folder / f"figure.{suffix}")
-        figure.set_layout_engine("none")  # panels stay where the first has put them
     plt.close(figure)
     return folder / "figure.png"
