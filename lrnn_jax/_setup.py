@@ -28,7 +28,7 @@ def setup_jax(
     """Set up JAX for this process as the command line does: call it before any array is made.
 
     In float64 theory and simulation agree to rounding. Loops over epochs become one CPU kernel
-    each (an XLA flag; JAX's default takes up to five times as long for a reduction). Compiled
+    each (an XLA flag; JAX's default takes two to ten times as long for a reduction). Compiled
     programs are kept, and what was compiled once starts in a fraction of the time in the next
     session. Nothing here is needed: each is a setting of JAX, and the library makes none itself.
 
@@ -58,9 +58,9 @@ def setup_jax(
     if devices is not None:
         count = whole(devices, "devices")
         wanted.append(f"--xla_force_host_platform_device_count={count}")
+    folder = _folder(cache)
     _add_flags(wanted, devices)
     jax.config.update("jax_enable_x64", dtype == "float64")
-    folder = _folder(cache)
     if folder is not None:
         jax.config.update("jax_compilation_cache_dir", str(folder.resolve()))
         # runs have a hundred programs of a few hundredths of a second

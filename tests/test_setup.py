@@ -89,8 +89,8 @@ def test_loops_may_stay_as_they_are(monkeypatch):
     ("wrong", "said"),
     [
         ({"dtype": "float16"}, '`dtype` must be "float64" or "float32"; got'),
-        ({"cache": __file__}, "`cache` = .*test_setup.py cannot be made"),
-        ({"devices": 0}, "`devices` must be a whole number"),
+        ({"dtype": "float32", "cache": __file__}, "`cache` = .*test_setup.py cannot be made"),
+        ({"dtype": "float32", "devices": 0}, "`devices` must be a whole number"),
     ],
 )
 def test_what_is_wrong_is_said_and_changes_nothing(wrong, said):
