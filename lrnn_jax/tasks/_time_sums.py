@@ -2,13 +2,11 @@
 
 from collections.abc import Callable
 from functools import partial
-from itertools import pairwise
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float, Inexact
 
@@ -55,27 +53,26 @@ def power_sum(
     31.0
     """
 
-    def stage(now: tuple, at: Array) -> tuple[tuple, None]:
-        (p, s, v), (n, odd) = now, at
+    stages = steps.bit_length() - 1
+
+    def stage(i: Array, now: tuple) -> tuple:
+        p, s, v = now
+        n = steps >> (stages - i)
         if triangular:
             v = plus(v, jax.tree.map(lambda x: n.astype(x.dtype) * x, s), shift(p, v))
         s, p = plus(s, shift(p, s)), compose(p, p)
+        if steps == 1 << stages:
+            return p, s, v
         longer = plus(s, shift(p, first))
         more = compose(p, power), longer, plus(v, longer) if triangular else v
-        return jax.tree.map(partial(jnp.where, odd), more, (p, s, v)), None
+        odd = (steps >> (stages - 1 - i)) % 2 == 1
+        return jax.tree.map(partial(jnp.where, odd), more, (p, s, v))
 
     # unrolled, learning takes twice as long to compile; one network alone, at XLA's default flags,
     # runs twice as fast, and else nothing does
-    at = np.array(_doublings(steps), int).reshape(-1, 2)
     power, first = jax.tree.map(jnp.asarray, (power, first))
-    _, s, v = jax.lax.scan(stage, (power, first, first), jnp.asarray(at))[0]
+    _, s, v = jax.lax.fori_loop(0, stages, stage, (power, first, first))
     return v if triangular else s
-
-
-def _doublings(steps: int) -> list[tuple[int, bool]]:
-    """From n = 1 to T: each n that is doubled, and whether one more is added then."""
-    ns = [steps >> i for i in reversed(range(steps.bit_length()))]
-    return [(n, after % 2 == 1) for n, after in pairwise(ns)]
 
 
 @eqx.filter_jit
@@ -105,96 +102,59 @@ def by_doubling(model: Any, target: Any, steps: int, triangular: bool) -> Scalar
 
 
 def closed_form(model: Any, target: Any, steps: int, triangular: bool) -> Scalar:
-    """Σ_t ω_t ‖a pᵗ + b D_t − Re Σ_j c_j ρ_jᵗ‖² from sums of geometric series.
+    """Σ_t ω_t ‖a pᵗ + b D_t − Re Σ_j c_j ρ_jᵗ‖² from sums of products of pᵗ, D_t and ρᵗ.
 
-    p = 1 − dt, q = p + dt·vu, D_t = (qᵗ − pᵗ)/(q − p), a = S_zm, b = dt S_zu S_vm.
+    p = 1 − dt, a = S_zm, b = dt S_zu S_vm, D_t = ((p + e)ᵗ − pᵗ)/e, e = dt S_vu.
     """
     s, dt, outputs = model.overlaps.S, model.dt.astype(model.dtype), model.outputs
     a = s[:outputs, : model.inputs].T
     b = dt * jnp.outer(s[outputs, : model.inputs], s[:outputs, model.inputs])
-    p = 1 - dt
-    q = p + dt * s[outputs, model.inputs]
+    e, p = dt * s[outputs, model.inputs], 1 - dt
     target = target.astype(model.dtype)
     rho, c = target.poles, target.amplitudes
-    fixed = _fixed_series(steps, p, rho)
-    pp, rp, modes = fixed.total[triangular]
-    pd, dd, rd = _moving_sums(steps, triangular, q, fixed)
-    own = jnp.sum(a * a) * pp + 2 * jnp.sum(a * b) * pd + jnp.sum(b * b) * dd
+    still = _still_sums(steps, triangular, jnp.concatenate([p[None].astype(rho.dtype), rho]))
+    pd, dd, rd = _moving_sums(steps, triangular, e, p, rho)
+    own = jnp.sum(a * a) * still[0, 0] + 2 * jnp.sum(a * b) * pd + jnp.sum(b * b) * dd
     along_a, along_b = jnp.sum(a[None] * c, axis=(1, 2)), jnp.sum(b[None] * c, axis=(1, 2))
-    cross = jnp.sum(along_a * jnp.real(rp) + along_b * jnp.real(rd))
-    return own - 2 * cross + jnp.sum(jnp.einsum("jio,kio->jk", c, c) * modes)
+    cross = jnp.sum(along_a * still[1:, 0] + along_b * jnp.real(rd))
+    return own - 2 * cross + jnp.sum(jnp.einsum("jio,kio->jk", c, c) * still[1:, 1:])
 
 
-class _Fixed(NamedTuple):
-    """Powers and sums that learning does not change, for each n of `_doublings`.
+def _still_sums(steps: int, triangular: bool, x: Poles) -> Float[Array, "pole pole"]:
+    """Σ_t ω_t (Re x_jᵗ)(Re x_kᵗ)."""
+    pairs = x[:, None, None] * jnp.stack([x, x.conj()])[None]
+    one = jnp.ones_like(pairs)
+    sums = power_sum(steps, pairs, one, jnp.multiply, jnp.multiply, triangular=triangular)
+    return jnp.real(jnp.mean(sums, axis=1))
 
-    Fields: p, rho: pⁿ and ρⁿ; p2, rho2: p²ⁿ and ρ²ⁿ; pp, rp: Σ_{t<n} of pᵗpᵗ and ρᵗpᵗ, and the same
-    with ω_t = n − t; total: these and Σ_t (Re ρ_jᵗ)(Re ρ_kᵗ) for n = T, and with ω_t.
+
+def _moving(steps: int, triangular: bool, e: Scalar, p: Scalar, rho: Poles) -> tuple[Array, ...]:
+    """Σ_t ω_t of pᵗD_t, D_tD_t and ρᵗD_t, with qᵗ = (p + e)ᵗ = pᵗ + e D_t.
+
+    Single numbers, which sweeps compute side by side, and few: XLA makes one kernel of the loop
+    at its default flags while a trip touches less than 1 kB.
     """
+    one, zero, kind = jnp.ones_like(e), jnp.zeros_like(e), rho.dtype
 
-    p: Float[Array, " n"]
-    rho: Inexact[Array, "n mode"]
-    p2: Float[Array, " n"]
-    rho2: Inexact[Array, "n mode"]
-    pp: tuple[Float[Array, " n"], Float[Array, " n"]]
-    rp: tuple[Inexact[Array, "n mode"], Inexact[Array, "n mode"]]
-    total: tuple[tuple[Array, Array, Array], tuple[Array, Array, Array]]
+    def compose(m: Any, n: Any) -> Any:
+        (pm, dm, rm), (pn, dn, rn) = m, n
+        return pm * pn, (pm + e * dm) * dn + dm * pn, rm * rn
 
-
-def _fixed_series(steps: int, p: Scalar, rho: Poles) -> _Fixed:
-    """Geometric series of x = (p, p², ρ, pρ, ρρ, ρρ*) by the recursions of `power_sum`.
-
-    In a loop, which XLA takes out of that over the epochs: one after another, each of the powers
-    and sums would be a kernel of its own, to compile and to hand to every epoch.
-    """
-    modes, p = len(rho), p.astype(rho.dtype)[None]
-    x = [p, p * p, rho, p * rho, jnp.outer(rho, jnp.concatenate([rho, rho.conj()])).ravel()]
-    x, one = jnp.concatenate(x), jnp.ones(sum(part.size for part in x), rho.dtype)
-    alone, with_p, pairs = np.split(np.arange(2, x.size), [modes, 2 * modes])
-
-    def double(at: Any, step: tuple[Array, Array]) -> tuple[Any, Any]:
-        (power, s, v), (n, odd) = at, step
-        square = power * power
-        twice = square, s + power * s, v + n.astype(x.dtype) * s + power * v
-        more = square * x, twice[1] + square, twice[2] + twice[1] + square
-        powers = jnp.real(power[0]), power[alone], jnp.real(square[0]), square[alone]
-        sums = (jnp.real(s[1]), jnp.real(v[1])), (s[with_p], v[with_p])
-        return jax.tree.map(partial(jnp.where, odd), more, twice), (*powers, *sums)
-
-    def total(end: Array) -> tuple[Array, Array, Array]:
-        both = jnp.real(end[pairs]).reshape(modes, 2, modes)
-        return jnp.real(end[1]), end[with_p], jnp.mean(both, axis=1)
-
-    ways = _doublings(steps)
-    each = jnp.array([n for n, _ in ways], int), jnp.array([odd for _, odd in ways], bool)
-    (_, *ends), seen = jax.lax.scan(double, (x, one, one), each)
-    return _Fixed(*seen, total=(total(ends[0]), total(ends[1])))
-
-
-def _moving(steps: int, triangular: bool, q: Scalar, fixed: _Fixed) -> tuple[Array, ...]:
-    """Σ_t ω_t of pᵗD_t, D_tD_t and ρᵗD_t by the recursions of `power_sum`."""
-    kind = fixed.rho.dtype
-    s = v = jnp.zeros_like(q), jnp.zeros_like(q), jnp.zeros_like(fixed.total[0][1])
-
-    def shift(i: int, qn: Scalar, d: Scalar, sums: Any, weighted: bool) -> tuple[Array, ...]:
-        (pd, dd, rd), pp, rp = sums, fixed.pp[weighted][i], fixed.rp[weighted][i]
+    def shift(power: Any, sums: Any) -> Any:
+        (p, d, rho), (pp, pd, dd, rp, rd) = power, sums
+        q = p + e * d
         return (
-            fixed.p[i] * (qn * pd + d * pp),
-            qn**2 * dd + 2 * qn * d * pd + d**2 * pp,
-            fixed.rho[i] * (qn.astype(kind) * rd + d.astype(kind) * rp),
+            p * p * pp,
+            p * (q * pd + d * pp),
+            q * (q * dd + 2 * d * pd) + d * d * pp,
+            rho * (p.astype(kind) * rp),
+            rho * (q.astype(kind) * rd + d.astype(kind) * rp),
         )
 
-    qn, d = q, jnp.ones_like(q)
-    for i, (n, odd) in enumerate(_doublings(steps)):
-        if triangular:
-            v = _plus(v, tuple(n * x for x in s), shift(i, qn, d, v, True))
-        s = _plus(s, shift(i, qn, d, s, False))
-        qn, d = qn * qn, (qn + fixed.p[i]) * d
-        if odd:
-            s = _plus(s, (fixed.p2[i] * d, d * d, fixed.rho2[i] * d.astype(kind)))
-            qn, d = qn * q, qn + fixed.p[0] * d
-            v = _plus(v, s) if triangular else v
-    return v if triangular else s
+    first = one, zero, zero, jnp.ones_like(rho), jnp.zeros_like(rho)
+    sums = power_sum(steps, (p, one, rho), first, compose, shift, triangular=triangular)
+    _, pd, dd, _, rd = sums
+    return pd, dd, rd
 
 
 _moving_sums = jax.custom_jvp(_moving, nondiff_argnums=(0, 1))
@@ -202,15 +162,13 @@ _moving_sums = jax.custom_jvp(_moving, nondiff_argnums=(0, 1))
 
 @partial(_moving_sums.defjvp, symbolic_zeros=True)
 def _moving_sums_jvp(steps: int, triangular: bool, primals: Any, tangents: Any) -> Any:
-    """By q, which is all that learning moves, in one pass with the sums: no way back is shorter."""
-    q, fixed = primals
-    sums, by_q = jax.jvp(lambda q: _moving(steps, triangular, q, fixed), (q,), (jnp.ones_like(q),))
-    still = jax.tree.map(lambda x: isinstance(x, SymbolicZero), tangents)
-    dq, dfixed = jax.tree.map(
-        lambda x, d, zero: jnp.zeros_like(x) if zero else d, primals, tangents, still
-    )
-    changes = [slope * dq.astype(slope.dtype) for slope in by_q]
-    if not all(jax.tree.leaves(still[1])):
-        by_fixed = jax.jvp(partial(_moving, steps, triangular, q), (fixed,), (dfixed,))[1]
+    """By e, which is all that learning moves, in one pass with the sums: no way back is shorter."""
+    e, *fixed = primals
+    sums, by_e = jax.jvp(lambda e: _moving(steps, triangular, e, *fixed), (e,), (jnp.ones_like(e),))
+    still = [isinstance(x, SymbolicZero) for x in tangents]
+    de, *dfixed = (jnp.zeros_like(x) if zero else d for x, d, zero in zip(primals, tangents, still))
+    changes = [slope * de.astype(slope.dtype) for slope in by_e]
+    if not all(still[1:]):
+        by_fixed = jax.jvp(partial(_moving, steps, triangular, e), fixed, dfixed)[1]
         changes = [a + b for a, b in zip(changes, by_fixed)]
     return sums, tuple(changes)
