@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -71,10 +72,10 @@ def _add_flags(wanted: list[str], devices: int | None) -> None:
     """Give XLA the flags that it does not have yet, if it still reads them."""
     flags = os.environ.get("XLA_FLAGS", "").split()
     missing = [flag for flag in wanted if flag not in flags]
-    if not missing:
-        return
     if not has_started():
-        os.environ["XLA_FLAGS"] = " ".join([*flags, *missing])
+        set_flags(" ".join([*flags, *missing]))
+        return
+    if not missing:
         return
     late = "JAX has computed in this process already, and divides and compiles as it did"
     if devices is not None and len(jax.local_devices(backend="cpu")) != devices:
@@ -85,6 +86,24 @@ def _add_flags(wanted: list[str], devices: int | None) -> None:
             f"call setup_jax() beside the imports.",
             stacklevel=3,
         )
+
+
+def set_flags(flags: str) -> None:
+    """Give XLA these flags, before JAX has started; and a thread more than the devices into which
+    they divide the CPU: where as many wait for parts of their work as there are threads, all wait
+    for ever."""
+    os.environ["XLA_FLAGS"] = flags
+    devices = re.findall(r"--xla_force_host_platform_device_count=(\d+)", flags)
+    if devices and int(devices[-1]) >= _cores() and "NPROC" not in os.environ:
+        os.environ.setdefault("PJRT_NPROC", f"{int(devices[-1]) + 1}")
+
+
+def _cores() -> int:
+    """How many this process may use: so many threads has XLA."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on this system
+        return os.cpu_count() or 1
 
 
 def has_started() -> bool:

@@ -1,5 +1,9 @@
 """Sweeps at full size: `pytest -m slow -n 0 -s tests/test_sweeps_full_size.py`."""
 
+import os
+import subprocess
+import sys
+
 import jax.random as jr
 import numpy as np
 import pytest
@@ -47,3 +51,37 @@ def test_kills_lose_nothing(tmp_path, monkeypatch, kills):
     assert store.damaged() == []
     assert incomplete == kills
     assert kills / 2 < done < 4200
+
+
+AS_MANY_DEVICES_AS_CORES = """
+import os
+cores = sorted(os.sched_getaffinity(0))[:2]
+os.sched_setaffinity(0, cores)
+import jax.random as jr, numpy as np
+import lrnn_jax as lrnn
+from lrnn_jax.sweeps import summarise
+
+lrnn.setup_jax(devices=len(cores), cache=False)
+
+def run(key, number):
+    net = lrnn.reduce(lrnn.LowRankRNN.normalised(50, dt=0.05, key=key))
+    task = lrnn.ExponentialFilter(0.2, 0.05, 400)
+    return summarise(lrnn.learn(net, task, lrnn.Descent(5e-3), epochs=2, throw=False))
+
+cells = {"number": np.arange(8192)}
+data = lrnn.sweep(cells, run, key=jr.key(0), chunk=1024, devices=len(cores), progress=False)
+print((np.asarray(data.result) == 0).sum())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs a choice of cores")
+def test_devices_that_wait_for_their_parts_leave_a_thread_for_them():
+    own = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "PJRT_NPROC", "NPROC")}
+    done = subprocess.run(
+        [sys.executable, "-c", AS_MANY_DEVICES_AS_CORES],
+        env=own,
+        capture_output=True,
+        text=True,
+        timeout=150,
+    )
+    assert done.stdout.split() == ["8192"], done.stderr[-2000:]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 
 from lrnn_jax._checks import extra, shown, whole
-from lrnn_jax._setup import has_started
+from lrnn_jax._setup import has_started, set_flags
 from lrnn_jax.sweeps._pipeline import progress_bar
 
 BORN = os.getpid()
@@ -125,4 +125,4 @@ def _take_flags(flags: str) -> None:
             f"JAX has started in this process of `executor` with XLA_FLAGS={here!r}, and the sweep "
             f"was made with {flags!r}: set them before the executor's processes start."
         )
-    os.environ["XLA_FLAGS"] = flags
+    set_flags(flags)
