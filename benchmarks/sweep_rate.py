@@ -1,11 +1,10 @@
 """Sweeps at full size: rate and memory over the number of cells.
 
-    python benchmarks/sweep_rate.py [DEVICES]
+    python benchmarks/sweep_rate.py [DEVICES [DTYPE]]
 
 prints one line a sweep. Rates include everything but compiling: data in and out, the store too.
 """
 
-import os
 import resource
 import subprocess
 import sys
@@ -32,9 +31,7 @@ def one(cells: int, epochs: int, devices: int) -> None:
         return summarise(lrnn.learn(lrnn.reduce(net), task, lrnn.Descent(5e-3), **options))
 
     with tempfile.TemporaryDirectory() as folder:
-        sweep = lrnn.Sweep(
-            {"number": np.arange(cells)}, run, key=jr.key(0), chunk=125, store=folder
-        )
+        sweep = lrnn.Sweep({"number": np.arange(cells)}, run, key=jr.key(0), store=folder)
         plan = sweep.plan(devices=devices)[0]
         data = sweep.run(devices=devices, progress=False)
         codes = np.asarray(data.result)
@@ -53,20 +50,18 @@ def one(cells: int, epochs: int, devices: int) -> None:
     )
 
 
-def main(devices: int) -> None:
+def main(devices: str, dtype: str) -> None:
     """Each size in a process of its own, for its own peak of memory."""
     for cells in SIZES:
-        subprocess.run([sys.executable, __file__, str(devices), str(cells)], check=True)
+        subprocess.run([sys.executable, __file__, devices, dtype, str(cells)], check=True)
 
 
 if __name__ == "__main__":
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 2
-    flag = f"--xla_force_host_platform_device_count={count}"
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
-    if len(sys.argv) > 2:
+    count, dtype, *size = [*sys.argv[1:], *("2", "float64")[len(sys.argv) - 1 :]]
+    if size:
         from lrnn_jax import setup_jax
 
-        setup_jax(cache=False)
-        one(int(sys.argv[2]), SIZES[int(sys.argv[2])], count)
+        setup_jax(dtype, cache=False, devices=int(count))
+        one(int(size[0]), SIZES[int(size[0])], int(count))
     else:
-        main(count)
+        main(count, dtype)

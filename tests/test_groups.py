@@ -42,6 +42,14 @@ def test_products_over_a_group_stay_below_what_xla_sums_at_once():
     assert 16_384 < 8 * 27 * size < 32_768
 
 
+def test_groups_of_anything_stay_within_caches():
+    def wide(count):
+        return loops(jax.make_jaxpr(lambda x: in_groups(jnp.sin, x))(jnp.zeros(count)).jaxpr)
+
+    assert not wide(256)
+    assert [loop.params["length"] for loop in wide(600)] == [3]
+
+
 def test_networks_side_by_side_are_those_alone():
     """Pairs of trees and keys, as in `many_pairs`; a rate from outside of what is mapped."""
     loop = lrnn.ClosedLoop(lrnn.KIntegrator(2), 20)

@@ -19,6 +19,10 @@ LEAST = 16
 """As many are side by side at least: fewer leave most of the time to calls."""
 
 
+MOST = 256
+"""As many are side by side at most: beyond, a CPU's caches overflow (see benchmarks)."""
+
+
 def in_groups(one: Callable[..., Any], *xs: Any, platform: str | None = None) -> Any:
     """one(*x) for each x along the first axes, as by `jax.vmap`: on a CPU in groups that suit it.
 
@@ -49,9 +53,10 @@ def in_groups(one: Callable[..., Any], *xs: Any, platform: str | None = None) ->
         )
     single = [jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for x in leaves]
     program, told = jax.make_jaxpr(lambda *x: one(*form.unflatten(x)), return_shape=True)(*single)
-    many, count = jax.vmap(jaxpr_as_fun(program)), len(leaves[0])
-    product = _largest_product(program.jaxpr) if (platform or jax.default_backend()) == "cpu" else 0
-    groups = -(-count // max(LEAST, FUSED // product)) if product else 1
+    many, count, groups = jax.vmap(jaxpr_as_fun(program)), len(leaves[0]), 1
+    if (platform or jax.default_backend()) == "cpu":
+        products = FUSED // max(1, _largest_product(program.jaxpr))
+        groups = -(-count // min(max(LEAST, products), MOST))
     if groups == 1:
         found = many(*leaves)
     else:

@@ -25,8 +25,8 @@ SHARE = 0.5
 """The share of the available memory that a sweep plans to use."""
 LEAST_CHUNKS = 8
 """On a CPU a group is cut into this many chunks at least: work for devices, points to resume."""
-LARGEST = {"cpu": 256, "gpu": 65_536, "tpu": 65_536}
-"""Cells at a time on one device, at most: beyond, a CPU's caches overflow (see benchmarks)."""
+LARGEST = {"cpu": 512, "gpu": 65_536, "tpu": 65_536}
+"""Cells of a chunk at most, unless told: what a killed sweep may lose, and writes at once."""
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class Sweep:
         static: parameters that decide shapes or branches (N, rank, steps, epochs): the function
             gets them as Python numbers. Those that are not numbers always are.
         labels: (long name, units) by parameter or output, for tables and plots.
-        chunk: cells at a time on each device; default: what fits into memory, at most 256 on a
+        chunk: cells at a time on each device; default: what fits into memory, at most 512 on a
             CPU. The last bits of results may depend on it; a store keeps it.
         store: folder for results, complete after any interruption; None: hold them in memory.
         memory: bytes that each device may use; default half of what is free.
