@@ -57,20 +57,22 @@ AS_MANY_DEVICES_AS_CORES = """
 import os
 cores = sorted(os.sched_getaffinity(0))[:2]
 os.sched_setaffinity(0, cores)
-import jax.random as jr, numpy as np
+import jax, jax.random as jr, numpy as np
 import lrnn_jax as lrnn
-from lrnn_jax.sweeps import summarise
 
 lrnn.setup_jax(devices=len(cores), cache=False)
 
-def run(key, number):
+def drift(key):
     net = lrnn.reduce(lrnn.LowRankRNN.normalised(50, dt=0.05, key=key))
     task = lrnn.ExponentialFilter(0.2, 0.05, 400)
-    return summarise(lrnn.learn(net, task, lrnn.Descent(5e-3), epochs=2, throw=False))
+    return lrnn.learn(net, task, lrnn.Descent(5e-3), epochs=2, throw=False).invariant_drift()
 
-cells = {"number": np.arange(8192)}
-data = lrnn.sweep(cells, run, key=jr.key(0), chunk=1024, devices=len(cores), progress=False)
-print((np.asarray(data.result) == 0).sum())
+def run(key, number):  # eigenvalues of many matrices at once, which LAPACK shares among threads
+    return {"drift": jax.vmap(drift)(jr.split(key, 1024)).max()}
+
+cells = {"number": np.arange(8)}
+data = lrnn.sweep(cells, run, key=jr.key(0), chunk=1, devices=len(cores), progress=False)
+print((data.drift < 1e-3).sum().item())
 """
 
 
@@ -84,4 +86,4 @@ def test_devices_that_wait_for_their_parts_leave_a_thread_for_them():
         text=True,
         timeout=150,
     )
-    assert done.stdout.split() == ["8192"], done.stderr[-2000:]
+    assert done.stdout.split() == ["8"], done.stderr[-2000:]
