@@ -98,7 +98,7 @@ def test_what_is_saved_on_relearning_is_that_of_a_network_which_learns_again():
             expected = until(lrnn.learn(between, TASK, METHOD, epochs=most).loss)
             np.testing.assert_allclose(counted[i], expected, rtol=1e-8, atol=1e-9)
     assert float(found.savings[0]) == 1.0
-    assert float(found.transfer[0]) == float(found.first)
+    assert float(found.transfer[0]) == pytest.approx(float(found.first), rel=1e-12)
     assert 0 < float(found.savings[2]) < float(found.savings[1]) < 1
     with pytest.raises(ValueError, match="`epochs` must be enough"):
         inference.savings(RED, TASK, OTHER, METHOD, history=(0, 5), epochs=3)
