@@ -18,16 +18,15 @@ long."""
 LEAST = 16
 """As many are side by side at least: fewer leave most of the time to calls."""
 
-
 MOST = 256
-"""As many are side by side at most: beyond, a CPU's caches overflow (see benchmarks)."""
+"""As many are side by side at most: reductions gain nothing from more, and memory grows."""
 
 
 def in_groups(one: Callable[..., Any], *xs: Any, platform: str | None = None) -> Any:
     """one(*x) for each x along the first axes, as by `jax.vmap`: on a CPU in groups that suit it.
 
     Of many reductions at once, of rank 2 or in closed loops, XLA writes out every product of small
-    matrices once these take 32 kB together; groups stay below. Within `jax.jit`, results are those
+    matrices once these take 32 kB together; groups stay below, and have 256 at most. Within `jax.jit`, results are those
     of `vmap` but for rounding.
 
     Arguments:
