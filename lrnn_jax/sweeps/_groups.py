@@ -26,8 +26,8 @@ def in_groups(one: Callable[..., Any], *xs: Any, platform: str | None = None) ->
     """one(*x) for each x along the first axes, as by `jax.vmap`: on a CPU in groups that suit it.
 
     Of many reductions at once, of rank 2 or in closed loops, XLA writes out every product of small
-    matrices once these take 32 kB together; groups stay below, and have 256 at most. Within `jax.jit`, results are those
-    of `vmap` but for rounding.
+    matrices once these take 32 kB together; groups stay below, and have 256 at most. Within
+    `jax.jit`, results are those of `vmap` but for rounding.
 
     Arguments:
         one: from arrays to arrays, or trees of them; traced once, so that it must not look at
